@@ -1,0 +1,68 @@
+"""What can be chosen: the verbs, and in each config group the choices. Reads file names and first lines only.
+
+One YAML is one choice, and its first comment line says what it is. A `conf/` folder in the user's working
+directory is searched before ours, so that `conf/data/mine.yaml` there is enough to use `data=mine`.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One YAML file: `ssl VERB group=name`."""
+
+    name: str
+    summary: str
+    path: Path
+    built_in: bool
+
+
+def built_in_conf() -> Path:
+    """Our `conf/`: inside the package when installed from a wheel, beside it in a checkout."""
+    inside = PACKAGE / "conf"
+    return inside if inside.is_dir() else PACKAGE.parent / "conf"
+
+
+def conf_folders() -> list[Path]:
+    """The folders searched for YAML files, in order: the user's own, then ours."""
+    own, ours = Path.cwd() / "conf", built_in_conf()
+    return [own, ours] if own.is_dir() and own.resolve() != ours.resolve() else [ours]
+
+
+def choices(group: str) -> dict[str, Choice]:
+    """The choices of one group (`""`: the verbs), by name."""
+    found: dict[str, Choice] = {}
+    for folder in conf_folders():
+        for path in sorted((folder / group).glob("*.yaml")):
+            built_in = folder == built_in_conf()
+            found.setdefault(path.stem, Choice(path.stem, _first_comment(path), path, built_in))
+    return dict(sorted(found.items()))
+
+
+def groups() -> list[str]:
+    """The config groups that have at least one choice."""
+    names = {path.name for folder in conf_folders() for path in folder.iterdir() if path.is_dir()}
+    return sorted(name for name in names if choices(name))
+
+
+def verbs() -> dict[str, str]:
+    """Every verb with its one-line summary."""
+    built_in = {path.stem: _first_comment(path) for path in sorted(built_in_conf().glob("*.yaml"))}
+    return built_in | {"list": "Show what there is: models, data, tasks, or the runs made so far."}
+
+
+def nearest(name: str, among: Iterable[str]) -> str:
+    """` Did you mean X?`, or nothing where no name is near."""
+    close = difflib.get_close_matches(name, list(among), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _first_comment(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        first = file.readline().strip()
+    return first.removeprefix("#").strip() if first.startswith("#") else ""

@@ -1,0 +1,53 @@
+"""The command line: `ssl VERB [overrides]`. Imports neither torch nor Lightning: a verb's code waits until it runs."""
+
+import sys
+from importlib import import_module
+
+from ssl_cli import __version__
+from ssl_cli.catalog import nearest, verbs
+from ssl_cli.errors import InputError
+
+OK, BROKEN, BAD_INPUT = 0, 1, 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0 done, 2 bad input. A bug of ours keeps its traceback."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return dispatch(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        return BROKEN
+
+
+def dispatch(arguments: list[str]) -> int:
+    verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if verb in ("--help", "-h", "help"):
+        print(front_page())
+        return OK
+    if verb == "--version":
+        print(f"ssl {__version__}")
+        return OK
+    if verb not in verbs():
+        raise InputError(f"{verb} is no verb of ssl.{nearest(verb, verbs())} It has {', '.join(verbs())}.")
+    if verb == "list":
+        import_module("ssl_cli.commands.list").run(rest)
+        return OK
+    if "--help" in rest or "-h" in rest:
+        import_module("ssl_cli.help").verb_help(verb, [word for word in rest if word not in ("--help", "-h")])
+        return OK
+    return import_module("ssl_cli.launch").launch(verb, rest)
+
+
+def front_page() -> str:
+    lines = ["ssl: learn from unlabelled data, and see what was learned.", "", "usage: ssl VERB [option=value ...]", ""]
+    width = max(len(verb) for verb in verbs())
+    lines += [f"  {verb:{width}}  {summary}" for verb, summary in verbs().items()]
+    lines += ["", "`ssl VERB --help` shows a verb's choices and options. Try `ssl detect`."]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""What a run says: to the terminal with rich, to the run's `log.txt` as plain lines.
+
+Without a terminal everything is plain lines. Results go to stdout, warnings and errors to stderr.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
+PLAIN_LINES = 10  # progress lines a task prints without a terminal
+
+
+def _console(stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    # Worker processes of a distributed run stay silent: the first process speaks for all.
+    console.quiet = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    return console
+
+
+_log: Console | None = None
+
+
+def say(*what: RenderableType, style: str | None = None) -> None:
+    """Print to stdout and to the log."""
+    console = _console()
+    # Plain output keeps a sentence on one line, for whoever reads it with a program.
+    console.print(*what, style=style, soft_wrap=not console.is_terminal)
+    if _log:
+        _log.print(*what, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning to stderr and to the log."""
+    console = _console(stderr=True)
+    console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=not console.is_terminal)
+    note(f"warning: {text}")
+
+
+def note(text: str) -> None:
+    """Write a line to the log only."""
+    if _log:
+        _log.print(text, markup=False, soft_wrap=True)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]], right: set[str] = frozenset()) -> Table:  # type: ignore[assignment]
+    """A rich table; the columns named in `right` are flush right."""
+    out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        out.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        out.add_row(*row)
+    return out
+
+
+class _ToLog(logging.Handler):
+    """Sends Python's log records and warnings to the run's log, where they disturb nobody."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(f"{record.levelname.lower()}: {record.name}: {record.getMessage().strip()}")
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """While it is open, everything said, and what libraries log or warn, is appended to the file `path`."""
+    global _log
+    handler = _ToLog()
+    lightning = logging.getLogger("pytorch_lightning")
+    captured = [lightning, logging.getLogger("py.warnings"), logging.getLogger("lightning.pytorch")]
+    before = [(logger, logger.handlers[:], logger.propagate) for logger in captured]
+    with path.open("a", encoding="utf-8") as file:
+        _log = Console(file=file, width=PLAIN_WIDTH, highlight=False, color_system=None)
+        logging.captureWarnings(True)
+        lightning.setLevel(logging.WARNING)  # its tips are no part of a run's record
+        for logger in captured:
+            logger.handlers, logger.propagate = [handler], False
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            for logger, handlers, propagate in before:
+                logger.handlers, logger.propagate = handlers, propagate
+            _log = None
+
+
+Advance = Callable[[int, str], None]
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Advance]:
+    """Yields `advance(done, text)`: a bar on a terminal, else about ten plain lines; `done` goes to `total`."""
+    console = _console()
+    if console.is_terminal and not console.quiet:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=console) as bar:
+            task = bar.add_task(what, total=total, text="")
+            yield lambda done, text: bar.update(task, completed=done, text=text)
+        return
+
+    started, printed = time.monotonic(), 0
+
+    def advance(done: int, text: str) -> None:
+        nonlocal printed
+        line = done * PLAIN_LINES // total if total else int((time.monotonic() - started) / 10)
+        if line > printed:
+            printed = line
+            console.print(f"{what} {done}/{total or '?'} {text}".rstrip(), markup=False)
+
+    yield advance

@@ -1,0 +1,66 @@
+"""`ssl VERB --help`: the config groups with their choices, and the options that matter with their units."""
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+from omegaconf import OmegaConf
+
+from ssl_cli import console
+from ssl_cli.catalog import built_in_conf, choices, groups
+from ssl_cli.checking import expected
+from ssl_cli.config import SHELLS
+
+INTERNAL = {"verb", "choices", "headline", "facts"}
+
+
+def verb_help(verb: str, overrides: list[str]) -> None:
+    """Print it. With `group=choice` among the overrides, the YAML of that choice too: its comments are its help."""
+    primary = OmegaConf.load(built_in_conf() / f"{verb}.yaml")
+    defaults = {group: name for entry in primary.defaults if entry != "_self_" for group, name in entry.items()}
+    head = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8").split("\ndefaults:")[0]
+    console.say(
+        f"usage: ssl {verb} [option=value ...] [-m for a sweep: option=a,b] [--cfg job to print the config]",
+        style="bold",
+    )
+    for line in head.splitlines():
+        console.say(line.removeprefix("#").removeprefix(" "), style="italic")
+    for group in groups():
+        rows = [
+            [f"{group}={choice.name}", _about(choice.summary, choice.name == defaults.get(group), choice.built_in)]
+            for choice in choices(group).values()
+        ]
+        console.say(console.table("", [group, ""], rows))
+    rows = [list(row) for row in options(SHELLS[verb], "")]
+    console.say(console.table("", ["option", "default", "what it is"], rows))
+    for word in overrides:
+        group, _, name = word.partition("=")
+        if group in groups() and name in choices(group):
+            console.say(f"\n{group}={name}: override these as {group}.KEY=...", style="bold")
+            console.say(choices(group)[name].path.read_text(encoding="utf-8").rstrip())
+    if not overrides:
+        console.say(f"\n`ssl {verb} model=NAME --help` shows a choice's own options too.")
+
+
+def options(shell: type, prefix: str) -> Iterator[tuple[str, str, str]]:
+    """(name, default, sentence and admissible values) of each option of a config dataclass, nested ones included."""
+    hints = typing.get_type_hints(shell, include_extras=True)
+    for field in dataclasses.fields(shell):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from options(hint, f"{field.name}.")  # type: ignore[arg-type]
+        elif field.name not in INTERNAL and not _is_node(hint):
+            default = (
+                "" if field.default is dataclasses.MISSING else "null" if field.default is None else str(field.default)
+            )
+            sentence = next((word for word in get_args(hint)[1:] if isinstance(word, str)), "")
+            yield f"{prefix}{field.name}", default, f"{sentence} ({expected(hint)})"
+
+
+def _is_node(hint: Any) -> bool:
+    return get_origin(hint) is Annotated and get_args(hint)[0] is Any
+
+
+def _about(summary: str, is_default: bool, built_in: bool) -> str:
+    return summary + (" [default]" if is_default else "") + ("" if built_in else " [yours]")

@@ -1,0 +1,191 @@
+"""argv -> composed config -> the verb's code, by Hydra: once, as a sweep, or on from a run's checkpoint."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ssl_cli import runs
+from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, nearest
+from ssl_cli.errors import InputError
+from ssl_cli.sweeps import QUIET, Outcome, sweep
+
+FLAGS = ("-m", "--multirun", "--resolve")
+
+
+class UserConfigs(SearchPathPlugin):
+    """Puts `conf/` of the working directory before our own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in conf_folders()[:-1]:
+            search_path.prepend("user", f"file://{folder}")
+
+
+def launch(verb: str, arguments: list[str]) -> int:
+    """Run a verb. Returns the exit code; raises InputError for what is wrong with the command line or the config."""
+    sys.path.append(str(Path.cwd()))  # so that a user's own YAML can name a user's own class
+    flags, kind, words = _sort(arguments)
+    overrides = [_parse(word) for word in words]
+    resumed = _given(overrides, "resume", "null")
+    sweeping = bool({"-m", "--multirun"} & flags)
+    _check_choices(overrides, sweeping)
+    if resumed != "null":
+        return _resume(verb, resumed, overrides, sweeping)
+    with _hydra(verb) as hydra:
+        lines = [_forced(override) for override in overrides]
+        if kind:
+            hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
+        elif sweeping:
+            return sweep(hydra, verb, _job, lines, Path(_given(overrides, "paths.outputs", "outputs")))
+        else:
+            done = hydra.run(verb, _job, ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
+            outcome: Outcome = done.return_value
+            if outcome["error"]:
+                raise InputError(outcome["error"])
+    return 0
+
+
+# --- the words of the command line --------------------------------------------------------------------------
+
+
+def _sort(arguments: list[str]) -> tuple[set[str], str | None, list[str]]:
+    """Flags, what `--cfg` asks for, and the overrides."""
+    flags, kind, words = set(), None, []
+    rest = iter(arguments)
+    for word in rest:
+        if word in ("--cfg", "-c"):
+            kind = next(rest, "")
+            if kind not in ("job", "hydra", "all"):
+                raise InputError(f"--cfg takes job, hydra or all, not {kind or 'nothing'}.")
+        elif word in FLAGS:
+            flags.add(word)
+        elif word.startswith("-") or "=" not in word.lstrip("~"):
+            if not word.startswith("~"):
+                raise InputError(
+                    f"{word} is neither an option=value nor a flag; flags are -m, --cfg job, --resolve, --help."
+                )
+            words.append(word)
+        else:
+            words.append(word)
+    return flags, kind, words
+
+
+def _parse(word: str) -> Override:
+    """One override. A value that Hydra's grammar can't read (a path with blanks or in Chinese) is quoted for it."""
+    parser = OverridesParser.create()
+    try:
+        return parser.parse_override(word)
+    except OverrideParseException as error:
+        key, _, value = word.partition("=")
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        try:
+            return parser.parse_override(f"{key}='{quoted}'")
+        except OverrideParseException:
+            raise InputError(f"{word} can't be read as option=value: {str(error).splitlines()[0]}.") from error
+
+
+def _given(overrides: list[Override], key: str, default: str) -> str:
+    """The last value that the command line gives an option."""
+    values = [override.value() for override in overrides if override.key_or_group == key]
+    return str(values[-1]) if values and values[-1] is not None else default
+
+
+def _forced(override: Override) -> str:
+    """The override, allowed to name anything: `check` then says all that is wrong in one message."""
+    text = str(override.input_line)
+    is_group = override.key_or_group.split("@")[0] in groups() or "/" in override.key_or_group
+    is_hydra = override.key_or_group.split(".")[0] == "hydra"
+    return text if is_group or is_hydra or text[0] in "+~" else f"++{text}"
+
+
+def _check_choices(overrides: list[Override], sweeping: bool) -> None:
+    faults = []
+    for override in overrides:
+        several = override.is_sweep_override()
+        if several and not sweeping:
+            faults.append(
+                f"{override.input_line} lists several values: "
+                "add -m to sweep over them, or [..] around them for a list."
+            )
+        group = override.key_or_group
+        if group in groups() and not override.is_delete():
+            names = override.sweep_string_iterator() if several else [str(override.value())]
+            known = choices(group)
+            for name in (name.strip("'\"") for name in names):
+                if name not in known:
+                    faults.append(f"{group}={name} is no choice.{nearest(name, known)} It has {', '.join(known)}.")
+    if faults:
+        raise InputError("\n".join(faults))
+
+
+# --- running ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _hydra(verb: str) -> Iterator[Any]:
+    """Hydra, with the user's `conf/` before ours; its own errors become one sentence."""
+    Plugins.instance().register(UserConfigs)
+    try:
+        with initialize_config_dir(str(built_in_conf().resolve()), job_name=verb, version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            yield hydra
+    except (HydraException, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError(f"The config can't be composed: {' '.join(lines[:2])}") from error
+
+
+def _job(cfg: DictConfig) -> Outcome:
+    """What Hydra calls with each composed config. Bad input is told, not raised: a sweep goes on after it."""
+    OmegaConf.set_struct(cfg, False)
+    chosen = HydraConfig.get().runtime.choices
+    cfg.choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
+    try:
+        return {"run": _checked_run(cfg), "error": None}
+    except InputError as error:
+        return {"run": None, "error": str(error)}
+
+
+def _checked_run(cfg: DictConfig) -> str:
+    """Check the config, run the verb. The last line printed is the run folder's path, bare, for scripts to read."""
+    from ssl_cli.checking import check  # the signatures that it reads import torch
+
+    check(cfg)
+    folder = str(import_module(f"ssl_cli.commands.{cfg.verb}").run(cfg))
+    if not runs.is_worker():
+        print(folder, flush=True)
+    return folder
+
+
+def _resume(verb: str, name: str, overrides: list[Override], sweeping: bool) -> int:
+    """Go on with a run from its checkpoint, in its folder, with its config and what the command line changes."""
+    if sweeping:
+        raise InputError("resume= goes on with one run: leave out -m.")
+    plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "resume"}
+    if chosen := [f"{key}={value}" for key, value in plain.items() if key in groups()]:
+        raise InputError(
+            f"{', '.join(chosen)} can't change in a resumed run: it keeps its own. Options like trainer.max_steps can."
+        )
+    folder = runs.find_run(name, _given(overrides, "paths.outputs", "outputs"), verb)
+    cfg = runs.read_config(folder)
+    for key, value in plain.items():
+        OmegaConf.update(cfg, key, value, force_add=True)
+    if cfg.verb != verb:
+        raise InputError(f"{folder} is a run of ssl {cfg.verb}: say `ssl {cfg.verb} resume={folder}`.")
+    cfg.resume = str(folder)
+    _checked_run(cfg)
+    return 0

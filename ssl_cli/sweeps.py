@@ -1,0 +1,65 @@
+"""A sweep: every combination, one after another, and one table of what came out, by what varied."""
+
+import csv
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ssl_cli import console, runs
+from ssl_cli.catalog import built_in_conf
+
+# Runs have folders and logs of their own: Hydra's would only stand beside them.
+QUIET = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+Outcome = dict[str, str | None]  # {"run": folder or None, "error": sentence or None}
+
+
+def sweep(hydra: Any, verb: str, job: Callable[[DictConfig], Outcome], lines: list[str], outputs: Path) -> int:
+    """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
+
+    def careful(cfg: DictConfig) -> Outcome:
+        try:
+            outcome = job(cfg)
+        except Exception as error:
+            traceback.print_exc()
+            outcome = {"run": None, "error": f"{type(error).__name__}: {error}"}
+        if outcome["error"]:
+            console.warn(f"this combination failed: {outcome['error']}")
+        return outcome
+
+    folder = outputs / verb / "sweeps" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    overrides = [f"hydra.sweep.dir='{folder}'", *QUIET, *lines]
+    batches = hydra.multirun(verb, careful, overrides, with_log_configuration=False)
+    outcomes = [(list(job.overrides), job.return_value) for batch in batches for job in batch]
+    write_table(folder, verb, outcomes)
+    print(folder, flush=True)
+    return 2 if any(outcome["error"] for _, outcome in outcomes) else 0
+
+
+def write_table(folder: Path, verb: str, outcomes: list[tuple[list[str], Outcome]]) -> None:
+    """`sweep.csv` with every metric; on the terminal the headline metrics, by what varied."""
+    rows: list[dict[str, Any]] = []
+    for overrides, outcome in outcomes:
+        settings = dict(word.lstrip("+").split("=", 1) for word in overrides)
+        metrics = runs.read_metrics(Path(outcome["run"])) if outcome["run"] else {}
+        rows.append(settings | metrics | {"run": outcome["run"] or "", "error": outcome["error"] or ""})
+    last = ("run", "error")
+    columns = [*dict.fromkeys(name for row in rows for name in row if name not in last), *last]
+    with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+    names = dict.fromkeys(word.lstrip("+").split("=", 1)[0] for overrides, _ in outcomes for word in overrides)
+    varied = [name for name in names if len({row.get(name) for row in rows}) > 1]
+    headline = list(OmegaConf.load(built_in_conf() / f"{verb}.yaml").headline)
+    failed = ["failed because"] if any(row["error"] for row in rows) else []
+    cells = []
+    for row in rows:
+        figures = [f"{row[name]:.4f}" if name in row else "" for name in headline]
+        cells.append([*(str(row[name]) for name in varied), *figures, *([row["error"]] if failed else [])])
+    title = f"{len(rows)} runs ({folder / 'sweep.csv'})"
+    console.say(console.table(title, [*varied, *headline, *failed], cells, right=set(headline)))
