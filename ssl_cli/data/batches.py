@@ -1,0 +1,70 @@
+"""Batches are gathered, not collated: a data set is a few arrays, a batch one indexing by a list of rows.
+
+Batch k is a function of (seed, k) alone. To resume is to start the stream at the checkpoint's step.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class IndexStream(Sampler[tuple[int, Tensor]]):
+    """Endless batches `(k, rows)`. Every row comes once an epoch, in an order that follows from (seed, epoch).
+
+    An epoch's last batch is short where `batch_size` doesn't divide `n_rows`. Each of `world` processes takes
+    its share of every batch.
+    """
+
+    def __init__(self, n_rows: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, world: int = 1):
+        self.n_rows, self.batch_size, self.seed = n_rows, min(batch_size, n_rows), seed
+        self.start, self.rank, self.world = start, rank, world
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return -(-self.n_rows // self.batch_size)
+
+    def rows(self, k: int) -> Tensor:
+        """(B,) int64, this process's rows of batch k"""
+        epoch, position = divmod(k, self.batches_per_epoch)
+        if epoch != self._epoch:
+            order = np.random.default_rng([self.seed, 4, epoch]).permutation(self.n_rows)
+            self._epoch, self._order = epoch, torch.from_numpy(order)
+        start = position * self.batch_size
+        return self._order[start : start + self.batch_size][self.rank :: self.world]
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        return ((k, self.rows(k)) for k in itertools.count(self.start))
+
+
+class Rows(Dataset[dict[str, Any]]):
+    """Named arrays of N rows each; `rows[k, index]` is the batch of these rows, which knows its number `k`."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray | Tensor]):
+        self.arrays = {name: torch.as_tensor(array) for name, array in arrays.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, which: tuple[int, Tensor | slice]) -> dict[str, Any]:
+        k, index = which
+        return {name: array[index] for name, array in self.arrays.items()} | {"k": k}
+
+
+def endless_loader(rows: Rows, stream: IndexStream) -> DataLoader:
+    return DataLoader(rows, batch_size=None, sampler=stream, collate_fn=_as_it_is)
+
+
+def ordered_loader(rows: Rows, batch_size: int) -> DataLoader:
+    """All rows once, in order."""
+    slices = [(k, slice(start, start + batch_size)) for k, start in enumerate(range(0, len(rows), batch_size))]
+    return DataLoader(rows, batch_size=None, sampler=slices, collate_fn=_as_it_is)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

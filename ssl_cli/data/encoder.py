@@ -1,0 +1,190 @@
+"""Columns of a table -> a matrix of floats. Everything is learned from the training rows and saved as JSON.
+
+The rules, stated once:
+
+- A number is standardised by the training rows' mean and standard deviation. With `scaling="power"` it is first made
+  symmetric by a Yeo-Johnson transform (Biometrika 87, 2000) of the standardised number, fitted on the training rows:
+  it suits skewed measurements, and hurts counts that are mostly zero. A missing or infinite value becomes the mean
+  (0 once scaled); where the training rows had any, one more feature says whether it was missing.
+- A symbol becomes one feature for each of the training rows' MAX_SYMBOLS most frequent values, and one for
+  every other value, so that a symbol never seen before stands out. A missing symbol is a symbol of its own.
+- A column with one value in the training rows is dropped, and so is a text column that names its rows (more than
+  MAX_SYMBOLS values, most of them unique). The run's log says which.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.stats import yeojohnson, yeojohnson_normmax
+
+from ssl_cli.errors import InputError
+
+Scaling = Literal["standard", "power"]
+MAX_SYMBOLS = 100
+LARGEST = 1e6  # standard deviations; what lies beyond is as strange, and float32 can still square it
+MISSING_SYMBOL = "(missing)"
+
+
+class TableEncoder:
+    """What the training rows taught about each column.
+
+    `columns` are plain dicts, one a column that is kept: {"name", "kind": "number", "mean", "std", "missing"}
+    (with a "power" of {"lambda", "mean", "std"} where it is transformed) or {"name", "kind": "symbol", "values"}.
+    `dropped` maps the other columns to the reason.
+    """
+
+    def __init__(self, columns: list[dict[str, Any]], dropped: dict[str, str], names: list[str]):
+        self.columns, self.dropped, self.names = columns, dropped, names
+
+    @classmethod
+    def fit(cls, table: pa.Table, scaling: Scaling = "standard") -> "TableEncoder":
+        """Learn from the training rows. Raises InputError where no column is left."""
+        columns, dropped = [], {}
+        for name in table.column_names:
+            column, reason = _learn(name, table[name], scaling)
+            if reason:
+                dropped[name] = reason
+            else:
+                columns.append(column)
+        if not columns:
+            raise InputError(f"No column is left to learn from: {'; '.join(f'{n}: {r}' for n, r in dropped.items())}.")
+        return cls(columns, dropped, table.column_names)
+
+    @property
+    def features(self) -> list[str]:
+        """The name of each feature, in order: `amount`, `amount is missing`, `type=CASH_OUT`, ..."""
+        names: list[str] = []
+        for column in self.columns:
+            name = column["name"]
+            if column["kind"] == "number":
+                names += [name, *([f"{name} is missing"] if column["missing"] else [])]
+            else:
+                names += [f"{name}={value}" for value in column["values"]] + [f"{name}=other"]
+        return names
+
+    def transform(self, table: pa.Table) -> np.ndarray:
+        """(N, n_features) float32. Extra columns are ignored; InputError names the missing ones."""
+        absent = [column["name"] for column in self.columns if column["name"] not in table.column_names]
+        if absent:
+            raise InputError(
+                f"The table lacks the column {', '.join(absent[:10])}; it has {', '.join(table.column_names[:20])}."
+            )
+        out = np.zeros((table.num_rows, len(self.features)), dtype=np.float32)  # (N, D)
+        start = 0
+        for column in self.columns:
+            values = table[column["name"]]
+            if column["kind"] == "number":
+                start = _write_number(out, start, column, values)
+            else:
+                start = _write_symbol(out, start, column, values)
+        return out
+
+    def as_table(self, rows: Any) -> pa.Table:
+        """Rows as users have them (an Arrow table, a data frame, an array with the training file's columns)."""
+        if isinstance(rows, pa.Table):
+            return rows
+        if hasattr(rows, "columns") and hasattr(rows, "dtypes"):
+            return pa.Table.from_pandas(rows, preserve_index=False)
+        array = np.asarray(rows)
+        if array.ndim != 2 or array.shape[1] != len(self.names):
+            raise InputError(
+                f"The array is {array.shape}; it must be (N, {len(self.names)}): {', '.join(self.names[:10])}, ..."
+            )
+        return pa.table({name: array[:, index] for index, name in enumerate(self.names)})
+
+    def save(self, path: Path) -> None:
+        state = {"columns": self.columns, "dropped": self.dropped, "names": self.names}
+        path.write_text(json.dumps(state, indent=1, ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "TableEncoder":
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return cls(state["columns"], state["dropped"], state["names"])
+
+
+def _learn(name: str, values: pa.ChunkedArray, scaling: Scaling) -> tuple[dict[str, Any], str]:
+    """What a column's training values teach, or the reason to drop it."""
+    if is_number(values.type):
+        return _learn_number(name, as_numbers(name, values), scaling)
+    counts = pc.value_counts(as_symbols(values)).to_pylist()
+    if len(counts) == 1:
+        return {}, "one value in the training rows"
+    if len(counts) > MAX_SYMBOLS and len(counts) > 0.5 * len(values):
+        return {}, f"names its rows ({len(counts)} values in {len(values)} training rows)"
+    counts.sort(key=lambda entry: (-entry["counts"], entry["values"]))
+    return {"name": name, "kind": "symbol", "values": [entry["values"] for entry in counts[:MAX_SYMBOLS]]}, ""
+
+
+def _learn_number(name: str, numbers: np.ndarray, scaling: Scaling) -> tuple[dict[str, Any], str]:
+    finite = numbers[np.isfinite(numbers)]
+    missing = len(finite) < len(numbers)
+    if len(finite) == 0:
+        return {}, "no value in the training rows"
+    mean, std = float(finite.mean()), float(finite.std())
+    # Rounding leaves a constant column of large numbers a tiny spread; it is none.
+    constant = std <= 1e-9 * max(abs(mean), 1e-30)
+    if constant and not missing:
+        return {}, "one value in the training rows"
+    column = {"name": name, "kind": "number", "mean": mean, "std": 1.0 if constant else std, "missing": missing}
+    if scaling == "power" and not constant:
+        standard = (finite - mean) / std
+        power = float(yeojohnson_normmax(standard))
+        symmetric = yeojohnson(standard, power)
+        if np.isfinite(symmetric).all() and symmetric.std() > 1e-6:  # else the fit has no finite optimum
+            column["power"] = {"lambda": power, "mean": float(symmetric.mean()), "std": float(symmetric.std())}
+    return column, ""
+
+
+def _write_number(out: np.ndarray, start: int, column: dict[str, Any], values: pa.ChunkedArray) -> int:
+    numbers = as_numbers(column["name"], values)
+    known = np.isfinite(numbers)
+    scaled = (np.where(known, numbers, column["mean"]) - column["mean"]) / column["std"]
+    if power := column.get("power"):
+        with np.errstate(over="ignore"):
+            symmetric = (yeojohnson(scaled, power["lambda"]) - power["mean"]) / power["std"]
+        scaled = np.where(known, symmetric, 0.0)
+    out[:, start] = scaled.clip(-LARGEST, LARGEST)
+    if column["missing"]:
+        out[:, start + 1] = ~known
+    return start + 1 + bool(column["missing"])
+
+
+def _write_symbol(out: np.ndarray, start: int, column: dict[str, Any], values: pa.ChunkedArray) -> int:
+    known = pa.array(column["values"], pa.string())
+    index = pc.fill_null(pc.index_in(as_symbols(values), known), len(known)).to_numpy()
+    out[np.arange(len(out)), start + index] = 1.0
+    return start + len(known) + 1
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this Arrow type is a quantity; dates and times count as seconds."""
+    types = pa.types
+    quantities = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
+    times = (types.is_timestamp, types.is_date, types.is_time)
+    return any(test(kind) for test in (*quantities, *times))
+
+
+def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
+    """(N,) float64, NaN where missing. Raises InputError where a value is no number."""
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        values = pc.divide(pc.cast(pc.cast(values, pa.timestamp("us")), pa.int64()), 1e6)
+    elif pa.types.is_time(values.type):
+        values = pc.cast(pc.cast(values, pa.time64("us")), pa.int64())
+    try:
+        return pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"The column {name} must hold numbers, as it did in training: {str(error).splitlines()[0]}."
+        ) from error
+
+
+def as_symbols(values: pa.ChunkedArray) -> pa.Array:
+    """(N,) texts, with a text of its own where missing."""
+    if pa.types.is_dictionary(values.type):
+        values = pc.cast(values, values.type.value_type)
+    texts = pc.fill_null(pc.cast(values, pa.string()), MISSING_SYMBOL)
+    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts

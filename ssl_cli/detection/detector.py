@@ -1,0 +1,31 @@
+"""What a detector is that is fitted in one go rather than trained by gradient."""
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Fitted on normal rows; scores are larger for more abnormal rows."""
+
+    def fit(self, x: np.ndarray, seed: int) -> None:
+        """Learn from (N, D) float32 rows; every random draw follows from the seed."""
+
+    def score(self, batch: dict[str, Tensor]) -> Tensor:
+        """(B,) scores of the rows `batch["x"]`, (B, D)"""
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into a run folder, as files that run no code when they are read."""
+
+    def restore(self, folder: Path) -> None:
+        """Read it back."""
+
+
+def sample(x: np.ndarray, max_rows: int | None, seed: int) -> np.ndarray:
+    """All rows, or `max_rows` of them drawn without replacement."""
+    if max_rows is None or len(x) <= max_rows:
+        return x
+    return x[np.sort(np.random.default_rng([seed, 2]).choice(len(x), max_rows, replace=False))]

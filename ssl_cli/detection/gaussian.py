@@ -1,0 +1,43 @@
+"""One Gaussian over all features, by maximum likelihood."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ssl_cli.bounds import NonNegative
+
+
+class Gaussian:
+    """Full covariance; the score is the squared Mahalanobis distance over the number of features.
+
+    `ridge` is added to the covariance's diagonal, as a share of its mean, so that it has an inverse where features
+    depend on each other.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("x",)
+
+    def __init__(self, ridge: Annotated[NonNegative, "added to the diagonal, as a share of the mean variance"] = 1e-6):
+        self.ridge = ridge
+
+    def fit(self, x: np.ndarray, seed: int) -> None:
+        rows = torch.from_numpy(x).double()  # (N, D)
+        self.mean = rows.mean(0)  # (D,)
+        centred = rows - self.mean
+        covariance = centred.T @ centred / len(rows)  # (D, D)
+        floor = max(self.ridge, 1e-12) * covariance.diagonal().mean()
+        self.cholesky = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance), dtype=torch.float64))
+
+    def score(self, batch: dict[str, Tensor]) -> Tensor:
+        centred = (batch["x"].double() - self.mean).T  # (D, B)
+        return torch.linalg.solve_triangular(self.cholesky, centred, upper=False).square().mean(0)
+
+    def save(self, folder: Path) -> None:
+        save_file({"mean": self.mean, "cholesky": self.cholesky}, folder / "model.safetensors")
+
+    def restore(self, folder: Path) -> None:
+        state = load_file(folder / "model.safetensors")
+        self.mean, self.cholesky = state["mean"], state["cholesky"]

@@ -1,0 +1,115 @@
+"""What `ssl detect` leaves behind: metrics, a scored file, figures, and a few sentences."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from ssl_cli import console, plots
+from ssl_cli.data.one_class import Split
+from ssl_cli.detection.thresholds import Threshold, p_values
+from ssl_cli.metrics.detection import curves, detection_metrics
+from ssl_cli.runs import HISTORY, read_history
+
+FIGURES = ("auroc", "auprc", "precision", "recall", "f1", "fpr", "precision_at_k", "recall_at_1_fpr")
+SCORES = "scores.parquet"
+
+
+def measure(
+    scores: dict[str, np.ndarray], splits: dict[str, Split], threshold: Threshold, resamples: int, seed: int
+) -> dict[str, float]:
+    """Everything that goes into metrics.json: what needs labels, where there are some, and what needs none."""
+    test, anomaly = scores["test"], splits["test"].anomaly
+    metrics = {
+        "threshold/value": threshold.value,
+        "test/rows": len(test),
+        "test/flagged": int((test > threshold.value).sum()),
+        "calibration/rows": len(scores["calibration"]),
+    }
+    if threshold.promised_fpr is not None:
+        metrics["threshold/promised_fpr"] = threshold.promised_fpr
+    if anomaly is not None and anomaly.any() and not anomaly.all():
+        metrics["test/anomalies"] = int(anomaly.sum())
+        measured = detection_metrics(test, anomaly, threshold.value, resamples, seed)
+        metrics |= {f"test/{name}": value for name, value in measured.items()}
+    return metrics
+
+
+def write_scores(folder: Path, scores: dict[str, np.ndarray], splits: dict[str, Split], threshold: Threshold) -> None:
+    """The test rows, or without labels every row: its number in the file, score, p-value, whether flagged, label.
+
+    A p-value means nothing for a row that the model or the calibration has seen: there it is null.
+    """
+    unlabelled = splits["test"].anomaly is None
+    parts = []
+    for name in splits if unlabelled else ["test"]:
+        p_value = p_values(scores["calibration"], scores[name])
+        unseen = name in ("test", "dev")
+        columns = {
+            "row": splits[name].row,
+            "split": np.full(len(p_value), name),
+            "score": scores[name],
+            "p_value": pa.array(p_value, mask=np.full(len(p_value), not unseen)),
+            "flagged": scores[name] > threshold.value,
+            "label": pa.nulls(len(p_value), pa.bool_()) if unlabelled else splits[name].anomaly,
+        }
+        parts.append(pa.table(columns))
+    pyarrow.parquet.write_table(pa.concat_tables(parts).sort_by("row"), folder / SCORES)
+
+
+def draw(
+    folder: Path, scores: np.ndarray, anomaly: np.ndarray | None, at: Threshold, metrics: dict[str, float]
+) -> None:
+    """The figures: training curves, where there are some; histograms of the test scores; with labels, ROC and PR."""
+    figures = folder / "figures"
+    if history := read_history(folder / HISTORY):
+        plots.training_curves(figures / "training.png", history)
+    if anomaly is None or "test/auroc" not in metrics:
+        plots.score_histograms(figures / "scores.png", {"all test rows": scores}, at.value)
+        return
+    groups = {"normal": scores[~anomaly], "anomalies": scores[anomaly]}
+    plots.score_histograms(figures / "scores.png", groups, at.value)
+    curve = curves(scores, anomaly)
+    plots.roc(
+        figures / "roc.png",
+        curve["fpr"],
+        curve["recall"],
+        _with_interval(metrics, "auroc"),
+        (metrics["test/fpr"], metrics["test/recall"]),
+        at.rule,
+    )
+    plots.precision_recall(
+        figures / "precision_recall.png",
+        curve["recall"],
+        curve["precision"],
+        _with_interval(metrics, "auprc"),
+        (metrics["test/recall"], metrics["test/precision"]),
+        at.rule,
+        anomaly.mean(),
+    )
+
+
+def tell(folder: Path, threshold: Threshold, metrics: dict[str, float]) -> None:
+    """Say what was promised and what was realised, in words and a table."""
+    if threshold.warning:
+        console.warn(threshold.warning)
+    console.say(f"threshold={threshold.rule}: {threshold.value:.6g} ({threshold.promise})")
+    flagged = f"{int(metrics['test/flagged']):,} of {int(metrics['test/rows']):,} test rows flagged"
+    if "test/auroc" in metrics:
+        low, high = metrics["test/fpr_low"], metrics["test/fpr_high"]
+        promised = "nothing" if threshold.promised_fpr is None else f"{threshold.promised_fpr:.2%}"
+        realised = f"{metrics['test/fpr']:.2%} (95 % interval {low:.2%} to {high:.2%})"
+        console.say(f"false positives: promised {promised}, realised {realised}")
+        console.say(f"{flagged}; {int(metrics['test/anomalies']):,} are anomalies")
+        rows = [[name, *(f"{metrics[f'test/{name}{end}']:.4f}" for end in ("", "_low", "_high"))] for name in FIGURES]
+        columns = ["test", "value", "95 % low", "95 % high"]
+        console.say(console.table("", columns, rows, right=set(columns[1:])))
+    else:
+        console.say(f"{flagged}; without labels of both kinds there is nothing to measure them against")
+    figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))
+    console.say(f"figures: {figures}; scores: {SCORES}")
+
+
+def _with_interval(metrics: dict[str, float], name: str) -> str:
+    return f"{metrics[f'test/{name}']:.3f} ({metrics[f'test/{name}_low']:.3f} to {metrics[f'test/{name}_high']:.3f})"

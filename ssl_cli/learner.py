@@ -1,0 +1,122 @@
+"""The LightningModule: trains any objective with one optimizer.
+
+Every random draw of step k (dropout, noise, masks) follows from (seed, k), because the generator is reseeded at
+each step. So a run resumed at step k goes on as if it had never stopped.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+
+from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
+from ssl_cli.errors import InputError
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+VALIDATION_BATCH = 4096  # rows
+
+
+@runtime_checkable
+class ActsAfterStep(Protocol):
+    """An objective that does something once the optimizer has stepped."""
+
+    def after_step(self) -> None: ...
+
+
+class Learner(lightning.LightningModule):
+    """`objective(batch)` gives a dict of scalar losses; the one called `loss` is minimised.
+
+    `lr_factor(step)` multiplies the learning rate. `watched` rows are only looked at, unless early stopping is on.
+    """
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        train: Rows,
+        watched: Rows,
+        make_optimizer: MakeOptimizer,
+        lr_factor: Callable[[int], float],
+        batch_size: int,
+        seed: int,
+    ):
+        super().__init__()
+        self.objective = objective
+        self.train_rows, self.watched = train, watched
+        self.make_optimizer, self.lr_factor = make_optimizer, lr_factor
+        self.batch_size, self.seed = batch_size, seed
+        self.batches_per_epoch = IndexStream(len(train), batch_size, seed).batches_per_epoch
+        self._sums: dict[str, Tensor] = {}
+        self._watched_sums: dict[str, Tensor] = {}
+        self._batches = self._watched_rows = 0
+        self._started = time.monotonic()
+
+    # --- data, from the step that is due ---
+
+    def train_dataloader(self) -> DataLoader:
+        start = self.trainer.global_step * self.trainer.accumulate_grad_batches
+        stream = IndexStream(
+            len(self.train_rows), self.batch_size, self.seed, start, self.global_rank, self.trainer.world_size
+        )
+        return endless_loader(self.train_rows, stream)
+
+    def val_dataloader(self) -> DataLoader:
+        return ordered_loader(self.watched, VALIDATION_BATCH)
+
+    # --- one step ---
+
+    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        self._reseed(batch.pop("k"))
+        losses = self.objective(batch)
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        self._batches += 1
+        return losses["loss"]
+
+    def on_before_zero_grad(self, _: torch.optim.Optimizer) -> None:
+        if isinstance(self.objective, ActsAfterStep):
+            self.objective.after_step()
+
+    def validation_step(self, batch: dict[str, Any], _: int) -> None:
+        # The same noise at every validation, so that the curve shows the weights and not the draw.
+        self._reseed(batch.pop("k"))
+        n_rows = len(next(iter(batch.values())))
+        for name, value in self.objective(batch).items():
+            self._watched_sums[name] = self._watched_sums.get(name, 0) + value * n_rows
+        self._watched_rows += n_rows
+
+    def _reseed(self, k: int) -> None:
+        torch.manual_seed(
+            int(np.random.SeedSequence([self.seed, k, self.global_rank]).generate_state(1, np.uint64)[0] >> 1)
+        )
+
+    # --- what is told to the loggers, once a validation ---
+
+    def on_validation_epoch_end(self) -> None:
+        step = self.trainer.global_step
+        row = {"epoch": step * self.trainer.accumulate_grad_batches / self.batches_per_epoch}
+        row["seconds"] = time.monotonic() - self._started
+        row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        row |= {f"train/{name}": float(total) / max(self._batches, 1) for name, total in self._sums.items()}
+        row |= {f"val/{name}": float(total) / self._watched_rows for name, total in self._watched_sums.items()}
+        self.log("val/loss", row["val/loss"], logger=False, sync_dist=self.trainer.world_size > 1, batch_size=1)
+        self._sums, self._watched_sums, self._batches, self._watched_rows = {}, {}, 0, 0
+        for logger in self.trainer.loggers:
+            logger.log_metrics(row, step)
+        if not np.isfinite(row.get("train/loss", 0.0)):
+            raise InputError(
+                f"The loss became {row['train/loss']} by step {step}: training diverged. "
+                "Try a smaller optim.lr, or trainer.gradient_clip_val=1."
+            )
+
+    # --- optimisation ---
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.parameters())
+        schedule = {"scheduler": LambdaLR(optimizer, self.lr_factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}

@@ -1,0 +1,107 @@
+"""A finished run, back in Python: `ssl_cli.load("latest").score(frame)`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, ListConfig
+from safetensors.numpy import load_file
+from safetensors.torch import load_model
+from torch import nn
+
+from ssl_cli.config import build
+from ssl_cli.data.encoder import TableEncoder
+from ssl_cli.detection.thresholds import p_values
+from ssl_cli.errors import InputError
+from ssl_cli.runs import find_run, read_config, read_metrics
+from ssl_cli.scoring import score_rows
+
+ENCODER, CALIBRATION, WEIGHTS = "encoder.json", "calibration.safetensors", "model.safetensors"
+OWN = ("ssl_cli.", "torch.nn.", "torch.optim.")  # what a run folder may name as a `_target_`
+
+
+def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tuple[str, ...] = ()) -> "Run":
+    """A finished run: a run folder, or `latest`.
+
+    Nothing in the folder can run code: only ssl_cli's and torch's own classes are built from it, and those of the
+    packages named in `trust`. Raises InputError where there is no such run, or it names other classes.
+    """
+    return Run(find_run(run, outputs, finished=True), trust)
+
+
+class Run:
+    """`config` and `metrics` of a finished run, and its `model`, ready for new rows.
+
+    Rows are a data frame or Arrow table with the training file's columns by name, or an array (N, columns) with them in
+    the file's order, the label left out.
+    """
+
+    def __init__(self, folder: Path, trust: tuple[str, ...] = ()):
+        self.folder = folder
+        self.config = read_config(folder)
+        self.metrics = read_metrics(folder)
+        refuse_foreign_targets(self.config, folder, trust)
+        self.model = restore_model(self.config, folder)
+        self.encoder = TableEncoder.load(folder / ENCODER)
+        self.calibration = load_file(folder / CALIBRATION)["scores"]  # (n,)
+
+    def encode(self, rows: Any) -> np.ndarray:
+        """(N, n_features) float32"""
+        return self.encoder.transform(self.encoder.as_table(rows))
+
+    def score(self, rows: Any) -> np.ndarray:
+        """(N,) anomaly scores, larger for more abnormal."""
+        return score_rows(self.model, self.encode(rows))
+
+    def p_value(self, rows: Any) -> np.ndarray:
+        """(N,) split-conformal p-values: small for rows stranger than the calibration rows."""
+        return p_values(self.calibration, self.score(rows))
+
+    def flag(self, rows: Any) -> np.ndarray:
+        """(N,) bool: which rows score above the run's threshold."""
+        return self.score(rows) > self.metrics["threshold/value"]
+
+    def embed(self, rows: Any) -> np.ndarray:
+        """(N, latent) codes, where the model has them."""
+        if not hasattr(self.model, "embed"):
+            raise InputError(f"{self.folder}: model={self.config.choices.model} has no embed; ae, dae and vae have.")
+        with torch.inference_mode():
+            return self.model.embed({"x": torch.from_numpy(self.encode(rows))}).numpy()
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+
+def restore_model(cfg: DictConfig, folder: Path) -> Any:
+    """The trained model of a run folder, on the CPU."""
+    model = build(cfg.model)
+    if isinstance(model, nn.Module):
+        load_model(model, folder / WEIGHTS)
+        return model.eval()
+    model.restore(folder)
+    return model
+
+
+def refuse_foreign_targets(cfg: DictConfig, folder: Path, trust: tuple[str, ...] = ()) -> None:
+    """Raise InputError for a `_target_` that isn't our own, torch's, or of a trusted package."""
+    allowed = (*OWN, *(f"{package}." for package in trust))
+    for target in _targets(cfg):
+        if not target.startswith(allowed):
+            package = target.split(".")[0]
+            raise InputError(
+                f"{folder} names the class {target}, which isn't ssl's own: building it would run its code. "
+                f"If the run is yours, load it with trust=({package!r},)."
+            )
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for key in node:
+            yield from _targets(node[key])
+    elif isinstance(node, ListConfig):
+        for item in node:
+            yield from _targets(item)

@@ -1,0 +1,113 @@
+"""Arrays -> figures. Each function draws one PNG."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+NORMAL, STRANGE, ACCENT, MUTED = "#3b7dd8", "#d9483b", "#222222", "#9a9a9a"
+STYLE: Any = {
+    "figure.figsize": (5.2, 3.9),
+    "figure.dpi": 130,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "font.size": 10,
+}
+
+
+def roc(path: Path, fpr: np.ndarray, recall: np.ndarray, auroc: str, at: tuple[float, float], threshold: str) -> None:
+    """`fpr`, `recall` (L,) at every threshold; `at` is the chosen one; `auroc` and `threshold` are legend texts."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots()
+        axes.plot(np.r_[0, fpr, 1], np.r_[0, recall, 1], color=NORMAL, label=f"AUROC {auroc}")
+        axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1, label="chance 0.5")
+        axes.plot(*at, "o", color=STRANGE, label=f"threshold {threshold}")
+        axes.set(xlabel="false-positive rate", ylabel="recall", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title="ROC")
+        axes.legend(loc="lower right")
+        _save(figure, path)
+
+
+def precision_recall(
+    path: Path,
+    recall: np.ndarray,
+    precision: np.ndarray,
+    auprc: str,
+    at: tuple[float, float],
+    threshold: str,
+    share: float,
+) -> None:
+    """`recall`, `precision` (L,) at every threshold; `share` is the share of anomalies, what chance would reach."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots()
+        axes.plot(recall, precision, color=NORMAL, label=f"AUPRC {auprc}", drawstyle="steps-post")
+        axes.axhline(share, linestyle="--", color=MUTED, linewidth=1, label=f"chance {share:.3g}")
+        axes.plot(*at, "o", color=STRANGE, label=f"threshold {threshold}")
+        axes.set(
+            xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.05), title="Precision and recall"
+        )
+        axes.legend(loc="lower left")
+        _save(figure, path)
+
+
+def score_histograms(path: Path, groups: dict[str, np.ndarray], threshold: float) -> None:
+    """The scores of each group (N,), as shares of the group, with the threshold.
+
+    The score axis is logarithmic where all scores are positive, else symmetric-logarithmic about zero.
+    """
+    scores = np.concatenate([*groups.values(), [threshold]])
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots()
+        bins = _log_bins(scores) if (scores > 0).all() else _symlog_bins(scores, axes)
+        if (scores > 0).all():
+            axes.set_xscale("log")
+        for (name, values), colour in zip(groups.items(), (NORMAL, STRANGE), strict=False):
+            weights = np.full(len(values), 1 / max(len(values), 1))
+            axes.hist(values, list(bins), weights=weights, color=colour, alpha=0.55, label=f"{name} ({len(values):,})")
+        axes.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold {threshold:.4g}")
+        axes.set(xlabel="score (larger is more abnormal)", ylabel="share of the group", title="Scores")
+        axes.legend()
+        _save(figure, path)
+
+
+def _log_bins(scores: np.ndarray) -> np.ndarray:
+    return np.geomspace(scores.min(), scores.max() * 1.001, 60)
+
+
+def _symlog_bins(scores: np.ndarray, axes: plt.Axes) -> np.ndarray:
+    """Bins even on a scale that is linear within the scores' quartile range about zero and logarithmic beyond."""
+    linear = max(float(np.quantile(np.abs(scores), 0.5)), 1e-12)
+    axes.set_xscale("symlog", linthresh=linear)
+    low, high = np.arcsinh(scores.min() / linear), np.arcsinh(scores.max() / linear)
+    return np.sinh(np.linspace(low, high + 1e-3 * (high - low), 60)) * linear
+
+
+def training_curves(path: Path, history: list[dict[str, float]]) -> None:
+    """Training and validation loss over steps, from the rows of history.csv."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots()
+        for name, colour, label in (("train/loss", NORMAL, "training"), ("val/loss", STRANGE, "validation")):
+            points = [(row["step"], row[name]) for row in history if name in row]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True), color=colour, label=label, marker="." if len(points) < 40 else None
+                )
+        values = [row[name] for row in history for name in ("train/loss", "val/loss") if name in row]
+        if values and min(values) > 0:
+            axes.set_yscale("log")
+        axes.set(xlabel="optimizer step", ylabel="loss", title="Training")
+        axes.legend()
+        _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
