@@ -29,7 +29,12 @@ def check(cfg: DictConfig) -> None:
     shell = SHELLS[cfg.verb]
     data = _target(cfg, "data")
     offered: Mapping[str, type] = getattr(data, "offers", {})
-    faults = [*_node_faults(cfg, "", shell, offered), *_fit_faults(cfg, data), *_length_faults(cfg)]
+    faults = [
+        *_node_faults(cfg, "", shell, offered),
+        *_fit_faults(cfg, data),
+        *_length_faults(cfg),
+        *_device_faults(cfg),
+    ]
     if len(faults) == 1:
         raise InputError(faults[0])
     if faults:
@@ -205,6 +210,21 @@ def _length_faults(cfg: DictConfig) -> Iterator[str]:
             "optim.schedule must be constant when trainer.max_time is the only limit, "
             "since the number of steps is then unknown; or give trainer.max_steps too."
         )
+
+
+def _device_faults(cfg: DictConfig) -> Iterator[str]:
+    """What the trainer asks for must be on this machine."""
+    import torch
+
+    trainer = cfg.get("trainer") or {}
+    accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
+    visible = {"gpu": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if accelerator not in visible:
+        return
+    if visible[accelerator] == 0:
+        yield f"trainer.accelerator={accelerator}: this machine shows no such device to torch; use trainer=cpu."
+    elif isinstance(devices, int) and devices > visible[accelerator]:
+        yield f"trainer.devices={devices}: this machine has {visible[accelerator]}."
 
 
 def _names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
 PLAIN_LINES = 10  # progress lines a task prints without a terminal
@@ -34,9 +35,9 @@ def say(*what: RenderableType, style: str | None = None) -> None:
     """Print to stdout and to the log."""
     console = _console()
     # Plain output keeps a sentence on one line, for whoever reads it with a program.
-    console.print(*what, style=style, soft_wrap=not console.is_terminal)
+    console.print(*what, style=style, markup=False, soft_wrap=not console.is_terminal)
     if _log:
-        _log.print(*what, soft_wrap=True)
+        _log.print(*what, markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -58,7 +59,7 @@ def table(title: str, columns: list[str], rows: list[list[str]], right: set[str]
     for column in columns:
         out.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        out.add_row(*row)
+        out.add_row(*(Text(cell) for cell in row))
     return out
 
 
@@ -80,7 +81,6 @@ def logging_to(path: Path) -> Iterator[None]:
     with path.open("a", encoding="utf-8") as file:
         _log = Console(file=file, width=PLAIN_WIDTH, highlight=False, color_system=None)
         logging.captureWarnings(True)
-        lightning.setLevel(logging.WARNING)  # its tips are no part of a run's record
         for logger in captured:
             logger.handlers, logger.propagate = [handler], False
         try:

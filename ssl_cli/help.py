@@ -19,6 +19,9 @@ def verb_help(verb: str, overrides: list[str]) -> None:
     """Print it. With `group=choice` among the overrides, the YAML of that choice too: its comments are its help."""
     primary = OmegaConf.load(built_in_conf() / f"{verb}.yaml")
     defaults = {group: name for entry in primary.defaults if entry != "_self_" for group, name in entry.items()}
+    composed = OmegaConf.merge(
+        {group: OmegaConf.load(choices(group)[name].path) for group, name in defaults.items()}, primary
+    )
     head = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8").split("\ndefaults:")[0]
     console.say(
         f"usage: ssl {verb} [option=value ...] [-m for a sweep: option=a,b] [--cfg job to print the config]",
@@ -32,7 +35,7 @@ def verb_help(verb: str, overrides: list[str]) -> None:
             for choice in choices(group).values()
         ]
         console.say(console.table("", [group, ""], rows))
-    rows = [list(row) for row in options(SHELLS[verb], "")]
+    rows = [[name, _shown(OmegaConf.select(composed, name)), about] for name, about in options(SHELLS[verb], "")]
     console.say(console.table("", ["option", "default", "what it is"], rows))
     for word in overrides:
         group, _, name = word.partition("=")
@@ -43,23 +46,24 @@ def verb_help(verb: str, overrides: list[str]) -> None:
         console.say(f"\n`ssl {verb} model=NAME --help` shows a choice's own options too.")
 
 
-def options(shell: type, prefix: str) -> Iterator[tuple[str, str, str]]:
-    """(name, default, sentence and admissible values) of each option of a config dataclass, nested ones included."""
+def options(shell: type, prefix: str) -> Iterator[tuple[str, str]]:
+    """(name, what it is and what it may be) of each option of a config dataclass, nested ones included."""
     hints = typing.get_type_hints(shell, include_extras=True)
     for field in dataclasses.fields(shell):
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
             yield from options(hint, f"{field.name}.")  # type: ignore[arg-type]
         elif field.name not in INTERNAL and not _is_node(hint):
-            default = (
-                "" if field.default is dataclasses.MISSING else "null" if field.default is None else str(field.default)
-            )
             sentence = next((word for word in get_args(hint)[1:] if isinstance(word, str)), "")
-            yield f"{prefix}{field.name}", default, f"{sentence} ({expected(hint)})"
+            yield f"{prefix}{field.name}", f"{sentence} ({expected(hint)})"
 
 
 def _is_node(hint: Any) -> bool:
     return get_origin(hint) is Annotated and get_args(hint)[0] is Any
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 def _about(summary: str, is_default: bool, built_in: bool) -> str:

@@ -114,6 +114,17 @@ class Learner(lightning.LightningModule):
                 "Try a smaller optim.lr, or trainer.gradient_clip_val=1."
             )
 
+    # A row of the history spans the steps since the one before: a resumed run must know the part already gone.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        elapsed = time.monotonic() - self._started
+        checkpoint["since_validation"] = {"sums": self._sums, "batches": self._batches, "elapsed_s": elapsed}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        part = checkpoint["since_validation"]
+        self._sums = {name: total.to(self.device) for name, total in part["sums"].items()}
+        self._batches, self._started = part["batches"], time.monotonic() - part["elapsed_s"]
+
     # --- optimisation ---
 
     def configure_optimizers(self) -> Any:

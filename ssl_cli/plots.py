@@ -73,7 +73,8 @@ def score_histograms(path: Path, groups: dict[str, np.ndarray], threshold: float
             axes.hist(values, list(bins), weights=weights, color=colour, alpha=0.55, label=f"{name} ({len(values):,})")
         axes.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold {threshold:.4g}")
         axes.set(xlabel="score (larger is more abnormal)", ylabel="share of the group", title="Scores")
-        axes.legend()
+        axes.margins(y=0.35)  # room for the legend
+        axes.legend(loc="upper right")
         _save(figure, path)
 
 

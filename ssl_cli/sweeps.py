@@ -60,6 +60,12 @@ def write_table(folder: Path, verb: str, outcomes: list[tuple[list[str], Outcome
     cells = []
     for row in rows:
         figures = [f"{row[name]:.4f}" if name in row else "" for name in headline]
-        cells.append([*(str(row[name]) for name in varied), *figures, *([row["error"]] if failed else [])])
+        cells.append([*(str(row[name]) for name in varied), *figures, *([_brief(row["error"])] if failed else [])])
     title = f"{len(rows)} runs ({folder / 'sweep.csv'})"
     console.say(console.table(title, [*varied, *headline, *failed], cells, right=set(headline)))
+
+
+def _brief(text: str, longest: int = 100) -> str:
+    """The first line, cut to fit a table; sweep.csv has the whole."""
+    line = text.splitlines()[0] if text else ""
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -5,6 +5,7 @@ when to stop. `last.ckpt` is written at an interval, first beside its place and 
 """
 
 import csv
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ from ssl_cli.learner import Learner
 from ssl_cli.runs import read_history
 
 CHECKPOINT = "last.ckpt"
+# Lightning's tips and notices are no part of a run's record.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
 def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path) -> None:
@@ -74,7 +77,11 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
         raise InputError(f"trainer={cfg.choices.trainer} doesn't work on this machine: {error}") from error
     checkpoint = folder / CHECKPOINT
     resuming = cfg.resume is not None and checkpoint.is_file()
+    if cfg.resume is not None:
+        console.say(f"going on from {checkpoint}" if resuming else f"no {CHECKPOINT} yet: starting from step 0")
     trainer.fit(learner, ckpt_path=checkpoint if resuming else None, weights_only=True)
+    if isinstance(trainer.early_stopping_callback, StopEarly) and trainer.early_stopping_callback.best:
+        learner.load_state_dict(trainer.early_stopping_callback.best)
     objective.to(trainer.strategy.root_device).eval()
 
 
@@ -112,36 +119,37 @@ def precision(settings: DictConfig) -> Any:
 
 
 def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callback]:
-    """In the order they must run: what changes weights first, what saves them last."""
+    """In the order they must run: early stopping sees the averaged weights, and what saves them comes last."""
     chosen: list[Callback] = []
-    if settings.ema_decay:
-        chosen.append(EMAWeightAveraging(decay=settings.ema_decay))
     if settings.patience:
         chosen.append(StopEarly(settings.patience))
+    if settings.ema_decay:
+        chosen.append(EMAWeightAveraging(decay=settings.ema_decay))
     return [*chosen, ShowProgress(max_steps), SaveLast(settings.checkpoint_every_n_steps, folder)]
 
 
 class StopEarly(EarlyStopping):
-    """Stops when `val/loss` has not fallen for `patience` validations, and returns to the weights of its minimum."""
+    """Stops when `val/loss` has not fallen for `patience` validations; `best` are the weights of its minimum."""
 
     def __init__(self, patience: int):
         super().__init__(monitor="val/loss", patience=patience, mode="min", check_finite=False)
         self.best: dict[str, Tensor] = {}
+        self.candidate: dict[str, Tensor] = {}
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        # Here and not at validation's end: an average of weights, where there is one, is still swapped in.
-        if trainer.callback_metrics["val/loss"] < self.best_score:
-            self.best = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        # Now, not later: an average of the weights, where there is one, is swapped in only until here.
+        self.candidate = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        if self.best:
-            module.load_state_dict(self.best)
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        super().on_validation_end(trainer, module)
+        if self.wait_count == 0:
+            self.best = self.candidate
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict.pop("best")
+        self.best = state_dict["best"]
         super().load_state_dict(state_dict)
 
 

@@ -36,7 +36,7 @@ class Gaussian:
         return torch.linalg.solve_triangular(self.cholesky, centred, upper=False).square().mean(0)
 
     def save(self, folder: Path) -> None:
-        save_file({"mean": self.mean, "cholesky": self.cholesky}, folder / "model.safetensors")
+        save_file({"mean": self.mean, "cholesky": self.cholesky.contiguous()}, folder / "model.safetensors")
 
     def restore(self, folder: Path) -> None:
         state = load_file(folder / "model.safetensors")
