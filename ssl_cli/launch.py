@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -89,12 +89,12 @@ def _parse(word: str) -> Override:
     parser = OverridesParser.create()
     try:
         return parser.parse_override(word)
-    except OverrideParseException as error:
+    except HydraException as error:
         key, _, value = word.partition("=")
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         try:
             return parser.parse_override(f"{key}='{quoted}'")
-        except OverrideParseException:
+        except HydraException:
             raise InputError(f"{word} can't be read as option=value: {str(error).splitlines()[0]}.") from error
 
 

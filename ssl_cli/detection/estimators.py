@@ -7,10 +7,14 @@ import numpy as np
 import skops.io
 import torch
 from sklearn import ensemble, svm
+from skops.io.exceptions import UntrustedTypesFoundException
 from torch import Tensor
 
 from ssl_cli.bounds import Count, OpenShare, Positive
 from ssl_cli.detection.detector import sample
+from ssl_cli.errors import InputError
+
+SKOPS = "model.skops"
 
 
 class IsolationForest:
@@ -35,10 +39,12 @@ class IsolationForest:
         return torch.from_numpy(-self.estimator.score_samples(batch["x"].numpy()))
 
     def save(self, folder: Path) -> None:
-        skops.io.dump(self.estimator, folder / "model.skops")
+        skops.io.dump(self.estimator, folder / SKOPS)
 
     def restore(self, folder: Path) -> None:
-        self.estimator = _load(folder, ensemble.IsolationForest)
+        self.estimator = _load(folder, ensemble.IsolationForest, trusted=["sklearn.tree._tree.Tree"])
+        for tree in self.estimator.estimators_:
+            _refuse_wild_nodes(tree.tree_, folder)
 
 
 class OneClassSvm:
@@ -63,15 +69,28 @@ class OneClassSvm:
         return torch.from_numpy(-self.estimator.decision_function(batch["x"].numpy()))
 
     def save(self, folder: Path) -> None:
-        skops.io.dump(self.estimator, folder / "model.skops")
+        skops.io.dump(self.estimator, folder / SKOPS)
 
     def restore(self, folder: Path) -> None:
         self.estimator = _load(folder, svm.OneClassSVM)
 
 
-def _load(folder: Path, wanted: type) -> Any:
-    # skops refuses every type that isn't scikit-learn's or numpy's own: nothing in the file can run.
-    estimator = skops.io.load(folder / "model.skops", trusted=[])
+def _load(folder: Path, wanted: type, trusted: list[str] | None = None) -> Any:
+    # skops builds scikit-learn's and numpy's own types only: nothing in the file can run.
+    try:
+        estimator = skops.io.load(folder / SKOPS, trusted=trusted or [])
+    except UntrustedTypesFoundException as error:
+        raise InputError(f"{folder / SKOPS} holds foreign types and is not loaded: {error}") from error
     if not isinstance(estimator, wanted):
-        raise ValueError(f"{folder / 'model.skops'} holds a {type(estimator).__name__}, not a {wanted.__name__}")
+        raise InputError(f"{folder / SKOPS} holds a {type(estimator).__name__}, not a {wanted.__name__}.")
     return estimator
+
+
+def _refuse_wild_nodes(tree: Any, folder: Path) -> None:
+    """scikit-learn follows a tree's indices without looking: a forged one could read anywhere in memory."""
+    nodes = np.arange(tree.node_count)
+    leaf = tree.children_left == -1
+    for children in (tree.children_left, tree.children_right):
+        sound = np.where(leaf, children == -1, (children > nodes) & (children < tree.node_count))
+        if not sound.all() or not np.where(leaf, True, (tree.feature >= 0) & (tree.feature < tree.n_features)).all():
+            raise InputError(f"{folder / SKOPS} holds a tree whose nodes point outside it.")

@@ -29,14 +29,16 @@ class Gaussian:
         centred = rows - self.mean
         covariance = centred.T @ centred / len(rows)  # (D, D)
         floor = max(self.ridge, 1e-12) * covariance.diagonal().mean()
-        self.cholesky = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance), dtype=torch.float64))
+        ridge = floor * torch.eye(len(covariance), dtype=torch.float64)
+        self.cholesky = torch.linalg.cholesky(covariance + ridge).contiguous()  # (D, D)
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
         centred = (batch["x"].double() - self.mean).T  # (D, B)
-        return torch.linalg.solve_triangular(self.cholesky, centred, upper=False).square().mean(0)
+        # float32 at last: the last bits of a float64 depend on where in memory the matrix lies.
+        return torch.linalg.solve_triangular(self.cholesky, centred, upper=False).square().mean(0).float()
 
     def save(self, folder: Path) -> None:
-        save_file({"mean": self.mean, "cholesky": self.cholesky.contiguous()}, folder / "model.safetensors")
+        save_file({"mean": self.mean, "cholesky": self.cholesky}, folder / "model.safetensors")
 
     def restore(self, folder: Path) -> None:
         state = load_file(folder / "model.safetensors")

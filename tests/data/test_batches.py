@@ -1,0 +1,48 @@
+"""Batch k is a function of (seed, k), and an epoch sees every row once."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 3), (12, 4), (5, 100), (1, 1)])
+def test_an_epoch_sees_every_row_once(n_rows: int, batch_size: int) -> None:
+    stream = IndexStream(n_rows, batch_size, seed=0)
+    for epoch in range(3):
+        start = epoch * stream.batches_per_epoch
+        seen = torch.cat([stream.rows(k) for k in range(start, start + stream.batches_per_epoch)])
+        assert sorted(seen.tolist()) == list(range(n_rows))
+
+
+def test_batch_k_does_not_depend_on_where_the_stream_began() -> None:
+    whole = list(islice(IndexStream(10, 3, seed=1), 20))
+    later = list(islice(IndexStream(10, 3, seed=1, start=13), 7))
+    for (k, rows), (k_later, rows_later) in zip(whole[13:], later, strict=True):
+        assert k == k_later
+        assert torch.equal(rows, rows_later)
+
+
+def test_epochs_and_seeds_differ_in_order() -> None:
+    first, second = IndexStream(50, 50, seed=0).rows(0), IndexStream(50, 50, seed=0).rows(1)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, IndexStream(50, 50, seed=1).rows(0))
+
+
+def test_two_processes_share_each_batch() -> None:
+    whole = IndexStream(11, 4, seed=0)
+    shares = [IndexStream(11, 4, seed=0, rank=rank, world=2) for rank in range(2)]
+    for k in range(6):
+        together = torch.cat([share.rows(k) for share in shares])
+        assert sorted(together.tolist()) == sorted(whole.rows(k).tolist())
+
+
+def test_loaders_gather_rows_of_every_array() -> None:
+    rows = Rows({"x": np.arange(20).reshape(10, 2), "y": np.arange(10)})
+    batch = next(iter(endless_loader(rows, IndexStream(10, 4, seed=0, start=5))))
+    assert batch["k"] == 5
+    assert torch.equal(batch["x"][:, 0], 2 * batch["y"])
+    assert torch.equal(torch.cat([batch["y"] for batch in ordered_loader(rows, 3)]), torch.arange(10))

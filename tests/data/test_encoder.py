@@ -1,0 +1,93 @@
+"""Columns -> features: the rules that encoder.py states."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.preprocessing import PowerTransformer
+
+from ssl_cli.data.encoder import MAX_SYMBOLS, TableEncoder
+from ssl_cli.errors import InputError
+
+TRAIN = pa.table(
+    {
+        "amount": [1.0, 2.0, 3.0, 6.0],
+        "kind": ["in", "out", "in", None],
+        "constant": [7, 7, 7, 7],
+        "gappy": [1.0, None, float("inf"), 3.0],
+        "id": ["a", "b", "c", "d"],
+    }
+)
+
+
+def test_numbers_are_standardised_by_the_training_rows() -> None:
+    encoder = TableEncoder.fit(TRAIN)
+    x = encoder.transform(TRAIN)[:, encoder.features.index("amount")]
+    np.testing.assert_allclose(x, (np.array([1, 2, 3, 6]) - 3) / np.std([1, 2, 3, 6]), rtol=1e-6)
+
+
+def test_symbols_missing_ones_and_ones_never_seen() -> None:
+    encoder = TableEncoder.fit(TRAIN)
+    names = ["kind=in", "kind=(missing)", "kind=out", "kind=other"]
+    assert [name for name in encoder.features if name.startswith("kind")] == names
+    new = TRAIN.set_column(1, "kind", pa.array(["out", "never", None, "in"]))
+    x = encoder.transform(new)[:, [encoder.features.index(name) for name in names]]
+    np.testing.assert_array_equal(x, [[0, 0, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 0, 0]])
+
+
+def test_missing_and_infinite_numbers_become_the_mean_and_are_told() -> None:
+    encoder = TableEncoder.fit(TRAIN)
+    x = encoder.transform(TRAIN)
+    start = encoder.features.index("gappy")
+    assert encoder.features[start + 1] == "gappy is missing"
+    np.testing.assert_allclose(x[:, start : start + 2], [[-1, 0], [0, 1], [0, 1], [1, 0]])
+
+
+def test_constants_are_dropped_with_the_reason() -> None:
+    assert TableEncoder.fit(TRAIN).dropped == {"constant": "one value in the training rows"}
+
+
+def test_names_of_rows_are_dropped_but_not_common_words() -> None:
+    n = 4 * MAX_SYMBOLS
+    table = pa.table({"id": [f"C{i}" for i in range(n)], "word": [f"w{i % (MAX_SYMBOLS + 5)}" for i in range(n)]})
+    encoder = TableEncoder.fit(table)
+    assert "names its rows" in encoder.dropped["id"]
+    assert len(encoder.features) == MAX_SYMBOLS + 1
+
+
+def test_power_scaling_is_yeo_johnson() -> None:
+    skewed = np.random.default_rng(0).lognormal(size=(200, 1))
+    encoder = TableEncoder.fit(pa.table({"a": skewed[:, 0]}), scaling="power")
+    ours = encoder.transform(pa.table({"a": skewed[:, 0]}))
+    standard = (skewed - skewed.mean()) / skewed.std()
+    np.testing.assert_allclose(ours, PowerTransformer("yeo-johnson").fit_transform(standard), atol=1e-3)
+
+
+def test_save_and_load_give_the_same_features(tmp_path: Path) -> None:
+    encoder = TableEncoder.fit(TRAIN, scaling="power")
+    encoder.save(tmp_path / "encoder.json")
+    again = TableEncoder.load(tmp_path / "encoder.json")
+    np.testing.assert_array_equal(again.transform(TRAIN), encoder.transform(TRAIN))
+
+
+def test_frames_arrays_and_arrow_tables_are_rows_alike() -> None:
+    values = np.random.default_rng(0).normal(size=(10, 3))
+    table = pa.table({name: values[:, i] for i, name in enumerate("abc")})
+    encoder = TableEncoder.fit(table)
+    frame = pd.DataFrame(values[:, ::-1], columns=list("cba"), index=range(5, 15))
+    for rows in (table, frame, values):
+        np.testing.assert_array_equal(encoder.transform(encoder.as_table(rows)), encoder.transform(table))
+
+
+def test_what_does_not_fit_is_named() -> None:
+    encoder = TableEncoder.fit(TRAIN)
+    with pytest.raises(InputError, match="lacks the column amount"):
+        encoder.transform(TRAIN.drop_columns("amount"))
+    with pytest.raises(InputError, match=r"The array is \(2, 3\); it must be \(N, 5\): amount, kind"):
+        encoder.as_table(np.zeros((2, 3)))
+    with pytest.raises(InputError, match="amount must hold numbers"):
+        encoder.transform(TRAIN.set_column(0, "amount", pa.array(["x", "y", "z", "w"])))
+    with pytest.raises(InputError, match="No column is left to learn from: a: one value"):
+        TableEncoder.fit(pa.table({"a": [1, 1]}))

@@ -1,0 +1,86 @@
+"""The protocol: who trains, who calibrates, who is tested; and that nothing is fitted on test rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ssl_cli.data.one_class import LabelledTable, OneClassTable
+from ssl_cli.errors import InputError
+
+N_NORMAL, N_STRANGE = 1000, 100
+
+
+@dataclass(kw_only=True)
+class Made(OneClassTable):
+    """1,000 normal rows and 100 anomalies, in a mixed order; the feature is the row's number."""
+
+    shift: float = 0.0
+    labelled: bool = True
+
+    def read(self) -> LabelledTable:
+        anomaly = np.arange(N_NORMAL + N_STRANGE) % 11 == 0
+        values = np.arange(len(anomaly)) + self.shift * anomaly
+        return LabelledTable(pa.table({"a": values}), anomaly if self.labelled else None, "made")
+
+
+def rows(data: Made, **asked: bool) -> dict[str, set[int]]:
+    return {name: set(split.row.tolist()) for name, split in data.prepare(seed=0, **asked).splits.items()}
+
+
+def test_clean_protocol_counts() -> None:
+    splits = Made().prepare(seed=0).splits
+    assert {name: len(split.x) for name, split in splits.items()} == {"train": 450, "calibration": 50, "test": 600}
+    assert {name: int(split.anomaly.sum()) for name, split in splits.items()} == {
+        "train": 0, "calibration": 0, "test": 100,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", [{}, {"val": True}, {"dev": True}, {"val": True, "dev": True}])
+def test_every_row_is_in_one_split(asked: dict[str, bool]) -> None:
+    splits = rows(Made(), **asked)
+    assert sum(len(split) for split in splits.values()) == N_NORMAL + N_STRANGE
+    assert len(set.union(*splits.values())) == N_NORMAL + N_STRANGE
+    assert set(splits) == {"train", "calibration", "test", *asked}
+
+
+def test_rows_and_labels_stay_together() -> None:
+    for split in Made().prepare(seed=3, dev=True).splits.values():
+        np.testing.assert_array_equal(split.anomaly, split.row % 11 == 0)
+
+
+def test_the_seed_fixes_the_split() -> None:
+    assert rows(Made()) == rows(Made())
+    other = {name: set(split.row.tolist()) for name, split in Made().prepare(seed=1).splits.items()}
+    assert other != rows(Made())
+
+
+def test_nothing_is_fitted_on_the_test_rows() -> None:
+    there = Made(shift=0).prepare(seed=0)
+    elsewhere = Made(shift=1e6).prepare(seed=0)
+    assert there.encoder.columns == elsewhere.encoder.columns
+    np.testing.assert_array_equal(there.splits["train"].x, elsewhere.splits["train"].x)
+
+
+def test_pollution_hides_its_share() -> None:
+    splits = Made(train="polluted", pollution=0.05).prepare(seed=0).splits
+    fit = np.concatenate([splits["train"].anomaly, splits["calibration"].anomaly])
+    assert fit.mean() == pytest.approx(0.05, abs=0.002)
+    assert sum(int(split.anomaly.sum()) for split in splits.values()) == N_STRANGE
+    assert sum(len(split.x) for split in splits.values()) == N_NORMAL + N_STRANGE
+
+
+def test_without_labels_half_the_rows_train() -> None:
+    splits = Made(labelled=False).prepare(seed=0).splits
+    assert splits["test"].anomaly is None
+    assert len(splits["train"].x) + len(splits["calibration"].x) == (N_NORMAL + N_STRANGE) // 2
+
+
+def test_impossible_pollution_is_said() -> None:
+    with pytest.raises(InputError, match="there are 100"):
+        Made(train="polluted", pollution=0.5).prepare(seed=0)
+    with pytest.raises(InputError, match="is no row"):
+        Made(train="polluted", pollution=1e-6).prepare(seed=0)
+    with pytest.raises(InputError, match="needs labels"):
+        Made(train="polluted", labelled=False).prepare(seed=0)

@@ -1,0 +1,65 @@
+"""Files -> Arrow tables, and what is said of files that are none."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ssl_cli.data.reading import read_table
+from ssl_cli.errors import InputError
+
+
+def test_whole_numbers_that_turn_out_to_be_fractions_later(tmp_path: Path) -> None:
+    # Arrow infers int64 from the first megabyte and would stop at the 0.5.
+    lines = ["a,b"] + ["1,x"] * 400_000 + ["0.5,y"]
+    (tmp_path / "late.csv").write_text("\n".join(lines))
+    table = read_table(tmp_path / "late.csv")
+    assert table["a"].to_pylist()[-1] == 0.5
+    assert table.num_rows == 400_001
+
+
+def test_a_column_with_text_in_it_is_text(tmp_path: Path) -> None:
+    lines = ["a"] + ["1"] * 400_000 + ["oops"]
+    (tmp_path / "text.csv").write_text("\n".join(lines))
+    table = read_table(tmp_path / "text.csv")
+    assert table["a"].type == pa.string()
+    assert table["a"][-1].as_py() == "oops"
+
+
+def test_gzip_missing_values_and_names(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "plain.csv.gz", "wt") as file:
+        file.write("1,?,x\n2,3,\n")
+    table = read_table(tmp_path / "plain.csv.gz", names=["a", "b", "c"])
+    assert table.to_pydict() == {"a": [1.0, 2.0], "b": [None, 3.0], "c": ["x", None]}
+
+
+def test_npz_columns(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", X=np.arange(6).reshape(3, 2), y=np.array([0, 1, 0]))
+    assert read_table(tmp_path / "set.npz").to_pydict() == {"X0": [0, 2, 4], "X1": [1, 3, 5], "y": [0, 1, 0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("absent.csv", None, "is not a file"),
+        ("empty.csv", b"", "can't be read: Empty CSV file"),
+        ("header.csv", b"a,b\n", "has no rows"),
+        ("ragged.csv", b"a,b\n1,2\n3\n", "can't be read: CSV parse error: .*Expected 2 columns, got 1"),
+        ("torn.parquet", b"PAR1 nonsense", "can't be read"),
+        ("torn.npz", b"PK nonsense", "can't be read"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, sentence: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_table(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_pickles_in_npz_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pickled.npz", X=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(InputError, match="can't be read"):
+        read_table(tmp_path / "pickled.npz")

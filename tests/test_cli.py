@@ -1,0 +1,109 @@
+"""The command line as a user meets it: pages, messages, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, run_ssl
+
+
+def test_front_page_names_every_verb(cli: Cli) -> None:
+    code, out, _ = cli()
+    assert code == 0
+    assert "  detect  " in out and "  list    " in out
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--help"], ["list"], ["list", "models", "data", "tasks", "runs"], ["detect", "--cfg", "job"]]
+)
+def test_pages_import_neither_torch_nor_lightning(words: list[str], workdir: Path) -> None:
+    code = (
+        "import sys; from ssl_cli.cli import main; "
+        f"assert main({words!r}) == 0; "
+        "slow = {'torch', 'pytorch_lightning', 'sklearn', 'matplotlib'} & set(sys.modules); assert not slow, slow"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=workdir, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
+    code, out, err = cli("detct")
+    assert (code, out) == (2, "")
+    assert "detct is no verb" in err and "Did you mean detect?" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["model=dea"], "model=dea is no choice. Did you mean dae? It has ae,"),
+        (["model=dea", "data=paysin"], "data=paysin is no choice. Did you mean paysim?"),
+        (["model=ae,dae"], "add -m to sweep"),
+        (["-q"], "-q is neither an option=value nor a flag"),
+        (["--cfg", "jobs"], "--cfg takes job, hydra or all"),
+        (["resume=latest"], "There is no detect run in"),
+        (["resume=nowhere"], "nowhere is no run folder"),
+        (["resume=latest", "-m"], "leave out -m"),
+    ],
+)
+def test_bad_words_get_one_sentence(cli: Cli, words: list[str], expected: str) -> None:
+    code, _, err = cli("detect", *words)
+    assert code == 2
+    assert expected in err
+    assert "Traceback" not in err
+
+
+def test_a_bug_keeps_its_traceback(workdir: Path) -> None:
+    (workdir / "broken.py").write_text(
+        "class Broken:\n    gives = ('x',)\n    def prepare(self, *a, **k): return 1 / 0\n"
+    )
+    (workdir / "conf" / "data").mkdir(parents=True)
+    (workdir / "conf" / "data" / "mine.yaml").write_text("_target_: broken.Broken\n")
+    (workdir / "conf" / "model").mkdir(parents=True)
+    (workdir / "conf" / "model" / "plain.yaml").write_text(
+        "_target_: ssl_cli.detection.gaussian.Gaussian\nridge: 0.1\n"
+    )
+    done = run_ssl("detect", "data=mine", "model=plain", cwd=workdir)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr and "Traceback" in done.stderr
+
+
+def test_a_conf_folder_of_the_users_is_searched_first(workdir: Path, cli: Cli) -> None:
+    (workdir / "conf" / "data").mkdir(parents=True)
+    (workdir / "mine.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
+    (workdir / "conf" / "data" / "mine.yaml").write_text(
+        "# My own table\n_target_: ssl_cli.data.tables.Table\nfile: mine.csv\n"
+    )
+    assert "mine" in cli("list", "data")[1]
+    assert "mine.csv" in cli("detect", "data=mine", "--cfg", "job")[1]
+    code, out, err = cli("detect", "data=mine", "model=gaussian", "trainer=cpu")
+    assert code == 0, err
+    assert (Path(out.strip().splitlines()[-1]) / "metrics.json").is_file()
+
+
+def test_verb_help_shows_choices_options_units_and_defaults(cli: Cli) -> None:
+    code, out, _ = cli("detect", "model=dae", "--help")
+    assert code == 0
+    for part in (
+        "data=creditcard",
+        "model=dae",
+        "[default]",
+        "trainer.max_steps",
+        "optimizer steps",
+        "fpr",
+        "0.01",
+        "level: 0.5",
+    ):
+        assert part in out
+
+
+def test_quiet_values_with_blanks_and_chinese(cli: Cli, workdir: Path) -> None:
+    folder = workdir / "我的 数据 (1)"
+    folder.mkdir()
+    (folder / "表.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
+    code, out, err = cli(
+        "detect", "data=table", f"data.file={folder}/表.csv", "model=gaussian", f"paths.outputs={folder}/出"
+    )
+    assert code == 0, err
+    assert str(folder) in out.strip().splitlines()[-1]

@@ -1,0 +1,56 @@
+"""Imports go one way, so that each part can be read, tested and replaced without the ones above it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ssl_cli"
+HYDRA_MAY = {"checking", "config", "help", "launch", "loading", "runs", "sweeps", "training", "commands.detect"}
+LIGHTNING_MAY = {"learner", "training"}
+LEAVES = ("data", "metrics", "models", "plots")
+LEAF_MAY = {"ssl_cli.bounds", "ssl_cli.errors", "ssl_cli.catalog"}
+
+
+def modules() -> dict[str, set[str]]:
+    """Module -> what it imports, at its top level or within a function."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        tree = ast.parse(path.read_text())
+        plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        taken = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        found[name] = plain | taken
+    return found
+
+
+def importers(*roots: str) -> set[str]:
+    return {name for name, uses in modules().items() if any(use.split(".")[0] in roots for use in uses)}
+
+
+def test_only_the_shell_knows_hydra() -> None:
+    assert importers("hydra", "omegaconf") <= HYDRA_MAY
+
+
+def test_only_learner_and_training_know_lightning() -> None:
+    assert importers("pytorch_lightning", "lightning") <= LIGHTNING_MAY
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_leaves_import_only_themselves(leaf: str) -> None:
+    for name, uses in modules().items():
+        if name == leaf or name.startswith(f"{leaf}."):
+            outside = {use for use in uses if use.startswith("ssl_cli") and not use.startswith(f"ssl_cli.{leaf}")}
+            assert outside <= LEAF_MAY, f"{name} imports {outside - LEAF_MAY}"
+
+
+def test_objectives_know_nothing_above_models() -> None:
+    for name, uses in modules().items():
+        if name.startswith("objectives."):
+            ours = {use for use in uses if use.startswith("ssl_cli")}
+            allowed = ("ssl_cli.objectives", "ssl_cli.models", "ssl_cli.bounds", "ssl_cli.errors")
+            assert all(use.startswith(allowed) for use in ours), f"{name} imports {ours}"
+
+
+def test_nobody_imports_commands() -> None:
+    assert not {name for name, uses in modules().items() if any(use.startswith("ssl_cli.commands") for use in uses)}

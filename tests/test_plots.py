@@ -1,0 +1,32 @@
+"""Every figure can be drawn for the scores that detectors really give: positive, negative, tied, one of a kind."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from ssl_cli import plots
+
+
+@pytest.mark.parametrize("shift", [0.1, -3.0, -1e4])
+def test_histograms_of_scores_of_any_sign(tmp_path: Path, shift: float) -> None:
+    rng = np.random.default_rng(0)
+    groups = {"normal": rng.exponential(size=300) + shift, "anomalies": rng.exponential(9, size=5) + shift}
+    plots.score_histograms(tmp_path / "scores.png", groups, threshold=shift + 4)
+    image = plt.imread(tmp_path / "scores.png")
+    assert image.ndim == 3 and image.std() > 0.05  # not blank
+
+
+def test_bins_hold_every_score() -> None:
+    scores = np.array([-5.0, -0.1, 0.0, 3.0, 1e6])
+    figure, axes = plt.subplots()
+    assert np.histogram(scores, plots._symlog_bins(scores, axes))[0].sum() == 5
+    plt.close(figure)
+    assert np.histogram(np.array([1e-9, 1.0, 1e9]), plots._log_bins(np.array([1e-9, 1.0, 1e9])))[0].sum() == 3
+
+
+def test_training_curves_from_a_history(tmp_path: Path) -> None:
+    history = [{"step": s, "train/loss": 1 / (s + 1), "val/loss": 2 / (s + 1)} for s in range(5)]
+    plots.training_curves(tmp_path / "training.png", history)
+    assert plt.imread(tmp_path / "training.png").std() > 0.05

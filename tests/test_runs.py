@@ -1,0 +1,156 @@
+"""The run folder, and what comes back from it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+from omegaconf import OmegaConf
+from sklearn.metrics import roc_auc_score
+
+import ssl_cli
+from ssl_cli import runs
+from ssl_cli.errors import InputError
+from ssl_cli.loading import Run
+from tests.conftest import QUICK, Cli
+
+MODELS = ["ae", "dae", "vae", "gaussian", "knn", "iforest", "ocsvm"]
+
+
+@pytest.fixture
+def table(workdir: Path) -> Path:
+    """150 normal rows and 20 anomalies, with a symbol and a gap."""
+    rng = np.random.default_rng(0)
+    fraud = np.arange(170) >= 150
+    frame = pd.DataFrame({"a": rng.normal(3 * fraud, 1), "b": rng.exponential(1 + fraud)})
+    frame["kind"] = np.where(fraud, "x", "y")
+    frame.loc[::17, "b"] = np.nan
+    frame["kind"] = np.where(rng.random(170) < 0.2, "z", frame["kind"])
+    frame["fraud"] = fraud.astype(int)
+    frame.to_csv(workdir / "t.csv", index=False)
+    return workdir / "t.csv"
+
+
+def finished(cli: Cli, *words: str) -> Path:
+    code, out, err = cli("detect", *QUICK, *words)
+    assert code == 0, err
+    return Path(out.strip().splitlines()[-1])
+
+
+def test_a_finished_run_holds_what_it_should(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "data.label=fraud")
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert names >= {
+        "config.yaml", "metrics.json", "environment.json", "history.csv", "log.txt", "model.safetensors", "last.ckpt",
+        "scores.parquet", "figures/roc.png", "figures/precision_recall.png", "figures/scores.png", "figures/training.png",
+    }  # fmt: skip
+    assert not any(name.endswith((".part", ".pkl")) for name in names)
+    assert folder.parts[:-1] == ("outputs", "detect", "dae-table")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert all(isinstance(value, float) for value in metrics.values())
+    environment = json.loads((folder / "environment.json").read_text())
+    assert set(environment) >= {
+        "versions", "device", "git_revision", "seed", "data_fingerprint", "wall_time_s", "peak_memory_mb",
+    }  # fmt: skip
+    assert "auroc" in (folder / "log.txt").read_text()
+    assert (
+        OmegaConf.load(folder / "config.yaml").facts.n_features == 6
+    )  # a, b, b is missing, kind=y, kind=z, kind=other
+
+
+def test_scores_parquet_is_what_the_metrics_say(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "data.label=fraud", "fpr=0.2")
+    scores = pyarrow.parquet.read_table(folder / "scores.parquet").to_pandas()
+    metrics = runs.read_metrics(folder)
+    assert list(scores.columns) == ["row", "split", "score", "p_value", "flagged", "label"]
+    assert roc_auc_score(scores.label, scores.score) == pytest.approx(metrics["test/auroc"], abs=1e-12)
+    assert scores.flagged.sum() == metrics["test/flagged"]
+    np.testing.assert_array_equal(scores.flagged, scores.score > metrics["threshold/value"])
+    np.testing.assert_array_equal(scores.label, pd.read_csv(table).fraud[scores.row] == 1)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_load_reproduces_the_scores(cli: Cli, table: Path, model: str) -> None:
+    folder = finished(cli, f"model={model}", "data=table", f"data.file={table}", "data.label=fraud", "fpr=0.2")
+    saved = pyarrow.parquet.read_table(folder / "scores.parquet").to_pandas()
+    run = ssl_cli.load("latest")
+    frame = pd.read_csv(table).iloc[saved.row]
+    np.testing.assert_array_equal(run.score(frame), saved.score)
+    np.testing.assert_array_equal(run.p_value(frame), saved.p_value)
+    np.testing.assert_array_equal(run.flag(frame), saved.flagged)
+
+
+def test_load_takes_arrays_and_embeds(cli: Cli) -> None:
+    from sklearn.datasets import load_breast_cancer
+
+    folder = finished(cli)
+    run = ssl_cli.load(folder)
+    rows = load_breast_cancer().data
+    saved = pyarrow.parquet.read_table(folder / "scores.parquet").to_pandas()
+    np.testing.assert_allclose(run.score(rows[saved.row]), saved.score, rtol=1e-6)
+    assert run.embed(rows).shape == (569, 32)
+    assert run.metrics["test/auroc"] > 0.5
+    with pytest.raises(InputError, match=r"must be \(N, 30\): mean radius"):
+        run.score(rows[:, :5])
+
+
+def test_without_labels_every_row_is_scored(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "data.drop=[fraud]")
+    scores = pyarrow.parquet.read_table(folder / "scores.parquet").to_pandas()
+    np.testing.assert_array_equal(scores.row, np.arange(170))
+    assert scores.label.isna().all()
+    assert (scores.p_value.isna() == (scores.split != "test")).all()
+    metrics = runs.read_metrics(folder)
+    assert "test/auroc" not in metrics and metrics["test/flagged"] >= 0
+    assert (folder / "figures" / "scores.png").is_file() and not (folder / "figures" / "roc.png").exists()
+
+
+def test_the_same_seed_gives_the_same_run(cli: Cli, table: Path) -> None:
+    words = ["data=table", f"data.file={table}", "data.label=fraud"]
+    one, two = finished(cli, *words), finished(cli, *words)
+    assert one != two
+    assert (one / "metrics.json").read_bytes() == (two / "metrics.json").read_bytes()
+    assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
+    assert runs.read_metrics(finished(cli, *words, "seed=1")) != runs.read_metrics(one)
+
+
+def test_latest_is_the_newest_and_unfinished_runs_are_said(cli: Cli, table: Path) -> None:
+    words = ["data=table", f"data.file={table}", "model=gaussian"]
+    one, two = finished(cli, *words), finished(cli, *words)
+    assert runs.find_run("latest") == two
+    (two / "metrics.json").unlink()
+    assert runs.find_run("latest", finished=True) == one
+    with pytest.raises(InputError, match=r"is not finished: it has no metrics.json. Go on with `ssl detect resume="):
+        ssl_cli.load(two)
+    _, out, _ = cli("list", "runs")
+    assert "unfinished" in out and "finished" in out
+
+
+def test_resuming_on_other_data_is_refused(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "data.label=fraud")
+    before = (folder / "metrics.json").read_bytes()
+    table.write_text(table.read_text() + "1,1,y,0\n")
+    code, _, err = cli("detect", f"resume={folder}")
+    assert code == 2
+    assert "The data has changed since" in err
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("target", ["os.system", "torch.load", "torch.hub.load", "subprocess.run"])
+def test_a_run_folder_names_no_foreign_class(cli: Cli, table: Path, target: str) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "model=gaussian")
+    cfg = OmegaConf.load(folder / "config.yaml")
+    cfg.model.ridge = {"_target_": target, "command": "touch hacked"}
+    OmegaConf.save(cfg, folder / "config.yaml")
+    with pytest.raises(InputError, match=f"names the class {target}"):
+        Run(folder)
+    assert not Path("hacked").exists()
+
+
+def test_no_place_for_a_run_is_said(cli: Cli, workdir: Path) -> None:
+    (workdir / "file").write_text("")
+    code, _, err = cli("detect", *QUICK, "model=gaussian", "paths.outputs=file")
+    assert code == 2
+    assert "No run folder can be made in file/detect" in err

@@ -1,0 +1,34 @@
+"""Sweeps: every combination, one table, failures with their reason."""
+
+import csv
+from pathlib import Path
+
+from tests.conftest import QUICK, Cli
+
+
+def rows(out: str) -> list[dict[str, str]]:
+    folder = Path(out.strip().splitlines()[-1])
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_combination_once(cli: Cli) -> None:
+    code, out, err = cli("detect", "-m", "model=gaussian,iforest", "seed=0,1", *QUICK)
+    assert code == 0, err
+    table = rows(out)
+    assert [(row["model"], row["seed"]) for row in table] == [
+        ("gaussian", "0"), ("gaussian", "1"), ("iforest", "0"), ("iforest", "1"),
+    ]  # fmt: skip
+    assert all(float(row["test/auroc"]) > 0.9 and Path(row["run"]).is_dir() for row in table)
+    assert "4 runs" in out
+    assert "trainer.max_steps" not in out.split("4 runs")[1]  # what doesn't vary is not in the table
+
+
+def test_a_failure_does_not_stop_the_others(cli: Cli) -> None:
+    code, out, err = cli("detect", "-m", "data=breast_cancer,creditcard", "model=gaussian", *QUICK)
+    assert code == 2
+    good, bad = rows(out)
+    assert float(good["test/auroc"]) > 0.9 and not good["error"]
+    assert "creditcard.csv is missing" in bad["error"] and not bad["run"]
+    assert "failed because" in out
+    assert "this combination failed" in err

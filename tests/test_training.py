@@ -1,0 +1,207 @@
+"""Training: bit-identical after a resume, and each option does what its name says."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+
+from ssl_cli.data.batches import Rows
+from ssl_cli.models.autoencoder import Autoencoder
+from ssl_cli.objectives.denoising import Denoising
+from ssl_cli.runs import read_history
+from ssl_cli.training import lr_schedule, step_limit, train
+from tests.conftest import Cli
+
+ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+
+
+def config(**trainer: Any) -> Any:
+    conf = Path(__file__).parents[1] / "conf"
+    cfg = OmegaConf.create({"seed": 3, "resume": None, "choices": {"trainer": "cpu"}})
+    cfg.optim = OmegaConf.load(conf / "optim" / "adamw.yaml")
+    cfg.trainer = OmegaConf.load(conf / "trainer" / "auto.yaml")
+    settings = {"accelerator": "cpu", "batch_size": 16, "validate_every_n_steps": 4, "checkpoint_every_n_steps": 5}
+    cfg.trainer.update(settings | trainer)
+    return cfg
+
+
+def model() -> Denoising:
+    torch.manual_seed(0)
+    return Denoising(Autoencoder(6, [8], 4), noise="swap", level=0.3)
+
+
+def trained(folder: Path, cfg: Any, objective: Denoising | None = None) -> Denoising:
+    objective = objective or model()
+    train(objective, Rows({"x": ROWS[:40]}), Rows({"x": ROWS[40:]}), cfg, folder)
+    return objective
+
+
+def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+OPTIONS = [
+    {},
+    {"accumulate_grad_batches": 3},
+    {"gradient_clip_val": 0.1},
+    {"ema_decay": 0.9},
+    {"patience": 100},
+    {"ema_decay": 0.9, "patience": 100, "accumulate_grad_batches": 2, "gradient_clip_val": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options) or "plain")
+def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, options: dict[str, Any]) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    uninterrupted = trained(whole, config(max_steps=22, **options))
+
+    with pytest.raises(Unplugged):
+        unplugged_at = 13 * options.get("accumulate_grad_batches", 1)
+        trained(parts, config(max_steps=22, **options), Unplugs.after(unplugged_at))
+    again = config(max_steps=22, **options)
+    again.resume = str(parts)
+    resumed = trained(parts, again)
+
+    assert same(uninterrupted, resumed)
+    columns = ("step", "lr", "train/loss", "val/loss")
+    histories = [
+        [{name: row[name] for name in columns} for row in read_history(f / "history.csv")] for f in (whole, parts)
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_options_change_the_weights_they_should(tmp_path: Path) -> None:
+    results = []
+    for index, options in enumerate(OPTIONS[:4]):
+        (tmp_path / str(index)).mkdir()
+        results.append(trained(tmp_path / str(index), config(max_steps=12, **options)))
+    assert not any(same(results[0], other) for other in results[1:])
+
+
+def test_accumulating_two_half_batches_is_one_whole_batch(tmp_path: Path) -> None:
+    # Without noise and with batches that divide the rows, the mean of two half-batch gradients is the whole's.
+    ends = []
+    for size, accumulate in ((20, 1), (10, 2)):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        torch.manual_seed(0)
+        objective = Denoising(Autoencoder(6, [8], 4), noise="gaussian", level=1e-12)
+        cfg = config(max_steps=6, batch_size=size, accumulate_grad_batches=accumulate)
+        train(objective, Rows({"x": ROWS[:40]}), Rows({"x": ROWS[40:]}), cfg, folder)
+        ends.append(torch.cat([weights.flatten() for weights in objective.parameters()]))
+    torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-6)
+
+
+def test_early_stopping_returns_to_the_best_weights(tmp_path: Path) -> None:
+    cfg = config(max_steps=4000, patience=3, validate_every_n_steps=20)
+    cfg.optim.lr = 0.03
+    cfg.optim.schedule = "constant"
+    objective = trained(tmp_path, cfg)
+    history = read_history(tmp_path / "history.csv")
+    losses = [row["val/loss"] for row in history]
+    assert history[-1]["step"] < 4000
+    assert len(losses) - 1 - int(np.argmin(losses)) == 3  # three validations without improvement
+    torch.manual_seed(int(np.random.SeedSequence([3, 0, 0]).generate_state(1, np.uint64)[0] >> 1))
+    with torch.no_grad():
+        now = float(objective.cpu()({"x": torch.from_numpy(ROWS[40:])})["loss"])
+    assert now == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_ema_is_the_average_it_says(tmp_path: Path) -> None:
+    steps = []
+    for n in range(1, 4):
+        (tmp_path / f"plain{n}").mkdir()
+        cfg = config(max_steps=n, validate_every_n_steps=1)
+        cfg.optim.schedule = "constant"
+        steps.append(trained(tmp_path / f"plain{n}", cfg).network.encoder[0].weight.detach())
+    (tmp_path / "ema").mkdir()
+    cfg = config(max_steps=3, ema_decay=0.8, validate_every_n_steps=1)
+    cfg.optim.schedule = "constant"
+    average = trained(tmp_path / "ema", cfg).network.encoder[0].weight.detach()
+    expected = 0.8 * (0.8 * steps[0] + 0.2 * steps[1]) + 0.2 * steps[2]
+    torch.testing.assert_close(average, expected)
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps"),
+    [
+        ({}, 1500),
+        ({"max_steps": 7}, 7),
+        ({"max_epochs": 3}, 30),
+        ({"max_epochs": 3, "accumulate_grad_batches": 4}, 8),
+        ({"max_epochs": 3, "max_steps": 7}, 7),
+        ({"max_time": "00:00:00:01"}, -1),
+    ],
+)
+def test_the_nearest_limit_ends_the_run(limits: dict[str, Any], steps: int) -> None:
+    assert step_limit(config(**limits).trainer, batches_per_epoch=10) == steps
+
+
+def test_schedules() -> None:
+    optim = OmegaConf.create({"warmup_steps": 4, "schedule": "cosine"})
+    factor = lr_schedule(optim, 104)
+    assert [factor(step) for step in range(4)] == [0.2, 0.4, 0.6, 0.8]
+    assert (factor(4), factor(54), factor(104)) == pytest.approx((1, 0.5, 0))
+    assert factor(29) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    optim.schedule = "linear"
+    assert lr_schedule(optim, 104)(29) == pytest.approx(0.75)
+    optim.schedule = "constant"
+    assert lr_schedule(optim, -1)(10**6) == 1
+
+
+def test_divergence_is_said_in_words(cli: Cli, workdir: Path) -> None:
+    code, _, err = cli("detect", "trainer=cpu", "optim.lr=1e9", "trainer.max_steps=200")
+    assert code == 2
+    assert "training diverged. Try a smaller optim.lr" in err
+    assert not list(workdir.glob("outputs/*/*/*/metrics.json"))
+    assert "stopped: InputError" in next(workdir.glob("outputs/*/*/*/log.txt")).read_text()
+
+
+def test_resume_from_the_command_line_reaches_the_same_run(cli: Cli) -> None:
+    def last(out: str) -> Path:
+        return Path(out.strip().splitlines()[-1])
+
+    options = ["trainer=cpu", "optim.schedule=constant", "resamples=20"]
+    whole = last(cli("detect", *options, "trainer.max_steps=30")[1])
+    short = last(cli("detect", *options, "trainer.max_steps=20")[1])
+    code, out, err = cli("detect", f"resume={short}", "trainer.max_steps=30")
+    assert code == 0, err
+    assert last(out) == short
+    assert "going on from" in out
+    for name, weights in load_file(whole / "model.safetensors").items():
+        assert torch.equal(weights, load_file(short / "model.safetensors")[name])
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (whole, short)]
+    assert metrics[0] == metrics[1]
+
+
+# --- a plug that is pulled ---
+
+
+class Unplugged(Exception):
+    """What a crash in the middle of training looks like from inside."""
+
+
+class Unplugs(Denoising):
+    """An objective that breaks after so many training batches."""
+
+    @classmethod
+    def after(cls, batches: int) -> "Unplugs":
+        objective = model()
+        objective.__class__ = cls
+        objective.left = batches
+        return objective
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.left -= self.training
+        if self.left < 0:
+            raise Unplugged
+        return super().forward(batch)
