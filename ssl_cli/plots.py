@@ -18,7 +18,9 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "axes.axisbelow": True,
-    "legend.frameon": False,
+    "legend.frameon": True,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.8,
     "font.size": 10,
 }
 

@@ -44,7 +44,8 @@ def test_a_finished_run_holds_what_it_should(cli: Cli, table: Path) -> None:
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names >= {
         "config.yaml", "metrics.json", "environment.json", "history.csv", "log.txt", "model.safetensors", "last.ckpt",
-        "scores.parquet", "figures/roc.png", "figures/precision_recall.png", "figures/scores.png", "figures/training.png",
+        "scores.parquet", "figures/roc.png", "figures/precision_recall.png", "figures/scores.png",
+        "figures/training.png",
     }  # fmt: skip
     assert not any(name.endswith((".part", ".pkl")) for name in names)
     assert folder.parts[:-1] == ("outputs", "detect", "dae-table")
