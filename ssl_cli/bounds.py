@@ -41,6 +41,8 @@ class Pattern:
 
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # what numpy, torch and scikit-learn all take
+Path = Annotated[str, Pattern(r".+", "a path")]
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

@@ -63,6 +63,6 @@ def nearest(name: str, among: Iterable[str]) -> str:
 
 
 def _first_comment(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         first = file.readline().strip()
     return first.removeprefix("#").strip() if first.startswith("#") else ""

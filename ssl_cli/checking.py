@@ -8,33 +8,38 @@ import dataclasses
 import importlib
 import inspect
 import re
-import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_cli.bounds import Pattern, Range
+from ssl_cli.annotations import article, bare, expected, fits
 from ssl_cli.catalog import choices, nearest
-from ssl_cli.config import SHELLS
+from ssl_cli.config import SHELLS, RunConfig
+from ssl_cli.config import Node as TargetNode
 from ssl_cli.errors import InputError
 
+WHOLE = ("model", "data")  # the nodes that a verb builds itself
+Offered = Mapping[str, type] | None  # the facts that the data gives; None where it isn't known which data that is
 HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
-def check(cfg: DictConfig) -> None:
-    """Raise InputError that lists every fault of a composed config, each with what would be right."""
-    shell = SHELLS[cfg.verb]
+def check(cfg: DictConfig, verb: str) -> None:
+    """Raise InputError that lists every fault of a verb's composed config, each with what would be right."""
+    shell = SHELLS[verb]
     data = _target(cfg, "data")
-    offered: Mapping[str, type] = getattr(data, "offers", {})
+    offered = None if data is None else getattr(data, "offers", {})
     faults = [
         *_node_faults(cfg, "", shell, offered),
-        *_fit_faults(cfg, data),
+        *_fit_faults(cfg, data, shell),
+        *_label_faults(cfg),
         *_length_faults(cfg),
         *_device_faults(cfg),
     ]
+    if cfg.verb != verb:
+        faults.insert(0, f"verb can't be changed by an option: say `ssl {cfg.verb}` if you mean that.")
     if len(faults) == 1:
         raise InputError(faults[0])
     if faults:
@@ -44,7 +49,7 @@ def check(cfg: DictConfig) -> None:
 # --- a node against a signature -----------------------------------------------------------------------------
 
 
-def _node_faults(node: DictConfig, path: str, schema: Callable, offered: Mapping[str, type]) -> Iterator[str]:
+def _node_faults(node: DictConfig, path: str, schema: Callable, offered: Offered) -> Iterator[str]:
     parameters, open_ended = _parameters(schema)
     partial = bool(node.get("_partial_", False))
     for key in node:
@@ -58,16 +63,17 @@ def _node_faults(node: DictConfig, path: str, schema: Callable, offered: Mapping
             yield f"{path}{name} is missing: it must be {expected(annotation)}."
 
 
-def _value_faults(
-    parent: DictConfig, key: str, annotation: Any, path: str, offered: Mapping[str, type]
-) -> Iterator[str]:
+def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offered: Offered) -> Iterator[str]:
     where = f"{path}{key}"
     if OmegaConf.is_missing(parent, key):
         yield f"{where} is missing: it must be {expected(annotation)}; say {where}=..."
         return
     fact = _fact_named(parent, key)
+    if fact is None and key in (offered or {}) and not OmegaConf.select(parent._get_root(), "facts"):
+        yield f"{where} follows from the data: leave it at ${{facts.{key}}}."
+        return
     if fact is not None:
-        if fact not in offered:
+        if offered is not None and fact not in offered:
             has = f"gives only {', '.join(offered)}" if offered else "gives none"
             yield f"{where} needs the fact {fact}, but data={_chosen(parent, 'data')} {has}."
         return
@@ -76,36 +82,50 @@ def _value_faults(
     except OmegaConfBaseException as error:
         yield f"{where} refers to something that does not exist: {str(error).splitlines()[0]}."
         return
-    if isinstance(value, DictConfig) and "_target_" in value:
+    if annotation is TargetNode and not (isinstance(value, DictConfig) and "_target_" in value):
+        yield f"{where} must be a group of options with a _target_ that names a class, not {_brief(value)}."
+    elif isinstance(value, DictConfig) and "_target_" in value:
         yield from _object_faults(value, where, annotation, offered)
-    elif isinstance(value, DictConfig) and dataclasses.is_dataclass(_bare(annotation)):
-        yield from _node_faults(value, f"{where}.", _bare(annotation), offered)
+    elif isinstance(value, DictConfig) and dataclasses.is_dataclass(bare(annotation)):
+        yield from _node_faults(value, f"{where}.", bare(annotation), offered)
     else:
         plain = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
         if not fits(plain, annotation):
             yield f"{where} must be {expected(annotation)}, not {plain!r}."
 
 
-def _object_faults(node: DictConfig, where: str, annotation: Any, offered: Mapping[str, type]) -> Iterator[str]:
+def _object_faults(node: DictConfig, where: str, annotation: Any, offered: Offered) -> Iterator[str]:
     try:
         target = locate(node["_target_"])
     except InputError as error:
         yield f"{where}._target_ {error}."
         return
-    wanted = _bare(annotation)
+    if not callable(target):
+        yield f"{where}._target_ must name a class, not {node['_target_']}."
+        return
+    wanted = bare(annotation)
     is_partial = bool(node.get("_partial_", False))
     if inspect.isclass(wanted) and inspect.isclass(target) and not is_partial and not issubclass(target, wanted):
-        yield f"{where} must be {_article(wanted.__name__)}, not {_article(target.__name__)}."
+        yield f"{where} must be {article(wanted.__name__)}, not {article(target.__name__)}."
         return
-    yield from _node_faults(node, f"{where}.", target, offered)
+    if is_partial and where in WHOLE:
+        yield f"{where}._partial_ is not an option: {where} is built whole."
+    faults = list(_node_faults(node, f"{where}.", target, offered))
+    yield from faults
+    if not faults and hasattr(target, "option_faults"):
+        yield from (f"{where}.{fault}" for fault in target.option_faults(node))
 
 
 def _parameters(schema: Callable) -> tuple[dict[str, tuple[Any, bool]], bool]:
     """Name -> (annotation, required), and whether it takes any further keyword."""
     owner = schema if dataclasses.is_dataclass(schema) or not inspect.isclass(schema) else schema.__init__
-    hints = typing.get_type_hints(owner, include_extras=True)
+    try:
+        hints = typing.get_type_hints(owner, include_extras=True)
+        signature = inspect.signature(schema)
+    except (TypeError, ValueError, NameError):  # builtins have none
+        return {}, True
     found, open_ended = {}, False
-    for name, parameter in inspect.signature(schema).parameters.items():
+    for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             open_ended = True
         elif parameter.kind is not parameter.VAR_POSITIONAL:
@@ -118,72 +138,14 @@ def locate(dotted: str) -> Any:
     module, _, name = str(dotted).rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"names {dotted}, which can't be imported ({error})") from error
-
-
-# --- a value against an annotation --------------------------------------------------------------------------
-
-
-def fits(value: Any, annotation: Any) -> bool:
-    """Whether a plain value from YAML is what the annotation asks for."""
-    origin, args = get_origin(annotation), get_args(annotation)
-    if annotation is Any or annotation is inspect.Parameter.empty:
-        return True
-    if origin is Annotated:
-        return fits(value, args[0]) and all(_admits(rule, value) for rule in args[1:])
-    if origin in (Union, types.UnionType):
-        return any(fits(value, option) for option in args)
-    if origin is Literal:
-        return any(value == option and type(value) is type(option) for option in args)
-    if origin in (list, tuple):
-        inner = [arg for arg in args if arg is not Ellipsis] or [Any]
-        if not isinstance(value, list) or (origin is tuple and Ellipsis not in args and len(args) != len(value)):
-            return False
-        return all(fits(item, inner[min(index, len(inner) - 1)]) for index, item in enumerate(value))
-    if origin is dict:
-        return isinstance(value, dict) and all(fits(item, args[1]) for item in value.values())
-    if annotation in (None, type(None)):
-        return value is None
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, annotation) if inspect.isclass(annotation) else True
-
-
-def _admits(rule: Any, value: Any) -> bool:
-    if isinstance(rule, Range):
-        return isinstance(value, int | float) and rule.admits(value)
-    if isinstance(rule, Pattern):
-        return isinstance(value, str) and re.fullmatch(rule.regex, value) is not None
-    return True
-
-
-def expected(annotation: Any) -> str:
-    """What the annotation asks for, in words: `a whole number of at least 1 or null`."""
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        for rule in args[1:]:
-            if isinstance(rule, Pattern):
-                return rule.words
-        return " ".join([expected(args[0]), *(str(rule) for rule in args[1:] if isinstance(rule, Range))])
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(expected(option) for option in args))
-    if origin is Literal:
-        return "one of " + ", ".join(str(option) for option in args)
-    if origin in (list, tuple):
-        return f"a list, each {expected(args[0])}" if args else "a list"
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
-    if annotation in words:
-        return words[annotation]
-    return "a group of options" if origin is dict or not inspect.isclass(annotation) else _article(annotation.__name__)
+    except Exception as error:  # importing runs the user's own module, and anything may be wrong in it
+        raise InputError(f"names {dotted}, which can't be imported ({type(error).__name__}: {error})") from error
 
 
 # --- the parts against each other ---------------------------------------------------------------------------
 
 
-def _fit_faults(cfg: DictConfig, data: Any) -> Iterator[str]:
+def _fit_faults(cfg: DictConfig, data: Any, shell: type[RunConfig]) -> Iterator[str]:
     """The model must read only what the data gives, and offer what the verb needs."""
     model = _target(cfg, "model")
     if model is None or data is None:
@@ -195,11 +157,21 @@ def _fit_faults(cfg: DictConfig, data: Any) -> Iterator[str]:
             f"model={_chosen(cfg, 'model')} reads {', '.join(reads)}, but data={_chosen(cfg, 'data')} gives "
             f"{', '.join(gives) or 'nothing that a model reads'}. Try data={' or '.join(fitting) or '... (none fits)'}."
         )
-    needs = getattr(SHELLS[cfg.verb], "needs", None)
+    needs = getattr(shell, "needs", None)
     if needs and not hasattr(model, needs):
         fitting = _names_where("model", lambda target: hasattr(target, needs))
         asked = f"ssl {cfg.verb} needs a model that can {needs}; {_chosen(cfg, 'model')} can't"
         yield f"{asked}, but these can: {', '.join(fitting)}."
+
+
+def _label_faults(cfg: DictConfig) -> Iterator[str]:
+    """What needs labels must not be asked of data that says it has none."""
+    if "label" not in (cfg.get("data") or {}) or OmegaConf.is_missing(cfg.data, "label") or cfg.data.label is not None:
+        return
+    if cfg.get("threshold") == "f1":
+        yield "threshold=f1 needs labels: say which column has them with data.label=..., or use threshold=auto."
+    if cfg.data.get("train") == "polluted":
+        yield "data.train=polluted needs labels, to know what to hide: say data.label=..., or use data.train=clean."
 
 
 def _length_faults(cfg: DictConfig) -> Iterator[str]:
@@ -259,19 +231,9 @@ def _fact_named(parent: DictConfig, key: str) -> str | None:
     return match[1] if match and match[1] not in known else None
 
 
-def _bare(annotation: Any) -> Any:
-    """The class behind `Annotated[...]` and `... | None`; None for what is no class."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        options = [option for option in get_args(annotation) if option is not type(None)]
-        return _bare(options[0]) if len(options) == 1 else None
-    return annotation if inspect.isclass(annotation) and annotation is not Any else None
+def _brief(value: Any) -> str:
+    return "one without" if isinstance(value, DictConfig) else repr(value)
 
 
 def _listing(parameters: Mapping[str, Any], path: str) -> str:
     return f" {path.rstrip('.') or 'The config'} takes {', '.join(parameters) or 'no options'}."
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

@@ -7,7 +7,7 @@ from ssl_cli import __version__
 from ssl_cli.catalog import nearest, verbs
 from ssl_cli.errors import InputError
 
-OK, BROKEN, BAD_INPUT = 0, 1, 2
+OK, BROKEN, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,6 +18,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         return BROKEN
 

@@ -3,14 +3,17 @@ signatures of the classes they name; `checking.check` holds a config against bot
 under conf/, and nowhere else.
 """
 
+import pathlib
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import hydra.utils
+import yaml
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from ssl_cli.bounds import Count, Natural, NonNegative, OpenShare, Pattern, Positive
+from ssl_cli.bounds import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Seed
 from ssl_cli.errors import InputError
 
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
@@ -18,8 +21,8 @@ Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the
 
 @dataclass
 class Paths:
-    data: Annotated[str, "folder that holds a folder for each dataset"]
-    outputs: Annotated[str, "folder that runs are written to"]
+    data: Annotated[Path, "folder that holds a folder for each dataset"]
+    outputs: Annotated[Path, "folder that runs are written to"]
 
 
 @dataclass
@@ -38,14 +41,15 @@ class TrainerConfig:
     devices: Annotated[Count, "devices on each node"]
     num_nodes: Annotated[Count, "machines"]
     precision: Annotated[
-        Literal["auto", "32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"],
+        Literal["auto", "32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"],
         "auto: bf16-mixed on a GPU that has it, else 32-true",
     ]
     batch_size: Annotated[Count, "rows a batch, over all devices together"]
     max_epochs: Annotated[Count | None, "passes over the training rows, then stop"]
     max_steps: Annotated[Count | None, "optimizer steps, then stop"]
     max_time: Annotated[
-        Annotated[str, Pattern(r"\d{2}:\d{2}:\d{2}:\d{2}", "a time as DD:HH:MM:SS")] | None, "DD:HH:MM:SS, then stop"
+        Annotated[str, Pattern(r"(?!00:00:00:00)\d{2}:\d{2}:\d{2}:\d{2}", "a time as DD:HH:MM:SS")] | None,
+        "DD:HH:MM:SS, then stop",
     ]
     default_steps: Annotated[Count, "optimizer steps where none of the three limits is given"]
     accumulate_grad_batches: Annotated[Count, "batches an optimizer step"]
@@ -58,6 +62,15 @@ class TrainerConfig:
 
 @dataclass(kw_only=True)
 class RunConfig:
+    # What a resumed run may change: anything else would train it on other rows, or make another model of it.
+    changeable: ClassVar[set[str]] = {"resume", "paths.outputs"} | {
+        f"trainer.{name}"
+        for name in (
+            *("max_epochs", "max_steps", "max_time", "default_steps", "checkpoint_every_n_steps"),
+            *("accelerator", "devices", "num_nodes", "strategy"),
+        )
+    }
+
     verb: str
     headline: Annotated[list[str], "the metrics that tables of runs show"]
     model: Node
@@ -65,7 +78,7 @@ class RunConfig:
     optim: OptimConfig
     trainer: TrainerConfig
     paths: Paths
-    seed: Annotated[Natural, "every random draw follows from it"]
+    seed: Annotated[Seed, "every random draw follows from it"]
     resume: Annotated[str | None, "a run folder, or latest: go on from its last.ckpt"]
     choices: dict[str, str] = field(default_factory=dict)  # filled by the launcher: model: dae, ...
     facts: dict[str, Any] = field(default_factory=dict)  # filled from the data: n_features, ...
@@ -74,6 +87,7 @@ class RunConfig:
 @dataclass(kw_only=True)
 class DetectConfig(RunConfig):
     needs: ClassVar[str] = "score"  # what this verb asks of a model
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "resamples"}
 
     threshold: Annotated[
         float | Annotated[str, Pattern(r"auto|f1|q(0?\.\d+)", "auto, f1 or a quantile like q0.995")],
@@ -84,6 +98,17 @@ class DetectConfig(RunConfig):
 
 
 SHELLS: dict[str, type[RunConfig]] = {"detect": DetectConfig}
+
+
+def read_yaml(path: pathlib.Path) -> DictConfig:
+    """A YAML file's mapping. Raises InputError where it can't be read, or holds none."""
+    try:
+        content = OmegaConf.load(path)
+    except (yaml.YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise InputError(f"{path} is no sound YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, DictConfig):
+        raise InputError(f"{path} holds no mapping of options to values.")
+    return content
 
 
 def build(node: DictConfig, **extra: Any) -> Any:

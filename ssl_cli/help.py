@@ -8,19 +8,21 @@ from typing import Annotated, Any, get_args, get_origin
 from omegaconf import OmegaConf
 
 from ssl_cli import console
-from ssl_cli.catalog import built_in_conf, choices, groups
-from ssl_cli.checking import expected
-from ssl_cli.config import SHELLS
+from ssl_cli.annotations import expected
+from ssl_cli.catalog import Choice, built_in_conf, choices, groups, nearest
+from ssl_cli.config import SHELLS, read_yaml
+from ssl_cli.errors import InputError
 
 INTERNAL = {"verb", "choices", "headline", "facts"}
 
 
 def verb_help(verb: str, overrides: list[str]) -> None:
     """Print it. With `group=choice` among the overrides, the YAML of that choice too: its comments are its help."""
-    primary = OmegaConf.load(built_in_conf() / f"{verb}.yaml")
+    shown = [_choice(word) for word in overrides]
+    primary = read_yaml(built_in_conf() / f"{verb}.yaml")
     defaults = {group: name for entry in primary.defaults if entry != "_self_" for group, name in entry.items()}
     composed = OmegaConf.merge(
-        {group: OmegaConf.load(choices(group)[name].path) for group, name in defaults.items()}, primary
+        {group: read_yaml(choices(group)[name].path) for group, name in defaults.items()}, primary
     )
     head = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8").split("\ndefaults:")[0]
     console.say(
@@ -37,13 +39,23 @@ def verb_help(verb: str, overrides: list[str]) -> None:
         console.say(console.table("", [group, ""], rows))
     rows = [[name, _shown(OmegaConf.select(composed, name)), about] for name, about in options(SHELLS[verb], "")]
     console.say(console.table("", ["option", "default", "what it is"], rows))
-    for word in overrides:
-        group, _, name = word.partition("=")
-        if group in groups() and name in choices(group):
-            console.say(f"\n{group}={name}: override these as {group}.KEY=...", style="bold")
-            console.say(choices(group)[name].path.read_text(encoding="utf-8").rstrip())
+    for choice in shown:
+        group = choice.path.parent.name
+        console.say(f"\n{group}={choice.name}: override these as {group}.KEY=...", style="bold")
+        console.say(choice.path.read_text(encoding="utf-8").rstrip())
     if not overrides:
         console.say(f"\n`ssl {verb} model=NAME --help` shows a choice's own options too.")
+
+
+def _choice(word: str) -> Choice:
+    """The choice that `group=name` makes; InputError where there is none."""
+    group, _, name = word.partition("=")
+    if group not in groups():
+        raise InputError(f"{word} --help: only choices have help of their own, such as model=NAME or data=NAME.")
+    known = choices(group)
+    if name not in known:
+        raise InputError(f"{word} is no choice.{nearest(name, known)} It has {', '.join(known)}.")
+    return known[name]
 
 
 def options(shell: type, prefix: str) -> Iterator[tuple[str, str]]:

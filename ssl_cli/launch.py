@@ -3,16 +3,18 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -21,9 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import runs
 from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, nearest
+from ssl_cli.config import SHELLS
 from ssl_cli.errors import InputError
 from ssl_cli.sweeps import QUIET, Outcome, sweep
 
+HYDRAS_OWN = {"hydra.mode": "a sweep is -m", "hydra.sweep.dir": "sweeps go to paths.outputs"}
 FLAGS = ("-m", "--multirun", "--resolve")
 
 
@@ -44,15 +48,16 @@ def launch(verb: str, arguments: list[str]) -> int:
     sweeping = bool({"-m", "--multirun"} & flags)
     _check_choices(overrides, sweeping)
     if resumed != "null":
-        return _resume(verb, resumed, overrides, sweeping)
+        return _resume(verb, resumed, overrides, sweeping, only_show=kind is not None)
     with _hydra(verb) as hydra:
         lines = [_forced(override) for override in overrides]
+        job = partial(_job, verb=verb)
         if kind:
             hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
         elif sweeping:
-            return sweep(hydra, verb, _job, lines, Path(_given(overrides, "paths.outputs", "outputs")))
+            return sweep(hydra, verb, job, lines, Path(_given(overrides, "paths.outputs", "outputs")))
         else:
-            done = hydra.run(verb, _job, ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
+            done = hydra.run(verb, job, ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
             outcome: Outcome = done.return_value
             if outcome["error"]:
                 raise InputError(outcome["error"])
@@ -99,13 +104,18 @@ def _parse(word: str) -> Override:
 
 
 def _given(overrides: list[Override], key: str, default: str) -> str:
-    """The last value that the command line gives an option."""
-    values = [override.value() for override in overrides if override.key_or_group == key]
-    return str(values[-1]) if values and values[-1] is not None else default
+    """The last value that the command line gives an option, where it gives one alone."""
+    given = [override for override in overrides if override.key_or_group == key and not override.is_sweep_override()]
+    value = given[-1].value() if given else None
+    return default if value is None else str(value)
 
 
 def _forced(override: Override) -> str:
     """The override, allowed to name anything: `check` then says all that is wrong in one message."""
+    if override.key_or_group in HYDRAS_OWN:
+        raise InputError(
+            f"{override.key_or_group} is not for the command line of ssl: {HYDRAS_OWN[override.key_or_group]}."
+        )
     text = str(override.input_line)
     is_group = override.key_or_group.split("@")[0] in groups() or "/" in override.key_or_group
     is_hydra = override.key_or_group.split(".")[0] == "hydra"
@@ -123,13 +133,19 @@ def _check_choices(overrides: list[Override], sweeping: bool) -> None:
             )
         group = override.key_or_group
         if group in groups() and not override.is_delete():
-            names = override.sweep_string_iterator() if several else [str(override.value())]
             known = choices(group)
-            for name in (name.strip("'\"") for name in names):
+            for name in _names(override) if several else [str(override.value())]:
                 if name not in known:
                     faults.append(f"{group}={name} is no choice.{nearest(name, known)} It has {', '.join(known)}.")
     if faults:
         raise InputError("\n".join(faults))
+
+
+def _names(override: Override) -> list[str]:
+    """The choices that a sweep names; none for a glob, which finds only what there is."""
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        return []
+    return [name.strip("'\"") for name in override.sweep_string_iterator()]
 
 
 # --- running ------------------------------------------------------------------------------------------------
@@ -144,48 +160,53 @@ def _hydra(verb: str) -> Iterator[Any]:
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             yield hydra
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"The config can't be composed: {' '.join(lines[:2])}") from error
+        raise InputError(f"The config can't be composed: {' '.join(lines[:4])}") from error
 
 
-def _job(cfg: DictConfig) -> Outcome:
+def _job(cfg: DictConfig, verb: str) -> Outcome:
     """What Hydra calls with each composed config. Bad input is told, not raised: a sweep goes on after it."""
     OmegaConf.set_struct(cfg, False)
     chosen = HydraConfig.get().runtime.choices
     cfg.choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
     try:
-        return {"run": _checked_run(cfg), "error": None}
+        return {"run": _checked_run(cfg, verb), "error": None}
     except InputError as error:
         return {"run": None, "error": str(error)}
 
 
-def _checked_run(cfg: DictConfig) -> str:
+def _checked_run(cfg: DictConfig, verb: str) -> str:
     """Check the config, run the verb. The last line printed is the run folder's path, bare, for scripts to read."""
     from ssl_cli.checking import check  # the signatures that it reads import torch
 
-    check(cfg)
-    folder = str(import_module(f"ssl_cli.commands.{cfg.verb}").run(cfg))
+    check(cfg, verb)
+    folder = str(import_module(f"ssl_cli.commands.{verb}").run(cfg))
     if not runs.is_worker():
         print(folder, flush=True)
     return folder
 
 
-def _resume(verb: str, name: str, overrides: list[Override], sweeping: bool) -> int:
+def _resume(verb: str, name: str, overrides: list[Override], sweeping: bool, only_show: bool) -> int:
     """Go on with a run from its checkpoint, in its folder, with its config and what the command line changes."""
     if sweeping:
         raise InputError("resume= goes on with one run: leave out -m.")
-    plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "resume"}
-    if chosen := [f"{key}={value}" for key, value in plain.items() if key in groups()]:
+    plain = {override.key_or_group: override.value() for override in overrides}
+    changeable = SHELLS[verb].changeable
+    if fixed := [key for key in plain if key not in changeable]:
         raise InputError(
-            f"{', '.join(chosen)} can't change in a resumed run: it keeps its own. Options like trainer.max_steps can."
+            f"{', '.join(fixed)} can't change in a resumed run: it goes on with its own data and model. "
+            f"What can: {', '.join(sorted(changeable))}."
         )
     folder = runs.find_run(name, _given(overrides, "paths.outputs", "outputs"), verb)
     cfg = runs.read_config(folder)
+    if cfg.get("verb") != verb:
+        raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)
-    if cfg.verb != verb:
-        raise InputError(f"{folder} is a run of ssl {cfg.verb}: say `ssl {cfg.verb} resume={folder}`.")
     cfg.resume = str(folder)
-    _checked_run(cfg)
+    if only_show:
+        print(OmegaConf.to_yaml(cfg), end="")
+    else:
+        _checked_run(cfg, verb)
     return 0

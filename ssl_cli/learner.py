@@ -78,6 +78,10 @@ class Learner(lightning.LightningModule):
         self._batches += 1
         return losses["loss"]
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.trainer.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True  # so that the last step is validated too
+
     def on_before_zero_grad(self, _: torch.optim.Optimizer) -> None:
         if isinstance(self.objective, ActsAfterStep):
             self.objective.after_step()
@@ -117,6 +121,13 @@ class Learner(lightning.LightningModule):
     # A row of the history spans the steps since the one before: a resumed run must know the part already gone.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # A checkpoint is written between two batches, where Lightning has already counted the next one as ready.
+        loop = checkpoint["loops"]["fit_loop"]
+        for progress in (loop["epoch_loop.batch_progress"], loop["epoch_progress"]):
+            for count in (progress["total"], progress["current"]):
+                count["processed"] = count["completed"]
+        for count in (loop["epoch_loop.batch_progress"]["total"], loop["epoch_loop.batch_progress"]["current"]):
+            count["ready"] = count["started"] = count["completed"]
         elapsed = time.monotonic() - self._started
         checkpoint["since_validation"] = {"sums": self._sums, "batches": self._batches, "elapsed_s": elapsed}
 

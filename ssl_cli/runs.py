@@ -28,6 +28,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console
+from ssl_cli.config import read_yaml
 from ssl_cli.errors import InputError
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
@@ -48,7 +49,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
     shared = os.environ.get(FOLDER_VARIABLE)
     if cfg.resume is not None:
         folder = Path(cfg.resume)
-        before = json.loads((folder / ENVIRONMENT).read_text()).get("data_fingerprint")
+        before = read_environment(folder).get("data_fingerprint", fingerprint)
         if before != fingerprint:
             raise InputError(
                 f"The data has changed since {folder} was started: resume it with the same file, or start a new run."
@@ -182,9 +183,8 @@ def find_run(
         if not (folder / CONFIG).is_file():
             raise InputError(f"{folder} is no run folder: it has no {CONFIG}. `ssl list runs` shows those in outputs.")
         if finished and not is_finished(folder):
-            raise InputError(
-                f"{folder} is not finished: it has no {METRICS}. Go on with `ssl {folder.parts[-3]} resume={folder}`."
-            )
+            verb = read_config(folder).get("verb")
+            raise InputError(f"{folder} is not finished: it has no {METRICS}. Go on with `ssl {verb} resume={folder}`.")
         return folder
     runs = [folder for folder in all_runs(outputs) if verb in (None, folder.parts[-3])]
     runs = [folder for folder in runs if is_finished(folder) or not finished]
@@ -196,14 +196,26 @@ def find_run(
 
 def read_config(folder: Path) -> DictConfig:
     """The resolved config of a run. Reading it runs no code."""
-    cfg = OmegaConf.load(folder / CONFIG)
-    if not isinstance(cfg, DictConfig):
-        raise InputError(f"{folder / CONFIG} is no config: it must be a mapping.")
-    return cfg
+    return read_yaml(folder / CONFIG)
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    return json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    return _read_json(folder / METRICS)
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """environment.json; empty where a run was killed before it was written."""
+    return _read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).is_file() else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: it must be an object.")
+    return content
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

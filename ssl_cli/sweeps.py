@@ -11,9 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf
+from ssl_cli.errors import InputError
 
 # Runs have folders and logs of their own: Hydra's would only stand beside them.
 QUIET = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+BUG = "a bug of ours: "
 Outcome = dict[str, str | None]  # {"run": folder or None, "error": sentence or None}
 
 
@@ -25,25 +27,34 @@ def sweep(hydra: Any, verb: str, job: Callable[[DictConfig], Outcome], lines: li
             outcome = job(cfg)
         except Exception as error:
             traceback.print_exc()
-            outcome = {"run": None, "error": f"{type(error).__name__}: {error}"}
+            outcome = {"run": None, "error": f"{BUG}{type(error).__name__}: {error}"}
         if outcome["error"]:
             console.warn(f"this combination failed: {outcome['error']}")
         return outcome
 
     folder = outputs / verb / "sweeps" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    overrides = [f"hydra.sweep.dir='{folder}'", *QUIET, *lines]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"No sweep folder can be made in {outputs}: {error.strerror}. Say paths.outputs=FOLDER."
+        ) from error
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    overrides = [f"hydra.sweep.dir='{quoted}'", *QUIET, *lines]
     batches = hydra.multirun(verb, careful, overrides, with_log_configuration=False)
     outcomes = [(list(job.overrides), job.return_value) for batch in batches for job in batch]
     write_table(folder, verb, outcomes)
     print(folder, flush=True)
-    return 2 if any(outcome["error"] for _, outcome in outcomes) else 0
+    failures = [outcome["error"] for _, outcome in outcomes if outcome["error"]]
+    bugs = [failure for failure in failures if failure.startswith(BUG)]
+    return 1 if bugs else 2 if failures else 0
 
 
 def write_table(folder: Path, verb: str, outcomes: list[tuple[list[str], Outcome]]) -> None:
     """`sweep.csv` with every metric; on the terminal the headline metrics, by what varied."""
     rows: list[dict[str, Any]] = []
     for overrides, outcome in outcomes:
-        settings = dict(word.lstrip("+").split("=", 1) for word in overrides)
+        settings = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
         metrics = runs.read_metrics(Path(outcome["run"])) if outcome["run"] else {}
         rows.append(settings | metrics | {"run": outcome["run"] or "", "error": outcome["error"] or ""})
     last = ("run", "error")
@@ -53,7 +64,7 @@ def write_table(folder: Path, verb: str, outcomes: list[tuple[list[str], Outcome
         writer.writeheader()
         writer.writerows(rows)
 
-    names = dict.fromkeys(word.lstrip("+").split("=", 1)[0] for overrides, _ in outcomes for word in overrides)
+    names = dict.fromkeys(word.lstrip("+").partition("=")[0] for overrides, _ in outcomes for word in overrides)
     varied = [name for name in names if len({row.get(name) for row in rows}) > 1]
     headline = list(OmegaConf.load(built_in_conf() / f"{verb}.yaml").headline)
     failed = ["failed because"] if any(row["error"] for row in rows) else []

@@ -7,7 +7,7 @@ when to stop. `last.ckpt` is written at an interval, first beside its place and 
 import csv
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
@@ -24,10 +24,11 @@ from ssl_cli import console
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
-from ssl_cli.learner import Learner
+from ssl_cli.learner import Learner, MakeOptimizer
 from ssl_cli.runs import read_history
 
 CHECKPOINT = "last.ckpt"
+INTERRUPTED, TERMINATED = 130, 143  # exit codes: 128 + the signal's number
 # Lightning's tips and notices are no part of a run's record.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
@@ -44,12 +45,13 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
         objective,
         rows,
         watched,
-        build(cfg.optim.algorithm),
+        _optimizer_maker(cfg.optim.algorithm),
         lr_schedule(cfg.optim, max_steps),
         settings.batch_size,
         cfg.seed,
     )
     every = settings.validate_every_n_steps if max_steps < 0 else min(settings.validate_every_n_steps, max_steps)
+    chosen, best = callbacks(settings, max_steps, folder), {}
     try:
         trainer = lightning.Trainer(
             accelerator=settings.accelerator,
@@ -66,7 +68,7 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             logger=[History(folder / "history.csv")],
-            callbacks=callbacks(settings, max_steps, folder),
+            callbacks=chosen,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -79,10 +81,44 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
     resuming = cfg.resume is not None and checkpoint.is_file()
     if cfg.resume is not None:
         console.say(f"going on from {checkpoint}" if resuming else f"no {CHECKPOINT} yet: starting from step 0")
-    trainer.fit(learner, ckpt_path=checkpoint if resuming else None, weights_only=True)
-    if isinstance(trainer.early_stopping_callback, StopEarly) and trainer.early_stopping_callback.best:
-        learner.load_state_dict(trainer.early_stopping_callback.best)
-    objective.to(trainer.strategy.root_device).eval()
+    try:
+        trainer.fit(learner, ckpt_path=checkpoint if resuming else None, weights_only=True)
+    except Exception as error:
+        if resuming and not _is_readable(checkpoint):
+            raise InputError(f"{checkpoint} is damaged and can't be read; delete it to start the run again.") from error
+        raise
+    except SystemExit as stop:  # Lightning's answer to SIGTERM and to Ctrl-C
+        resume = f"ssl {cfg.verb} resume={folder}"
+        console.warn(f"stopped at step {trainer.global_step}; go on from the last checkpoint with `{resume}`")
+        raise SystemExit(TERMINATED if isinstance(stop, SIGTERMException) else INTERRUPTED) from None
+    for callback in chosen:
+        if isinstance(callback, AverageWeights):
+            callback.finish(learner)
+        if isinstance(callback, StopEarly) and callback.best:
+            best = callback.best
+    if best:
+        learner.load_state_dict(best)
+    objective.to(trainer.strategy.root_device, torch.float32).eval()
+
+
+def _optimizer_maker(algorithm: DictConfig) -> MakeOptimizer:
+    make = build(algorithm)
+
+    def careful(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        try:
+            return make(parameters)
+        except ValueError as error:  # torch's own sentence about a learning rate or a beta out of range
+            raise InputError(f"optim.algorithm can't be built: {error}.") from error
+
+    return careful
+
+
+def _is_readable(checkpoint: Path) -> bool:
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception:
+        return False
+    return True
 
 
 def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:
@@ -124,8 +160,16 @@ def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callba
     if settings.patience:
         chosen.append(StopEarly(settings.patience))
     if settings.ema_decay:
-        chosen.append(EMAWeightAveraging(decay=settings.ema_decay))
+        chosen.append(AverageWeights(decay=settings.ema_decay))
     return [*chosen, ShowProgress(max_steps), SaveLast(settings.checkpoint_every_n_steps, folder)]
+
+
+class AverageWeights(EMAWeightAveraging):
+    """An exponential moving average of the weights, which validation and the finished model use."""
+
+    def finish(self, module: lightning.LightningModule) -> None:
+        """Put the average into the module: also where a resumed run had no step left to take."""
+        self._copy_average_to_current(module)
 
 
 class StopEarly(EarlyStopping):
@@ -135,6 +179,9 @@ class StopEarly(EarlyStopping):
         super().__init__(monitor="val/loss", patience=patience, mode="min", check_finite=False)
         self.best: dict[str, Tensor] = {}
         self.candidate: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience  # a run that had stopped stays stopped when resumed
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         # Now, not later: an average of the weights, where there is one, is swapped in only until here.
@@ -154,20 +201,32 @@ class StopEarly(EarlyStopping):
 
 
 class SaveLast(Callback):
-    """Writes `last.ckpt` every so many steps and at the end, so that a crash while writing leaves the one before."""
+    """Writes `last.ckpt` every so many steps and at the end, so that a crash while writing leaves the one before.
+
+    Between steps: once a step's validation is over, before the next batch begins.
+    """
 
     def __init__(self, every_n_steps: int, folder: Path):
-        self.every_n_steps, self.path, self.saved_step = every_n_steps, folder / CHECKPOINT, -1
+        self.every_n_steps, self.path, self.saved_step = every_n_steps, folder / CHECKPOINT, 0
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        step = trainer.global_step
-        due = step % self.every_n_steps == 0 or step == trainer.max_steps or trainer.should_stop
-        if due and step != self.saved_step and step > 0:
-            self.saved_step = step
-            partial = self.path.with_suffix(".part")
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                partial.replace(self.path)
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.saved_step = trainer.global_step
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._save(trainer)  # the stream has no end: its one epoch ends with the run
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        if trainer.global_step == self.saved_step:
+            return
+        self.saved_step = trainer.global_step
+        partial = self.path.with_suffix(".part")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(self.path)
 
 
 class ShowProgress(Callback):

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import pytest
 
+from ssl_cli.annotations import expected, fits
 from ssl_cli.bounds import Count, OpenShare, Pattern
-from ssl_cli.checking import expected, fits
 from tests.conftest import Cli
 
 SIX_FAULTS = ["model.latnt=3", "modle=ae", "trainer.max_steps=many", "optim.lr=-1", "threshold=zz", "fpr=2"]
@@ -86,6 +86,25 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         (["trainer.max_time=00:00:01:00"], "optim.schedule must be constant when trainer.max_time is the only limit"),
         (["trainer.max_time=soon"], "a time as DD:HH:MM:SS or null"),
         (["data.train=dirty"], "data.train must be one of clean, polluted"),
+        (["model.noise=swap", "model.level=2", "fpr=7"], "model.level must be at most 1 with noise=swap"),
+        (["data=table", "data.file=t.csv", "threshold=f1"], "threshold=f1 needs labels"),
+        (["data=table", "data.file=t.csv", "data.train=polluted"], "data.train=polluted needs labels"),
+        (["data=table", "data.file=t.csv", "data.delimiter=ab"], "data.delimiter must be one character, or tab"),
+        (["data=nslkdd", "data.test=Test-22"], "data.test must be one of Test+, Test-21"),
+        (["verb=foo"], "verb can't be changed by an option"),
+        (["model._target_=os.path"], "model._target_ must name a class"),
+        (["model._target_=builtins.int"], "needs a model that can score"),
+        (["~model._target_"], "model must be a group of options with a _target_"),
+        (["model=gaussian", "+model._partial_=true"], "model is built whole"),
+        (["optim.algorithm=null"], "optim.algorithm must be a group of options with a _target_"),
+        (["model.network.n_features=7"], "model.network.n_features follows from the data"),
+        (["model=gaussian", "model.ridge=inf"], "model.ridge must be a number of at least 0"),
+        (["threshold=nan"], "threshold must be a number or auto"),
+        (["seed=5000000000"], "seed must be a whole number of at least 0 and of at most"),
+        (["trainer.precision=16-true"], "trainer.precision must be one of"),
+        (["trainer.max_time=00:00:00:00"], "trainer.max_time must be a time as DD:HH:MM:SS"),
+        (["paths.outputs="], "paths.outputs must be a path"),
+        (["~paths"], "paths is missing: it must be a group of options"),
     ],
 )
 def test_one_fault_one_sentence(cli: Cli, workdir: Path, words: list[str], sentence: str) -> None:

@@ -45,6 +45,13 @@ def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
         (["resume=latest"], "There is no detect run in"),
         (["resume=nowhere"], "nowhere is no run folder"),
         (["resume=latest", "-m"], "leave out -m"),
+        (["resume=latest", "seed=1"], "seed can't change in a resumed run"),
+        (["resume=latest", "data.calibration=0.5", "model=ae"], "data.calibration, model can't change"),
+        (["hydra.mode=MULTIRUN"], "a sweep is -m"),
+        (["-m", "hydra.sweep.dir=x"], "sweeps go to paths.outputs"),
+        (["-m", "paths.outputs=/proc/x"], "No sweep folder can be made in /proc/x"),
+        (["--help", "data=nope"], "data=nope is no choice."),
+        (["optim.algorithm.betas=[2,3]"], "optim.algorithm can't be built: Invalid beta"),
     ],
 )
 def test_bad_words_get_one_sentence(cli: Cli, words: list[str], expected: str) -> None:
@@ -80,6 +87,27 @@ def test_a_conf_folder_of_the_users_is_searched_first(workdir: Path, cli: Cli) -
     code, out, err = cli("detect", "data=mine", "model=gaussian", "trainer=cpu")
     assert code == 0, err
     assert (Path(out.strip().splitlines()[-1]) / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a: [", "The config can't be composed"),
+        (b"a: 1\na: 2\n", "The config can't be composed"),
+        (b"", "data must be a group of options with a _target_"),
+        (b"just words", "data must be a group of options with a _target_"),
+        (b"_target_: crooked.Class\n", "which can't be imported (SyntaxError"),
+        ("# é\n_target_: nothing.Here\n".encode("latin-1"), "The config can't be composed"),
+    ],
+)
+def test_a_users_yaml_with_a_mistake(workdir: Path, cli: Cli, content: bytes, sentence: str) -> None:
+    (workdir / "crooked.py").write_text("class Class(:\n")
+    (workdir / "conf" / "data").mkdir(parents=True)
+    (workdir / "conf" / "data" / "mine.yaml").write_bytes(content)
+    code, _, err = cli("detect", "data=mine")
+    assert code == 2
+    assert sentence in err
+    assert cli("list", "data")[0] == 0
 
 
 def test_verb_help_shows_choices_options_units_and_defaults(cli: Cli) -> None:

@@ -129,6 +129,37 @@ def test_latest_is_the_newest_and_unfinished_runs_are_said(cli: Cli, table: Path
     assert "unfinished" in out and "finished" in out
 
 
+def test_damaged_runs_are_listed_and_named(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "model=gaussian")
+    (folder / "metrics.json").write_text("{")
+    (folder.parent / "2024 best").mkdir()
+    (folder.parent / "2024 best" / "config.yaml").write_text("a: [")
+    code, out, _ = cli("list", "runs")
+    assert code == 0
+    assert out.count("damaged") >= 2
+    with pytest.raises(InputError, match=r"metrics.json is damaged"):
+        ssl_cli.load(folder)
+    assert cli("detect", f"resume={folder.parent / '2024 best'}")[0] == 2
+
+
+def test_runs_elsewhere_can_be_listed_and_resumed(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "paths.outputs=elsewhere")
+    assert str(folder) in cli("list", "runs", "paths.outputs=elsewhere")[1].replace("\n", "")
+    code, out, err = cli("detect", "resume=latest", "paths.outputs=elsewhere", "fpr=0.3")
+    assert code == 0, err
+    assert out.strip().splitlines()[-1] == str(folder)
+    assert "fpr: 0.3" in (folder / "config.yaml").read_text()
+    assert "fpr: 0.3" in cli("detect", "resume=latest", "paths.outputs=elsewhere", "--cfg", "job")[1]
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true", "16-mixed"])
+def test_every_precision_ends_in_scores(cli: Cli, table: Path, precision: str) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", f"trainer.precision={precision}")
+    saved = pyarrow.parquet.read_table(folder / "scores.parquet").to_pandas()
+    frame = pd.read_csv(table).iloc[saved.row]
+    np.testing.assert_array_equal(ssl_cli.load(folder).score(frame), saved.score)
+
+
 def test_resuming_on_other_data_is_refused(cli: Cli, table: Path) -> None:
     folder = finished(cli, "data=table", f"data.file={table}", "data.label=fraud")
     before = (folder / "metrics.json").read_bytes()

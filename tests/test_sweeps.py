@@ -32,3 +32,9 @@ def test_a_failure_does_not_stop_the_others(cli: Cli) -> None:
     assert "creditcard.csv is missing" in bad["error"] and not bad["run"]
     assert "failed because" in out
     assert "this combination failed" in err
+
+
+def test_globs_odd_folders_and_removed_options(cli: Cli) -> None:
+    code, out, err = cli("detect", "-m", "optim=glob(*)", "model=gaussian", "paths.outputs=it's", *QUICK)
+    assert code == 0, err
+    assert {row["optim"] for row in rows(out)} == {"adamw", "sgd"}

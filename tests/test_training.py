@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from ssl_cli.data.batches import Rows
+from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Autoencoder
 from ssl_cli.objectives.denoising import Denoising
 from ssl_cli.runs import read_history
@@ -42,6 +43,12 @@ def trained(folder: Path, cfg: Any, objective: Denoising | None = None) -> Denoi
     return objective
 
 
+def history(folder: Path) -> list[dict[str, float]]:
+    """What is the same in every run of the same seed: all but the seconds."""
+    rows = read_history(folder / "history.csv")
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
 def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
     pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
@@ -57,26 +64,84 @@ OPTIONS = [
 ]
 
 
+# Checkpoints that fall between validations, and on them.
+EVERY = [{}, {"checkpoint_every_n_steps": 4}]
+
+
+@pytest.mark.parametrize("every", EVERY, ids=["apart", "together"])
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options) or "plain")
-def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_killed_twice_and_resumed_equals_never_stopped(
+    tmp_path: Path, options: dict[str, Any], every: dict[str, int]
+) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
         folder.mkdir()
-    uninterrupted = trained(whole, config(max_steps=22, **options))
+    uninterrupted = trained(whole, config(max_steps=22, **options, **every))
 
-    with pytest.raises(Unplugged):
-        unplugged_at = 13 * options.get("accumulate_grad_batches", 1)
-        trained(parts, config(max_steps=22, **options), Unplugs.after(unplugged_at))
-    again = config(max_steps=22, **options)
-    again.resume = str(parts)
-    resumed = trained(parts, again)
+    resumed = config(max_steps=22, **options, **every)
+    for batches in (9, 5):
+        with pytest.raises(Unplugged):
+            unplugged_at = batches * options.get("accumulate_grad_batches", 1) + 1
+            trained(parts, resumed, Unplugs.after(unplugged_at))
+        resumed.resume = str(parts)
+    assert same(uninterrupted, trained(parts, resumed))
+    assert history(whole) == history(parts)
 
-    assert same(uninterrupted, resumed)
-    columns = ("step", "lr", "train/loss", "val/loss")
-    histories = [
-        [{name: row[name] for name in columns} for row in read_history(f / "history.csv")] for f in (whole, parts)
-    ]
-    assert histories[0] == histories[1]
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options) or "plain")
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, options: dict[str, Any]) -> None:
+    cfg = config(max_steps=12, **options)
+    once = trained(tmp_path, cfg)
+    cfg.resume = str(tmp_path)
+    assert same(once, trained(tmp_path, cfg))
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
+    cfg = config(max_steps=4000, patience=2, validate_every_n_steps=10, checkpoint_every_n_steps=10)
+    cfg.optim.lr, cfg.optim.schedule = 0.03, "constant"
+    once, rows = trained(tmp_path, cfg), history(tmp_path)
+    assert rows[-1]["step"] < 4000
+    cfg.resume = str(tmp_path)
+    assert same(once, trained(tmp_path, cfg))
+    assert history(tmp_path) == rows
+
+
+def test_early_stopping_after_a_longer_second_part_equals_one_part(tmp_path: Path) -> None:
+    ends = []
+    for name, lengths in (("one", [400]), ("two", [20, 400])):
+        (tmp_path / name).mkdir()
+        for length in lengths:
+            cfg = config(max_steps=length, patience=2, validate_every_n_steps=10, checkpoint_every_n_steps=10)
+            cfg.optim.lr, cfg.optim.schedule = 0.03, "constant"
+            cfg.resume = str(tmp_path / name) if length != lengths[0] else None
+            end = trained(tmp_path / name, cfg)
+        ends.append(end)
+    assert same(*ends)
+    assert history(tmp_path / "one") == history(tmp_path / "two")
+
+
+def test_the_last_step_is_validated(tmp_path: Path) -> None:
+    trained(tmp_path, config(max_steps=10))
+    assert [row["step"] for row in history(tmp_path)] == [4, 8, 10]
+
+
+def test_a_run_ended_by_time_leaves_a_checkpoint_of_its_last_step(tmp_path: Path) -> None:
+    cfg = config(max_time="00:00:00:01", checkpoint_every_n_steps=10**9)
+    cfg.optim.schedule = "constant"
+    end = trained(tmp_path, cfg)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert content["global_step"] == history(tmp_path)[-1]["step"] > 4
+    assert torch.equal(content["state_dict"]["objective.network.encoder.0.weight"], end.network.encoder[0].weight)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    cfg = config(max_steps=6)
+    trained(tmp_path, cfg)
+    content = (tmp_path / "last.ckpt").read_bytes()
+    (tmp_path / "last.ckpt").write_bytes(content[: len(content) // 2])
+    cfg.resume = str(tmp_path)
+    with pytest.raises(InputError, match=r"last\.ckpt is damaged"):
+        trained(tmp_path, cfg)
 
 
 def test_options_change_the_weights_they_should(tmp_path: Path) -> None:
@@ -106,9 +171,9 @@ def test_early_stopping_returns_to_the_best_weights(tmp_path: Path) -> None:
     cfg.optim.lr = 0.03
     cfg.optim.schedule = "constant"
     objective = trained(tmp_path, cfg)
-    history = read_history(tmp_path / "history.csv")
-    losses = [row["val/loss"] for row in history]
-    assert history[-1]["step"] < 4000
+    rows = history(tmp_path)
+    losses = [row["val/loss"] for row in rows]
+    assert rows[-1]["step"] < 4000
     assert len(losses) - 1 - int(np.argmin(losses)) == 3  # three validations without improvement
     torch.manual_seed(int(np.random.SeedSequence([3, 0, 0]).generate_state(1, np.uint64)[0] >> 1))
     with torch.no_grad():

@@ -4,8 +4,9 @@ The rules, stated once:
 
 - A number is standardised by the training rows' mean and standard deviation. With `scaling="power"` it is first made
   symmetric by a Yeo-Johnson transform (Biometrika 87, 2000) of the standardised number, fitted on the training rows:
-  it suits skewed measurements, and hurts counts that are mostly zero. A missing or infinite value becomes the mean
-  (0 once scaled); where the training rows had any, one more feature says whether it was missing.
+  it suits skewed measurements, and hurts counts that are mostly zero. A missing or infinite value (or one beyond
+  1e100) becomes the mean (0 once scaled); where the training rows had any, one more feature says whether it was
+  missing. Dates and times count as seconds.
 - A symbol becomes one feature for each of the training rows' MAX_SYMBOLS most frequent values, and one for
   every other value, so that a symbol never seen before stands out. A missing symbol is a symbol of its own.
 - A column with one value in the training rows is dropped, and so is a text column that names its rows (more than
@@ -25,6 +26,7 @@ from ssl_cli.errors import InputError
 
 Scaling = Literal["standard", "power"]
 MAX_SYMBOLS = 100
+BEYOND = 1e100  # as good as infinite: its square would be
 LARGEST = 1e6  # standard deviations; what lies beyond is as strange, and float32 can still square it
 MISSING_SYMBOL = "(missing)"
 
@@ -43,6 +45,8 @@ class TableEncoder:
     @classmethod
     def fit(cls, table: pa.Table, scaling: Scaling = "standard") -> "TableEncoder":
         """Learn from the training rows. Raises InputError where no column is left."""
+        if not table.column_names:
+            raise InputError("No column is left to learn from: data.drop leaves out all of them.")
         columns, dropped = [], {}
         for name in table.column_names:
             column, reason = _learn(name, table[name], scaling)
@@ -108,15 +112,32 @@ class TableEncoder:
 
 def _learn(name: str, values: pa.ChunkedArray, scaling: Scaling) -> tuple[dict[str, Any], str]:
     """What a column's training values teach, or the reason to drop it."""
+    if not is_number(values.type) and not is_symbol(values.type):
+        return {}, f"of the type {values.type}, which is neither a number nor a text"
     if is_number(values.type):
         return _learn_number(name, as_numbers(name, values), scaling)
     counts = pc.value_counts(as_symbols(values)).to_pylist()
     if len(counts) == 1:
         return {}, "one value in the training rows"
     if len(counts) > MAX_SYMBOLS and len(counts) > 0.5 * len(values):
-        return {}, f"names its rows ({len(counts)} values in {len(values)} training rows)"
+        return {}, f"names its rows ({len(counts)} values in {len(values)} training rows){_spoiled(counts)}"
     counts.sort(key=lambda entry: (-entry["counts"], entry["values"]))
     return {"name": name, "kind": "symbol", "values": [entry["values"] for entry in counts[:MAX_SYMBOLS]]}, ""
+
+
+def _spoiled(counts: list[dict[str, Any]]) -> str:
+    """Says so where a text column is numbers but for a few values."""
+    odd = [entry["values"] for entry in counts if not _is_numeral(entry["values"])]
+    odd = [value for value in odd if value != MISSING_SYMBOL]
+    return f"; it would be a number, were it not for {odd[0]!r}" if odd and len(odd) < 0.1 * len(counts) else ""
+
+
+def _is_numeral(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _learn_number(name: str, numbers: np.ndarray, scaling: Scaling) -> tuple[dict[str, Any], str]:
@@ -164,22 +185,33 @@ def is_number(kind: pa.DataType) -> bool:
     """Whether a column of this Arrow type is a quantity; dates and times count as seconds."""
     types = pa.types
     quantities = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
-    times = (types.is_timestamp, types.is_date, types.is_time)
+    times = (types.is_timestamp, types.is_date, types.is_time, types.is_duration)
     return any(test(kind) for test in (*quantities, *times))
+
+
+def is_symbol(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+
+
+UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
     """(N,) float64, NaN where missing. Raises InputError where a value is no number."""
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        values = pc.divide(pc.cast(pc.cast(values, pa.timestamp("us")), pa.int64()), 1e6)
-    elif pa.types.is_time(values.type):
-        values = pc.cast(pc.cast(values, pa.time64("us")), pa.int64())
+    kind, per_unit = values.type, 1.0
+    if pa.types.is_date(kind):
+        values, per_unit = pc.cast(values, pa.date32()), 86_400.0
+        values = pc.cast(values, pa.int32())
+    elif pa.types.is_timestamp(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
+        bits = pa.int32() if pa.types.is_time32(kind) else pa.int64()
+        values, per_unit = pc.cast(values, bits), 1 / UNITS_PER_S[kind.unit]
     try:
-        return pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid as error:
-        raise InputError(
-            f"The column {name} must hold numbers, as it did in training: {str(error).splitlines()[0]}."
-        ) from error
+        # Not safe: of a whole number beyond 2^53 the last digits go.
+        numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False) * per_unit
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"The column {name} must hold numbers, as it did in training: {reason}.") from error
+    return np.where(np.abs(numbers) <= BEYOND, numbers, np.nan)
 
 
 def as_symbols(values: pa.ChunkedArray) -> pa.Array:

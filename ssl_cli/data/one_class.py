@@ -113,10 +113,16 @@ class OneClassTable:
             test = np.setdiff1d(test, hidden)
         held_out = max(1, round(self.calibration * len(fit)))
         splits = {"train": fit[held_out:], "calibration": fit[:held_out], "test": test}
+        if len(splits["train"]) < 2:
+            raise InputError(
+                f"data.calibration={self.calibration:g} leaves {len(fit) - held_out} rows to train on: make it smaller."
+            )
         if val:
-            splits |= _part(splits, "train", "val", VALIDATION_SHARE, anomaly)
+            # In the order drawn, whatever the labels: whoever has polluted rows doesn't know which they are.
+            n_val = max(1, round(VALIDATION_SHARE * len(splits["train"])))
+            splits |= {"train": splits["train"][n_val:], "val": splits["train"][:n_val]}
         if dev:
-            splits |= _part(splits, "test", "dev", DEVELOPMENT_SHARE, anomaly, rng)
+            splits |= _development(splits["test"], anomaly, rng)
         return {name: np.sort(rows) for name, rows in splits.items()}
 
     def _hidden(self, n_normal: int, strange: np.ndarray) -> np.ndarray:
@@ -135,21 +141,17 @@ class OneClassTable:
         return strange[:wanted]
 
 
-def _part(
-    splits: dict[str, np.ndarray],
-    source: str,
-    name: str,
-    share: float,
-    anomaly: np.ndarray,
-    rng: np.random.Generator | None = None,
-) -> dict[str, np.ndarray]:
-    """Move a share of each class from the split `source` to a new one."""
-    rows = splits[source] if rng is None else rng.permutation(splits[source])
-    moved = []
-    for members in (rows[~anomaly[rows]], rows[anomaly[rows]]):
-        moved.append(members[: max(1, round(share * len(members)))] if len(members) > 1 else members[:0])
-    taken = np.concatenate(moved)
-    return {source: np.setdiff1d(rows, taken), name: taken}
+def _development(test: np.ndarray, anomaly: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Part the test rows: a share of each class, to choose a threshold with labels on, is tested no more."""
+    rows = rng.permutation(test)
+    classes = (rows[~anomaly[rows]], rows[anomaly[rows]])
+    if min(len(members) for members in classes) < 2:
+        raise InputError(
+            "threshold=f1 needs at least 2 normal rows and 2 anomalies, to part between choosing and testing; "
+            f"there are {len(classes[0])} and {len(classes[1])}. Without labels use threshold=auto."
+        )
+    dev = np.concatenate([members[: max(1, round(DEVELOPMENT_SHARE * len(members)))] for members in classes])
+    return {"test": np.setdiff1d(test, dev), "dev": dev}
 
 
 def find(folder: str | Path, published: list[str], page: str, override: str = "data.file") -> Path:

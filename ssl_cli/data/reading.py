@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ from ssl_cli.errors import InputError
 
 # Besides Arrow's own (empty, NA, NaN, null, ...), UCI's question mark.
 MISSING = ["", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "-nan", "-NaN", "n/a", "<NA>"]
-SUFFIXES = ("csv", "csv.gz", "parquet", "npz")
+TAB = ("tab", "\\t")
+UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def read_table(path: str | Path, names: list[str] | None = None, delimiter: str = ",") -> pa.Table:
@@ -30,13 +34,37 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
         elif path.suffix == ".npz":
             table = _read_npz(path)
         else:
-            table = _read_csv(path, names, delimiter)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} can't be read: {str(error).splitlines()[0]}") from error
+            table = _read_csv(path, names, "\t" if delimiter in TAB else delimiter)
+        columns = table.column_names
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not in UTF-8: save it so.") from error
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path} can't be read: {str(error).splitlines()[0] if str(error) else 'it is cut off'}."
+        ) from error
     if table.num_rows == 0:
         raise InputError(f"{path} has no rows.")
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        raise InputError(f"{path} has more than one column called {', '.join(twice)}: rename them.")
+    if len(columns) == 1 and (other := next((sign for sign in ";\t|" if sign in columns[0]), None)):
+        said = "tab" if other == "\t" else f"'{other}'"
+        raise InputError(
+            f"{path} has the single column {columns[0]!r}: its fields seem parted by {said}; say data.delimiter={said}."
+        )
+    return _plain(path, table)
+
+
+def _plain(path: Path, table: pa.Table) -> pa.Table:
+    """Dictionary-encoded columns as what they encode; bytes, which a CSV gives where it isn't UTF-8, are refused."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(index, field.name, table[index].cast(field.type.value_type))
+        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            raise InputError(
+                f"{path}: the column {field.name} holds bytes that are no UTF-8 text; save the file in UTF-8."
+            )
     return table
 
 
@@ -46,11 +74,11 @@ def _read_csv(path: Path, names: list[str] | None, delimiter: str) -> pa.Table:
     Arrow infers a column's type from the first block, and stops at a later value that doesn't fit.
     """
     read = pyarrow.csv.ReadOptions(column_names=names)
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter)
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     with pyarrow.csv.open_csv(path, read, parse, _convert({})) as reader:
         inferred = reader.schema
-    numeric = (pa.types.is_integer, pa.types.is_null, pa.types.is_boolean)
-    types = {field.name: pa.float64() for field in inferred if any(test(field.type) for test in numeric[:2])}
+    wide = {field.name for field in inferred if pa.types.is_integer(field.type) or pa.types.is_null(field.type)}
+    types = dict.fromkeys(wide, pa.float64())
     while True:
         try:
             return pyarrow.csv.read_csv(path, read, parse, _convert(types))
@@ -67,20 +95,31 @@ def _convert(types: dict[str, pa.DataType]) -> pyarrow.csv.ConvertOptions:
 
 def _read_npz(path: Path) -> pa.Table:
     """A 2-D array `X` becomes the columns X0, X1, ...; a 1-D array one column of its own name."""
-    columns: dict[str, np.ndarray] = {}
+    columns: list[tuple[str, np.ndarray]] = []
     with np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
-            array = arrays[name]
+            array = _native(path, name, arrays)
             if array.ndim == 2:
-                columns |= {f"{name}{index}": array[:, index] for index in range(array.shape[1])}
+                columns += [(f"{name}{index}", array[:, index]) for index in range(array.shape[1])]
             elif array.ndim == 1:
-                columns[name] = array
+                columns.append((name, array))
             else:
                 raise InputError(f"{path}: the array {name} has {array.ndim} dimensions; a table has 1 or 2.")
-    if len({len(column) for column in columns.values()}) > 1:
-        lengths = ", ".join(f"{name} {len(column)}" for name, column in columns.items())
+    if len({len(column) for _, column in columns}) > 1:
+        lengths = ", ".join(f"{name} {len(column)}" for name, column in columns)
         raise InputError(f"{path}: its arrays differ in length ({lengths[:200]}).")
-    return pa.table(columns)
+    return pa.table([column for _, column in columns], names=[name for name, _ in columns])
+
+
+def _native(path: Path, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """One array, in this machine's byte order. Arrays of Python objects could run code when read, and are refused."""
+    try:
+        array = arrays[name]
+    except ValueError as error:
+        raise InputError(
+            f"{path}: the array {name} holds Python objects, not numbers or texts; save it as those."
+        ) from error
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def fingerprint(*paths: Path) -> str:

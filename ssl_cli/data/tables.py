@@ -4,16 +4,20 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ssl_cli.bounds import Path as FilePath
+from ssl_cli.bounds import Pattern
 from ssl_cli.catalog import nearest
 from ssl_cli.data.one_class import LabelledTable, OneClassTable, find
 from ssl_cli.data.reading import fingerprint, read_table
 from ssl_cli.errors import InputError
+
+Delimiter = Annotated[str, Pattern(r".|tab|\\\\t", "one character, or tab")]
 
 # The 41 features of KDD Cup 1999 (kddcup.names), in the order of its files, which have no header.
 KDD_COLUMNS = """duration protocol_type service flag src_bytes dst_bytes land wrong_fragment urgent hot
@@ -31,15 +35,16 @@ single_epithelial_cell_size bare_nuclei bland_chromatin normal_nucleoli mitoses"
 class Table(OneClassTable):
     """Any CSV, Parquet or npz file, with or without labels."""
 
-    file: Annotated[str, "path of a .csv, .csv.gz, .parquet or .npz file"]
-    label: Annotated[str | None, "the column that tells normal rows from anomalies; null: there is none"] = None
+    file: Annotated[FilePath, "path of a .csv, .csv.gz, .parquet or .npz file"]
+    label: Annotated[str | int | None, "the column that tells normal rows from anomalies; null: there is none"] = None
     normal: Annotated[float | str | bool | list, "the value (or values) of a normal row in that column"] = 0
     drop: Annotated[list[str], "columns to leave out"] = field(default_factory=list)
-    delimiter: Annotated[str, "what separates the fields of a CSV"] = ","
+    delimiter: Annotated[Delimiter, "what parts the fields of a CSV"] = ","
 
     def read(self) -> LabelledTable:
         path = Path(self.file).expanduser()
-        return labelled(path, read_table(path, delimiter=self.delimiter), self.label, self.normal, self.drop)
+        label = None if self.label is None else str(self.label)
+        return labelled(path, read_table(path, delimiter=self.delimiter), label, self.normal, self.drop)
 
 
 @dataclass(kw_only=True)
@@ -103,7 +108,7 @@ class NslKdd(OneClassTable):
     """NSL-KDD with its own split: learn from the normal rows of its training file, test on its whole test file."""
 
     dir: str
-    test: Annotated[str, "which test file: Test+ or Test-21"] = "Test+"
+    test: Annotated[Literal["Test+", "Test-21"], "which test file; Test-21 is the harder part"] = "Test+"
     train_file: Annotated[str | None, "path of the training file, where it lies elsewhere"] = None
     test_file: Annotated[str | None, "path of the test file, where it lies elsewhere"] = None
 
@@ -165,6 +170,8 @@ def labelled(
     path: Path, table: pa.Table, label: str | None, normal: Any, drop: list[str] | tuple[str, ...] = ()
 ) -> LabelledTable:
     """Part a table into features and labels. Raises InputError where the columns or values named aren't there."""
+    if label in drop:
+        raise InputError(f"data.drop leaves out {label}, which data.label names as the label: it is no feature anyway.")
     for name in [*drop, *([label] if label else [])]:
         if name not in table.column_names:
             known = ", ".join(table.column_names[:50])
@@ -176,8 +183,9 @@ def labelled(
 
 def _is_normal(path: Path, values: pa.ChunkedArray, label: str, normal: Any) -> np.ndarray:
     """(N,) bool: which labels equal `normal` (or one of them), as numbers where both are, else as texts."""
-    if values.null_count:
-        raise InputError(f"{path}: {values.null_count} rows have no label in the column {label}; fill or remove them.")
+    unknown = pc.sum(pc.is_null(values, nan_is_null=True)).as_py()
+    if unknown:
+        raise InputError(f"{path}: {unknown} rows have no label in the column {label}; fill or remove them.")
     wanted = {_plain(value) for value in (normal if isinstance(normal, list) else [normal])}
     distinct = pc.unique(values).to_pylist()
     matching = [value for value in distinct if _plain(value) in wanted]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
+from scipy.stats import binomtest
 
 from ssl_cli import console, plots
 from ssl_cli.data.one_class import Split
@@ -97,9 +98,10 @@ def tell(folder: Path, threshold: Threshold, metrics: dict[str, float]) -> None:
     console.say(f"threshold={threshold.rule}: {threshold.value:.6g} ({threshold.promise})")
     flagged = f"{int(metrics['test/flagged']):,} of {int(metrics['test/rows']):,} test rows flagged"
     if "test/auroc" in metrics:
-        low, high = metrics["test/fpr_low"], metrics["test/fpr_high"]
+        normal = int(metrics["test/rows"] - metrics["test/anomalies"])
+        low, high = binomial_interval(round(metrics["test/fpr"] * normal), normal)
         promised = "nothing" if threshold.promised_fpr is None else f"{threshold.promised_fpr:.2%}"
-        realised = f"{metrics['test/fpr']:.2%} (95 % interval {low:.2%} to {high:.2%})"
+        realised = f"{metrics['test/fpr']:.2%} (exact 95 % interval {low:.2%} to {high:.2%})"
         console.say(f"false positives: promised {promised}, realised {realised}")
         console.say(f"{flagged}; {int(metrics['test/anomalies']):,} are anomalies")
         rows = [[name, *(f"{metrics[f'test/{name}{end}']:.4f}" for end in ("", "_low", "_high"))] for name in FIGURES]
@@ -109,6 +111,12 @@ def tell(folder: Path, threshold: Threshold, metrics: dict[str, float]) -> None:
         console.say(f"{flagged}; without labels of both kinds there is nothing to measure them against")
     figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))
     console.say(f"figures: {figures}; scores: {SCORES}")
+
+
+def binomial_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Clopper and Pearson's exact 95 % interval of a rate. (Of no successes, a bootstrap would make no interval.)"""
+    interval = binomtest(successes, trials).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def _with_interval(metrics: dict[str, float], name: str) -> str:

@@ -99,7 +99,9 @@ def _quantile(rule: str, calibration: np.ndarray) -> Threshold:
         f"the {share:g} quantile of {len(calibration)} calibration scores, no labels used: "
         f"about {1 - share:.2%} of normal rows, no guarantee"
     )
-    return Threshold(rule, value, promise, 1 - share)
+    few = len(calibration) * (1 - share) < 1
+    warning = f"{len(calibration)} calibration scores have no {share:g} quantile but their largest." if few else None
+    return Threshold(rule, value, promise, warning=warning)
 
 
 def refuse_degenerate(split: str, scores: np.ndarray) -> None:

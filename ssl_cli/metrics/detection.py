@@ -10,6 +10,7 @@ import numpy as np
 LOW_FPR = 0.01
 # Above this many distinct scores the *intervals* (never the figures) are computed on quantiles of the scores.
 MAX_LEVELS = 4096
+RESAMPLES_AT_ONCE = 500  # bounds the memory: 16 MB an array
 
 
 def detection_metrics(
@@ -25,12 +26,16 @@ def detection_metrics(
     if len(levels) > MAX_LEVELS:
         levels, normal, strange = _coarse(levels, normal, strange, threshold)
     rng = np.random.default_rng([seed, 3])
-    drawn_normal = rng.multinomial(normal.sum(), normal / normal.sum(), size=resamples)  # (R, L)
-    drawn_strange = rng.multinomial(strange.sum(), strange / strange.sum(), size=resamples)  # (R, L)
-    resampled = figures(levels, drawn_normal, drawn_strange, threshold)
+    resampled = []
+    for start in range(0, resamples, RESAMPLES_AT_ONCE):
+        size = min(RESAMPLES_AT_ONCE, resamples - start)
+        drawn = [
+            rng.multinomial(counts.sum(), counts / counts.sum(), size=size) for counts in (normal, strange)
+        ]  # (R, L)
+        resampled.append(figures(levels, drawn[0], drawn[1], threshold))
     out: dict[str, float] = {}
     for name, value in point.items():
-        low, high = np.quantile(resampled[name], [0.025, 0.975])
+        low, high = np.quantile(np.concatenate([part[name] for part in resampled]), [0.025, 0.975])
         out |= {name: float(value[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
     return out
 

@@ -1,6 +1,7 @@
 """Rebuild the clean input from a corrupted one: the denoising auto-encoder."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,11 +28,16 @@ class Denoising(Reconstruction):
         level: Annotated[Positive, "standard deviation of gaussian noise, else the share of features corrupted"] = 0.1,
     ):
         super().__init__(network)
-        if noise != "gaussian" and level > 1:
-            raise InputError(
-                f"model.level={level:g} is a share of features with model.noise={noise}: it must be at most 1."
-            )
+        for fault in self.option_faults({"noise": noise, "level": level}):
+            raise InputError(fault)
         self.noise, self.level = noise, level
+
+    @staticmethod
+    def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
+        """What no single option's type can say; `check` asks before any data is read."""
+        if options["noise"] != "gaussian" and options["level"] > 1:
+            noise, level = options["noise"], options["level"]
+            yield f"level must be at most 1 with noise={noise}, where it is a share, not {level:g}."
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         x = batch["x"]  # (B, D)

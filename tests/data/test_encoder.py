@@ -1,5 +1,6 @@
 """Columns -> features: the rules that encoder.py states."""
 
+import decimal
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import PowerTransformer
 
-from ssl_cli.data.encoder import MAX_SYMBOLS, TableEncoder
+from ssl_cli.data.encoder import MAX_SYMBOLS, TableEncoder, as_numbers
 from ssl_cli.errors import InputError
 
 TRAIN = pa.table(
@@ -79,6 +80,32 @@ def test_frames_arrays_and_arrow_tables_are_rows_alike() -> None:
     frame = pd.DataFrame(values[:, ::-1], columns=list("cba"), index=range(5, 15))
     for rows in (table, frame, values):
         np.testing.assert_array_equal(encoder.transform(encoder.as_table(rows)), encoder.transform(table))
+
+
+def test_times_are_seconds_and_nothing_overflows() -> None:
+    stamp = pa.array([10**9 + 1, 3 * 10**9], pa.timestamp("ns"))
+    seconds = {
+        "stamp": (stamp, [1.000000001, 3]),
+        "day": (pa.array([0, 2_932_896], pa.date32()), [0, 2_932_896 * 86_400]),
+        "time": (pa.array([1, 2 * 10**9], pa.time64("ns")), [1e-9, 2]),
+        "large": (pa.array([2**60, 2**60 + 2**54]), [2**60, 2**60 + 2**54]),
+        "huge": (pa.array([1e308, 5.0]), [np.nan, 5.0]),
+        "money": (pa.array([decimal.Decimal("1.25"), None]), [1.25, np.nan]),
+        "flag": (pa.array([True, False]), [1, 0]),
+    }
+    for name, (column, expected) in seconds.items():
+        np.testing.assert_allclose(as_numbers(name, pa.chunked_array([column])), expected)
+
+
+def test_columns_that_are_no_numbers_nor_texts_are_left_out() -> None:
+    encoder = TableEncoder.fit(pa.table({"a": [1, 2, 3], "list": [[1], [2], [3]]}))
+    assert "neither a number nor a text" in encoder.dropped["list"]
+
+
+def test_a_typo_in_a_number_is_named() -> None:
+    texts = [f"{i}.5" for i in range(400)]
+    encoder = TableEncoder.fit(pa.table({"a": range(400), "b": [*texts[:-1], "oops"]}))
+    assert "it would be a number, were it not for 'oops'" in encoder.dropped["b"]
 
 
 def test_what_does_not_fit_is_named() -> None:

@@ -77,6 +77,13 @@ def test_without_labels_half_the_rows_train() -> None:
     assert len(splits["train"].x) + len(splits["calibration"].x) == (N_NORMAL + N_STRANGE) // 2
 
 
+def test_too_few_rows_are_said() -> None:
+    with pytest.raises(InputError, match=r"data\.calibration=0\.999 leaves 0 rows to train on"):
+        Made(calibration=0.999).prepare(seed=0)
+    with pytest.raises(InputError, match="threshold=f1 needs at least 2 normal rows and 2 anomalies"):
+        Made(labelled=False).prepare(seed=0, dev=True)
+
+
 def test_impossible_pollution_is_said() -> None:
     with pytest.raises(InputError, match="there are 100"):
         Made(train="polluted", pollution=0.5).prepare(seed=0)

@@ -72,6 +72,19 @@ def test_what_is_not_there_is_said(tmp_path: Path, published: Path) -> None:
         AdBench(dir=str(published / "adbench"), name="cardo").read()
 
 
+def test_a_label_that_is_nan_is_no_label(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", X=np.zeros((3, 2)), y=np.array([0.0, 1.0, np.nan]))
+    with pytest.raises(InputError, match="1 rows have no label"):
+        Table(file=str(tmp_path / "t.npz"), label="y").read()
+
+
+def test_a_label_may_be_a_number_but_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("0,1,2\n5,6,0\n7,8,1\n")
+    assert Table(file=str(tmp_path / "t.csv"), label=2).read().anomaly.sum() == 1
+    with pytest.raises(InputError, match=r"data\.drop leaves out 2"):
+        Table(file=str(tmp_path / "t.csv"), label=2, drop=["2"]).read()
+
+
 @pytest.mark.shared
 def test_real_files(shared: Path) -> None:
     counts = {
