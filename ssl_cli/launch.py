@@ -78,14 +78,12 @@ def _sort(arguments: list[str]) -> tuple[set[str], str | None, list[str]]:
                 raise InputError(f"--cfg takes job, hydra or all, not {kind or 'nothing'}.")
         elif word in FLAGS:
             flags.add(word)
-        elif word.startswith("-") or "=" not in word.lstrip("~"):
-            if not word.startswith("~"):
-                raise InputError(
-                    f"{word} is neither an option=value nor a flag; flags are -m, --cfg job, --resolve, --help."
-                )
+        elif word.startswith("~") or ("=" in word and not word.startswith("-")):
             words.append(word)
         else:
-            words.append(word)
+            raise InputError(
+                f"{word} is neither an option=value nor a flag; flags are -m, --cfg job, --resolve, --help."
+            )
     return flags, kind, words
 
 

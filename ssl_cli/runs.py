@@ -54,7 +54,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
             raise InputError(
                 f"The data has changed since {folder} was started: resume it with the same file, or start a new run."
             )
-    elif shared:
+    elif shared and is_worker():
         folder = Path(shared)
     else:
         folder = _new_folder(cfg)

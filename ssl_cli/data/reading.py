@@ -41,9 +41,8 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not in UTF-8: save it so.") from error
     except UNREADABLE as error:
-        raise InputError(
-            f"{path} can't be read: {str(error).splitlines()[0] if str(error) else 'it is cut off'}."
-        ) from error
+        reason = str(error).splitlines()[0] if str(error) else "it is cut off"
+        raise InputError(f"{path} can't be read: {reason}.") from error
     if table.num_rows == 0:
         raise InputError(f"{path} has no rows.")
     if twice := [name for name, count in Counter(columns).items() if count > 1]:
