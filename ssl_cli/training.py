@@ -7,6 +7,7 @@ when to stop. `last.ckpt` is written at an interval, first beside its place and 
 import csv
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ CHECKPOINT = "last.ckpt"
 INTERRUPTED, TERMINATED = 130, 143  # exit codes: 128 + the signal's number
 # Lightning's tips and notices are no part of a run's record.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # of its own inner workings
 
 
 def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path) -> None:
