@@ -21,9 +21,7 @@ from ssl_cli.config import SHELLS, RunConfig
 from ssl_cli.config import Node as TargetNode
 from ssl_cli.errors import InputError
 
-WHOLE = ("model", "data")  # the nodes that a verb builds itself
 Offered = Mapping[str, type] | None  # the facts that the data gives; None where it isn't known which data that is
-HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def check(cfg: DictConfig, verb: str) -> None:
@@ -38,8 +36,6 @@ def check(cfg: DictConfig, verb: str) -> None:
         *_length_faults(cfg),
         *_device_faults(cfg),
     ]
-    if cfg.verb != verb:
-        faults.insert(0, f"verb can't be changed by an option: say `ssl {cfg.verb}` if you mean that.")
     if len(faults) == 1:
         raise InputError(faults[0])
     if faults:
@@ -54,7 +50,10 @@ def _node_faults(node: DictConfig, path: str, schema: Callable, offered: Offered
     partial = bool(node.get("_partial_", False))
     for key in node:
         name = str(key)
-        if name not in parameters and name not in HYDRA_KEYS and not open_ended:
+        hydras = name == "_target_" or (name == "_partial_" and path.startswith("optim."))
+        if name.startswith("_") and not hydras:
+            yield f"{path}{name} is not an option."
+        elif name not in parameters and not hydras and not open_ended:
             yield f"{path}{name} is not an option.{nearest(name, parameters) or _listing(parameters, path)}"
     for name, (annotation, required) in parameters.items():
         if name in node:
@@ -108,8 +107,6 @@ def _object_faults(node: DictConfig, where: str, annotation: Any, offered: Offer
     if inspect.isclass(wanted) and inspect.isclass(target) and not is_partial and not issubclass(target, wanted):
         yield f"{where} must be {article(wanted.__name__)}, not {article(target.__name__)}."
         return
-    if is_partial and where in WHOLE:
-        yield f"{where}._partial_ is not an option: {where} is built whole."
     faults = list(_node_faults(node, f"{where}.", target, offered))
     yield from faults
     if not faults and hasattr(target, "option_faults"):
@@ -191,6 +188,9 @@ def _device_faults(cfg: DictConfig) -> Iterator[str]:
     trainer = cfg.get("trainer") or {}
     accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
     visible = {"gpu": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if trainer.get("strategy") == "fsdp" and visible["gpu"] == 0:
+        yield "trainer.strategy=fsdp: this machine shows no GPU to torch; use trainer=cpu, or trainer=ddp."
+        return
     if accelerator not in visible:
         return
     if visible[accelerator] == 0:

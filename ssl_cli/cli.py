@@ -5,9 +5,7 @@ from importlib import import_module
 
 from ssl_cli import __version__
 from ssl_cli.catalog import nearest, verbs
-from ssl_cli.errors import InputError
-
-OK, BROKEN, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+from ssl_cli.errors import BAD_INPUT, BROKEN, INTERRUPTED, OK, InputError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,8 +33,11 @@ def dispatch(arguments: list[str]) -> int:
         return OK
     if verb not in verbs():
         raise InputError(f"{verb} is no verb of ssl.{nearest(verb, verbs())} It has {', '.join(verbs())}.")
-    if verb == "list":
+    if verb == "list" and not {"--help", "-h"} & set(rest):
         import_module("ssl_cli.commands.list").run(rest)
+        return OK
+    if verb == "list":
+        print("usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables")
         return OK
     if "--help" in rest or "-h" in rest:
         import_module("ssl_cli.help").verb_help(verb, [word for word in rest if word not in ("--help", "-h")])

@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_cli.bounds import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Seed
+from ssl_cli.bounds import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
 from ssl_cli.errors import InputError
 
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
@@ -37,7 +37,7 @@ class OptimConfig:
 @dataclass
 class TrainerConfig:
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], "auto: a GPU where there is one"]
-    strategy: Annotated[str, "Lightning's strategy: auto, ddp, fsdp, ..."]
+    strategy: Annotated[Literal["auto", "ddp", "fsdp"], "how several devices share the work"]
     devices: Annotated[Count, "devices on each node"]
     num_nodes: Annotated[Count, "machines"]
     precision: Annotated[
@@ -90,10 +90,11 @@ class DetectConfig(RunConfig):
     changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "resamples"}
 
     threshold: Annotated[
-        float | Annotated[str, Pattern(r"auto|f1|q(0?\.\d+)", "auto, f1 or a quantile like q0.995")],
+        Annotated[float, Range(-1e30, 1e30)]
+        | Annotated[str, Pattern(r"auto|f1|q(0?\.\d+)", "auto, f1 or a quantile like q0.995")],
         "auto (conformal, no labels), f1 (uses labels), q0.995 (quantile of calibration scores) or a number",
     ]
-    fpr: Annotated[OpenShare, "share of normal rows that threshold=auto may flag"]
+    fpr: Annotated[float, Range(1e-6, 0.5), "share of normal rows that threshold=auto may flag"]
     resamples: Annotated[Count, "bootstrap resamples behind each 95 % interval"]
 
 
@@ -119,6 +120,5 @@ def build(node: DictConfig, **extra: Any) -> Any:
     try:
         return hydra.utils.instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
-        raise
+        # The constructor's own exception: an InputError is the user's to mend, any other a bug of ours.
+        raise (error.__cause__ or error) from None

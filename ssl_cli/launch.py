@@ -27,6 +27,7 @@ from ssl_cli.config import SHELLS
 from ssl_cli.errors import InputError
 from ssl_cli.sweeps import QUIET, Outcome, sweep
 
+INTERNAL = {"verb", "choices", "facts", "headline"}
 HYDRAS_OWN = {"hydra.mode": "a sweep is -m", "hydra.sweep.dir": "sweeps go to paths.outputs"}
 FLAGS = ("-m", "--multirun", "--resolve")
 
@@ -47,15 +48,17 @@ def launch(verb: str, arguments: list[str]) -> int:
     resumed = _given(overrides, "resume", "null")
     sweeping = bool({"-m", "--multirun"} & flags)
     _check_choices(overrides, sweeping)
+    if sweeping and any(override.key_or_group == "resume" for override in overrides):
+        raise InputError("resume= goes on with one run: leave out -m.")
     if resumed != "null":
-        return _resume(verb, resumed, overrides, sweeping, only_show=kind is not None)
+        return _resume(verb, resumed, overrides, only_show=kind is not None)
     with _hydra(verb) as hydra:
         lines = [_forced(override) for override in overrides]
         job = partial(_job, verb=verb)
         if kind:
             hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
         elif sweeping:
-            return sweep(hydra, verb, job, lines, Path(_given(overrides, "paths.outputs", "outputs")))
+            return sweep(hydra, verb, job, lines, Path(_given(overrides, "paths.outputs", "outputs")).expanduser())
         else:
             done = hydra.run(verb, job, ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
             outcome: Outcome = done.return_value
@@ -110,6 +113,8 @@ def _given(overrides: list[Override], key: str, default: str) -> str:
 
 def _forced(override: Override) -> str:
     """The override, allowed to name anything: `check` then says all that is wrong in one message."""
+    if override.key_or_group.split(".")[0] in INTERNAL:
+        raise InputError(f"{override.key_or_group} is not an option: ssl sets it by itself.")
     if override.key_or_group in HYDRAS_OWN:
         raise InputError(
             f"{override.key_or_group} is not for the command line of ssl: {HYDRAS_OWN[override.key_or_group]}."
@@ -158,6 +163,8 @@ def _hydra(verb: str) -> Iterator[Any]:
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             yield hydra
+    except RecursionError as error:
+        raise InputError("A YAML of yours inherits from its own name in `defaults`; inherit from another.") from error
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise InputError(f"The config can't be composed: {' '.join(lines[:4])}") from error
@@ -166,6 +173,8 @@ def _hydra(verb: str) -> Iterator[Any]:
 def _job(cfg: DictConfig, verb: str) -> Outcome:
     """What Hydra calls with each composed config. Bad input is told, not raised: a sweep goes on after it."""
     OmegaConf.set_struct(cfg, False)
+    if cfg.get("resume") is not None:
+        return {"run": None, "error": "resume is for the command line: `ssl VERB resume=RUN`."}
     chosen = HydraConfig.get().runtime.choices
     cfg.choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
     try:
@@ -185,11 +194,15 @@ def _checked_run(cfg: DictConfig, verb: str) -> str:
     return folder
 
 
-def _resume(verb: str, name: str, overrides: list[Override], sweeping: bool, only_show: bool) -> int:
-    """Go on with a run from its checkpoint, in its folder, with its config and what the command line changes."""
-    if sweeping:
-        raise InputError("resume= goes on with one run: leave out -m.")
-    plain = {override.key_or_group: override.value() for override in overrides}
+def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) -> int:
+    """Go on with a run from its checkpoint, in its folder, with its config and what the command line changes.
+
+    Only our own classes are built from a run folder, and those of the package that `trust=` names.
+    """
+    from ssl_cli.loading import refuse_foreign_targets  # imports torch
+
+    trusted = _given(overrides, "trust", "")
+    plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
     changeable = SHELLS[verb].changeable
     if fixed := [key for key in plain if key not in changeable]:
         raise InputError(
@@ -200,6 +213,7 @@ def _resume(verb: str, name: str, overrides: list[Override], sweeping: bool, onl
     cfg = runs.read_config(folder)
     if cfg.get("verb") != verb:
         raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
+    refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)
     cfg.resume = str(folder)

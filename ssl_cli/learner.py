@@ -72,11 +72,12 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         self._reseed(batch.pop("k"))
+        weight = batch.pop("weight")
         losses = self.objective(batch)
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
         self._batches += 1
-        return losses["loss"]
+        return losses["loss"] * weight
 
     def on_train_batch_end(self, *_: Any) -> None:
         if self.trainer.global_step == self.trainer.max_steps:
@@ -89,6 +90,7 @@ class Learner(lightning.LightningModule):
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         # The same noise at every validation, so that the curve shows the weights and not the draw.
         self._reseed(batch.pop("k"))
+        del batch["weight"]
         n_rows = len(next(iter(batch.values())))
         for name, value in self.objective(batch).items():
             self._watched_sums[name] = self._watched_sums.get(name, 0) + value * n_rows

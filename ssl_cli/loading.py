@@ -1,5 +1,6 @@
 """A finished run, back in Python: `ssl_cli.load("latest").score(frame)`."""
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, ListConfig
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.torch import load_model
 from torch import nn
 
+from ssl_cli.checking import locate
 from ssl_cli.config import build
 from ssl_cli.data.encoder import TableEncoder
 from ssl_cli.detection.thresholds import p_values
@@ -19,7 +22,11 @@ from ssl_cli.runs import find_run, read_config, read_metrics
 from ssl_cli.scoring import score_rows
 
 ENCODER, CALIBRATION, WEIGHTS = "encoder.json", "calibration.safetensors", "model.safetensors"
-OWN = ("ssl_cli.", "torch.nn.", "torch.optim.")  # what a run folder may name as a `_target_`
+# Where the classes live that a run folder may name as a `_target_`.
+OWN = (
+    *("ssl_cli.objectives.", "ssl_cli.models.", "ssl_cli.detection.", "ssl_cli.data."),
+    *("torch.nn.modules.", "torch.optim."),
+)
 
 
 def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tuple[str, ...] = ()) -> "Run":
@@ -43,9 +50,14 @@ class Run:
         self.config = read_config(folder)
         self.metrics = read_metrics(folder)
         refuse_foreign_targets(self.config, folder, trust)
-        self.model = restore_model(self.config, folder)
-        self.encoder = TableEncoder.load(folder / ENCODER)
-        self.calibration = load_file(folder / CALIBRATION)["scores"]  # (n,)
+        try:
+            self.model = restore_model(self.config, folder)
+            self.encoder = TableEncoder.load(folder / ENCODER)
+            self.calibration = load_file(folder / CALIBRATION)["scores"]  # (n,)
+        except (SafetensorError, ValueError, KeyError, OSError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{folder} is damaged: {type(error).__name__}: {str(error).splitlines()[0]}.") from error
 
     def encode(self, rows: Any) -> np.ndarray:
         """(N, n_features) float32"""
@@ -85,15 +97,25 @@ def restore_model(cfg: DictConfig, folder: Path) -> Any:
 
 
 def refuse_foreign_targets(cfg: DictConfig, folder: Path, trust: tuple[str, ...] = ()) -> None:
-    """Raise InputError for a `_target_` that isn't our own, torch's, or of a trusted package."""
-    allowed = (*OWN, *(f"{package}." for package in trust))
+    """Raise InputError for a `_target_` that is no class of our own or torch's, nor of a trusted package."""
     for target in _targets(cfg):
-        if not target.startswith(allowed):
+        if target.split(".")[0] not in trust and not _is_own_class(target):
             package = target.split(".")[0]
             raise InputError(
-                f"{folder} names the class {target}, which isn't ssl's own: building it would run its code. "
-                f"If the run is yours, load it with trust=({package!r},)."
+                f"{folder} names {target}, which isn't one of ssl's own classes: building it would run its code. "
+                f"If the run is yours, trust it: `trust={package}`, or load(..., trust=({package!r},)) in Python."
             )
+
+
+def _is_own_class(target: str) -> bool:
+    """A class where it is defined: a prefix alone would let through whatever our modules import."""
+    if not target.startswith(OWN):
+        return False
+    try:
+        found = locate(target)
+    except InputError:
+        return False
+    return inspect.isclass(found) and found.__module__.startswith(OWN)
 
 
 def _targets(node: Any) -> Iterator[str]:

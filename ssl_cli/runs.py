@@ -62,6 +62,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
         yield folder, {}
         return
     os.environ[FOLDER_VARIABLE] = str(folder.resolve())
+    before_resuming = {path: path.read_bytes() for path in (folder / METRICS, folder / CONFIG) if path.is_file()}
     try:
         # A run being resumed is unfinished again, until it is finished again.
         (folder / METRICS).unlink(missing_ok=True)
@@ -76,6 +77,9 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
             write_json(folder / ENVIRONMENT, _environment(cfg, fingerprint) | measured)
             write_json(folder / METRICS, {name: float(value) for name, value in metrics.items()})
     except BaseException as error:
+        if isinstance(error, Exception):  # a resume that failed leaves the run as finished as it was
+            for path, content in before_resuming.items():
+                path.write_bytes(content)
         with (folder / LOG).open("a", encoding="utf-8") as log:
             log.write(f"stopped: {type(error).__name__}: {error}\n")
         raise
@@ -85,7 +89,8 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
 
 def is_worker() -> bool:
     """Whether this is one of the other processes of a distributed run: the first one writes everything."""
-    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+    ranks = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return any(int(os.environ.get(rank) or 0) > 0 for rank in ranks)
 
 
 def _new_folder(cfg: DictConfig) -> Path:

@@ -24,12 +24,11 @@ from torch import Tensor, nn
 from ssl_cli import console
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
-from ssl_cli.errors import InputError
+from ssl_cli.errors import INTERRUPTED, TERMINATED, InputError
 from ssl_cli.learner import Learner, MakeOptimizer
 from ssl_cli.runs import read_history
 
 CHECKPOINT = "last.ckpt"
-INTERRUPTED, TERMINATED = 130, 143  # exit codes: 128 + the signal's number
 # Lightning's tips and notices are no part of a run's record.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # of its own inner workings
@@ -78,17 +77,18 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
             default_root_dir=folder,
         )
     except (MisconfigurationException, ValueError) as error:
-        raise InputError(f"trainer={cfg.choices.trainer} doesn't work on this machine: {error}") from error
+        raise InputError(f"The trainer doesn't work on this machine: {error}") from error
     checkpoint = folder / CHECKPOINT
     resuming = cfg.resume is not None and checkpoint.is_file()
     if cfg.resume is not None:
-        console.say(f"going on from {checkpoint}" if resuming else f"no {CHECKPOINT} yet: starting from step 0")
+        taken = _steps_taken(checkpoint) if resuming else 0
+        if 0 < max_steps < taken:
+            raise InputError(f"{folder} has taken {taken} steps already: its limit can't become {max_steps}.")
+        console.say(
+            f"going on from step {taken} of {checkpoint}" if resuming else "no checkpoint yet: starting from step 0"
+        )
     try:
         trainer.fit(learner, ckpt_path=checkpoint if resuming else None, weights_only=True)
-    except Exception as error:
-        if resuming and not _is_readable(checkpoint):
-            raise InputError(f"{checkpoint} is damaged and can't be read; delete it to start the run again.") from error
-        raise
     except SystemExit as stop:  # Lightning's answer to SIGTERM and to Ctrl-C
         resume = f"ssl {cfg.verb} resume={folder}"
         console.warn(f"stopped at step {trainer.global_step}; go on from the last checkpoint with `{resume}`")
@@ -115,12 +115,12 @@ def _optimizer_maker(algorithm: DictConfig) -> MakeOptimizer:
     return careful
 
 
-def _is_readable(checkpoint: Path) -> bool:
+def _steps_taken(checkpoint: Path) -> int:
+    """The step at which a checkpoint was written. Raises InputError where it is damaged."""
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception:
-        return False
-    return True
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+    except Exception as error:
+        raise InputError(f"{checkpoint} is damaged and can't be read; delete it to start the run again.") from error
 
 
 def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:

@@ -170,15 +170,73 @@ def test_resuming_on_other_data_is_refused(cli: Cli, table: Path) -> None:
     assert (folder / "metrics.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("target", ["os.system", "torch.load", "torch.hub.load", "subprocess.run"])
+FOREIGN = ["os.system", "torch.load", "torch.hub.load", "subprocess.run", "ssl_cli.runs.write_text"]
+FOREIGN += ["ssl_cli.runs.subprocess.run", "ssl_cli.data.reading.Path", "torch.nn.modules.module.torch.load"]
+
+
+@pytest.mark.parametrize("target", FOREIGN)
 def test_a_run_folder_names_no_foreign_class(cli: Cli, table: Path, target: str) -> None:
     folder = finished(cli, "data=table", f"data.file={table}", "model=gaussian")
     cfg = OmegaConf.load(folder / "config.yaml")
     cfg.model.ridge = {"_target_": target, "command": "touch hacked"}
     OmegaConf.save(cfg, folder / "config.yaml")
-    with pytest.raises(InputError, match=f"names the class {target}"):
+    with pytest.raises(InputError, match=f"names {target}, which isn't one of ssl's own classes"):
         Run(folder)
+    code, _, err = cli("detect", f"resume={folder}")
+    assert code == 2 and f"names {target}" in err
     assert not Path("hacked").exists()
+
+
+def test_a_users_own_class_comes_back_when_it_is_trusted(cli: Cli, table: Path, workdir: Path) -> None:
+    source = "from ssl_cli.detection.gaussian import Gaussian\n\n\nclass Mine(Gaussian):\n    pass\n"
+    (workdir / "my_detectors.py").write_text(source)
+    (workdir / "conf" / "model").mkdir(parents=True)
+    (workdir / "conf" / "model" / "mine.yaml").write_text("# Mine\n_target_: my_detectors.Mine\nridge: 0.1\n")
+    folder = finished(cli, "data=table", f"data.file={table}", "model=mine")
+    with pytest.raises(InputError, match=r"trust=\('my_detectors',\)"):
+        ssl_cli.load(folder)
+    assert len(ssl_cli.load(folder, trust=("my_detectors",)).score(pd.read_csv(table))) == 170
+    assert cli("detect", f"resume={folder}")[0] == 2
+    assert cli("detect", f"resume={folder}", "trust=my_detectors")[0] == 0
+
+
+def test_a_resume_that_fails_leaves_the_finished_run_as_it_was(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "data.label=fraud")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".json", ".yaml")}
+    for damage, sentence in (("trainer.max_steps=2", "has taken 4 steps already"), ("", "is damaged")):
+        if not damage:
+            (folder / "last.ckpt").write_bytes(b"torn")
+        code, _, err = cli("detect", f"resume={folder}", *([damage] if damage else []))
+        assert code == 2
+        assert sentence in err
+        after = {name: (folder / name).read_bytes() for name in ("metrics.json", "config.yaml")}
+        assert after == {name: before[name] for name in after}
+
+
+@pytest.mark.parametrize("name", ["encoder.json", "calibration.safetensors", "model.safetensors"])
+def test_a_damaged_file_of_a_run_is_said(cli: Cli, table: Path, name: str) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}")
+    (folder / name).write_bytes(b"torn")
+    with pytest.raises(InputError, match="is damaged"):
+        ssl_cli.load(folder)
+
+
+def test_f1_and_pollution_end_to_end(cli: Cli, table: Path) -> None:
+    words = ["data=table", f"data.file={table}", "data.label=fraud", "model=gaussian"]
+    plain = pyarrow.parquet.read_table(finished(cli, *words) / "scores.parquet").num_rows
+    folder = finished(cli, *words, "threshold=f1")
+    assert "labels were used" in (folder / "log.txt").read_text()
+    assert pyarrow.parquet.read_table(folder / "scores.parquet").num_rows < plain  # development rows are tested no more
+    folder = finished(cli, *words, "data.train=polluted", "data.pollution=0.1")
+    assert "anomalies hide among the" in (folder / "log.txt").read_text()
+
+
+def test_load_from_another_working_directory(
+    cli: Cli, table: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}").resolve()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert len(ssl_cli.load(folder).score(pd.read_csv(table))) == 170
 
 
 def test_no_place_for_a_run_is_said(cli: Cli, workdir: Path) -> None:

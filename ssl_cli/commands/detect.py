@@ -18,7 +18,7 @@ from ssl_cli.data.one_class import OneClassData, Split
 from ssl_cli.detection import report
 from ssl_cli.detection.thresholds import Threshold, choose_threshold, refuse_degenerate
 from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
-from ssl_cli.objectives.reconstruction import Reconstruction
+from ssl_cli.objectives.reconstruction import MeasuresSpread
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.training import train
 
@@ -68,7 +68,7 @@ def fit(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> None:
     if isinstance(model, nn.Module):
         watched = splits.get("val", splits["calibration"])
         train(model, Rows({"x": splits["train"].x}), Rows({"x": watched.x}), cfg, folder)
-        if isinstance(model, Reconstruction):
+        if isinstance(model, MeasuresSpread):
             with torch.inference_mode():
                 model.measure_spread(torch.from_numpy(splits["train"].x).to(device_of(model)))
     else:

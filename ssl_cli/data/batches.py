@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
-class IndexStream(Sampler[tuple[int, Tensor]]):
-    """Endless batches `(k, rows)`. Every row comes once an epoch, in an order that follows from (seed, epoch).
+class IndexStream(Sampler[tuple[int, Tensor, float]]):
+    """Endless batches `(k, rows, weight)`. Every row comes once an epoch, in an order that follows from (seed, epoch).
 
     An epoch's last batch is short where `batch_size` doesn't divide `n_rows`. Each of `world` processes takes
-    its share of every batch.
+    its share of every batch; `weight` makes the mean of their losses the loss of the whole batch.
     """
 
     def __init__(self, n_rows: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, world: int = 1):
@@ -30,20 +30,26 @@ class IndexStream(Sampler[tuple[int, Tensor]]):
         return -(-self.n_rows // self.batch_size)
 
     def rows(self, k: int) -> Tensor:
-        """(B,) int64, this process's rows of batch k"""
+        """(B,) int64, this process's rows of batch k; none, where the batch is smaller than `world`"""
         epoch, position = divmod(k, self.batches_per_epoch)
         if epoch != self._epoch:
             order = np.random.default_rng([self.seed, 4, epoch]).permutation(self.n_rows)
             self._epoch, self._order = epoch, torch.from_numpy(order)
-        start = position * self.batch_size
-        return self._order[start : start + self.batch_size][self.rank :: self.world]
+        return self._whole(position)[self.rank :: self.world]
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
-        return ((k, self.rows(k)) for k in itertools.count(self.start))
+    def _whole(self, position: int) -> Tensor:
+        start = position * self.batch_size
+        return self._order[start : start + self.batch_size]
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
+        for k in itertools.count(self.start):
+            share, whole = self.rows(k), self._whole(k % self.batches_per_epoch)
+            # A process without a share computes on a row that counts for nothing: all must take the step together.
+            yield k, share if len(share) else whole[:1], len(share) * self.world / len(whole)
 
 
 class Rows(Dataset[dict[str, Any]]):
-    """Named arrays of N rows each; `rows[k, index]` is the batch of these rows, which knows its number `k`."""
+    """Named arrays of N rows each; `rows[k, index, weight]` is the batch of these rows, with its number and weight."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray | Tensor]):
         self.arrays = {name: torch.as_tensor(array) for name, array in arrays.items()}
@@ -51,9 +57,9 @@ class Rows(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
-    def __getitem__(self, which: tuple[int, Tensor | slice]) -> dict[str, Any]:
-        k, index = which
-        return {name: array[index] for name, array in self.arrays.items()} | {"k": k}
+    def __getitem__(self, which: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
+        k, index, weight = which
+        return {name: array[index] for name, array in self.arrays.items()} | {"k": k, "weight": weight}
 
 
 def endless_loader(rows: Rows, stream: IndexStream) -> DataLoader:
@@ -62,7 +68,7 @@ def endless_loader(rows: Rows, stream: IndexStream) -> DataLoader:
 
 def ordered_loader(rows: Rows, batch_size: int) -> DataLoader:
     """All rows once, in order."""
-    slices = [(k, slice(start, start + batch_size)) for k, start in enumerate(range(0, len(rows), batch_size))]
+    slices = [(k, slice(start, start + batch_size), 1.0) for k, start in enumerate(range(0, len(rows), batch_size))]
     return DataLoader(rows, batch_size=None, sampler=slices, collate_fn=_as_it_is)
 
 

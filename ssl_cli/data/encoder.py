@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.stats import yeojohnson, yeojohnson_normmax
 
+from ssl_cli.data.reading import MISSING
 from ssl_cli.errors import InputError
 
 Scaling = Literal["standard", "power"]
@@ -198,6 +199,8 @@ UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
     """(N,) float64, NaN where missing. Raises InputError where a value is no number."""
+    if is_symbol(values.type):
+        values = _parsed(values)
     kind, per_unit = values.type, 1.0
     if pa.types.is_date(kind):
         values, per_unit = pc.cast(values, pa.date32()), 86_400.0
@@ -212,6 +215,17 @@ def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
         reason = str(error).splitlines()[0]
         raise InputError(f"The column {name} must hold numbers, as it did in training: {reason}.") from error
     return np.where(np.abs(numbers) <= BEYOND, numbers, np.nan)
+
+
+def _parsed(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts that stand for numbers or dates, as a CSV gives them to a reader that keeps its columns as texts."""
+    values = pc.if_else(pc.is_in(values, pa.array(MISSING, values.type)), pa.scalar(None, values.type), values)
+    for kind in (pa.float64(), pa.timestamp("us")):
+        try:
+            return pc.cast(values, kind)
+        except pa.ArrowInvalid:
+            continue
+    return values
 
 
 def as_symbols(values: pa.ChunkedArray) -> pa.Array:

@@ -104,7 +104,8 @@ class OneClassTable:
             strange = strange[table.parts[strange] == "train"]
         if len(fit) < 4:
             raise InputError(
-                f"{len(fit)} normal rows are left to learn from; at least 4 are needed. Check data.normal."
+                f"{len(fit)} normal rows are left to learn from (half of them go to the test); at least 4 are needed. "
+                "Use a larger table, or check data.normal."
             )
 
         if self.train == "polluted":
@@ -136,7 +137,7 @@ class OneClassTable:
         if wanted >= len(strange):
             raise InputError(
                 f"data.pollution={self.pollution:g} needs {wanted} anomalies for training and one more for the test; "
-                f"there are {len(strange)}, so data.train=polluted needs labels and a smaller data.pollution."
+                f"there are {len(strange)}: make data.pollution smaller."
             )
         return strange[:wanted]
 

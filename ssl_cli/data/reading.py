@@ -30,7 +30,7 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
         raise InputError(f"{path} is not a file.")
     try:
         if path.suffix == ".parquet":
-            table = pyarrow.parquet.read_table(path)
+            table = _without_index(pyarrow.parquet.read_table(path))
         elif path.suffix == ".npz":
             table = _read_npz(path)
         else:
@@ -55,12 +55,18 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
     return _plain(path, table)
 
 
+def _without_index(table: pa.Table) -> pa.Table:
+    """Without the columns in which pandas keeps a frame's index: row numbers are no features."""
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    return table.drop_columns([name for name in index if name in table.column_names])
+
+
 def _plain(path: Path, table: pa.Table) -> pa.Table:
     """Dictionary-encoded columns as what they encode; bytes, which a CSV gives where it isn't UTF-8, are refused."""
     for index, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(index, field.name, table[index].cast(field.type.value_type))
-        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+        elif pa.types.is_binary(field.type) and path.suffix not in (".parquet", ".npz"):
             raise InputError(
                 f"{path}: the column {field.name} holds bytes that are no UTF-8 text; save the file in UTF-8."
             )

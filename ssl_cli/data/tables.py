@@ -17,7 +17,8 @@ from ssl_cli.data.one_class import LabelledTable, OneClassTable, find
 from ssl_cli.data.reading import fingerprint, read_table
 from ssl_cli.errors import InputError
 
-Delimiter = Annotated[str, Pattern(r".|tab|\\\\t", "one character, or tab")]
+FilledText = Annotated[str, Pattern(r".+", "a text")]
+Delimiter = Annotated[str, Pattern(r".|tab|\\t", "one character, or tab")]
 
 # The 41 features of KDD Cup 1999 (kddcup.names), in the order of its files, which have no header.
 KDD_COLUMNS = """duration protocol_type service flag src_bytes dst_bytes land wrong_fragment urgent hot
@@ -36,7 +37,9 @@ class Table(OneClassTable):
     """Any CSV, Parquet or npz file, with or without labels."""
 
     file: Annotated[FilePath, "path of a .csv, .csv.gz, .parquet or .npz file"]
-    label: Annotated[str | int | None, "the column that tells normal rows from anomalies; null: there is none"] = None
+    label: Annotated[
+        FilledText | int | None, "the column that tells normal rows from anomalies; null: there is none"
+    ] = None
     normal: Annotated[float | str | bool | list, "the value (or values) of a normal row in that column"] = 0
     drop: Annotated[list[str], "columns to leave out"] = field(default_factory=list)
     delimiter: Annotated[Delimiter, "what parts the fields of a CSV"] = ","
@@ -187,7 +190,10 @@ def _is_normal(path: Path, values: pa.ChunkedArray, label: str, normal: Any) -> 
     if unknown:
         raise InputError(f"{path}: {unknown} rows have no label in the column {label}; fill or remove them.")
     wanted = {_plain(value) for value in (normal if isinstance(normal, list) else [normal])}
-    distinct = pc.unique(values).to_pylist()
+    try:
+        distinct = pc.unique(values).to_pylist()
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(f"{path}: the column {label} holds {values.type}, which can't be labels.") from error
     matching = [value for value in distinct if _plain(value) in wanted]
     if not matching:
         shown = ", ".join(str(value) for value in distinct[:10])

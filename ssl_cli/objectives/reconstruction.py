@@ -1,6 +1,6 @@
 """Rebuild the input: the plain auto-encoder."""
 
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,13 @@ from torch import Tensor, nn
 from ssl_cli.models.autoencoder import Autoencoder
 
 Batch = dict[str, Tensor]
+
+
+@runtime_checkable
+class MeasuresSpread(Protocol):
+    """A model that wants to see the training rows once more when it is trained."""
+
+    def measure_spread(self, x: Tensor) -> None: ...
 
 
 class Reconstruction(nn.Module):

@@ -21,7 +21,7 @@ def test_an_epoch_sees_every_row_once(n_rows: int, batch_size: int) -> None:
 def test_batch_k_does_not_depend_on_where_the_stream_began() -> None:
     whole = list(islice(IndexStream(10, 3, seed=1), 20))
     later = list(islice(IndexStream(10, 3, seed=1, start=13), 7))
-    for (k, rows), (k_later, rows_later) in zip(whole[13:], later, strict=True):
+    for (k, rows, _), (k_later, rows_later, _) in zip(whole[13:], later, strict=True):
         assert k == k_later
         assert torch.equal(rows, rows_later)
 
@@ -38,6 +38,18 @@ def test_two_processes_share_each_batch() -> None:
     for k in range(6):
         together = torch.cat([share.rows(k) for share in shares])
         assert sorted(together.tolist()) == sorted(whole.rows(k).tolist())
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size", "world"), [(11, 4, 2), (9, 4, 2), (5, 2, 3)])
+def test_weights_make_the_mean_of_shares_the_mean_of_the_batch(n_rows: int, batch_size: int, world: int) -> None:
+    loss = torch.arange(float(n_rows)) ** 2  # of each row
+    whole = IndexStream(n_rows, batch_size, seed=0)
+    shares = [iter(IndexStream(n_rows, batch_size, seed=0, rank=rank, world=world)) for rank in range(world)]
+    for k in range(2 * whole.batches_per_epoch):
+        parts = [(rows, weight) for _, rows, weight in (next(share) for share in shares)]
+        assert all(len(rows) > 0 for rows, _ in parts)  # nobody takes the mean of nothing
+        together = sum(weight * loss[rows].mean() for rows, weight in parts) / world
+        torch.testing.assert_close(together, loss[whole.rows(k)].mean())
 
 
 def test_loaders_gather_rows_of_every_array() -> None:

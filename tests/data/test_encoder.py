@@ -102,6 +102,16 @@ def test_columns_that_are_no_numbers_nor_texts_are_left_out() -> None:
     assert "neither a number nor a text" in encoder.dropped["list"]
 
 
+def test_texts_that_stand_for_numbers_and_dates_are_read_as_such() -> None:
+    # A CSV read by pandas keeps dates, and columns with "?", as texts.
+    day = pa.array([1_595_030_400, 1_595_116_800, 1_595_203_200], pa.timestamp("s"))
+    encoder = TableEncoder.fit(pa.table({"day": day, "n": [1.0, 2.0, None]}))
+    texts = pa.table({"day": ["2020-07-18", "2020-07-19", "2020-07-20"], "n": ["1", "2", "?"]})
+    np.testing.assert_allclose(
+        encoder.transform(texts), encoder.transform(pa.table({"day": day, "n": [1.0, 2.0, None]}))
+    )
+
+
 def test_a_typo_in_a_number_is_named() -> None:
     texts = [f"{i}.5" for i in range(400)]
     encoder = TableEncoder.fit(pa.table({"a": range(400), "b": [*texts[:-1], "oops"]}))

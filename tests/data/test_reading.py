@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -82,6 +83,12 @@ def test_dictionary_columns_are_what_they_encode(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pa.table({"kind": column}), tmp_path / "t.parquet")
     table = read_table(tmp_path / "t.parquet")
     assert table["kind"].type == pa.string() and table["kind"].to_pylist() == ["x", "y", "x"]
+
+
+def test_the_index_of_a_data_frame_is_no_column(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1, 2, 3, 4], "b": [1, 0, 1, 0]})
+    frame[frame.b == 1].to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").to_pydict() == {"a": [1, 3], "b": [1, 1]}
 
 
 def test_npz_of_the_other_byte_order_and_colliding_names(tmp_path: Path) -> None:
