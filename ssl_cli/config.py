@@ -90,8 +90,7 @@ class DetectConfig(RunConfig):
     changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "resamples"}
 
     threshold: Annotated[
-        Annotated[float, Range(-1e30, 1e30)]
-        | Annotated[str, Pattern(r"auto|f1|q(0?\.\d+)", "auto, f1 or a quantile like q0.995")],
+        float | Annotated[str, Pattern(r"auto|f1|q(0?\.\d+)", "auto, f1 or a quantile like q0.995")],
         "auto (conformal, no labels), f1 (uses labels), q0.995 (quantile of calibration scores) or a number",
     ]
     fpr: Annotated[float, Range(1e-6, 0.5), "share of normal rows that threshold=auto may flag"]

@@ -64,7 +64,11 @@ def score_histograms(path: Path, groups: dict[str, np.ndarray], threshold: float
 
     The score axis is logarithmic where all scores are positive, else symmetric-logarithmic about zero.
     """
-    scores = np.concatenate([*groups.values(), [threshold]])
+    scores = np.concatenate(list(groups.values()))
+    # A threshold far from all scores is drawn at the edge: its number is in the legend.
+    low, high, span = scores.min(), scores.max(), np.ptp(scores)
+    drawn = np.clip(threshold, low / 10, high * 10) if low > 0 else np.clip(threshold, low - span, high + span)
+    scores = np.append(scores, drawn)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots()
         bins = _log_bins(scores) if (scores > 0).all() else _symlog_bins(scores, axes)
@@ -73,7 +77,7 @@ def score_histograms(path: Path, groups: dict[str, np.ndarray], threshold: float
         for (name, values), colour in zip(groups.items(), (NORMAL, STRANGE), strict=False):
             weights = np.full(len(values), 1 / max(len(values), 1))
             axes.hist(values, list(bins), weights=weights, color=colour, alpha=0.55, label=f"{name} ({len(values):,})")
-        axes.axvline(threshold, color=ACCENT, linewidth=1.2, label=f"threshold {threshold:.4g}")
+        axes.axvline(drawn, color=ACCENT, linewidth=1.2, label=f"threshold {threshold:.4g}")
         axes.set(xlabel="score (larger is more abnormal)", ylabel="share of the group", title="Scores")
         axes.margins(y=0.35)  # room for the legend
         axes.legend(loc="upper right")

@@ -18,6 +18,14 @@ def test_histograms_of_scores_of_any_sign(tmp_path: Path, shift: float) -> None:
     assert image.ndim == 3 and image.std() > 0.05  # not blank
 
 
+@pytest.mark.parametrize("threshold", [1e300, -1e300, 0.0])
+@pytest.mark.parametrize("low", [0.5, -2.0])
+def test_a_threshold_far_from_all_scores_can_be_drawn(tmp_path: Path, threshold: float, low: float) -> None:
+    groups = {"normal": np.linspace(low, 1, 50), "anomalies": np.linspace(1, 3, 5)}
+    plots.score_histograms(tmp_path / "scores.png", groups, threshold)
+    assert plt.imread(tmp_path / "scores.png").std() > 0.05
+
+
 def test_bins_hold_every_score() -> None:
     scores = np.array([-5.0, -0.1, 0.0, 3.0, 1e6])
     figure, axes = plt.subplots()

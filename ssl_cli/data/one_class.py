@@ -137,7 +137,7 @@ class OneClassTable:
         if wanted >= len(strange):
             raise InputError(
                 f"data.pollution={self.pollution:g} needs {wanted} anomalies for training and one more for the test; "
-                f"there are {len(strange)}: make data.pollution smaller."
+                f"there are {len(strange)}{': it needs labels' if not len(strange) else ', so make it smaller'}."
             )
         return strange[:wanted]
 
