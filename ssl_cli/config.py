@@ -93,7 +93,7 @@ class DetectConfig(RunConfig):
         float | Annotated[str, Pattern(r"auto|f1|q(0?\.\d+)", "auto, f1 or a quantile like q0.995")],
         "auto (conformal, no labels), f1 (uses labels), q0.995 (quantile of calibration scores) or a number",
     ]
-    fpr: Annotated[float, Range(1e-6, 0.5), "share of normal rows that threshold=auto may flag"]
+    fpr: Annotated[float, Range(1e-6, 1, open_high=True), "share of normal rows that threshold=auto may flag"]
     resamples: Annotated[Count, "bootstrap resamples behind each 95 % interval"]
 
 

@@ -56,7 +56,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         "trainer.max_steps must be a whole number of at least 1 or null, not 'many'.",
         "optim.lr must be a number above 0, not -1.",
         "threshold must be a number or auto, f1 or a quantile like q0.995, not 'zz'.",
-        "fpr must be a number above 0 and below 1, not 2.",
+        "fpr must be a number of at least 1e-06 and below 1, not 2.",
     ):
         assert sentence in err
     assert not (workdir / "outputs").exists()
