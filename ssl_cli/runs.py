@@ -32,7 +32,7 @@ from ssl_cli.config import read_yaml
 from ssl_cli.errors import InputError
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
-LATEST = "latest"
+CHECKPOINT, LATEST = "last.ckpt", "latest"
 # Tells the worker processes of a distributed run which folder the first process has made.
 FOLDER_VARIABLE = "SSL_RUN_FOLDER"
 PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "pyarrow"]

@@ -1,0 +1,162 @@
+"""What happens around Lightning's training steps: stopping early, averaging weights, saving, showing, recording."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from ssl_cli import console
+from ssl_cli.runs import CHECKPOINT, read_history
+
+
+def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callback]:
+    """In the order they must run: early stopping sees the averaged weights, and what saves them comes last."""
+    chosen: list[Callback] = []
+    if settings.patience:
+        chosen.append(StopEarly(settings.patience))
+    if settings.ema_decay:
+        chosen.append(AverageWeights(decay=settings.ema_decay))
+    return [*chosen, ShowProgress(max_steps), SaveLast(settings.checkpoint_every_n_steps, folder)]
+
+
+def finish(chosen: list[Callback], module: lightning.LightningModule) -> None:
+    """Give the module the weights it is to keep: the average's, or those of the best validation."""
+    for callback in chosen:
+        if isinstance(callback, AverageWeights):
+            callback.average(module)
+    for callback in chosen:
+        if isinstance(callback, StopEarly) and callback.best:
+            module.load_state_dict(callback.best)
+
+
+class AverageWeights(EMAWeightAveraging):
+    """An exponential moving average of the weights, which validation and the finished model use."""
+
+    def average(self, module: lightning.LightningModule) -> None:
+        """Put the average into the module: also where a resumed run had no step left to take."""
+        self._copy_average_to_current(module)
+
+
+class StopEarly(EarlyStopping):
+    """Stops when `val/loss` has not fallen for `patience` validations; `best` are the weights of its minimum."""
+
+    def __init__(self, patience: int):
+        super().__init__(monitor="val/loss", patience=patience, mode="min", check_finite=False)
+        self.best: dict[str, Tensor] = {}
+        self.candidate: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience  # a run that had stopped stays stopped when resumed
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        # Now, not later: an average of the weights, where there is one, is swapped in only until here.
+        self.candidate = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        super().on_validation_end(trainer, module)
+        if self.wait_count == 0:
+            self.best = self.candidate
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+        super().load_state_dict(state_dict)
+
+
+class SaveLast(Callback):
+    """Writes `last.ckpt` every so many steps and at the end, so that a crash while writing leaves the one before.
+
+    Between steps: once a step's validation is over, before the next batch begins.
+    """
+
+    def __init__(self, every_n_steps: int, folder: Path):
+        self.every_n_steps, self.path, self.saved_step = every_n_steps, folder / CHECKPOINT, 0
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.saved_step = trainer.global_step
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._save(trainer)  # the stream has no end: its one epoch ends with the run
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        if trainer.global_step == self.saved_step:
+            return
+        self.saved_step = trainer.global_step
+        partial = self.path.with_suffix(".part")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(self.path)
+
+
+class ShowProgress(Callback):
+    """One bar, or a few plain lines, for the whole training."""
+
+    def __init__(self, max_steps: int):
+        self.total = max_steps if max_steps > 0 else None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.open = console.progress("training, step", self.total)
+        self.advance = self.open.__enter__()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        if trainer.global_step % 20 == 0 or trainer.global_step == self.total:
+            loss = trainer.callback_metrics.get("val/loss")
+            self.advance(trainer.global_step, "" if loss is None else f"val/loss {loss:.4g}")
+
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self.open.__exit__(None, None, None)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        if hasattr(self, "open"):
+            self.open.__exit__(None, None, None)
+
+
+class History(Logger):
+    """history.csv: one row a validation, written at once. A resumed run drops the rows after its checkpoint."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+        self.columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return "history"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """config.yaml has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        row = {"step": step or 0} | metrics
+        if not self.columns:
+            self._begin(list(row), row["step"])
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns, restval="").writerow(row)
+
+    def _begin(self, columns: list[str], step: float) -> None:
+        """The header, and what an earlier part of this run wrote before `step`."""
+        earlier = [row for row in read_history(self.path) if row["step"] < step]
+        self.columns = list(dict.fromkeys(["step", *(earlier[0] if earlier else []), *columns]))
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(row | {"step": int(row["step"])} for row in earlier)
