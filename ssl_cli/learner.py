@@ -6,7 +6,7 @@ each step. So a run resumed at step k goes on as if it had never stopped.
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -20,13 +20,6 @@ from ssl_cli.errors import InputError
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 VALIDATION_BATCH = 4096  # rows
-
-
-@runtime_checkable
-class ActsAfterStep(Protocol):
-    """An objective that does something once the optimizer has stepped."""
-
-    def after_step(self) -> None: ...
 
 
 class Learner(lightning.LightningModule):
@@ -82,10 +75,6 @@ class Learner(lightning.LightningModule):
     def on_train_batch_end(self, *_: Any) -> None:
         if self.trainer.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True  # so that the last step is validated too
-
-    def on_before_zero_grad(self, _: torch.optim.Optimizer) -> None:
-        if isinstance(self.objective, ActsAfterStep):
-            self.objective.after_step()
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         # The same noise at every validation, so that the curve shows the weights and not the draw.

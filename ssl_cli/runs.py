@@ -63,6 +63,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
         return
     os.environ[FOLDER_VARIABLE] = str(folder.resolve())
     before_resuming = {path: path.read_bytes() for path in (folder / METRICS, folder / CONFIG) if path.is_file()}
+    models = _model_stamps(folder)
     try:
         # A run being resumed is unfinished again, until it is finished again.
         (folder / METRICS).unlink(missing_ok=True)
@@ -77,7 +78,8 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
             write_json(folder / ENVIRONMENT, _environment(cfg, fingerprint) | measured)
             write_json(folder / METRICS, {name: float(value) for name, value in metrics.items()})
     except BaseException as error:
-        if isinstance(error, Exception):  # a resume that failed leaves the run as finished as it was
+        # A resume that failed leaves the run as finished as it was, unless its model is already another.
+        if isinstance(error, Exception) and _model_stamps(folder) == models:
             for path, content in before_resuming.items():
                 path.write_bytes(content)
         with (folder / LOG).open("a", encoding="utf-8") as log:
@@ -85,6 +87,11 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
         raise
     finally:
         os.environ.pop(FOLDER_VARIABLE, None)
+
+
+def _model_stamps(folder: Path) -> dict[str, int]:
+    """When each of a run's model files was written, in ns."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("model.*")}
 
 
 def is_worker() -> bool:

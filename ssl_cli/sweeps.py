@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf
+from ssl_cli.config import read_yaml
 from ssl_cli.errors import InputError
 
 # Runs have folders and logs of their own: Hydra's would only stand beside them.
@@ -66,7 +67,7 @@ def write_table(folder: Path, verb: str, outcomes: list[tuple[list[str], Outcome
 
     names = dict.fromkeys(word.lstrip("+").partition("=")[0] for overrides, _ in outcomes for word in overrides)
     varied = [name for name in names if len({row.get(name) for row in rows}) > 1]
-    headline = list(OmegaConf.load(built_in_conf() / f"{verb}.yaml").headline)
+    headline = list(read_yaml(built_in_conf() / f"{verb}.yaml").headline)
     failed = ["failed because"] if any(row["error"] for row in rows) else []
     cells = []
     for row in rows:

@@ -213,6 +213,20 @@ def test_a_resume_that_fails_leaves_the_finished_run_as_it_was(cli: Cli, table: 
         assert after == {name: before[name] for name in after}
 
 
+def test_a_resume_that_fails_after_its_model_was_written_is_unfinished(
+    cli: Cli, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "data.label=fraud")
+
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ssl_cli.detection.report.draw", break_down)
+    with pytest.raises(ZeroDivisionError):
+        cli("detect", f"resume={folder}", "trainer.max_steps=6")
+    assert not (folder / "metrics.json").exists()  # the old figures are not the new model's
+
+
 @pytest.mark.parametrize("name", ["encoder.json", "calibration.safetensors", "model.safetensors"])
 def test_a_damaged_file_of_a_run_is_said(cli: Cli, table: Path, name: str) -> None:
     folder = finished(cli, "data=table", f"data.file={table}")

@@ -35,12 +35,11 @@ def run(cfg: DictConfig) -> Path:
         fit(model, data, cfg, folder)
         if runs.is_worker():
             return folder
-        save(model, data, folder)
         scores = {name: score_rows(model, split.x, device_of(model)) for name, split in data.splits.items()}
         refuse_degenerate("test", scores["test"])
-
-        save_file({"scores": scores["calibration"]}, folder / CALIBRATION)
         threshold = threshold_for(scores, data.splits, cfg)
+
+        save(model, data, scores["calibration"], folder)
         metrics |= report.measure(scores, data.splits, threshold, cfg.resamples, cfg.seed)
         report.write_scores(folder, scores, data.splits, threshold)
         report.draw(folder, scores["test"], data.splits["test"].anomaly, threshold, metrics)
@@ -75,8 +74,10 @@ def fit(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> None:
         model.fit(splits["train"].x, cfg.seed)
 
 
-def save(model: Any, data: OneClassData, folder: Path) -> None:
+def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path) -> None:
+    """All that `ssl_cli.load` needs."""
     data.encoder.save(folder / ENCODER)
+    save_file({"scores": calibration}, folder / CALIBRATION)
     if isinstance(model, nn.Module):
         save_model(model, str(folder / WEIGHTS))
     else:
@@ -90,6 +91,6 @@ def threshold_for(scores: dict[str, np.ndarray], splits: dict[str, Split], cfg: 
     hidden = splits["calibration"].anomaly
     if threshold.promised_fpr is None or hidden is None or not hidden.any():
         return threshold
-    # Anomalies among the calibration rows push the threshold up: the bound holds, but not the interval around it.
-    promise = f"{threshold.promise}; but anomalies hide among them, so that fewer are flagged than that"
+    # Anomalies that score high push the threshold up: the interval no longer holds.
+    promise = f"{threshold.promise}; but anomalies hide among them, so that as a rule fewer are flagged than that"
     return replace(threshold, promise=promise)

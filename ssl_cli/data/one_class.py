@@ -155,8 +155,13 @@ def _development(test: np.ndarray, anomaly: np.ndarray, rng: np.random.Generator
     return {"test": np.setdiff1d(test, dev), "dev": dev}
 
 
-def find(folder: str | Path, published: list[str], page: str, override: str = "data.file") -> Path:
-    """The first of the published file names that lies in `folder`; InputError names the page to download it from."""
+def find(given: str | None, folder: str | Path, published: list[str], page: str, override: str = "data.file") -> Path:
+    """The path given by `override`, or the first of the published file names that lies in `folder`.
+
+    Raises InputError, with the page to download it from, where there is none.
+    """
+    if given is not None:
+        return Path(given).expanduser()
     folder = Path(folder).expanduser()
     for name in published:
         if (folder / name).is_file():

@@ -67,12 +67,12 @@ class CreditCard(OneClassTable):
     """Kaggle's card fraud (ULB): 284,807 transactions, 492 frauds."""
 
     dir: str
-    file: Annotated[str | None, "path of creditcard.csv, where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of creditcard.csv, where it lies elsewhere"] = None
 
     def read(self) -> LabelledTable:
         published = ["creditcard.csv", "creditcard.csv.gz", "creditcard_sample.csv", "creditcard_sample.csv.gz"]
         page = "https://www.kaggle.com/datasets/mlg-ulb/creditcardfraud"
-        path = Path(self.file or find(self.dir, published, page)).expanduser()
+        path = find(self.file, self.dir, published, page)
         return labelled(path, read_table(path), "Class", 0)
 
 
@@ -81,12 +81,12 @@ class PaySim(OneClassTable):
     """PaySim's simulated mobile payments: 6,362,620 rows, 8,213 frauds. Names of accounts are left out."""
 
     dir: str
-    file: Annotated[str | None, "path of PaySim's csv, where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of PaySim's csv, where it lies elsewhere"] = None
 
     def read(self) -> LabelledTable:
         published = ["PS_20174392719_1491204439457_log.csv", "paysim.csv", "paysim_sample.csv"]
         page = "https://www.kaggle.com/datasets/ealaxi/paysim1"
-        path = Path(self.file or find(self.dir, published, page)).expanduser()
+        path = find(self.file, self.dir, published, page)
         table = read_table(path)
         leaks = [name for name in ("nameOrig", "nameDest", "isFlaggedFraud") if name in table.column_names]
         return labelled(path, table, "isFraud", 0, leaks)
@@ -97,12 +97,12 @@ class KddCup99(OneClassTable):
     """KDD Cup 1999, the 10 % file: 494,021 connections, of which 97,278 are `normal.`."""
 
     dir: str
-    file: Annotated[str | None, "path of kddcup.data_10_percent(.gz), where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of kddcup.data_10_percent(.gz), where it lies elsewhere"] = None
 
     def read(self) -> LabelledTable:
         published = ["kddcup.data_10_percent.gz", "kddcup.data_10_percent", "kddcup.data_10_percent_corrected"]
         page = "https://kdd.ics.uci.edu/databases/kddcup99/kddcup99.html"
-        path = Path(self.file or find(self.dir, published, page)).expanduser()
+        path = find(self.file, self.dir, published, page)
         return labelled(path, read_table(path, names=[*KDD_COLUMNS, "label"]), "label", "normal.")
 
 
@@ -112,16 +112,16 @@ class NslKdd(OneClassTable):
 
     dir: str
     test: Annotated[Literal["Test+", "Test-21"], "which test file; Test-21 is the harder part"] = "Test+"
-    train_file: Annotated[str | None, "path of the training file, where it lies elsewhere"] = None
-    test_file: Annotated[str | None, "path of the test file, where it lies elsewhere"] = None
+    train_file: Annotated[FilePath | None, "path of the training file, where it lies elsewhere"] = None
+    test_file: Annotated[FilePath | None, "path of the test file, where it lies elsewhere"] = None
 
     def read(self) -> LabelledTable:
         page = "https://www.unb.ca/cic/datasets/nsl.html"
         train_names = [f"KDDTrain+{part}.txt{gz}" for part in ("", "_20Percent") for gz in ("", ".gz")]
         test_names = [f"KDD{self.test}.txt{gz}" for gz in ("", ".gz")]
         paths = {
-            "train": Path(self.train_file or find(self.dir, train_names, page, "data.train_file")).expanduser(),
-            "test": Path(self.test_file or find(self.dir, test_names, page, "data.test_file")).expanduser(),
+            "train": find(self.train_file, self.dir, train_names, page, "data.train_file"),
+            "test": find(self.test_file, self.dir, test_names, page, "data.test_file"),
         }
         # The last column grades how hard a row is: it is no feature.
         read = {part: read_table(path, names=[*KDD_COLUMNS, "label", "difficulty"]) for part, path in paths.items()}
@@ -138,11 +138,11 @@ class BreastCancerOriginal(OneClassTable):
     """UCI's original Wisconsin breast cancer: 458 benign, 241 malignant, 9 features from 1 to 10, 16 missing (`?`)."""
 
     dir: str
-    file: Annotated[str | None, "path of breast-cancer-wisconsin.data, where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of breast-cancer-wisconsin.data, where it lies elsewhere"] = None
 
     def read(self) -> LabelledTable:
         page = "https://archive.ics.uci.edu/dataset/15/breast+cancer+wisconsin+original"
-        path = Path(self.file or find(self.dir, ["breast-cancer-wisconsin.data"], page)).expanduser()
+        path = find(self.file, self.dir, ["breast-cancer-wisconsin.data"], page)
         return labelled(path, read_table(path, names=["id", *WISCONSIN_COLUMNS, "class"]), "class", 2, ["id"])
 
 

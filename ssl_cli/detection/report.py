@@ -13,7 +13,6 @@ from ssl_cli.detection.thresholds import Threshold, p_values
 from ssl_cli.metrics.detection import curves, detection_metrics
 from ssl_cli.runs import HISTORY, read_history
 
-FIGURES = ("auroc", "auprc", "precision", "recall", "f1", "fpr", "precision_at_k", "recall_at_1_fpr")
 SCORES = "scores.parquet"
 
 
@@ -104,7 +103,8 @@ def tell(folder: Path, threshold: Threshold, metrics: dict[str, float]) -> None:
         realised = f"{metrics['test/fpr']:.2%} (exact 95 % interval {low:.2%} to {high:.2%})"
         console.say(f"false positives: promised {promised}, realised {realised}")
         console.say(f"{flagged}; {int(metrics['test/anomalies']):,} are anomalies")
-        rows = [[name, *(f"{metrics[f'test/{name}{end}']:.4f}" for end in ("", "_low", "_high"))] for name in FIGURES]
+        names = [key.removeprefix("test/").removesuffix("_low") for key in metrics if key.endswith("_low")]
+        rows = [[name, *(f"{metrics[f'test/{name}{end}']:.4f}" for end in ("", "_low", "_high"))] for name in names]
         columns = ["test", "value", "95 % low", "95 % high"]
         console.say(console.table("", columns, rows, right=set(columns[1:])))
     else:
