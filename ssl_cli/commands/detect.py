@@ -91,6 +91,5 @@ def threshold_for(scores: dict[str, np.ndarray], splits: dict[str, Split], cfg: 
     hidden = splits["calibration"].anomaly
     if threshold.promised_fpr is None or hidden is None or not hidden.any():
         return threshold
-    # Anomalies that score high push the threshold up: the interval no longer holds.
-    promise = f"{threshold.promise}; but anomalies hide among them, so that as a rule fewer are flagged than that"
+    promise = f"{threshold.promise}; this is promised for clean calibration rows, and anomalies hide among these"
     return replace(threshold, promise=promise)
