@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.annotations import article, bare, expected, fits
 from ssl_cli.catalog import choices, nearest
-from ssl_cli.config import SHELLS, RunConfig
+from ssl_cli.config import SHELLS, VerbConfig
 from ssl_cli.config import Node as TargetNode
 from ssl_cli.errors import InputError
 
@@ -59,7 +59,7 @@ def _node_faults(node: DictConfig, path: str, schema: Callable, offered: Offered
         if name in node:
             yield from _value_faults(node, name, annotation, path, offered)
         elif required and not partial:
-            yield f"{path}{name} is missing: it must be {expected(annotation)}."
+            yield f"{path}{name} is missing: it must be {expected(annotation)}; say {path}{name}=..."
 
 
 def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offered: Offered) -> Iterator[str]:
@@ -142,21 +142,21 @@ def locate(dotted: str) -> Any:
 # --- the parts against each other ---------------------------------------------------------------------------
 
 
-def _fit_faults(cfg: DictConfig, data: Any, shell: type[RunConfig]) -> Iterator[str]:
+def _fit_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator[str]:
     """The model must read only what the data gives, and offer what the verb needs."""
     model = _target(cfg, "model")
     if model is None or data is None:
         return
     reads, gives = getattr(model, "reads", ()), getattr(data, "gives", ())
     if not set(reads) <= set(gives):
-        fitting = _names_where("data", lambda target: set(reads) <= set(getattr(target, "gives", ())))
+        fitting = names_where("data", lambda target: set(reads) <= set(getattr(target, "gives", ())))
         yield (
             f"model={_chosen(cfg, 'model')} reads {', '.join(reads)}, but data={_chosen(cfg, 'data')} gives "
             f"{', '.join(gives) or 'nothing that a model reads'}. Try data={' or '.join(fitting) or '... (none fits)'}."
         )
     needs = getattr(shell, "needs", None)
     if needs and not hasattr(model, needs):
-        fitting = _names_where("model", lambda target: hasattr(target, needs))
+        fitting = names_where("model", lambda target: hasattr(target, needs))
         asked = f"ssl {cfg.verb} needs a model that can {needs}; {_chosen(cfg, 'model')} can't"
         yield f"{asked}, but these can: {', '.join(fitting)}."
 
@@ -199,7 +199,8 @@ def _device_faults(cfg: DictConfig) -> Iterator[str]:
         yield f"trainer.devices={devices}: this machine has {visible[accelerator]}."
 
 
-def _names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
+def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
+    """The choices of a config group whose class has a property."""
     names = []
     for name, choice in choices(group).items():
         try:

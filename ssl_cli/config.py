@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_cli.bounds import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
+from ssl_cli.bounds import Count, Delimiter, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
 from ssl_cli.errors import InputError
 
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
@@ -61,7 +61,17 @@ class TrainerConfig:
 
 
 @dataclass(kw_only=True)
-class RunConfig:
+class VerbConfig:
+    """What every verb has, whether it makes a run or uses one."""
+
+    verb: str
+    paths: Paths
+    choices: dict[str, str] = field(default_factory=dict)  # filled by the launcher: model: dae, ...
+    facts: dict[str, Any] = field(default_factory=dict)  # filled from the data: n_features, ...
+
+
+@dataclass(kw_only=True)
+class RunConfig(VerbConfig):
     # What a resumed run may change: anything else would train it on other rows, or make another model of it.
     changeable: ClassVar[set[str]] = {"resume", "paths.outputs"} | {
         f"trainer.{name}"
@@ -71,33 +81,50 @@ class RunConfig:
         )
     }
 
-    verb: str
     headline: Annotated[list[str], "the metrics that tables of runs show"]
     model: Node
     data: Node
     optim: OptimConfig
     trainer: TrainerConfig
-    paths: Paths
     seed: Annotated[Seed, "every random draw follows from it"]
     resume: Annotated[str | None, "a run folder, or latest: go on from its last.ckpt"]
-    choices: dict[str, str] = field(default_factory=dict)  # filled by the launcher: model: dae, ...
-    facts: dict[str, Any] = field(default_factory=dict)  # filled from the data: n_features, ...
 
 
 @dataclass(kw_only=True)
 class DetectConfig(RunConfig):
     needs: ClassVar[str] = "score"  # what this verb asks of a model
-    changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "resamples"}
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "fdr", "resamples", "anomalies"}
 
     threshold: Annotated[
-        float | Annotated[str, Pattern(r"auto|f1|q(0?\.\d+)", "auto, f1 or a quantile like q0.995")],
-        "auto (conformal, no labels), f1 (uses labels), q0.995 (quantile of calibration scores) or a number",
+        float | Annotated[str, Pattern(r"auto|fdr|f1|q(0?\.\d+)", "auto, fdr, f1 or a quantile like q0.995")],
+        "auto, fdr (conformal, no labels), f1 (uses labels), q0.995 (quantile of calibration scores) or a number",
     ]
     fpr: Annotated[float, Range(1e-6, 1, open_high=True), "share of normal rows that threshold=auto may flag"]
+    fdr: Annotated[OpenShare, "share of the flagged rows that may be false alarms with threshold=fdr"]
+    calibrate: Annotated[
+        Literal["split", "cross"], "split: on rows held out (exact promise); cross: on every row, out of fold (none)"
+    ]
+    folds: Annotated[int, Range(2), "models fitted to calibrate with calibrate=cross, each without its fold"]
     resamples: Annotated[Count, "bootstrap resamples behind each 95 % interval"]
+    anomalies: Annotated[Count, "strangest rows listed in anomalies.csv, with the reasons"]
 
 
-SHELLS: dict[str, type[RunConfig]] = {"detect": DetectConfig}
+@dataclass(kw_only=True)
+class ScoreConfig(VerbConfig):
+    run: Annotated[Path, "a run folder of ssl detect, or latest"]
+    input: Annotated[Path, "a .csv (or .csv.gz, .bz2, .zst, .lz4) or .parquet file of rows to score"]
+    output: Annotated[
+        Annotated[str, Pattern(r".+\.(csv|parquet)", "a path that ends in .csv or .parquet")], "where the scores go"
+    ]
+    rejects: Annotated[Path | None, "where rows that can't be read go; null: rejects.csv beside the output"]
+    keep: Annotated[list[str], "columns of the input to carry over into the output"]
+    overwrite: Annotated[bool, "replace an output that exists"]
+    header: Annotated[bool | None, "whether a CSV's first line names its columns; null: as in the training file"]
+    delimiter: Annotated[Delimiter | None, "what parts the fields of a CSV; null: as in the training file"]
+    trust: Annotated[str | None, "package whose classes may be built from the run folder: your own"]
+
+
+SHELLS: dict[str, type[VerbConfig]] = {"detect": DetectConfig, "score": ScoreConfig}
 
 
 def read_yaml(path: pathlib.Path) -> DictConfig:

@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Annotated, Any, get_args, get_origin
 
 from omegaconf import OmegaConf
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 from ssl_cli import console
 from ssl_cli.annotations import expected
 from ssl_cli.catalog import Choice, built_in_conf, choices, groups, nearest
-from ssl_cli.config import SHELLS, read_yaml
+from ssl_cli.config import SHELLS, RunConfig, read_yaml
 from ssl_cli.errors import InputError
 
 INTERNAL = {"verb", "choices", "headline", "facts"}
@@ -20,18 +21,18 @@ def verb_help(verb: str, overrides: list[str]) -> None:
     """Print it. With `group=choice` among the overrides, the YAML of that choice too: its comments are its help."""
     shown = [_choice(word) for word in overrides]
     primary = read_yaml(built_in_conf() / f"{verb}.yaml")
-    defaults = {group: name for entry in primary.defaults if entry != "_self_" for group, name in entry.items()}
+    defaults = {
+        group: name for entry in primary.get("defaults", []) if entry != "_self_" for group, name in entry.items()
+    }
     composed = OmegaConf.merge(
         {group: read_yaml(choices(group)[name].path) for group, name in defaults.items()}, primary
     )
-    head = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8").split("\ndefaults:")[0]
-    console.say(
-        f"usage: ssl {verb} [option=value ...] [-m for a sweep: option=a,b] [--cfg job to print the config]",
-        style="bold",
-    )
-    for line in head.splitlines():
+    lines = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8").splitlines()
+    sweep = "[-m for a sweep: option=a,b] " if issubclass(SHELLS[verb], RunConfig) else ""
+    console.say(f"usage: ssl {verb} [option=value ...] {sweep}[--cfg job to print the config]", style="bold")
+    for line in takewhile(lambda line: line.startswith("#"), lines):
         console.say(line.removeprefix("#").removeprefix(" "), style="italic")
-    for group in groups():
+    for group in defaults:
         rows = [
             [f"{group}={choice.name}", _about(choice.summary, choice.name == defaults.get(group), choice.built_in)]
             for choice in choices(group).values()
@@ -43,7 +44,7 @@ def verb_help(verb: str, overrides: list[str]) -> None:
         group = choice.path.parent.name
         console.say(f"\n{group}={choice.name}: override these as {group}.KEY=...", style="bold")
         console.say(choice.path.read_text(encoding="utf-8").rstrip())
-    if not overrides:
+    if defaults and not overrides:
         console.say(f"\n`ssl {verb} model=NAME --help` shows a choice's own options too.")
 
 

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import runs
 from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, nearest
-from ssl_cli.config import SHELLS
+from ssl_cli.config import SHELLS, RunConfig
 from ssl_cli.errors import InputError
 from ssl_cli.sweeps import QUIET, Outcome, sweep
 
@@ -48,9 +48,11 @@ def launch(verb: str, arguments: list[str]) -> int:
     resumed = _given(overrides, "resume", "null")
     sweeping = bool({"-m", "--multirun"} & flags)
     _check_choices(overrides, sweeping)
+    if sweeping and not issubclass(SHELLS[verb], RunConfig):
+        raise InputError(f"ssl {verb} makes no runs to compare: leave out -m.")
     if sweeping and any(override.key_or_group == "resume" for override in overrides):
         raise InputError("resume= goes on with one run: leave out -m.")
-    if resumed != "null":
+    if resumed != "null" and issubclass(SHELLS[verb], RunConfig):
         return _resume(verb, resumed, overrides, only_show=kind is not None)
     with _hydra(verb) as hydra:
         lines = [_forced(override) for override in overrides]
@@ -173,7 +175,7 @@ def _hydra(verb: str) -> Iterator[Any]:
 def _job(cfg: DictConfig, verb: str) -> Outcome:
     """What Hydra calls with each composed config. Bad input is told, not raised: a sweep goes on after it."""
     OmegaConf.set_struct(cfg, False)
-    if cfg.get("resume") is not None:
+    if cfg.get("resume") is not None and issubclass(SHELLS[verb], RunConfig):
         return {"run": None, "error": "resume is for the command line: `ssl VERB resume=RUN`."}
     chosen = HydraConfig.get().runtime.choices
     cfg.choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
@@ -203,7 +205,9 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
 
     trusted = _given(overrides, "trust", "")
     plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
-    changeable = SHELLS[verb].changeable
+    shell = SHELLS[verb]
+    assert issubclass(shell, RunConfig)
+    changeable = shell.changeable
     if fixed := [key for key in plain if key not in changeable]:
         raise InputError(
             f"{', '.join(fixed)} can't change in a resumed run: it goes on with its own data and model. "

@@ -16,7 +16,7 @@ from torch import nn
 from ssl_cli.checking import locate
 from ssl_cli.config import build
 from ssl_cli.data.encoder import TableEncoder
-from ssl_cli.detection.thresholds import p_values
+from ssl_cli.detection.thresholds import benjamini_hochberg, counts_above, p_values
 from ssl_cli.errors import InputError
 from ssl_cli.runs import find_run, read_config, read_metrics
 from ssl_cli.scoring import score_rows
@@ -72,8 +72,12 @@ class Run:
         return p_values(self.calibration, self.score(rows))
 
     def flag(self, rows: Any) -> np.ndarray:
-        """(N,) bool: which rows score above the run's threshold."""
-        return self.score(rows) > self.metrics["threshold/value"]
+        """(N,) bool: which rows score above the run's threshold; with threshold=fdr, above the one these rows make."""
+        scores = self.score(rows)
+        if self.config.threshold != "fdr":
+            return scores > self.metrics["threshold/value"]
+        above = counts_above(np.sort(self.calibration), scores)  # (N,)
+        return above <= benjamini_hochberg(np.bincount(above, minlength=len(self.calibration) + 1), self.config.fdr)
 
     def embed(self, rows: Any) -> np.ndarray:
         """(N, latent) codes, where the model has them."""

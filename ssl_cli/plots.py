@@ -9,6 +9,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+Panels = dict[str, dict[str, dict[float, list[float]]]]  # panel -> line -> x -> values
+
 NORMAL, STRANGE, ACCENT, MUTED = "#3b7dd8", "#d9483b", "#222222", "#9a9a9a"
 STYLE: Any = {
     "figure.figsize": (5.2, 3.9),
@@ -96,6 +98,38 @@ def _symlog_bins(scores: np.ndarray, axes: plt.Axes) -> np.ndarray:
     return np.sinh(np.linspace(low, high + 1e-3 * (high - low), 60)) * linear
 
 
+def reasons(path: Path, rows: list[tuple[str, list[tuple[str, float]]]]) -> None:
+    """For each row its title, and its reasons with their shares (0 to 1) of the row's score as bars."""
+    titles, labels, shares, y = [], [], [], 0.0
+    for title, told in rows:
+        titles.append((y, title))
+        for text, share in told:
+            y += 1
+            labels.append((y, text))
+            shares.append(share)
+        y += 1.6
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.6, 0.9 + 0.21 * y))
+        axes.barh([place for place, _ in labels], shares, height=0.7, color=STRANGE, alpha=0.7)
+        for (place, _), share in zip(labels, shares, strict=True):
+            axes.text(share + 0.01, place, f"{share:.0%}", va="center", fontsize=8)
+        everything = sorted(titles + labels)
+        axes.set_yticks([place for place, _ in everything], [_cut(text, 70) for _, text in everything], fontsize=8)
+        for tick, entry in zip(axes.get_yticklabels(), everything, strict=True):
+            tick.set_fontweight("bold" if entry in titles else "normal")
+        axes.set(xlim=(0, 1.05), ylim=(y - 0.9, -0.8), xlabel="share of the row's strangeness")
+        axes.set_title("The strangest rows, and why", loc="left")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(False, axis="y")
+        _save(figure, path)
+
+
+def _cut(text: str, longest: int) -> str:
+    # A dollar sign would start a formula.
+    text = text.replace("$", r"\$")
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def training_curves(path: Path, history: list[dict[str, float]]) -> None:
     """Training and validation loss over steps, from the rows of history.csv."""
     with plt.rc_context(STYLE):
@@ -111,6 +145,30 @@ def training_curves(path: Path, history: list[dict[str, float]]) -> None:
             axes.set_yscale("log")
         axes.set(xlabel="optimizer step", ylabel="loss", title="Training")
         axes.legend()
+        _save(figure, path)
+
+
+def sweep(path: Path, panels: Panels, axis: str, metric: str) -> None:
+    """A metric against a number that varied: the mean of the values at each x, and a band over their range."""
+    xs = sorted({x for lines in panels.values() for points in lines.values() for x in points})
+    with plt.rc_context(STYLE):
+        width, height = STYLE["figure.figsize"]
+        figure, grid = plt.subplots(1, len(panels), figsize=(width * len(panels), height), squeeze=False, sharey=True)
+        for axes, (title, lines) in zip(grid[0], panels.items(), strict=True):
+            for name, points in lines.items():
+                x = sorted(points)
+                (line,) = axes.plot(x, [np.mean(points[at]) for at in x], marker="o", markersize=4, label=name)
+                low, high = [min(points[at]) for at in x], [max(points[at]) for at in x]
+                axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15)
+            least = min(abs(x) for x in xs if x != 0)
+            if max(map(abs, xs)) > 20 * least:
+                axes.set_xscale("symlog", linthresh=least, linscale=0.5)
+                axes.set_xticks(xs, [f"{x:g}" for x in xs])
+                axes.minorticks_off()
+            axes.set(xlabel=axis, title=title)
+            if any(lines):
+                axes.legend(fontsize=8)
+        grid[0][0].set_ylabel(metric)
         _save(figure, path)
 
 

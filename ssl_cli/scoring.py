@@ -10,10 +10,12 @@ SCORE_BATCH = 8192  # rows
 
 def score_rows(model: Any, x: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:
     """(N, D) float32 -> (N,) float64 scores, larger for more abnormal."""
+    if not len(x):
+        return np.empty(0)
     rows = torch.from_numpy(x)
     with torch.inference_mode():
         batches = [model.score({"x": part.to(device)}).cpu() for part in rows.split(SCORE_BATCH)]
-    return torch.cat(batches).double().numpy() if batches else np.empty(0)
+    return torch.cat(batches).double().numpy()
 
 
 def device_of(model: Any) -> torch.device:

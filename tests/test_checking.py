@@ -55,7 +55,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         "model.latnt is not an option. model takes network, noise, level.",
         "trainer.max_steps must be a whole number of at least 1 or null, not 'many'.",
         "optim.lr must be a number above 0, not -1.",
-        "threshold must be a number or auto, f1 or a quantile like q0.995, not 'zz'.",
+        "threshold must be a number or auto, fdr, f1 or a quantile like q0.995, not 'zz'.",
         "fpr must be a number of at least 1e-06 and below 1, not 2.",
     ):
         assert sentence in err
@@ -82,7 +82,10 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         ),
         (["optim.algorithm.betas=[0.9]"], "optim.algorithm.betas must be a list"),
         (["optim.algorithm.momentun=0.9"], "optim.algorithm.momentun is not an option"),
-        (["~trainer.batch_size"], "trainer.batch_size is missing: it must be a whole number of at least 1."),
+        (
+            ["~trainer.batch_size"],
+            "trainer.batch_size is missing: it must be a whole number of at least 1; say trainer.batch_size=...",
+        ),
         (["trainer.max_time=00:00:01:00"], "optim.schedule must be constant when trainer.max_time is the only limit"),
         (["trainer.max_time=soon"], "a time as DD:HH:MM:SS or null"),
         (["data.train=dirty"], "data.train must be one of clean, polluted"),

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "ssl_cli"
 HYDRA_MAY = {
     "checking",
     "config",
+    "fitting",
     "help",
     "launch",
     "loading",
@@ -17,6 +18,7 @@ HYDRA_MAY = {
     "training",
     "callbacks",
     "commands.detect",
+    "commands.score",
 }
 LIGHTNING_MAY = {"callbacks", "learner", "training"}
 LEAVES = ("data", "metrics", "models", "plots")

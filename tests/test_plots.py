@@ -38,3 +38,12 @@ def test_training_curves_from_a_history(tmp_path: Path) -> None:
     history = [{"step": s, "train/loss": 1 / (s + 1), "val/loss": 2 / (s + 1)} for s in range(5)]
     plots.training_curves(tmp_path / "training.png", history)
     assert plt.imread(tmp_path / "training.png").std() > 0.05
+
+
+def test_sweep_and_reasons(tmp_path: Path) -> None:
+    lines = {"knn": {0.0: [0.9, 0.8], 0.001: [0.7], 0.1: [0.5]}, "gaussian": {0.0: [0.6]}}
+    plots.sweep(tmp_path / "sweep.png", {"a": lines, "b": lines}, "data.pollution", "test/auroc")
+    assert plt.imread(tmp_path / "sweep.png").std() > 0.05
+    rows = [("row 1: score 2", [("cost = $5, expected $3" * 9, 0.9), ("b = 1, expected 2", 0.1)]), ("row 2", [])]
+    plots.reasons(tmp_path / "anomalies.png", rows)
+    assert plt.imread(tmp_path / "anomalies.png").std() > 0.05

@@ -245,6 +245,31 @@ def test_f1_and_pollution_end_to_end(cli: Cli, table: Path) -> None:
     assert "anomalies hide among the" in (folder / "log.txt").read_text()
 
 
+@pytest.mark.parametrize("model", ["dae", "knn"])
+def test_cross_fitted_calibration_uses_every_training_row_out_of_fold(cli: Cli, table: Path, model: str) -> None:
+    words = ["data=table", f"data.file={table}", "data.label=fraud", f"model={model}", "calibrate=cross", "folds=3"]
+    folder = finished(cli, *words)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["calibration/rows"] == 75  # half of 150 normal rows, none of them held out
+    log = (folder / "log.txt").read_text()
+    assert "75 train, 95 test" in log
+    assert "aimed at, not promised," in log and "75 out-of-fold scores (3 folds)" in log
+    # No score is of a row that its model has seen: nearest neighbours would find it at a distance of 0.
+    assert ssl_cli.load(folder).calibration.min() > 0
+    again = finished(cli, *words)
+    np.testing.assert_array_equal(ssl_cli.load(again).calibration, ssl_cli.load(folder).calibration)
+
+
+def test_a_run_with_cross_fitted_calibration_can_be_resumed(cli: Cli, table: Path) -> None:
+    words = ["data=table", f"data.file={table}", "data.label=fraud", "model=dae", "calibrate=cross"]
+    words += ["folds=2", "optim.schedule=constant"]
+    whole = finished(cli, *words, "trainer.max_steps=8")
+    part = finished(cli, *words, "trainer.max_steps=4")
+    code, _, err = cli("detect", f"resume={part}", "trainer.max_steps=8")
+    assert code == 0, err
+    np.testing.assert_array_equal(ssl_cli.load(part).calibration, ssl_cli.load(whole).calibration)
+
+
 def test_load_from_another_working_directory(
     cli: Cli, table: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

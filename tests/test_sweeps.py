@@ -38,3 +38,14 @@ def test_globs_odd_folders_and_removed_options(cli: Cli) -> None:
     code, out, err = cli("detect", "-m", "optim=glob(*)", "model=gaussian", "paths.outputs=it's", *QUICK)
     assert code == 0, err
     assert {row["optim"] for row in rows(out)} == {"adamw", "sgd"}
+
+
+def test_a_number_that_varied_makes_a_figure(cli: Cli) -> None:
+    words = ["data.train=polluted", "data.pollution=0,0.05,0.1", "model=gaussian,iforest", "seed=0,1"]
+    code, out, err = cli("detect", "-m", *words, *QUICK)
+    assert code == 0, err
+    assert "test/auroc against data.pollution: " in out
+    assert (Path(out.strip().splitlines()[-1]) / "sweep.png").stat().st_size > 10_000
+    code, out, _ = cli("detect", "-m", "seed=0,1,2", "model=gaussian", *QUICK)
+    assert "against" not in out
+    assert not (Path(out.strip().splitlines()[-1]) / "sweep.png").exists()

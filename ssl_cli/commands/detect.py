@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
 from safetensors.numpy import save_file
 from safetensors.torch import save_model
@@ -13,65 +12,91 @@ from torch import nn
 
 from ssl_cli import console, runs
 from ssl_cli.config import build
-from ssl_cli.data.batches import Rows
-from ssl_cli.data.one_class import OneClassData, Split
-from ssl_cli.detection import report
-from ssl_cli.detection.thresholds import Threshold, choose_threshold, refuse_degenerate
+from ssl_cli.data.one_class import OneClassData
+from ssl_cli.detection import reasons, report
+from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshold, refuse_degenerate
+from ssl_cli.fitting import fit, new_model, out_of_fold_scores
 from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
-from ssl_cli.objectives.reconstruction import MeasuresSpread
 from ssl_cli.scoring import device_of, score_rows
-from ssl_cli.training import train
 
 
 def run(cfg: DictConfig) -> Path:
     """One run, from config to a finished run folder, whose path it returns."""
-    stops_early, uses_labels = cfg.trainer.patience is not None, cfg.threshold == "f1"
-    data: OneClassData = build(cfg.data).prepare(cfg.seed, val=stops_early, dev=uses_labels)
+    data = prepare(cfg)
     cfg.facts = data.facts
-    torch.manual_seed(cfg.seed)
-    model = build(cfg.model)
+    model = new_model(cfg)
     with runs.open_run(cfg, data.fingerprint) as (folder, metrics):
         describe(cfg, data)
-        fit(model, data, cfg, folder)
+        learn(model, data, cfg, folder)
+        calibration = calibrate(model, data, cfg, folder)
         if runs.is_worker():
             return folder
         scores = {name: score_rows(model, split.x, device_of(model)) for name, split in data.splits.items()}
         refuse_degenerate("test", scores["test"])
-        threshold = threshold_for(scores, data.splits, cfg)
+        threshold = threshold_for(scores, calibration, data, cfg)
+        strangest = reasons.strangest(model, data, scores, calibration.scores, threshold, cfg.anomalies)
 
-        save(model, data, scores["calibration"], folder)
-        metrics |= report.measure(scores, data.splits, threshold, cfg.resamples, cfg.seed)
-        report.write_scores(folder, scores, data.splits, threshold)
-        report.draw(folder, scores["test"], data.splits["test"].anomaly, threshold, metrics)
-        report.tell(folder, threshold, metrics)
+        save(model, data, calibration.scores, folder)
+        metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.resamples, cfg.seed)
+        report.write_scores(folder, scores, data.splits, calibration.scores, threshold)
+        reasons.write(folder / reasons.ANOMALIES, strangest)
+        report.draw(folder, scores["test"], data.splits["test"].anomaly, threshold, metrics, strangest)
+        report.tell(folder, threshold, metrics, strangest)
     return folder
+
+
+def prepare(cfg: DictConfig) -> OneClassData:
+    """The rows, in the splits that this config asks for."""
+    stops_early, uses_labels = cfg.trainer.patience is not None, cfg.threshold == "f1"
+    return build(cfg.data).prepare(cfg.seed, hold_out=cfg.calibrate == "split", val=stops_early, dev=uses_labels)
 
 
 def describe(cfg: DictConfig, data: OneClassData) -> None:
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
     console.say(f"detect {chosen}: {data.facts['n_features']} features; rows: {sizes}")
-    for name in ("train", "calibration"):
-        hidden = data.splits[name].anomaly
-        if hidden is not None and hidden.any():
-            console.say(
-                f"data.train=polluted: {int(hidden.sum())} anomalies hide among the {len(hidden):,} {name} rows"
-            )
+    for name, n_hidden in hidden(data).items():
+        console.say(
+            f"data.train=polluted: {n_hidden} anomalies hide among the {len(data.splits[name].x):,} {name} rows"
+        )
+    if hidden(data):
+        shares = "data.pollution=0,0.001,0.01,0.05,0.1"
+        console.say(f"AUROC against the share that hides, as a figure: ssl detect -m data.train=polluted {shares} ...")
     for column, reason in data.encoder.dropped.items():
         console.say(f"column {column} is left out: {reason}")
 
 
-def fit(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> None:
-    """Train the model by gradient where it is a module; else fit it in one go."""
-    splits = data.splits
-    if isinstance(model, nn.Module):
-        watched = splits.get("val", splits["calibration"])
-        train(model, Rows({"x": splits["train"].x}), Rows({"x": watched.x}), cfg, folder)
-        if isinstance(model, MeasuresSpread):
-            with torch.inference_mode():
-                model.measure_spread(torch.from_numpy(splits["train"].x).to(device_of(model)))
-    else:
-        model.fit(splits["train"].x, cfg.seed)
+def hidden(data: OneClassData) -> dict[str, int]:
+    """How many anomalies hide among the training and the calibration rows, where some do."""
+    found = {name: data.splits[name].anomaly for name in ("train", "calibration") if name in data.splits}
+    return {name: int(anomaly.sum()) for name, anomaly in found.items() if anomaly is not None and anomaly.any()}
+
+
+def learn(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> None:
+    """Fit on the training rows. Where no others are held out, the validation curve is that of the training rows too."""
+    watched = next(data.splits[name] for name in ("val", "calibration", "train") if name in data.splits)
+    fit(model, data.splits["train"].x, watched.x, cfg, folder)
+
+
+def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> Calibration:
+    """Scores of normal rows by a model that hasn't seen them."""
+    if cfg.calibrate == "split":
+        return Calibration(score_rows(model, data.splits["calibration"].x, device_of(model)))
+    watched = data.splits["val"].x if "val" in data.splits else None
+    scores = out_of_fold_scores(data.splits["train"].x, watched, cfg, folder)
+    return Calibration(scores, held_out=False, folds=min(cfg.folds, len(scores)))
+
+
+def threshold_for(
+    scores: dict[str, np.ndarray], calibration: Calibration, data: OneClassData, cfg: DictConfig
+) -> Threshold:
+    labels = data.splits["dev"].anomaly if "dev" in data.splits else None
+    dev = (scores["dev"], labels) if labels is not None else None
+    threshold = choose_threshold(cfg.threshold, calibration, scores["test"], cfg.fpr, cfg.fdr, dev)
+    if not threshold.guaranteed or ("calibration" if calibration.held_out else "train") not in hidden(data):
+        return threshold
+    promise = f"{threshold.promise}; this is promised for clean calibration rows, and anomalies hide among these"
+    return replace(threshold, promise=promise, guaranteed=False)
 
 
 def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path) -> None:
@@ -82,14 +107,3 @@ def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path) 
         save_model(model, str(folder / WEIGHTS))
     else:
         model.save(folder)
-
-
-def threshold_for(scores: dict[str, np.ndarray], splits: dict[str, Split], cfg: DictConfig) -> Threshold:
-    labels = splits["dev"].anomaly if "dev" in splits else None
-    dev = (scores["dev"], labels) if labels is not None else None
-    threshold = choose_threshold(cfg.threshold, cfg.fpr, scores["calibration"], dev)
-    hidden = splits["calibration"].anomaly
-    if threshold.promised_fpr is None or hidden is None or not hidden.any():
-        return threshold
-    promise = f"{threshold.promise}; this is promised for clean calibration rows, and anomalies hide among these"
-    return replace(threshold, promise=promise)

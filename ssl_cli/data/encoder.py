@@ -13,7 +13,9 @@ The rules, stated once:
   MAX_SYMBOLS values, most of them unique). The run's log says which.
 """
 
+import dataclasses
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.stats import yeojohnson, yeojohnson_normmax
 
-from ssl_cli.data.reading import MISSING
+from ssl_cli.data.reading import MISSING, FileLayout
 from ssl_cli.errors import InputError
 
 Scaling = Literal["standard", "power"]
@@ -35,17 +37,21 @@ MISSING_SYMBOL = "(missing)"
 class TableEncoder:
     """What the training rows taught about each column.
 
-    `columns` are plain dicts, one a column that is kept: {"name", "kind": "number", "mean", "std", "missing"}
+    `columns` are plain dicts, one a column that is kept: {"name", "kind": "number", "type", "mean", "std", "missing"}
     (with a "power" of {"lambda", "mean", "std"} where it is transformed) or {"name", "kind": "symbol", "values"}.
+    The "type" is what the number is in a file (see QUANTITIES): dates are numbers here.
     `dropped` maps the other columns to the reason.
     """
 
-    def __init__(self, columns: list[dict[str, Any]], dropped: dict[str, str], names: list[str]):
+    def __init__(
+        self, columns: list[dict[str, Any]], dropped: dict[str, str], names: list[str], layout: FileLayout | None = None
+    ):
         self.columns, self.dropped, self.names = columns, dropped, names
+        self.layout = layout or FileLayout(names)
 
     @classmethod
-    def fit(cls, table: pa.Table, scaling: Scaling = "standard") -> "TableEncoder":
-        """Learn from the training rows. Raises InputError where no column is left."""
+    def fit(cls, table: pa.Table, scaling: Scaling = "standard", layout: FileLayout | None = None) -> "TableEncoder":
+        """Learn from the training rows of a file of some layout. Raises InputError where no column is left."""
         if not table.column_names:
             raise InputError("No column is left to learn from: data.drop leaves out all of them.")
         columns, dropped = [], {}
@@ -57,7 +63,7 @@ class TableEncoder:
                 columns.append(column)
         if not columns:
             raise InputError(f"No column is left to learn from: {'; '.join(f'{n}: {r}' for n, r in dropped.items())}.")
-        return cls(columns, dropped, table.column_names)
+        return cls(columns, dropped, table.column_names, layout)
 
     @property
     def features(self) -> list[str]:
@@ -71,6 +77,16 @@ class TableEncoder:
                 names += [f"{name}={value}" for value in column["values"]] + [f"{name}=other"]
         return names
 
+    @property
+    def slices(self) -> list[tuple[dict[str, Any], slice]]:
+        """Each column with the features that it became."""
+        found, start = [], 0
+        for column in self.columns:
+            width = 1 + column["missing"] if column["kind"] == "number" else len(column["values"]) + 1
+            found.append((column, slice(start, start + width)))
+            start += width
+        return found
+
     def transform(self, table: pa.Table) -> np.ndarray:
         """(N, n_features) float32. Extra columns are ignored; InputError names the missing ones."""
         absent = [column["name"] for column in self.columns if column["name"] not in table.column_names]
@@ -79,14 +95,18 @@ class TableEncoder:
                 f"The table lacks the column {', '.join(absent[:10])}; it has {', '.join(table.column_names[:20])}."
             )
         out = np.zeros((table.num_rows, len(self.features)), dtype=np.float32)  # (N, D)
-        start = 0
-        for column in self.columns:
-            values = table[column["name"]]
-            if column["kind"] == "number":
-                start = _write_number(out, start, column, values)
-            else:
-                start = _write_symbol(out, start, column, values)
+        for column, where in self.slices:
+            write = _write_number if column["kind"] == "number" else _write_symbol
+            write(out[:, where], column, table[column["name"]])
         return out
+
+    @property
+    def read_as(self) -> dict[str, pa.DataType]:
+        """The columns that `transform` needs, and what a file's texts are read as."""
+        return {
+            column["name"]: QUANTITIES[column["type"]] if column["kind"] == "number" else pa.string()
+            for column in self.columns
+        }
 
     def as_table(self, rows: Any) -> pa.Table:
         """Rows as users have them (an Arrow table, a data frame, an array with the training file's columns)."""
@@ -102,13 +122,18 @@ class TableEncoder:
         return pa.table({name: array[:, index] for index, name in enumerate(self.names)})
 
     def save(self, path: Path) -> None:
-        state = {"columns": self.columns, "dropped": self.dropped, "names": self.names}
+        state = {
+            "columns": self.columns,
+            "dropped": self.dropped,
+            "names": self.names,
+            "layout": dataclasses.asdict(self.layout),
+        }
         path.write_text(json.dumps(state, indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "TableEncoder":
         state = json.loads(path.read_text(encoding="utf-8"))
-        return cls(state["columns"], state["dropped"], state["names"])
+        return cls(state["columns"], state["dropped"], state["names"], FileLayout(**state["layout"]))
 
 
 def _learn(name: str, values: pa.ChunkedArray, scaling: Scaling) -> tuple[dict[str, Any], str]:
@@ -116,7 +141,8 @@ def _learn(name: str, values: pa.ChunkedArray, scaling: Scaling) -> tuple[dict[s
     if not is_number(values.type) and not is_symbol(values.type):
         return {}, f"of the type {values.type}, which is neither a number nor a text"
     if is_number(values.type):
-        return _learn_number(name, as_numbers(name, values), scaling)
+        column, reason = _learn_number(name, as_numbers(name, values), scaling)
+        return {"type": _quantity(values.type)} | column, reason
     counts = pc.value_counts(as_symbols(values)).to_pylist()
     if len(counts) == 1:
         return {}, "one value in the training rows"
@@ -161,7 +187,7 @@ def _learn_number(name: str, numbers: np.ndarray, scaling: Scaling) -> tuple[dic
     return column, ""
 
 
-def _write_number(out: np.ndarray, start: int, column: dict[str, Any], values: pa.ChunkedArray) -> int:
+def _write_number(out: np.ndarray, column: dict[str, Any], values: pa.ChunkedArray) -> None:
     numbers = as_numbers(column["name"], values)
     known = np.isfinite(numbers)
     scaled = (np.where(known, numbers, column["mean"]) - column["mean"]) / column["std"]
@@ -169,17 +195,70 @@ def _write_number(out: np.ndarray, start: int, column: dict[str, Any], values: p
         with np.errstate(over="ignore"):
             symmetric = (yeojohnson(scaled, power["lambda"]) - power["mean"]) / power["std"]
         scaled = np.where(known, symmetric, 0.0)
-    out[:, start] = scaled.clip(-LARGEST, LARGEST)
+    out[:, 0] = scaled.clip(-LARGEST, LARGEST)
     if column["missing"]:
-        out[:, start + 1] = ~known
-    return start + 1 + bool(column["missing"])
+        out[:, 1] = ~known
 
 
-def _write_symbol(out: np.ndarray, start: int, column: dict[str, Any], values: pa.ChunkedArray) -> int:
+def _write_symbol(out: np.ndarray, column: dict[str, Any], values: pa.ChunkedArray) -> None:
     known = pa.array(column["values"], pa.string())
     index = pc.fill_null(pc.index_in(as_symbols(values), known), len(known)).to_numpy()
-    out[np.arange(len(out)), start + index] = 1.0
-    return start + len(known) + 1
+    out[np.arange(len(out)), index] = 1.0
+
+
+def in_words(column: dict[str, Any], features: np.ndarray) -> str:
+    """What the features (W,) of a column stand for, in the column's own units: a number, a date, a symbol."""
+    if column["kind"] == "symbol":
+        best = int(features.argmax())
+        return column["values"][best] if best < len(column["values"]) else "(another)"
+    if column["missing"] and features[1] > 0.5:
+        return "(missing)"
+    return shown(column, column["mean"] + column["std"] * _unpowered(column, float(features[0])))
+
+
+def _unpowered(column: dict[str, Any], scaled: float) -> float:
+    """A scaled number in standard deviations from the mean: the inverse of Yeo-Johnson, where it was used."""
+    if not (power := column.get("power")):
+        return scaled
+    value, exponent = power["mean"] + power["std"] * scaled, power["lambda"]
+    sign, exponent = (1, exponent) if value >= 0 else (-1, 2 - exponent)
+    if abs(exponent) < 1e-9:
+        return sign * float(np.expm1(abs(value)))
+    # Beyond the largest value that the transform can give there is none to go back to: it is the bound itself.
+    grown = max(1 + exponent * abs(value), 1e-12)
+    return sign * (float(np.float64(grown) ** (1 / exponent)) - 1)
+
+
+def shown(column: dict[str, Any], value: float) -> str:
+    """A number of a column as text; of a date or time column the number is seconds."""
+    if column["type"] in ("number", "truth"):
+        return f"{value:.6g}"
+    if column["type"] == "time":
+        return str(timedelta(seconds=round(value)))
+    try:
+        moment = datetime(1970, 1, 1) + timedelta(seconds=value)
+    except OverflowError:  # before the year 1 or after 9999
+        return f"{value:.6g} s"
+    return moment.date().isoformat() if column["type"] == "date" else moment.isoformat(" ", "seconds")
+
+
+# What a quantity may be in a file, and the Arrow type that a CSV's text is read as.
+QUANTITIES = {
+    "number": pa.float64(),
+    "truth": pa.bool_(),
+    "date": pa.date32(),
+    "time": pa.time64("ns"),
+    "moment": pa.timestamp("ns"),
+    "moment with zone": pa.timestamp("ns", tz="UTC"),
+}
+
+
+def _quantity(kind: pa.DataType) -> str:
+    """Which of the QUANTITIES an Arrow type is. Texts that stand for numbers are numbers."""
+    if pa.types.is_timestamp(kind):
+        return "moment" if kind.tz is None else "moment with zone"
+    special = {"truth": pa.types.is_boolean, "date": pa.types.is_date, "time": pa.types.is_time}
+    return next((name for name, test in special.items() if test(kind)), "number")
 
 
 def is_number(kind: pa.DataType) -> bool:

@@ -15,8 +15,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from ssl_cli.bounds import OpenShare
+from ssl_cli.bounds import OpenShare, Range
 from ssl_cli.data.encoder import Scaling, TableEncoder
+from ssl_cli.data.reading import FileLayout
 from ssl_cli.errors import InputError
 
 VALIDATION_SHARE = 0.1  # of the training rows, where early stopping asks for a validation split
@@ -28,6 +29,7 @@ class LabelledTable:
     """A file's feature columns; `anomaly` (N,) bool, or None where nothing says which rows are normal.
 
     `parts` (N,) tells a published split ("train" or "test"), where there is one, and `row` (N,) its number in the file.
+    `layout` is the file's, where there is one.
     """
 
     columns: pa.Table
@@ -35,22 +37,31 @@ class LabelledTable:
     fingerprint: str
     parts: np.ndarray | None = None
     row: np.ndarray | None = None
+    layout: FileLayout | None = None
 
 
 @dataclass
 class Split:
-    """Some rows, encoded: `x` (N, D) float32, `anomaly` (N,) bool or None, `row` (N,) their number in the file."""
+    """Some rows: `x` (N, D) float32, encoded; `anomaly` (N,) bool or None; `row` (N,) their number in the file.
+
+    `index` (N,) is where they lie in the table that was read.
+    """
 
     x: np.ndarray
     anomaly: np.ndarray | None
     row: np.ndarray
+    index: np.ndarray
 
 
 @dataclass
 class OneClassData:
-    """What `ssl detect` needs of a data set. `splits`: train, calibration, test; where asked for, val and dev."""
+    """What `ssl detect` needs of a data set. `splits`: train and test; where asked for, calibration, val and dev.
+
+    `columns` is the table as it was read, for whoever must show a row as its owner knows it.
+    """
 
     splits: dict[str, Split]
+    columns: pa.Table
     encoder: TableEncoder
     fingerprint: str
 
@@ -67,7 +78,9 @@ class OneClassTable:
     offers: ClassVar[Mapping[str, type]] = {"n_features": int}
 
     train: Annotated[Literal["clean", "polluted"], "whether anomalies hide among the training rows"] = "clean"
-    pollution: Annotated[OpenShare, "share of anomalies among the training rows, with train=polluted"] = 0.01
+    pollution: Annotated[
+        float, Range(0, 1, open_high=True), "share of anomalies among the training rows, with train=polluted"
+    ] = 0.01
     calibration: Annotated[OpenShare, "share of the training half held out to calibrate the threshold"] = 0.1
     scaling: Annotated[Scaling, "power: make skewed numbers symmetric before they are standardised"] = "standard"
 
@@ -75,23 +88,26 @@ class OneClassTable:
         """The file as it is. Raises InputError where it can't be found or read."""
         raise NotImplementedError(f"{type(self).__name__} doesn't say how it is read")
 
-    def prepare(self, seed: int, val: bool = False, dev: bool = False) -> OneClassData:
+    def prepare(self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False) -> OneClassData:
         """Read, split by the seed, fit the encoder on the training rows, encode every split.
 
+        `hold_out`: part calibration rows from the training rows; `val` and `dev` likewise ask for those splits.
         Raises InputError where the table is too small or its labels don't serve.
         """
         table = self.read()
-        index = self._split(table, np.random.default_rng([seed, 1]), val, dev)
-        encoder = TableEncoder.fit(table.columns.take(pa.array(index["train"])), self.scaling)
+        index = self._split(table, np.random.default_rng([seed, 1]), hold_out, val, dev)
+        encoder = TableEncoder.fit(table.columns.take(pa.array(index["train"])), self.scaling, table.layout)
         x = encoder.transform(table.columns)  # (N, D)
         number = np.arange(len(x)) if table.row is None else table.row
         splits = {
-            name: Split(x[rows], None if table.anomaly is None else table.anomaly[rows], number[rows])
+            name: Split(x[rows], None if table.anomaly is None else table.anomaly[rows], number[rows], rows)
             for name, rows in index.items()
         }
-        return OneClassData(splits, encoder, table.fingerprint)
+        return OneClassData(splits, table.columns, encoder, table.fingerprint)
 
-    def _split(self, table: LabelledTable, rng: np.random.Generator, val: bool, dev: bool) -> dict[str, np.ndarray]:
+    def _split(
+        self, table: LabelledTable, rng: np.random.Generator, hold_out: bool, val: bool, dev: bool
+    ) -> dict[str, np.ndarray]:
         """Row indices of each split."""
         anomaly = np.zeros(table.columns.num_rows, bool) if table.anomaly is None else table.anomaly
         normal = rng.permutation(np.flatnonzero(~anomaly))
@@ -112,11 +128,14 @@ class OneClassTable:
             hidden = self._hidden(len(fit), strange)
             fit = rng.permutation(np.concatenate([fit, hidden]))
             test = np.setdiff1d(test, hidden)
-        held_out = max(1, round(self.calibration * len(fit)))
-        splits = {"train": fit[held_out:], "calibration": fit[:held_out], "test": test}
+        splits = {"train": fit, "test": test}
+        if hold_out:
+            held_out = max(1, round(self.calibration * len(fit)))
+            splits |= {"train": fit[held_out:], "calibration": fit[:held_out]}
         if len(splits["train"]) < 2:
             raise InputError(
-                f"data.calibration={self.calibration:g} leaves {len(fit) - held_out} rows to train on: make it smaller."
+                f"data.calibration={self.calibration:g} leaves {len(splits['train'])} rows to train on: "
+                "make it smaller."
             )
         if val:
             # In the order drawn, whatever the labels: whoever has polluted rows doesn't know which they are.
@@ -129,7 +148,7 @@ class OneClassTable:
     def _hidden(self, n_normal: int, strange: np.ndarray) -> np.ndarray:
         """The anomalies that hide among the training rows, so that they are `pollution` of them."""
         wanted = round(n_normal * self.pollution / (1 - self.pollution))
-        if wanted < 1:
+        if wanted < 1 and self.pollution > 0:
             raise InputError(
                 f"data.pollution={self.pollution:g} of {n_normal} training rows is no row; "
                 f"at least {1 / n_normal:.2g} hides one."

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,15 @@ from ssl_cli.errors import InputError
 MISSING = ["", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "-nan", "-NaN", "n/a", "<NA>"]
 TAB = ("tab", "\\t")
 UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """How a table lies in its file: all columns in order, the label's included, and for a CSV how it is written."""
+
+    columns: list[str]
+    header: bool = True
+    delimiter: str = ","
 
 
 def read_table(path: str | Path, names: list[str] | None = None, delimiter: str = ",") -> pa.Table:

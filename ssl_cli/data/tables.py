@@ -10,15 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ssl_cli.bounds import Delimiter, Pattern
 from ssl_cli.bounds import Path as FilePath
-from ssl_cli.bounds import Pattern
 from ssl_cli.catalog import nearest
 from ssl_cli.data.one_class import LabelledTable, OneClassTable, find
-from ssl_cli.data.reading import fingerprint, read_table
+from ssl_cli.data.reading import FileLayout, fingerprint, read_table
 from ssl_cli.errors import InputError
 
 FilledText = Annotated[str, Pattern(r".+", "a text")]
-Delimiter = Annotated[str, Pattern(r".|tab|\\t", "one character, or tab")]
 
 # The 41 features of KDD Cup 1999 (kddcup.names), in the order of its files, which have no header.
 KDD_COLUMNS = """duration protocol_type service flag src_bytes dst_bytes land wrong_fragment urgent hot
@@ -47,7 +46,8 @@ class Table(OneClassTable):
     def read(self) -> LabelledTable:
         path = Path(self.file).expanduser()
         label = None if self.label is None else str(self.label)
-        return labelled(path, read_table(path, delimiter=self.delimiter), label, self.normal, self.drop)
+        table = read_table(path, delimiter=self.delimiter)
+        return labelled(path, table, label, self.normal, self.drop, delimiter=self.delimiter)
 
 
 @dataclass(kw_only=True)
@@ -103,7 +103,7 @@ class KddCup99(OneClassTable):
         published = ["kddcup.data_10_percent.gz", "kddcup.data_10_percent", "kddcup.data_10_percent_corrected"]
         page = "https://kdd.ics.uci.edu/databases/kddcup99/kddcup99.html"
         path = find(self.file, self.dir, published, page)
-        return labelled(path, read_table(path, names=[*KDD_COLUMNS, "label"]), "label", "normal.")
+        return labelled(path, read_table(path, names=[*KDD_COLUMNS, "label"]), "label", "normal.", header=False)
 
 
 @dataclass(kw_only=True)
@@ -126,7 +126,7 @@ class NslKdd(OneClassTable):
         # The last column grades how hard a row is: it is no feature.
         read = {part: read_table(path, names=[*KDD_COLUMNS, "label", "difficulty"]) for part, path in paths.items()}
         both = pa.concat_tables(read.values(), promote_options="permissive")
-        table = labelled(paths["train"], both, "label", "normal", ["difficulty"])
+        table = labelled(paths["train"], both, "label", "normal", ["difficulty"], header=False)
         table.fingerprint = fingerprint(*paths.values())
         table.parts = np.concatenate([np.full(part.num_rows, name) for name, part in read.items()])
         table.row = np.concatenate([np.arange(part.num_rows) for part in read.values()])
@@ -143,7 +143,8 @@ class BreastCancerOriginal(OneClassTable):
     def read(self) -> LabelledTable:
         page = "https://archive.ics.uci.edu/dataset/15/breast+cancer+wisconsin+original"
         path = find(self.file, self.dir, ["breast-cancer-wisconsin.data"], page)
-        return labelled(path, read_table(path, names=["id", *WISCONSIN_COLUMNS, "class"]), "class", 2, ["id"])
+        table = read_table(path, names=["id", *WISCONSIN_COLUMNS, "class"])
+        return labelled(path, table, "class", 2, ["id"], header=False)
 
 
 @dataclass(kw_only=True)
@@ -170,7 +171,13 @@ class AdBench(OneClassTable):
 
 
 def labelled(
-    path: Path, table: pa.Table, label: str | None, normal: Any, drop: list[str] | tuple[str, ...] = ()
+    path: Path,
+    table: pa.Table,
+    label: str | None,
+    normal: Any,
+    drop: list[str] | tuple[str, ...] = (),
+    header: bool = True,
+    delimiter: str = ",",
 ) -> LabelledTable:
     """Part a table into features and labels. Raises InputError where the columns or values named aren't there."""
     if label in drop:
@@ -181,7 +188,7 @@ def labelled(
             raise InputError(f"{path} has no column {name}.{nearest(name, table.column_names)} It has {known}.")
     anomaly = None if label is None else ~_is_normal(path, table[label], label, normal)
     features = table.drop_columns([*drop, *([label] if label else [])])
-    return LabelledTable(features, anomaly, fingerprint(path))
+    return LabelledTable(features, anomaly, fingerprint(path), layout=FileLayout(table.column_names, header, delimiter))
 
 
 def _is_normal(path: Path, values: pa.ChunkedArray, label: str, normal: Any) -> np.ndarray:

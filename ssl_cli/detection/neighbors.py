@@ -37,6 +37,13 @@ class Neighbors:
         distances, _ = self.index.kneighbors(batch["x"].numpy())  # (B, k), nearest first
         return torch.from_numpy(distances[:, -1] if self.distance == "largest" else distances.mean(1))
 
+    def explain(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): the mean of the k nearest training rows; and each feature's part, (B, D): the
+        squared difference from it."""
+        _, nearest = self.index.kneighbors(batch["x"].numpy())  # (B, k)
+        expected = torch.from_numpy(self.rows[nearest].mean(1))
+        return expected, (batch["x"] - expected).square()
+
     def save(self, folder: Path) -> None:
         save_file({"rows": np.ascontiguousarray(self.rows)}, folder / "model.safetensors")
 

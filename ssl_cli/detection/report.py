@@ -8,16 +8,24 @@ import pyarrow.parquet
 from scipy.stats import binomtest
 
 from ssl_cli import console, plots
+from ssl_cli.checking import names_where
 from ssl_cli.data.one_class import Split
+from ssl_cli.detection.reasons import ANOMALIES, Strange
 from ssl_cli.detection.thresholds import Threshold, p_values
 from ssl_cli.metrics.detection import curves, detection_metrics
 from ssl_cli.runs import HISTORY, read_history
 
 SCORES = "scores.parquet"
+ROWS_DRAWN = 8
 
 
 def measure(
-    scores: dict[str, np.ndarray], splits: dict[str, Split], threshold: Threshold, resamples: int, seed: int
+    scores: dict[str, np.ndarray],
+    splits: dict[str, Split],
+    calibration: np.ndarray,
+    threshold: Threshold,
+    resamples: int,
+    seed: int,
 ) -> dict[str, float]:
     """Everything that goes into metrics.json: what needs labels, where there are some, and what needs none."""
     test, anomaly = scores["test"], splits["test"].anomaly
@@ -25,10 +33,10 @@ def measure(
         "threshold/value": threshold.value,
         "test/rows": len(test),
         "test/flagged": int((test > threshold.value).sum()),
-        "calibration/rows": len(scores["calibration"]),
+        "calibration/rows": len(calibration),
     }
-    if threshold.promised_fpr is not None:
-        metrics["threshold/promised_fpr"] = threshold.promised_fpr
+    nominal = {"fpr": threshold.nominal_fpr, "fdr": threshold.nominal_fdr}
+    metrics |= {f"threshold/nominal_{name}": value for name, value in nominal.items() if value is not None}
     if anomaly is not None and anomaly.any() and not anomaly.all():
         metrics["test/anomalies"] = int(anomaly.sum())
         measured = detection_metrics(test, anomaly, threshold.value, resamples, seed)
@@ -36,7 +44,13 @@ def measure(
     return metrics
 
 
-def write_scores(folder: Path, scores: dict[str, np.ndarray], splits: dict[str, Split], threshold: Threshold) -> None:
+def write_scores(
+    folder: Path,
+    scores: dict[str, np.ndarray],
+    splits: dict[str, Split],
+    calibration: np.ndarray,
+    threshold: Threshold,
+) -> None:
     """The test rows, or without labels every row: its number in the file, score, p-value, whether flagged, label.
 
     A p-value means nothing for a row that the model or the calibration has seen: there it is null.
@@ -44,7 +58,7 @@ def write_scores(folder: Path, scores: dict[str, np.ndarray], splits: dict[str, 
     unlabelled = splits["test"].anomaly is None
     parts = []
     for name in splits if unlabelled else ["test"]:
-        p_value = p_values(scores["calibration"], scores[name])
+        p_value = p_values(calibration, scores[name])
         unseen = name in ("test", "dev")
         columns = {
             "row": splits[name].row,
@@ -59,10 +73,18 @@ def write_scores(folder: Path, scores: dict[str, np.ndarray], splits: dict[str, 
 
 
 def draw(
-    folder: Path, scores: np.ndarray, anomaly: np.ndarray | None, at: Threshold, metrics: dict[str, float]
+    folder: Path,
+    scores: np.ndarray,
+    anomaly: np.ndarray | None,
+    at: Threshold,
+    metrics: dict[str, float],
+    strangest: list[Strange],
 ) -> None:
-    """The figures: training curves, where there are some; histograms of the test scores; with labels, ROC and PR."""
+    """The figures: training curves, where there are some; the strangest rows, where the model can say why; histograms
+    of the test scores; with labels, ROC and PR."""
     figures = folder / "figures"
+    if strangest and strangest[0].reasons:
+        plots.reasons(figures / "anomalies.png", [_in_words(row) for row in strangest[:ROWS_DRAWN]])
     if history := read_history(folder / HISTORY):
         plots.training_curves(figures / "training.png", history)
     if anomaly is None or "test/auroc" not in metrics:
@@ -90,7 +112,14 @@ def draw(
     )
 
 
-def tell(folder: Path, threshold: Threshold, metrics: dict[str, float]) -> None:
+def _in_words(row: Strange) -> tuple[str, list[tuple[str, float]]]:
+    """A row's title, and each reason with its share."""
+    label = {None: "", True: ", an anomaly", False: ", normal"}[row.label]
+    told = [(f"{why.column} = {why.actual}, expected {why.expected}", why.share) for why in row.reasons]
+    return f"row {row.row}: score {row.score:.4g}{label}", told
+
+
+def tell(folder: Path, threshold: Threshold, metrics: dict[str, float], strangest: list[Strange]) -> None:
     """Say what was promised and what was realised, in words and a table."""
     if threshold.warning:
         console.warn(threshold.warning)
@@ -99,9 +128,11 @@ def tell(folder: Path, threshold: Threshold, metrics: dict[str, float]) -> None:
     if "test/auroc" in metrics:
         normal = int(metrics["test/rows"] - metrics["test/anomalies"])
         low, high = binomial_interval(round(metrics["test/fpr"] * normal), normal)
-        promised = "nothing" if threshold.promised_fpr is None else f"{threshold.promised_fpr:.2%}"
-        realised = f"{metrics['test/fpr']:.2%} (exact 95 % interval {low:.2%} to {high:.2%})"
-        console.say(f"false positives: promised {promised}, realised {realised}")
+        realised = f"{metrics['test/fpr']:.2%} of {normal:,} normal rows (exact 95 % interval {low:.2%} to {high:.2%})"
+        console.say(f"false positives: {_nominal(threshold, threshold.nominal_fpr)}, realised {realised}")
+        interval = f"95 % bootstrap interval {metrics['test/fdr_low']:.2%} to {metrics['test/fdr_high']:.2%}"
+        realised = f"{metrics['test/fdr']:.2%} of the rows flagged ({interval})"
+        console.say(f"false discoveries: {_nominal(threshold, threshold.nominal_fdr)}, realised {realised}")
         console.say(f"{flagged}; {int(metrics['test/anomalies']):,} are anomalies")
         names = [key.removeprefix("test/").removesuffix("_low") for key in metrics if key.endswith("_low")]
         rows = [[name, *(f"{metrics[f'test/{name}{end}']:.4f}" for end in ("", "_low", "_high"))] for name in names]
@@ -109,8 +140,17 @@ def tell(folder: Path, threshold: Threshold, metrics: dict[str, float]) -> None:
         console.say(console.table("", columns, rows, right=set(columns[1:])))
     else:
         console.say(f"{flagged}; without labels of both kinds there is nothing to measure them against")
+    if not strangest[0].reasons:
+        can = ", ".join(names_where("model", lambda target: hasattr(target, "explain")))
+        console.say(f"{ANOMALIES} lists the strangest rows without reasons: this model can't say why; {can} can")
     figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))
-    console.say(f"figures: {figures}; scores: {SCORES}")
+    console.say(f"figures: {figures}; scores: {SCORES}; strangest rows: {ANOMALIES}")
+
+
+def _nominal(threshold: Threshold, rate: float | None) -> str:
+    if rate is None:
+        return "nothing promised"
+    return f"{'promised at most' if threshold.guaranteed else 'aimed at, not promised,'} {rate:.2%}"
 
 
 def binomial_interval(successes: int, trials: int) -> tuple[float, float]:

@@ -10,39 +10,84 @@ from scipy.stats import beta
 
 from ssl_cli.errors import InputError
 
+CONFORMAL = ("auto", "fdr")  # the rules that compare a row with the calibration scores
+
 
 @dataclass(frozen=True)
 class Threshold:
-    """`value` flags what scores above it. `promised_fpr` is None for a rule that promises nothing."""
+    """`value` flags what scores above it. The nominal rates are None for a rule that has none.
+
+    `guaranteed` says whether a theorem stands behind the nominal rate at any sample size.
+    """
 
     rule: str
     value: float
     promise: str
-    promised_fpr: float | None = None
+    nominal_fpr: float | None = None
+    nominal_fdr: float | None = None
+    guaranteed: bool = False
     warning: str | None = None
 
 
-def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Split-conformal p-values, (N,): the share of calibration scores (and the row's own) at least as large.
+@dataclass(frozen=True)
+class Calibration:
+    """`scores` (n,) of normal rows by a model that hasn't seen them.
 
-    For a normal row exchangeable with the calibration rows, P(p <= a) <= a for every a (Vovk et al., 2005;
+    `held_out`: by the very model that scores new rows (split-conformal). Else by models fitted without the row's fold,
+    `folds` of them, for a model that has seen all rows (cross-fitted): no row is lost, and no theorem holds.
+    """
+
+    scores: np.ndarray
+    held_out: bool = True
+    folds: int = 0
+
+
+def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Conformal p-values, (N,): the share of calibration scores (and the row's own) at least as large.
+
+    For a normal row exchangeable with held-out calibration rows, P(p <= a) <= a for every a (Vovk et al., 2005;
     Bates et al., arXiv 2104.08279, eq. 1).
     """
     below = np.searchsorted(np.sort(calibration), scores, side="left")
     return (1 + len(calibration) - below) / (1 + len(calibration))
 
 
-def choose_threshold(
-    rule: str | float, fpr: float, calibration: np.ndarray, dev: tuple[np.ndarray, np.ndarray] | None = None
-) -> Threshold:
-    """The threshold of a rule: `auto`, `f1`, `q0.995`, or a number taken as it is.
+def benjamini_hochberg(counts: np.ndarray, fdr: float) -> int:
+    """How many calibration scores may be at least as large as a flagged row's; -1 where no row is flagged.
 
-    `calibration` (N,) are scores of held-out training rows; `dev` are scores and anomaly labels, for f1.
-    Raises InputError for scores that can carry no threshold, and for f1 without labels.
+    `counts` (n + 1,): how many rows have c = 0 ... n calibration scores at least as large, that is the p-value
+    (1 + c) / (n + 1). Flags the rows up to the largest p-value that is at most `fdr` times the share of rows at or
+    below it (Benjamini and Hochberg, 1995, eq. 1). Counts of p-values are all it takes: a file of any size will do.
     """
-    refuse_degenerate("calibration", calibration)
+    p = np.arange(1, len(counts) + 1) / len(counts)
+    rejected = np.cumsum(counts)
+    holds = np.flatnonzero((counts > 0) & (p * rejected[-1] <= fdr * rejected * (1 + 1e-12)))
+    return int(holds[-1]) if len(holds) else -1
+
+
+def counts_above(ordered: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(N,): how many of the calibration scores, in ascending order (n,), are at least as large as each score."""
+    return len(ordered) - np.searchsorted(ordered, scores, side="left")
+
+
+def choose_threshold(
+    rule: str | float,
+    calibration: Calibration,
+    test: np.ndarray,
+    fpr: float = 0.01,
+    fdr: float = 0.1,
+    dev: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Threshold:
+    """The threshold of a rule: `auto`, `fdr`, `f1`, `q0.995`, or a number taken as it is.
+
+    `test` (N,) are the scores of the rows to be judged, which only `fdr` looks at; `dev` are scores and anomaly
+    labels, for f1. Raises InputError for scores that can carry no threshold, and for f1 without labels.
+    """
+    refuse_degenerate("calibration", calibration.scores)
     if rule == "auto":
         return _conformal(fpr, calibration)
+    if rule == "fdr":
+        return _false_discovery(fdr, calibration, test)
     if rule == "f1":
         if dev is None or not dev[1].any() or dev[1].all():
             raise InputError(
@@ -50,13 +95,13 @@ def choose_threshold(
             )
         return _best_f1(*dev)
     if isinstance(rule, str):
-        return _quantile(rule, calibration)
+        return _quantile(rule, calibration.scores)
     return Threshold("number", float(rule), "a number given by hand: no promise")
 
 
-def _conformal(fpr: float, calibration: np.ndarray) -> Threshold:
+def _conformal(fpr: float, calibration: Calibration) -> Threshold:
     """Flag p-values of at most `fpr`: scores above the k-th largest of n for calibration, k = floor(fpr (n + 1))."""
-    n = len(calibration)
+    n = len(calibration.scores)
     k = int(np.floor(fpr * (n + 1) + 1e-9))
     warning = None
     if k < 1:
@@ -64,16 +109,56 @@ def _conformal(fpr: float, calibration: np.ndarray) -> Threshold:
         warning = (
             f"{n} calibration rows can't hold a false-positive rate of {fpr:.2%}: "
             f"that takes {int(np.ceil(1 / fpr)) - 1}. The threshold holds the least they can, {1 / (n + 1):.2%}; "
-            "more rows, a larger data.calibration or a larger fpr would do."
+            f"more rows, {'calibrate=cross, a larger data.calibration' * calibration.held_out or 'a larger table'} "
+            "or a larger fpr would do."
         )
-    promised = k / (n + 1)
+    nominal = k / (n + 1)
     # Given these calibration rows the realised rate is Beta(k, n + 1 - k) (Vovk, 2012; Bates et al., section 2).
     low, high = beta.ppf([0.025, 0.975], k, n + 1 - k)
-    promise = (
-        f"split-conformal, no labels used: of normal rows like the {n} calibration rows, at most {promised:.2%} are "
-        f"flagged on average over draws of them; for 95 % of the draws it is between {low:.2%} and {high:.2%}"
+    if calibration.held_out:
+        promise = (
+            f"split-conformal, no labels used: of normal rows like the {n} calibration rows, at most {nominal:.2%} "
+            f"are flagged on average over draws of them; for 95 % of the draws it is between {low:.2%} and {high:.2%}"
+        )
+    else:
+        promise = f"cross-fitted, no labels used: {nominal:.2%} of {_out_of_fold(calibration)}"
+    value = float(np.sort(calibration.scores)[n - k])
+    return Threshold("auto", value, promise, nominal, guaranteed=calibration.held_out, warning=warning)
+
+
+def _false_discovery(fdr: float, calibration: Calibration, test: np.ndarray) -> Threshold:
+    """Benjamini and Hochberg's procedure on the conformal p-values of the test rows."""
+    n, rows = len(calibration.scores), len(test)
+    ordered = np.sort(calibration.scores)
+    above = benjamini_hochberg(np.bincount(counts_above(ordered, test), minlength=n + 1), fdr)
+    # A p-value of 1 is never at most fdr < 1, so above < n. Where no row is flagged, none scores above the largest.
+    value = float(ordered[n - 1 - above]) if above >= 0 else float(max(ordered[-1], test.max()))
+    fewest = int(np.ceil(rows / (fdr * (n + 1)) - 1e-9))  # the least p-value is 1 / (n + 1)
+    warning = None
+    if fewest > 1:
+        warning = (
+            f"{n} calibration rows among {rows} test rows can flag at fdr={fdr:g} only {fewest} rows or more at once: "
+            f"fewer are never flagged. More calibration rows{' (calibrate=cross)' * calibration.held_out} would do."
+        )
+    if calibration.held_out:
+        promise = (
+            f"Benjamini-Hochberg on split-conformal p-values of the {rows} test rows, no labels used: of the rows "
+            f"flagged, at most {fdr:.2%} are normal rows like the {n} calibration rows, on average over draws of both"
+        )
+    else:
+        promise = (
+            f"Benjamini-Hochberg on cross-fitted p-values of the {rows} test rows, no labels used; "
+            f"{fdr:.2%} is aimed at over {_out_of_fold(calibration)}"
+        )
+    return Threshold("fdr", value, promise, nominal_fdr=fdr, guaranteed=calibration.held_out, warning=warning)
+
+
+def _out_of_fold(calibration: Calibration) -> str:
+    return (
+        f"{len(calibration.scores)} out-of-fold scores ({calibration.folds} folds). The models that gave them are not "
+        "the model that scores, so split-conformal's finite-sample bound doesn't carry over: nothing is guaranteed, "
+        "and the nominal rate is approached as leaving a fold out changes the model less"
     )
-    return Threshold("auto", float(np.sort(calibration)[n - k]), promise, promised, warning)
 
 
 def _best_f1(scores: np.ndarray, anomaly: np.ndarray) -> Threshold:

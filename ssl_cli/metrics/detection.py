@@ -65,6 +65,7 @@ def figures(levels: np.ndarray, normal: np.ndarray, strange: np.ndarray, thresho
         "recall": flagged_true / n_strange,
         "f1": 2 * flagged_true / (flagged + n_strange),
         "fpr": flagged_false / n_normal,
+        "fdr": flagged_false / np.maximum(flagged, 1),  # of the rows flagged: the false discovery proportion
         "precision_at_k": _hits_among_first(n_strange, true, true + false) / n_strange,
         "recall_at_1_fpr": np.where(fpr <= LOW_FPR, recall, 0).max(1),
     }

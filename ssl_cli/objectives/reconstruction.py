@@ -55,4 +55,12 @@ class Reconstruction(nn.Module):
 
     def score(self, batch: Batch) -> Tensor:
         """(B,): the mean squared error of each row, in units of `spread`; larger is more abnormal."""
-        return ((self.reconstruct(batch) - batch["x"]) / self.spread).square().mean(dim=1)
+        return self._errors(batch, self.reconstruct(batch)).mean(dim=1)
+
+    def explain(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): the reconstruction; and each feature's part in the score, (B, D), its error."""
+        expected = self.reconstruct(batch)
+        return expected, self._errors(batch, expected)
+
+    def _errors(self, batch: Batch, rebuilt: Tensor) -> Tensor:
+        return ((rebuilt - batch["x"]) / self.spread).square()  # (B, D)

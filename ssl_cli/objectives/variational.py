@@ -77,6 +77,13 @@ class Variational(nn.Module):
         distortion = torch.stack([self._distortion(x, mean + std * noise) for noise in self.score_noise])  # (S, B)
         return distortion.mean(0) + self.beta * gaussian_kl(mean, log_var)
 
+    def explain(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): the posterior mean's reconstruction; and each feature's part in the score, (B, D):
+        its squared error in nats. (The KL term belongs to no feature.)"""
+        expected = self.reconstruct(batch)
+        std = self.log_std.clamp(min=LEAST_LOG_STD).exp()  # (D,)
+        return expected, 0.5 * ((expected - batch["x"]) / std).square()
+
 
 def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
     """KL(N(mean, exp(log_var)) || N(0, 1)) in nats: (B, Z), (B, Z) -> (B,) (arXiv 1312.6114, appendix B)."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import PowerTransformer
 
-from ssl_cli.data.encoder import MAX_SYMBOLS, TableEncoder, as_numbers
+from ssl_cli.data.encoder import MAX_SYMBOLS, TableEncoder, as_numbers, in_words
 from ssl_cli.errors import InputError
 
 TRAIN = pa.table(
@@ -128,3 +128,28 @@ def test_what_does_not_fit_is_named() -> None:
         encoder.transform(TRAIN.set_column(0, "amount", pa.array(["x", "y", "z", "w"])))
     with pytest.raises(InputError, match="No column is left to learn from: a: one value"):
         TableEncoder.fit(pa.table({"a": [1, 1]}))
+
+
+@pytest.mark.parametrize("scaling", ["standard", "power"])
+def test_features_go_back_to_words(scaling: str) -> None:
+    days = pa.array([19_000, 19_100, 19_250, 19_400], pa.date32())
+    moments = pa.array([10**8, 2 * 10**8, 10**9, 2 * 10**9], pa.timestamp("s"))
+    table = TRAIN.append_column("day", days).append_column("at", moments)
+    encoder = TableEncoder.fit(table, scaling)
+    x = encoder.transform(table)
+    told = {column["name"]: [in_words(column, row[where]) for row in x] for column, where in encoder.slices}
+    assert [float(word) for word in told["amount"]] == pytest.approx([1, 2, 3, 6], rel=1e-4)
+    assert told["kind"] == ["in", "out", "in", "(missing)"]
+    assert told["gappy"][1:3] == ["(missing)", "(missing)"]
+    # float32 holds a date of such a range to the day, a moment to the hours.
+    assert [word[:7] for word in told["day"]] == ["2022-01", "2022-04", "2022-09", "2023-02"]
+    assert [word[:4] for word in told["at"]] == ["1973", "1976", "2001", "2033"]
+
+
+def test_what_a_file_is_read_as_survives_saving(tmp_path: Path) -> None:
+    table = pa.table({"n": [1, 2], "t": [True, False], "d": pa.array([1, 2], pa.date32()), "s": ["a", "b"]})
+    encoder = TableEncoder.fit(table)
+    encoder.save(tmp_path / "encoder.json")
+    read_as = TableEncoder.load(tmp_path / "encoder.json").read_as
+    assert read_as == {"n": pa.float64(), "t": pa.bool_(), "d": pa.date32(), "s": pa.string()}
+    assert TableEncoder.load(tmp_path / "encoder.json").layout == encoder.layout

@@ -16,12 +16,12 @@ N_NORMAL, N_STRANGE = 1000, 100
 class Made(OneClassTable):
     """1,000 normal rows and 100 anomalies, in a mixed order; the feature is the row's number."""
 
-    shift: float = 0.0
+    shift: float = 0.0  # of the anomalies
     labelled: bool = True
 
     def read(self) -> LabelledTable:
         anomaly = np.arange(N_NORMAL + N_STRANGE) % 11 == 0
-        values = np.arange(len(anomaly)) + self.shift * anomaly
+        values = np.arange(float(len(anomaly))) + self.shift * anomaly
         return LabelledTable(pa.table({"a": values}), anomaly if self.labelled else None, "made")
 
 
@@ -57,7 +57,7 @@ def test_the_seed_fixes_the_split() -> None:
 
 
 def test_nothing_is_fitted_on_the_test_rows() -> None:
-    there = Made(shift=0).prepare(seed=0)
+    there = Made(shift=0.0).prepare(seed=0)
     elsewhere = Made(shift=1e6).prepare(seed=0)
     assert there.encoder.columns == elsewhere.encoder.columns
     np.testing.assert_array_equal(there.splits["train"].x, elsewhere.splits["train"].x)

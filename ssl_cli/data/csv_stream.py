@@ -1,0 +1,254 @@
+"""A CSV of any size -> chunks of sound rows, and rejects.
+
+It is read in blocks of whole lines. Arrow parses a block at once where it can; a block in which anything is odd (a row
+that doesn't fit, a field of several lines, bytes that are no text) is parsed again line by line. Both ways give the
+same rows, and no line is lost: each is a row of a chunk, a reject, or blank.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from ssl_cli.data.chunks import Chunk, Faults, Reject, Types, converted, nulled, refuse_missing
+from ssl_cli.data.reading import MISSING, TAB, FileLayout
+from ssl_cli.errors import InputError
+
+BLOCK_BYTES = 16 << 20
+LONGEST_RECORD = 1 << 17  # bytes: what a quoted field over several lines may take before its quote counts as a slip
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+SURROGATE = re.compile("[\udc80-\udcff]")  # what Python makes of a byte that is no UTF-8
+OPEN_QUOTE = "a quote is opened and not closed"
+LONGEST_TEXT = 10_000  # characters of a rejected line that are kept
+
+
+def csv_chunks(path: Path, wanted: Types, layout: FileLayout) -> Iterator[Chunk]:
+    delimiter = "\t" if layout.delimiter in TAB else layout.delimiter
+    with path.open("rb") as file:
+        blocks = _blocks(file, path)
+        first, whole = next(blocks, (b"", True))
+        if not first.strip(b"\r\n"):
+            raise InputError(f"{path} is empty.")
+        if not whole:
+            raise InputError(f"{path} has no line end in its first {BLOCK_BYTES >> 20} MB: it is no CSV.")
+        names, body, line = _header(path, first, wanted, layout, delimiter)
+        reader = CsvReader(names, wanted, delimiter, line)
+        yield reader.read(body, file.tell())
+        for block, whole in blocks:
+            yield reader.read(block, file.tell()) if whole else reader.refuse(block, file.tell())
+        yield reader.read(b"", path.stat().st_size, last=True)
+
+
+def _blocks(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bool]]:
+    """Pieces of the file's bytes, each of whole lines, with True; or the beginning of a line that is longer than a
+    piece, with False: the rest of it is skipped, so that memory stays bounded."""
+    compression = COMPRESSIONS.get(path.suffix)
+    stream: Any = pa.CompressedInputStream(pa.PythonFile(file, "r"), compression) if compression else file
+    rest, skipping = b"", False
+    while piece := stream.read(BLOCK_BYTES):
+        if skipping:
+            end = piece.find(b"\n") + 1
+            if not end:
+                continue
+            piece, skipping = piece[end:], False
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield rest + piece[:end], True
+            rest = piece[end:]
+        elif len(rest) + len(piece) > BLOCK_BYTES:
+            yield (rest + piece)[:LONGEST_TEXT], False
+            rest, skipping = b"", True
+        else:
+            rest += piece
+    if rest:
+        yield rest, True
+
+
+def _header(
+    path: Path, block: bytes, wanted: Types, layout: FileLayout, delimiter: str
+) -> tuple[list[str], bytes, int]:
+    """The names of the file's columns, the rest of its first block, and the number of lines before that."""
+    block = block.removeprefix(b"\xef\xbb\xbf")
+    lines = 0
+    while block[:2] == b"\r\n" or block[:1] == b"\n":
+        block = block[2:] if block[:1] == b"\r" else block[1:]
+        lines += 1
+    end = block.find(b"\n")
+    line = block if end < 0 else block[:end]
+    try:
+        fields = _fields(line.rstrip(b"\r").decode(), delimiter)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not in UTF-8: save it so.") from error
+    if not layout.header:
+        return _names_without_header(path, fields, wanted, layout), block, lines
+    if len(fields) == 1 and len(wanted) > 1 and (other := next((sign for sign in ";\t|," if sign in fields[0]), None)):
+        said = "tab" if other == "\t" else f"'{other}'"
+        raise InputError(
+            f"{path} has the single column {fields[0][:80]!r}: its fields seem parted by {said}; say delimiter={said}."
+        )
+    refuse_missing(path, list(wanted), fields)
+    return fields, b"" if end < 0 else block[end + 1 :], lines + 1
+
+
+def _names_without_header(path: Path, fields: list[str], wanted: Types, layout: FileLayout) -> list[str]:
+    """All columns of the training file, or only those that the model reads, whichever are as many as the fields."""
+    if set(wanted) <= set(fields):
+        raise InputError(f"{path} begins with the names of its columns: say header=true.")
+    for names in (layout.columns, list(wanted)):
+        if len(names) == len(fields):
+            return names
+    raise InputError(
+        f"{path} has {len(fields)} fields in its first row and is read without a header; the training file had "
+        f"{len(layout.columns)} ({', '.join(layout.columns[:50])}). Write it so, or name its columns in a header."
+    )
+
+
+class CsvReader:
+    """Parses blocks one after another; what a block leaves open (a quoted field that goes on) waits for the next."""
+
+    def __init__(self, names: list[str], wanted: Types, delimiter: str, lines_before: int):
+        self.names, self.wanted, self.delimiter = names, wanted, delimiter
+        self.line, self.row, self.left = lines_before + 1, 0, b""  # the line and the row that come next
+
+    def read(self, block: bytes, done: int, last: bool = False) -> Chunk:
+        block, self.left = self.left + block, b""
+        table = None if _is_odd(block) else self._at_once(block)
+        if table is None:
+            chunk = self._line_by_line(block, last)
+        else:
+            chunk = Chunk(table, np.arange(self.row, self.row + len(table)))
+            self.line += block.count(b"\n")
+        self.row += len(chunk.row) + len(chunk.rejects)
+        chunk.done = done
+        return chunk
+
+    def refuse(self, head: bytes, done: int) -> Chunk:
+        """Reject the one line that begins so."""
+        chunk = self.read(b"", done, last=True)
+        reason = f"a line of more than {BLOCK_BYTES >> 20} MB"
+        chunk.rejects.append(Reject(self.row, self.line, reason, head.decode(errors="replace")))
+        self.row, self.line = self.row + 1, self.line + 1
+        return chunk
+
+    def _at_once(self, block: bytes) -> pa.Table | None:
+        """The rows of a block, or None where Arrow stumbles over one."""
+        if not block.strip(b"\r\n"):
+            return pa.table({name: pa.array([], kind) for name, kind in self.wanted.items()})
+        convert = pyarrow.csv.ConvertOptions(
+            column_types=self.wanted,
+            include_columns=list(self.wanted),
+            null_values=MISSING,
+            strings_can_be_null=True,
+        )
+        read = pyarrow.csv.ReadOptions(column_names=self.names)
+        parse = pyarrow.csv.ParseOptions(delimiter=self.delimiter)
+        try:
+            return pyarrow.csv.read_csv(pa.py_buffer(block), read, parse, convert)
+        except pa.ArrowInvalid:
+            return None
+
+    def _line_by_line(self, block: bytes, last: bool) -> Chunk:
+        lines = block.split(b"\n")
+        ends_whole = lines[-1] == b""
+        if ends_whole:
+            lines.pop()
+        rows, numbers, texts, rejects = [], [], [], []
+        row, place = self.row, 0
+        while place < len(lines):
+            if not lines[place].rstrip(b"\r"):
+                place += 1
+                continue
+            taken = self._record(lines, place)
+            if taken is None and not last and _size(lines, place) < LONGEST_RECORD:
+                self.left = b"\n".join(lines[place:]) + b"\n" * ends_whole
+                break
+            fields, n_lines, reason = taken or ([], 1, OPEN_QUOTE)
+            text = b"\n".join(lines[place : place + n_lines]).decode(errors="replace").rstrip("\r")
+            if reason:
+                rejects.append(Reject(row, self.line + place, reason, text[:LONGEST_TEXT]))
+            else:
+                rows.append(fields)
+                numbers.append((row, self.line + place))
+                texts.append(text[:LONGEST_TEXT])
+            row, place = row + 1, place + n_lines
+        self.line += place
+        return self._converted(rows, numbers, texts, rejects)
+
+    def _record(self, lines: list[bytes], place: int) -> tuple[list[str], int, str] | None:
+        """The fields of the record that begins at a line, the lines that it takes, and what is wrong with it.
+
+        None where its quote isn't closed by the end of the block.
+        """
+        record, n_lines = lines[place], 1
+        while record.count(b'"') % 2 and _opens_a_field(record, self.delimiter):
+            if place + n_lines >= len(lines):
+                return None
+            if len(record) > LONGEST_RECORD:
+                break
+            record += b"\n" + lines[place + n_lines]
+            n_lines += 1
+        fields, reason = self._parsed(record)
+        if reason and n_lines > 1:
+            # The quote was a slip: it must not swallow the lines after it.
+            return [], 1, OPEN_QUOTE
+        return fields, n_lines, reason
+
+    def _parsed(self, record: bytes) -> tuple[list[str], str]:
+        record = record.removesuffix(b"\r")
+        text = record.decode(errors="surrogateescape")
+        if "\r" in text:
+            return [], "a carriage return stands within the line"
+        try:
+            fields = _fields(text, self.delimiter)
+        except csv.Error as error:
+            return [], str(error)
+        if len(fields) != len(self.names):
+            return [], f"{len(fields)} fields instead of {len(self.names)}"
+        for name in self.wanted if not text.isascii() else ():
+            if SURROGATE.search(fields[self.names.index(name)]):
+                return [], f"the column {name} holds bytes that are no UTF-8 text"
+        return fields, ""
+
+    def _converted(
+        self, rows: list[list[str]], numbers: list[tuple[int, int]], texts: list[str], rejects: list[Reject]
+    ) -> Chunk:
+        """Rows of texts -> typed columns; a row with a text that isn't of its column's type joins the rejects."""
+        faults, columns = Faults(len(rows)), {}
+        by_name = dict(zip(self.names, zip(*rows, strict=True), strict=True)) if rows else {}
+        for name, kind in self.wanted.items():
+            values = pa.array(by_name.get(name, []), pa.string())
+            columns[name] = converted(nulled(values), kind, name, faults)
+        rejects += [Reject(*numbers[i], reason, texts[i]) for i, reason in faults.found()]
+        row = np.array([row for row, _ in numbers], dtype=np.int64)
+        table = pa.table(columns).filter(pa.array(faults.sound))
+        return Chunk(table, row[faults.sound], sorted(rejects, key=lambda reject: reject.row))
+
+
+def _is_odd(block: bytes) -> bool:
+    """Whether a block has a line that isn't a record by itself: an open quote, or a bare carriage return."""
+    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+        return True
+    if b'"' not in block:
+        return False
+    raw = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(raw == ord("\n"))
+    quotes = np.flatnonzero(raw == ord('"'))
+    return bool((np.searchsorted(quotes, ends) % 2).any() or len(quotes) % 2)
+
+
+def _opens_a_field(record: bytes, delimiter: str) -> bool:
+    """Whether a quote begins a field; one amid a field is a letter like any other."""
+    return record.startswith(b'"') or delimiter.encode() + b'"' in record
+
+
+def _size(lines: list[bytes], start: int) -> int:
+    return sum(map(len, lines[start:]))
+
+
+def _fields(text: str, delimiter: str) -> list[str]:
+    return next(csv.reader([text], delimiter=delimiter)) if '"' in text else text.split(delimiter)

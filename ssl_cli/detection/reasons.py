@@ -1,0 +1,115 @@
+"""Why a row is strange: the features that weigh most in its score, as they are and as they were expected."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_cli.data.encoder import in_words
+from ssl_cli.data.one_class import OneClassData
+from ssl_cli.detection.thresholds import Threshold, p_values
+from ssl_cli.scoring import device_of
+
+ANOMALIES = "anomalies.csv"
+REASONS = 3  # a row
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A detector that can say what it expected."""
+
+    def explain(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What was expected of each feature, and each feature's part in the score (not negative): both (B, D)."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One column of one row, in the column's own units; `share` (0 to 1) of the row's strangeness is its."""
+
+    column: str
+    actual: str
+    expected: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Strange:
+    """One of the strangest rows. `p_value` is None for a row that the model or the calibration has seen."""
+
+    row: int
+    score: float
+    p_value: float | None
+    flagged: bool
+    label: bool | None
+    reasons: list[Reason]
+
+
+def strangest(
+    model: Any, data: OneClassData, scores: dict[str, np.ndarray], calibration: np.ndarray, at: Threshold, most: int
+) -> list[Strange]:
+    """The `most` strangest test rows, or without labels of all rows, the strangest first. Without reasons where the
+    model can't give any."""
+    found = []
+    for name in ["test"] if data.splits["test"].anomaly is not None else list(data.splits):
+        split, p = data.splits[name], p_values(calibration, scores[name])
+        rows = np.argsort(-scores[name], kind="stable")[:most]
+        given = explain(model, data, split.x[rows], split.index[rows])
+        for place, reasons in zip(rows, given, strict=True):
+            score = float(scores[name][place])
+            label = None if split.anomaly is None else bool(split.anomaly[place])
+            p_value = float(p[place]) if name in ("test", "dev") else None
+            found.append(Strange(int(split.row[place]), score, p_value, score > at.value, label, reasons))
+    return sorted(found, key=lambda strange: -strange.score)[:most]
+
+
+def explain(model: Any, data: OneClassData, x: np.ndarray, index: np.ndarray) -> list[list[Reason]]:
+    """The REASONS columns that weigh most in each row of x (N, D), which lies at `index` (N,) in the table."""
+    if not isinstance(model, Explains):
+        return [[] for _ in index]
+    with torch.inference_mode():
+        expected, part = (out.cpu().numpy() for out in model.explain({"x": torch.from_numpy(x).to(device_of(model))}))
+    slices = data.encoder.slices
+    weights = np.stack([part[:, where].sum(1) for _, where in slices], axis=1)  # (N, columns)
+    weights = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+    reasons = []
+    for place, row in enumerate(index):
+        heaviest = np.argsort(-weights[place], kind="stable")[:REASONS]
+        reasons.append(
+            [
+                Reason(
+                    slices[which][0]["name"],
+                    _actual(data, slices[which][0], int(row)),
+                    in_words(slices[which][0], expected[place, slices[which][1]]),
+                    float(weights[place, which]),
+                )
+                for which in heaviest
+                if weights[place, which] > 0
+            ]
+        )
+    return reasons
+
+
+def _actual(data: OneClassData, column: dict[str, Any], row: int) -> str:
+    """The value as it stands in the table that was read."""
+    value = data.columns[column["name"]][row].as_py()
+    if value is None or value != value:
+        return "(missing)"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def write(path: Path, rows: list[Strange]) -> None:
+    """A CSV: rank, row number in the file, score, p-value, whether flagged, label, and three reasons of four fields."""
+    fields = ("feature", "actual", "expected", "share")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        names = [f"{field}_{number}" for number in range(1, REASONS + 1) for field in fields]
+        writer.writerow(["rank", "row", "score", "p_value", "flagged", "label", *names])
+        for rank, row in enumerate(rows, 1):
+            told = [[why.column, why.actual, why.expected, f"{why.share:.3f}"] for why in row.reasons]
+            cells = [cell for reason in told for cell in reason]
+            p_value, label = ("" if value is None else value for value in (row.p_value, row.label))
+            writer.writerow([rank, row.row, row.score, p_value, row.flagged, label, *cells])

@@ -1,0 +1,56 @@
+"""A model and rows -> a fitted model, whichever way it learns; and scores of rows by models that haven't seen them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from ssl_cli import console
+from ssl_cli.config import build
+from ssl_cli.data.batches import Rows
+from ssl_cli.objectives.reconstruction import MeasuresSpread
+from ssl_cli.scoring import device_of, score_rows
+from ssl_cli.training import train
+
+FOLDS = "folds"
+
+
+def new_model(cfg: DictConfig) -> Any:
+    """The untrained model of a config; its weights follow from the seed."""
+    torch.manual_seed(cfg.seed)
+    return build(cfg.model)
+
+
+def fit(model: Any, x: np.ndarray, watched: np.ndarray, cfg: DictConfig, folder: Path) -> None:
+    """Train the model on rows (N, D) by gradient where it is a module; else fit it in one go.
+
+    `watched` rows (M, D) give the validation curve of a module.
+    """
+    if not isinstance(model, nn.Module):
+        model.fit(x, cfg.seed)
+        return
+    train(model, Rows({"x": x}), Rows({"x": watched}), cfg, folder)
+    if isinstance(model, MeasuresSpread):
+        with torch.inference_mode():
+            model.measure_spread(torch.from_numpy(x).to(device_of(model)))
+
+
+def out_of_fold_scores(x: np.ndarray, watched: np.ndarray | None, cfg: DictConfig, folder: Path) -> np.ndarray:
+    """(N,): the score of each row by a model fitted without that row's fold; `cfg.folds` models in all.
+
+    Without `watched` rows each model watches the fold it is to score.
+    """
+    n_folds = min(cfg.folds, len(x))
+    fold = np.random.default_rng([cfg.seed, 4]).permutation(len(x)) % n_folds  # (N,)
+    scores = np.empty(len(x))
+    for k in range(n_folds):
+        console.say(f"calibrate=cross: fold {k + 1} of {n_folds}")
+        part = folder / FOLDS / str(k)
+        part.mkdir(parents=True, exist_ok=True)
+        held_out, model = x[fold == k], new_model(cfg)
+        fit(model, x[fold != k], held_out if watched is None else watched, cfg, part)
+        scores[fold == k] = score_rows(model, held_out, device_of(model))
+    return scores

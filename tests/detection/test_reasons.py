@@ -1,0 +1,123 @@
+"""Why a row is strange: each detector's parts against its own formula, and the words against the table."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_cli.detection.gaussian import Gaussian
+from ssl_cli.detection.neighbors import Neighbors
+from ssl_cli.detection.reasons import Explains
+from ssl_cli.models.autoencoder import Autoencoder
+from ssl_cli.objectives.reconstruction import Reconstruction
+from ssl_cli.objectives.variational import Variational, gaussian_kl
+from tests.conftest import QUICK, Cli
+
+EXPLAINED = ["gaussian", "knn", "ae", "dae", "vae"]
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))).astype(np.float32)
+
+
+def test_gaussian_expects_the_conditional_mean_and_blames_by_what_it_would_save(x: np.ndarray) -> None:
+    detector = Gaussian(ridge=0.0)
+    detector.fit(x, seed=0)
+    batch = {"x": torch.from_numpy(x[:5] + 3)}
+    expected, part = (out.numpy() for out in detector.explain(batch))
+    mean, covariance = x.astype(float).mean(0), np.cov(x.T.astype(float), bias=True)
+    for row, values in enumerate(batch["x"].numpy().astype(float)):
+        for j in range(4):
+            rest = [i for i in range(4) if i != j]
+            slope = covariance[j, rest] @ np.linalg.inv(covariance[np.ix_(rest, rest)])
+            assert expected[row, j] == pytest.approx(mean[j] + slope @ (values[rest] - mean[rest]), rel=1e-3, abs=1e-3)
+            mended = batch["x"][row].clone()
+            mended[j] = float(expected[row, j])
+            saved = 4 * (detector.score({"x": batch["x"][row : row + 1]}) - detector.score({"x": mended[None]}))
+            assert part[row, j] == pytest.approx(float(saved), rel=1e-3, abs=1e-3)
+
+
+def test_neighbours_expect_their_mean(x: np.ndarray) -> None:
+    detector = Neighbors(k=3)
+    detector.fit(x[10:], seed=0)
+    expected, part = (out.numpy() for out in detector.explain({"x": torch.from_numpy(x[:10])}))
+    nearest = np.argsort(((x[:10, None] - x[None, 10:]) ** 2).sum(-1), axis=1)[:, :3]
+    np.testing.assert_allclose(expected, x[10:][nearest].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(part, (x[:10] - expected) ** 2, rtol=1e-4)
+
+
+def test_the_parts_of_a_reconstruction_add_up_to_its_score(x: np.ndarray) -> None:
+    batch = {"x": torch.from_numpy(x)}
+    plain = Reconstruction(Autoencoder(n_features=4, hidden=[8], latent=2))
+    plain.measure_spread(batch["x"])
+    torch.testing.assert_close(plain.explain(batch)[1].mean(1), plain.score(batch))
+    # With one posterior sample at the mean, the variational score is its parts, the rate and what no feature can help.
+    variational = Variational(n_features=4, hidden=[8], latent=2, score_samples=1)
+    variational.score_noise.zero_()
+    rate = gaussian_kl(*variational.posterior(batch["x"]))
+    constant = (variational.log_std + 0.5 * np.log(2 * np.pi)).sum()
+    torch.testing.assert_close(variational.explain(batch)[1].sum(1) + rate + constant, variational.score(batch))
+
+
+@pytest.mark.parametrize("model", EXPLAINED)
+def test_the_reason_is_found_in_the_units_of_the_file(cli: Cli, workdir: Path, model: str) -> None:
+    # One row breaks the rule b = 2 a, another has a kind never seen, a third a day far from the others.
+    rng = np.random.default_rng(0)
+    a = rng.normal(100, 10, size=400)
+    rows = [[f"{v:.3f}", f"{2 * v:.3f}", "xy"[i % 2], f"2024-01-{i % 28 + 1:02}", "0"] for i, v in enumerate(a)]
+    rows += [["100", "700", "x", "2024-01-15", "1"], ["100", "200", "z", "2024-01-15", "1"]]
+    rows += [["100", "200", "x", "2031-06-01", "1"]]
+    with Path("t.csv").open("w") as file:
+        csv.writer(file).writerows([["a", "b", "kind", "day", "fraud"], *rows])
+    words = ["data=table", "data.file=t.csv", "data.label=fraud", f"model={model}", "trainer=cpu", "resamples=20"]
+    code, out, err = cli("detect", *words, "trainer.max_steps=400", "anomalies=3")
+    assert code == 0, err
+    folder = Path(out.strip().splitlines()[-1])
+    with (folder / "anomalies.csv").open(newline="") as file:
+        found = {int(row["row"]): row for row in csv.DictReader(file)}
+    # A symbol never seen stands out less to a distance, and to a code that has room for one.
+    assert set(found) == {400, 401, 402} or model in ("knn", "vae")
+    assert found[400]["feature_1"] in ("a", "b")
+    assert (found[400]["actual_1"], found[402]["actual_1"]) in (("700", "2031-06-01"), ("100", "2031-06-01"))
+    if 401 in found:
+        assert (found[401]["feature_1"], found[401]["actual_1"]) == ("kind", "z")
+    assert found[402]["feature_1"] == "day"
+    assert found[402]["expected_1"][:2] == "20"  # a date
+    assert all(0 < float(row["share_1"]) <= 1 and row["label"] == str(int(row["row"]) >= 400) for row in found.values())
+    assert (folder / "figures" / "anomalies.png").is_file()
+
+
+@pytest.mark.parametrize("model", ["iforest", "ocsvm"])
+def test_a_detector_that_cannot_say_why_says_so(cli: Cli, model: str) -> None:
+    code, out, err = cli("detect", *QUICK, f"model={model}", "anomalies=5")
+    assert code == 0, err
+    assert "this model can't say why; " in out and "ae, dae, gaussian, knn, vae" in out
+    folder = Path(out.strip().splitlines()[-1])
+    with (folder / "anomalies.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert not any(row["feature_1"] for row in rows)
+    assert not (folder / "figures" / "anomalies.png").exists()
+
+
+def test_who_can_explain_is_known_from_the_class() -> None:
+    assert isinstance(Gaussian(), Explains)
+    assert isinstance(Reconstruction(Autoencoder(n_features=4, hidden=[8], latent=2)), Explains)
+
+
+def test_without_labels_the_strangest_of_all_rows_are_listed(cli: Cli, workdir: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=200)
+    values[[3, 77]] = 50, -60
+    Path("t.csv").write_text("v,w\n" + "\n".join(f"{v},{w}" for v, w in zip(values, rng.normal(size=200), strict=True)))
+    code, out, err = cli("detect", "data=table", "data.file=t.csv", "model=knn", "anomalies=2")
+    assert code == 0, err
+    with (Path(out.strip().splitlines()[-1]) / "anomalies.csv").open(newline="") as file:
+        assert {(row["row"], row["actual_1"], row["label"]) for row in csv.DictReader(file)} == {
+            ("77", "-60", ""),
+            ("3", "50", ""),
+        }
