@@ -86,9 +86,12 @@ class Learner(lightning.LightningModule):
         self._watched_rows += n_rows
 
     def _reseed(self, k: int) -> None:
-        torch.manual_seed(
-            int(np.random.SeedSequence([self.seed, k, self.global_rank]).generate_state(1, np.uint64)[0] >> 1)
-        )
+        seed = int(np.random.SeedSequence([self.seed, k, self.global_rank]).generate_state(1, np.uint64)[0] >> 1)
+        # torch.manual_seed would note a stack trace for each kind of device that isn't there, which takes as long as
+        # half a small network's step.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
 
     # --- what is told to the loggers, once a validation ---
 

@@ -11,6 +11,7 @@ from ssl_cli.catalog import built_in_conf, choices, groups
 from tests.conftest import QUICK, Cli, run_ssl
 
 NEEDED = {"adbench": ["data.name=cardio"]}
+EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}
 
 
 def names(group: str) -> list[str]:
@@ -39,6 +40,8 @@ def test_data(cli: Cli, published: Path, workdir: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", names("model"))
 def test_model(cli: Cli, name: str) -> None:
+    if name in EXTRAS:
+        pytest.importorskip(name, reason=EXTRAS[name])
     assert 0.5 < trained(cli, f"model={name}", "trainer.max_steps=30")["test/auroc"] <= 1
 
 
