@@ -186,6 +186,9 @@ def _device_faults(cfg: DictConfig) -> Iterator[str]:
     import torch
 
     trainer = cfg.get("trainer") or {}
+    algorithm = (cfg.get("optim") or {}).get("algorithm") or {}
+    if algorithm.get("fused") and trainer.get("precision") == "16-mixed" and trainer.get("gradient_clip_val"):
+        yield "trainer.gradient_clip_val with trainer.precision=16-mixed needs optim.algorithm.fused=false."
     accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
     visible = {"gpu": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if trainer.get("strategy") == "fsdp" and visible["gpu"] == 0:

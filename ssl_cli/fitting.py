@@ -11,6 +11,7 @@ from torch import nn
 from ssl_cli import console
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
+from ssl_cli.detection.detector import HasParts
 from ssl_cli.objectives.reconstruction import MeasuresSpread
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.training import train
@@ -25,10 +26,14 @@ def new_model(cfg: DictConfig) -> Any:
 
 
 def fit(model: Any, x: np.ndarray, watched: np.ndarray, cfg: DictConfig, folder: Path) -> None:
-    """Train the model on rows (N, D) by gradient where it is a module; else fit it in one go.
+    """Train the model on rows (N, D) by gradient where it is a module, else fit it in one go; or each of its parts.
 
     `watched` rows (M, D) give the validation curve of a module.
     """
+    if isinstance(model, HasParts):
+        for part in model.parts:
+            fit(part, x, watched, cfg, folder)
+        return
     if not isinstance(model, nn.Module):
         model.fit(x, cfg.seed)
         return

@@ -47,7 +47,7 @@ def test_expected_speaks_words() -> None:
 
 
 def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
-    code, _, err = cli("detect", *SIX_FAULTS)
+    code, _, err = cli("detect", "model=dae", *SIX_FAULTS)
     assert code == 2
     assert "6 faults" in err
     for sentence in (
@@ -81,6 +81,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
             "model.network must be an Autoencoder, not a Gaussian.",
         ),
         (["optim.algorithm.betas=[0.9]"], "optim.algorithm.betas must be a list"),
+        (["trainer.precision=16-mixed", "trainer.gradient_clip_val=1"], "needs optim.algorithm.fused=false"),
         (["optim.algorithm.momentun=0.9"], "optim.algorithm.momentun is not an option"),
         (
             ["~trainer.batch_size"],
@@ -114,7 +115,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
     ],
 )
 def test_one_fault_one_sentence(cli: Cli, workdir: Path, words: list[str], sentence: str) -> None:
-    code, _, err = cli("detect", *words)
+    code, _, err = cli("detect", "model=dae", *words)
     assert code == 2
     assert sentence in err
     assert "Traceback" not in err

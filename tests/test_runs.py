@@ -48,7 +48,7 @@ def test_a_finished_run_holds_what_it_should(cli: Cli, table: Path) -> None:
         "figures/training.png",
     }  # fmt: skip
     assert not any(name.endswith((".part", ".pkl")) for name in names)
-    assert folder.parts[:-1] == ("outputs", "detect", "dae-table")
+    assert folder.parts[:-1] == ("outputs", "detect", "best-table")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert all(isinstance(value, float) for value in metrics.values())
     environment = json.loads((folder / "environment.json").read_text())

@@ -41,7 +41,7 @@ def test_scores_are_those_of_the_run(cli: Cli, published: Path, trained: Path, s
     found = scored(Path(f"out.{suffix}"))
     assert list(found) == ["Time", "Class", "row", "score", "p_value", "flagged"]
     assert found["row"] == list(range(80))
-    assert found["Time"] == table["Time"].to_pylist()
+    assert [float(time) for time in found["Time"]] == table["Time"].to_pylist()
     np.testing.assert_allclose(found["score"], run.score(table), rtol=1e-6)
     np.testing.assert_allclose(found["p_value"], run.p_value(table))
     np.testing.assert_array_equal(np.array(found["flagged"]).astype(bool), run.flag(table))
@@ -98,20 +98,21 @@ def test_symbols_no_header_and_gzip_as_in_the_training_file(cli: Cli, published:
     assert code == 0, err
     assert "rows: 80 in = 80 scored + 0 rejected" in out
     with gzip.open(path, "rt") as file:
-        Path("short.csv").write_text("".join(line.split(",", 1)[1] for line in file))
+        Path("short.csv").write_text("".join(line.split(",", 2)[2] for line in file))
     code, _, err = cli("score", "input=short.csv", "output=other.parquet")
     assert code == 2
-    assert "has 41 fields in its first row and is read without a header; the training file had 42" in err
+    assert "has 40 fields in its first rows and is read without a header; the training file had 42" in err
 
 
 def test_missing_values_where_training_had_none_are_told(cli: Cli, published: Path, trained: Path) -> None:
     lines = source(published).read_text().splitlines()
-    lines[5] = "," + lines[5].split(",", 1)[1]
+    time, _, rest = lines[5].split(",", 2)
+    lines[5] = f"{time},,{rest}"
     Path("new.csv").write_text("\n".join(lines))
     code, out, err = cli("score", "input=new.csv", "output=out.csv")
     assert code == 0
     assert "80 scored" in out
-    assert "missing values, of which training had none, count as the training mean: Time 1" in err
+    assert "missing values, of which training had none, count as the training mean: V1 1" in err
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,50 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     left = [path for path in sorted(Path().glob("*")) if path not in before]
     assert left == ([Path("rejects.csv")] if "bad.csv" in words[0] else [])
     assert Path("old.csv").read_text() == "old"
+
+
+def test_nobody_elses_files_are_touched(cli: Cli, published: Path, trained: Path) -> None:
+    new = source(published).read_bytes()
+    for name in ("o.csv.part", "rejects.csv.part"):
+        Path(name).write_bytes(new)
+        assert cli("score", f"input={name}", "output=o.csv", "overwrite=true")[0] == 0
+        assert Path(name).read_bytes() == new
+    assert cli("score", "input=o.csv.part", "output=second.csv")[0] == 0  # its own rejects.csv it replaces
+    Path("rejects.csv").write_text("mine\n")
+    code, _, err = cli("score", "input=o.csv.part", "output=third.csv")
+    assert code == 2
+    assert "rejects=rejects.csv exists and is none of ours" in err
+    assert Path("rejects.csv").read_text() == "mine\n"
+    assert not list(Path().glob(".ssl-score*"))
+
+
+def test_a_place_that_cannot_be_written_is_said(cli: Cli, published: Path, trained: Path) -> None:
+    code, _, err = cli("score", f"input={source(published)}", "output=/proc/o.csv")
+    assert code == 2
+    assert "/proc/o.csv can't be written: " in err
+
+
+def test_fdr_with_no_row_at_all(cli: Cli, published: Path) -> None:
+    assert cli("detect", "model=gaussian", "threshold=fdr", "data=creditcard", f"paths.data={published}")[0] == 0
+    Path("none.csv").write_text(source(published).read_text().splitlines()[0] + "\n")
+    code, out, err = cli("score", "input=none.csv", "output=o.parquet")
+    assert code == 0, err
+    assert "0 in = 0 scored" in out
+    assert list(scored_columns(Path("o.parquet"))) == ["row", "score", "p_value", "flagged"]
+
+
+def scored_columns(path: Path) -> list[str]:
+    return pyarrow.parquet.read_schema(path).names
+
+
+def test_an_infinite_value_is_no_ordinary_one(cli: Cli, published: Path, trained: Path) -> None:
+    lines = source(published).read_text().splitlines()
+    time, _, rest = lines[5].split(",", 2)
+    lines[5] = f"{time},inf,{rest}"
+    Path("new.csv").write_text("\n".join(lines))
+    assert cli("score", "input=new.csv", "output=o.parquet")[0] == 0
+    found = scored(Path("o.parquet"))
+    assert found["flagged"][4] and found["score"][4] == max(found["score"])
 
 
 def test_an_empty_file_and_a_parquet_file_of_another_type(cli: Cli, published: Path, trained: Path) -> None:

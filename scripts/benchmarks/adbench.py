@@ -46,7 +46,7 @@ SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")
 CHOOSING = {2, 5, 8, 15, 18, 20, 25, 27, 33, 35, 43, 46}
 MOST_NORMAL = 20_000  # rows of a set
 BASELINE = "knn"
-OURS = ["best", "dae", "ae", "vae", "gaussian", "knn", "iforest", "ocsvm"]
+OURS = ["best", "residual_knn", "dae", "ae", "vae", "gaussian", "knn", "iforest", "ocsvm"]
 FPR = 0.01
 HANDBOOK = ["data=table", f"data.file={SHARED}/fraud_handbook/transactions_2018-07-11_2018-08-14.csv.gz", "data.label=TX_FRAUD"]
 TABLES = {
@@ -55,20 +55,21 @@ TABLES = {
 }
 
 
-def pyod_autoencoder(seed: int) -> Any:
+def pyod_autoencoder(n_rows: int, seed: int) -> Any:
     from pyod.models.auto_encoder import AutoEncoder
 
-    return AutoEncoder(random_state=seed, verbose=0)
+    # Its defaults; but it can't be fitted to fewer rows than a batch has.
+    return AutoEncoder(random_state=seed, verbose=0, batch_size=min(32, n_rows))
 
 
-def pyod_ecod(_: int) -> Any:
+def pyod_ecod(*_: int) -> Any:
     from pyod.models.ecod import ECOD
 
     return ECOD()
 
 
 # As PyOD's users run them: all test rows in one call (which for ECOD is part of the result).
-PEERS: dict[str, Callable[[int], Any]] = {"PyOD AutoEncoder": pyod_autoencoder, "PyOD ECOD": pyod_ecod}
+PEERS: dict[str, Callable[[int, int], Any]] = {"PyOD AutoEncoder": pyod_autoencoder, "PyOD ECOD": pyod_ecod}
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def prepare(cfg: DictConfig, task: Task) -> OneClassData:
 def fitted(task: Task, cfg: DictConfig, train: np.ndarray, data: OneClassData) -> Callable[[np.ndarray], np.ndarray]:
     """The detector, fitted: rows (N, D) -> scores (N,)."""
     if task.model in PEERS:
-        peer = PEERS[task.model](task.seed)
+        peer = PEERS[task.model](len(train), task.seed)
         peer.fit(train)
         return peer.decision_function
     model = new_model(cfg)

@@ -1,17 +1,19 @@
 """ssl score: score a file of any size with a finished run, a chunk of rows at a time."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.data.chunks import Reject, Types
 from ssl_cli.data.reading import FileLayout
 from ssl_cli.data.streaming import stream
-from ssl_cli.detection.scored import REJECTS, ScoredFile
+from ssl_cli.detection.scored import OWN_COLUMNS, REJECT_COLUMNS, REJECTS, ScoredFile
 from ssl_cli.errors import InputError
 from ssl_cli.loading import Run
 from ssl_cli.runs import find_run
@@ -47,7 +49,7 @@ def places(cfg: DictConfig) -> tuple[Path, Path, Path]:
     """Input, output and rejects. Raises InputError where something would be overwritten or there is no folder."""
     source, output = Path(cfg.input).expanduser(), Path(cfg.output).expanduser()
     rejects = output.with_name(REJECTS) if cfg.rejects is None else Path(cfg.rejects).expanduser()
-    if not source.exists():
+    if not source.is_file():
         raise InputError(f"input={source} is not a file.")
     for name, path in (("output", output), ("rejects", rejects)):
         if not path.parent.is_dir():
@@ -60,13 +62,20 @@ def places(cfg: DictConfig) -> tuple[Path, Path, Path]:
         raise InputError(f"output and rejects are both {output}: name two files.")
     if output.exists() and not cfg.overwrite:
         raise InputError(f"output={output} exists: name another file, or say overwrite=true.")
+    if rejects.is_file() and not cfg.overwrite and not is_ours(rejects):
+        raise InputError(f"rejects={rejects} exists and is none of ours: name another, or say overwrite=true.")
     return source, output, rejects
+
+
+def is_ours(rejects: Path) -> bool:
+    """Whether a file is the rejects of an earlier run, which a new one replaces."""
+    with rejects.open("rb") as file:
+        return file.readline().strip() == ",".join(REJECT_COLUMNS).encode()
 
 
 def columns(finished: Run, cfg: DictConfig) -> Types:
     """The columns to read from the input, and as what."""
-    taken = {"row", "score", "p_value", "flagged"} & set(cfg.keep)
-    if taken:
+    if taken := OWN_COLUMNS & set(cfg.keep):
         raise InputError(f"keep={', '.join(taken)}: the output has a column of that name already.")
     return dict.fromkeys(cfg.keep, pa.string()) | finished.encoder.read_as
 
@@ -75,7 +84,7 @@ def layout(finished: Run, cfg: DictConfig) -> FileLayout:
     """How the input lies in its file: as the training file did, but for what the command line says."""
     trained = finished.encoder.layout
     header = trained.header if cfg.header is None else cfg.header
-    return FileLayout(trained.columns, header, cfg.delimiter or trained.delimiter)
+    return replace(trained, header=header, delimiter=cfg.delimiter or trained.delimiter)
 
 
 def refuse_broken(scores: np.ndarray, folder: Path) -> None:
@@ -86,7 +95,8 @@ def refuse_broken(scores: np.ndarray, folder: Path) -> None:
 def count_missing(finished: Run, table: pa.Table, unexpected: dict[str, int]) -> None:
     for column in finished.encoder.columns:
         if column["kind"] == "number" and not column["missing"]:
-            n_missing = table[column["name"]].null_count
+            values = table[column["name"]]
+            n_missing = pc.sum(pc.is_null(values, nan_is_null=True)).as_py() or 0
             unexpected[column["name"]] = unexpected.get(column["name"], 0) + n_missing
 
 

@@ -66,12 +66,17 @@ WORDS = {
     "bool": "truth value",
     "date32[day]": "date",
     "time64[ns]": "time",
+    "timestamp[us]": "timestamp",
     "timestamp[ns]": "timestamp",
+    "timestamp[us, tz=UTC]": "timestamp with a time zone",
     "timestamp[ns, tz=UTC]": "timestamp with a time zone",
 }
 
 
-def nulled(texts: pa.Array) -> pa.Array:
+def nulled(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Texts with null where they stand for a missing value; those of numbers without the blanks around them."""
+    if kind != pa.string():
+        texts = pc.utf8_trim(texts, " \t")
     return pc.if_else(pc.is_in(texts, pa.array(MISSING)), pa.scalar(None, pa.string()), texts)
 
 
@@ -79,7 +84,6 @@ def converted(texts: pa.Array, kind: pa.DataType, name: str, faults: Faults) -> 
     """(N,) texts as values of a type; null, and a fault, where one is none. Halves what fails until it is found."""
     if kind == pa.string():
         return texts
-    texts = pc.utf8_trim(texts, " \t")
     parts: list[pa.Array] = []
 
     def convert(start: int, end: int) -> None:

@@ -7,6 +7,7 @@ same rows, and no line is lost: each is a row of a chunk, a reject, or blank.
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,11 +21,13 @@ from ssl_cli.data.reading import MISSING, TAB, FileLayout
 from ssl_cli.errors import InputError
 
 BLOCK_BYTES = 16 << 20
+PIECE_BYTES = 1 << 18  # of a block in which something is odd
 LONGEST_RECORD = 1 << 17  # bytes: what a quoted field over several lines may take before its quote counts as a slip
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 SURROGATE = re.compile("[\udc80-\udcff]")  # what Python makes of a byte that is no UTF-8
 OPEN_QUOTE = "a quote is opened and not closed"
 LONGEST_TEXT = 10_000  # characters of a rejected line that are kept
+csv.field_size_limit(2 * BLOCK_BYTES)  # as long as a field may be where Arrow reads it
 
 
 def csv_chunks(path: Path, wanted: Types, layout: FileLayout) -> Iterator[Chunk]:
@@ -38,16 +41,16 @@ def csv_chunks(path: Path, wanted: Types, layout: FileLayout) -> Iterator[Chunk]
             raise InputError(f"{path} has no line end in its first {BLOCK_BYTES >> 20} MB: it is no CSV.")
         names, body, line = _header(path, first, wanted, layout, delimiter)
         reader = CsvReader(names, wanted, delimiter, line)
-        yield reader.read(body, file.tell())
+        yield from reader.read(body, file.tell())
         for block, whole in blocks:
-            yield reader.read(block, file.tell()) if whole else reader.refuse(block, file.tell())
-        yield reader.read(b"", path.stat().st_size, last=True)
+            yield from (reader.read if whole else reader.refuse)(block, file.tell())
+        yield from reader.read(b"", path.stat().st_size, last=True)
 
 
 def _blocks(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bool]]:
     """Pieces of the file's bytes, each of whole lines, with True; or the beginning of a line that is longer than a
     piece, with False: the rest of it is skipped, so that memory stays bounded."""
-    compression = COMPRESSIONS.get(path.suffix)
+    compression = COMPRESSIONS.get(path.suffix.lower())
     stream: Any = pa.CompressedInputStream(pa.PythonFile(file, "r"), compression) if compression else file
     rest, skipping = b"", False
     while piece := stream.read(BLOCK_BYTES):
@@ -78,32 +81,40 @@ def _header(
     while block[:2] == b"\r\n" or block[:1] == b"\n":
         block = block[2:] if block[:1] == b"\r" else block[1:]
         lines += 1
-    end = block.find(b"\n")
-    line = block if end < 0 else block[:end]
+    if b"\n" not in block and block.count(b"\r") > 1:
+        raise InputError(f"{path} ends its lines with carriage returns alone: save it with line feeds.")
+    if not layout.header:
+        return _names_without_header(path, block, wanted, layout, delimiter), block, lines
+    header, end = b"", 0
+    while not header or (header.count(b'"') % 2 and end < len(block)):  # a quoted name may span lines
+        end = 1 + (block.find(b"\n", end) if b"\n" in block[end:] else len(block))
+        header = block[:end]
     try:
-        fields = _fields(line.rstrip(b"\r").decode(), delimiter)
+        fields = _fields(header.rstrip(b"\r\n").decode(), delimiter)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not in UTF-8: save it so.") from error
-    if not layout.header:
-        return _names_without_header(path, fields, wanted, layout), block, lines
+    except csv.Error as error:
+        raise InputError(f"{path}: its header can't be read: {error}.") from error
     if len(fields) == 1 and len(wanted) > 1 and (other := next((sign for sign in ";\t|," if sign in fields[0]), None)):
         said = "tab" if other == "\t" else f"'{other}'"
         raise InputError(
             f"{path} has the single column {fields[0][:80]!r}: its fields seem parted by {said}; say delimiter={said}."
         )
     refuse_missing(path, list(wanted), fields)
-    return fields, b"" if end < 0 else block[end + 1 :], lines + 1
+    return fields, block[end:], lines + header.count(b"\n")
 
 
-def _names_without_header(path: Path, fields: list[str], wanted: Types, layout: FileLayout) -> list[str]:
-    """All columns of the training file, or only those that the model reads, whichever are as many as the fields."""
-    if set(wanted) <= set(fields):
+def _names_without_header(path: Path, block: bytes, wanted: Types, layout: FileLayout, delimiter: str) -> list[str]:
+    """The training file's columns, with its label or without, whichever are as many as most first rows' fields."""
+    first = [line.rstrip("\r").split(delimiter) for line in block[:1_000_000].decode(errors="replace").split("\n")[:50]]
+    if set(wanted) <= set(first[0]):
         raise InputError(f"{path} begins with the names of its columns: say header=true.")
-    for names in (layout.columns, list(wanted)):
-        if len(names) == len(fields):
+    n_fields = Counter(len(fields) for fields in first if fields != [""]).most_common(1)[0][0]
+    for names in (layout.columns, layout.unlabelled):
+        if len(names) == n_fields:
             return names
     raise InputError(
-        f"{path} has {len(fields)} fields in its first row and is read without a header; the training file had "
+        f"{path} has {n_fields} fields in its first rows and is read without a header; the training file had "
         f"{len(layout.columns)} ({', '.join(layout.columns[:50])}). Write it so, or name its columns in a header."
     )
 
@@ -115,30 +126,43 @@ class CsvReader:
         self.names, self.wanted, self.delimiter = names, wanted, delimiter
         self.line, self.row, self.left = lines_before + 1, 0, b""  # the line and the row that come next
 
-    def read(self, block: bytes, done: int, last: bool = False) -> Chunk:
+    def read(self, block: bytes, done: int, last: bool = False) -> Iterator[Chunk]:
+        """The rows of a block of whole lines. Where Arrow stumbles, piece by piece, and that piece line by line."""
         block, self.left = self.left + block, b""
         table = None if _is_odd(block) else self._at_once(block)
-        if table is None:
-            chunk = self._line_by_line(block, last)
-        else:
-            chunk = Chunk(table, np.arange(self.row, self.row + len(table)))
+        if table is not None:
+            yield self._counted(Chunk(table, np.arange(self.row, self.row + len(table)), done=done))
             self.line += block.count(b"\n")
+            return
+        if len(block) <= PIECE_BYTES:
+            yield self._counted(self._line_by_line(block, last, done))
+            return
+        start = 0
+        while start < len(block):
+            end = block.rfind(b"\n", start, start + PIECE_BYTES) + 1 or block.find(b"\n", start) + 1 or len(block)
+            yield from self.read(block[start:end], done, last and end == len(block))
+            start = end
+
+    def refuse(self, head: bytes, done: int) -> Iterator[Chunk]:
+        """Reject the one line that begins so."""
+        yield from self.read(b"", done, last=True)
+        reject = Reject(
+            self.row, self.line, f"a line of more than {BLOCK_BYTES >> 20} MB", head.decode(errors="replace")
+        )
+        self.line += 1
+        yield self._counted(Chunk(self._none(), np.arange(0), [reject], done))
+
+    def _counted(self, chunk: Chunk) -> Chunk:
         self.row += len(chunk.row) + len(chunk.rejects)
-        chunk.done = done
         return chunk
 
-    def refuse(self, head: bytes, done: int) -> Chunk:
-        """Reject the one line that begins so."""
-        chunk = self.read(b"", done, last=True)
-        reason = f"a line of more than {BLOCK_BYTES >> 20} MB"
-        chunk.rejects.append(Reject(self.row, self.line, reason, head.decode(errors="replace")))
-        self.row, self.line = self.row + 1, self.line + 1
-        return chunk
+    def _none(self) -> pa.Table:
+        return pa.table({name: pa.array([], kind) for name, kind in self.wanted.items()})
 
     def _at_once(self, block: bytes) -> pa.Table | None:
         """The rows of a block, or None where Arrow stumbles over one."""
         if not block.strip(b"\r\n"):
-            return pa.table({name: pa.array([], kind) for name, kind in self.wanted.items()})
+            return self._none()
         convert = pyarrow.csv.ConvertOptions(
             column_types=self.wanted,
             include_columns=list(self.wanted),
@@ -152,7 +176,7 @@ class CsvReader:
         except pa.ArrowInvalid:
             return None
 
-    def _line_by_line(self, block: bytes, last: bool) -> Chunk:
+    def _line_by_line(self, block: bytes, last: bool, done: int) -> Chunk:
         lines = block.split(b"\n")
         ends_whole = lines[-1] == b""
         if ends_whole:
@@ -164,7 +188,7 @@ class CsvReader:
                 place += 1
                 continue
             taken = self._record(lines, place)
-            if taken is None and not last and _size(lines, place) < LONGEST_RECORD:
+            if taken is None and not last and sum(map(len, lines[place:])) < LONGEST_RECORD:
                 self.left = b"\n".join(lines[place:]) + b"\n" * ends_whole
                 break
             fields, n_lines, reason = taken or ([], 1, OPEN_QUOTE)
@@ -177,38 +201,43 @@ class CsvReader:
                 texts.append(text[:LONGEST_TEXT])
             row, place = row + 1, place + n_lines
         self.line += place
-        return self._converted(rows, numbers, texts, rejects)
+        chunk = self._converted(rows, numbers, texts, rejects)
+        chunk.done = done
+        return chunk
 
     def _record(self, lines: list[bytes], place: int) -> tuple[list[str], int, str] | None:
         """The fields of the record that begins at a line, the lines that it takes, and what is wrong with it.
 
         None where its quote isn't closed by the end of the block.
         """
-        record, n_lines = lines[place], 1
-        while record.count(b'"') % 2 and _opens_a_field(record, self.delimiter):
-            if place + n_lines >= len(lines):
+        line = lines[place]
+        if not _may_go_on(line, self.delimiter):
+            fields, reason = self._parsed(line)
+            return fields, 1, reason
+        fields, reason = self._parsed(line, strict=True)
+        if not reason:
+            return fields, 1, ""
+        size, quotes, end = len(line), line.count(b'"'), place + 1
+        while quotes % 2 and size <= LONGEST_RECORD:
+            if end == len(lines):
                 return None
-            if len(record) > LONGEST_RECORD:
-                break
-            record += b"\n" + lines[place + n_lines]
-            n_lines += 1
-        fields, reason = self._parsed(record)
-        if reason and n_lines > 1:
-            # The quote was a slip: it must not swallow the lines after it.
-            return [], 1, OPEN_QUOTE
-        return fields, n_lines, reason
+            size, quotes, end = size + len(lines[end]), quotes + lines[end].count(b'"'), end + 1
+        fields, reason = self._parsed(b"\n".join(lines[place:end]), strict=True)
+        # Where the lines together are no record, the quote was a slip: it must not swallow the lines after it.
+        return ([], 1, OPEN_QUOTE) if reason else (fields, end - place, "")
 
-    def _parsed(self, record: bytes) -> tuple[list[str], str]:
-        record = record.removesuffix(b"\r")
-        text = record.decode(errors="surrogateescape")
-        if "\r" in text:
+    def _parsed(self, record: bytes, strict: bool = False) -> tuple[list[str], str]:
+        """A record's fields and what is wrong with it. `strict`: a quoted field ends where its quote is closed."""
+        text = record.removesuffix(b"\r").decode(errors="surrogateescape")
+        if "\r" in text and '"' not in text:
             return [], "a carriage return stands within the line"
         try:
-            fields = _fields(text, self.delimiter)
+            fields = _fields(text, self.delimiter, strict)
         except csv.Error as error:
-            return [], str(error)
+            bare = "new-line character" in str(error)
+            return [], "a carriage return stands within the line" if bare else str(error)
         if len(fields) != len(self.names):
-            return [], f"{len(fields)} fields instead of {len(self.names)}"
+            return [], f"{len(fields)} field{'s' * (len(fields) > 1)} instead of {len(self.names)}"
         for name in self.wanted if not text.isascii() else ():
             if SURROGATE.search(fields[self.names.index(name)]):
                 return [], f"the column {name} holds bytes that are no UTF-8 text"
@@ -222,7 +251,7 @@ class CsvReader:
         by_name = dict(zip(self.names, zip(*rows, strict=True), strict=True)) if rows else {}
         for name, kind in self.wanted.items():
             values = pa.array(by_name.get(name, []), pa.string())
-            columns[name] = converted(nulled(values), kind, name, faults)
+            columns[name] = converted(nulled(values, kind), kind, name, faults)
         rejects += [Reject(*numbers[i], reason, texts[i]) for i, reason in faults.found()]
         row = np.array([row for row, _ in numbers], dtype=np.int64)
         table = pa.table(columns).filter(pa.array(faults.sound))
@@ -241,14 +270,11 @@ def _is_odd(block: bytes) -> bool:
     return bool((np.searchsorted(quotes, ends) % 2).any() or len(quotes) % 2)
 
 
-def _opens_a_field(record: bytes, delimiter: str) -> bool:
-    """Whether a quote begins a field; one amid a field is a letter like any other."""
-    return record.startswith(b'"') or delimiter.encode() + b'"' in record
+def _may_go_on(line: bytes, delimiter: str) -> bool:
+    """Whether a quote that begins a field may be left open. One amid a field is a letter like any other."""
+    opens = line.startswith(b'"') or delimiter.encode() + b'"' in line
+    return opens and bool(line.count(b'"') % 2)
 
 
-def _size(lines: list[bytes], start: int) -> int:
-    return sum(map(len, lines[start:]))
-
-
-def _fields(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader([text], delimiter=delimiter)) if '"' in text else text.split(delimiter)
+def _fields(text: str, delimiter: str, strict: bool = False) -> list[str]:
+    return next(csv.reader([text], delimiter=delimiter, strict=strict)) if '"' in text else text.split(delimiter)

@@ -4,9 +4,10 @@ The rules, stated once:
 
 - A number is standardised by the training rows' mean and standard deviation. With `scaling="power"` it is first made
   symmetric by a Yeo-Johnson transform (Biometrika 87, 2000) of the standardised number, fitted on the training rows:
-  it suits skewed measurements, and hurts counts that are mostly zero. A missing or infinite value (or one beyond
-  1e100) becomes the mean (0 once scaled); where the training rows had any, one more feature says whether it was
-  missing. Dates and times count as seconds.
+  it suits skewed measurements, and hurts counts that are mostly zero. A missing value becomes the mean (0 once
+  scaled); where the training rows had any, one more feature says whether it was missing. An infinite value (or one
+  beyond 1e100) is the largest there is, LARGEST, unless training rows had such: then it is missing too. Dates and
+  times count as seconds.
 - A symbol becomes one feature for each of the training rows' MAX_SYMBOLS most frequent values, and one for
   every other value, so that a symbol never seen before stands out. A missing symbol is a symbol of its own.
 - A column with one value in the training rows is dropped, and so is a text column that names its rows (more than
@@ -189,6 +190,8 @@ def _learn_number(name: str, numbers: np.ndarray, scaling: Scaling) -> tuple[dic
 
 def _write_number(out: np.ndarray, column: dict[str, Any], values: pa.ChunkedArray) -> None:
     numbers = as_numbers(column["name"], values)
+    if not column["missing"]:
+        numbers = np.where(np.isinf(numbers), np.sign(numbers) * BEYOND, numbers)
     known = np.isfinite(numbers)
     scaled = (np.where(known, numbers, column["mean"]) - column["mean"]) / column["std"]
     if power := column.get("power"):
@@ -231,11 +234,11 @@ def _unpowered(column: dict[str, Any], scaled: float) -> float:
 
 def shown(column: dict[str, Any], value: float) -> str:
     """A number of a column as text; of a date or time column the number is seconds."""
-    if column["type"] in ("number", "truth"):
+    if column["type"] in ("number", "truth") or not np.isfinite(value):
         return f"{value:.6g}"
-    if column["type"] == "time":
-        return str(timedelta(seconds=round(value)))
     try:
+        if column["type"] == "time":
+            return str(timedelta(seconds=round(value)))
         moment = datetime(1970, 1, 1) + timedelta(seconds=value)
     except OverflowError:  # before the year 1 or after 9999
         return f"{value:.6g} s"
@@ -248,15 +251,18 @@ QUANTITIES = {
     "truth": pa.bool_(),
     "date": pa.date32(),
     "time": pa.time64("ns"),
-    "moment": pa.timestamp("ns"),
-    "moment with zone": pa.timestamp("ns", tz="UTC"),
+    # Nanoseconds reach from 1678 to 2262 only, and "valid until" is often 9999.
+    "moment": pa.timestamp("us"),
+    "moment to the ns": pa.timestamp("ns"),
+    "moment with zone": pa.timestamp("us", tz="UTC"),
+    "moment with zone to the ns": pa.timestamp("ns", tz="UTC"),
 }
 
 
 def _quantity(kind: pa.DataType) -> str:
     """Which of the QUANTITIES an Arrow type is. Texts that stand for numbers are numbers."""
     if pa.types.is_timestamp(kind):
-        return "moment" if kind.tz is None else "moment with zone"
+        return "moment" + " with zone" * (kind.tz is not None) + " to the ns" * (kind.unit == "ns")
     special = {"truth": pa.types.is_boolean, "date": pa.types.is_date, "time": pa.types.is_time}
     return next((name for name, test in special.items() if test(kind)), "number")
 
@@ -277,7 +283,7 @@ UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
-    """(N,) float64, NaN where missing. Raises InputError where a value is no number."""
+    """(N,) float64, NaN where missing, infinite beyond BEYOND. Raises InputError where a value is no number."""
     if is_symbol(values.type):
         values = _parsed(values)
     kind, per_unit = values.type, 1.0
@@ -293,7 +299,7 @@ def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"The column {name} must hold numbers, as it did in training: {reason}.") from error
-    return np.where(np.abs(numbers) <= BEYOND, numbers, np.nan)
+    return np.where(np.abs(numbers) > BEYOND, np.sign(numbers) * np.inf, numbers)
 
 
 def _parsed(values: pa.ChunkedArray) -> pa.ChunkedArray:

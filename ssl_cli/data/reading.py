@@ -5,7 +5,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ class FileLayout:
     columns: list[str]
     header: bool = True
     delimiter: str = ","
+    unlabelled: list[str] = field(default_factory=list)  # the columns but for the label and what was left out
 
 
 def read_table(path: str | Path, names: list[str] | None = None, delimiter: str = ",") -> pa.Table:
@@ -73,12 +74,14 @@ def _without_index(table: pa.Table) -> pa.Table:
 
 def _plain(path: Path, table: pa.Table) -> pa.Table:
     """Dictionary-encoded columns as what they encode; bytes, which a CSV gives where it isn't UTF-8, are refused."""
-    for index, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(index, field.name, table[index].cast(field.type.value_type))
-        elif pa.types.is_binary(field.type) and path.suffix not in (".parquet", ".npz"):
+    for index, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(index, column.name, table[index].cast(column.type.value_type))
+        elif pa.types.is_string_view(column.type):
+            table = table.set_column(index, column.name, table[index].cast(pa.string()))
+        elif pa.types.is_binary(column.type) and path.suffix not in (".parquet", ".npz"):
             raise InputError(
-                f"{path}: the column {field.name} holds bytes that are no UTF-8 text; save the file in UTF-8."
+                f"{path}: the column {column.name} holds bytes that are no UTF-8 text; save the file in UTF-8."
             )
     return table
 

@@ -13,6 +13,8 @@ from ssl_cli.data.reading import UNREADABLE, FileLayout
 from ssl_cli.errors import InputError
 
 CHUNK_ROWS = 1 << 16  # of a Parquet file
+TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
 
 
 def stream(path: Path, wanted: Types, layout: FileLayout) -> Iterator[Chunk]:
@@ -20,12 +22,12 @@ def stream(path: Path, wanted: Types, layout: FileLayout) -> Iterator[Chunk]:
 
     Raises InputError, before the first chunk, where the file can't be read or lacks a column.
     """
-    if not path.exists() or path.is_dir():
+    if not path.is_file():
         raise InputError(f"{path} is not a file.")
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         raise InputError(f"{path}: an npz can't be read piece by piece; save it as CSV or Parquet.")
     try:
-        yield from _parquet(path, wanted) if path.suffix == ".parquet" else csv_chunks(path, wanted, layout)
+        yield from _parquet(path, wanted) if path.suffix.lower() == ".parquet" else csv_chunks(path, wanted, layout)
     except UNREADABLE as error:
         if isinstance(error, InputError):
             raise
@@ -45,6 +47,11 @@ def _parquet(path: Path, wanted: Types) -> Iterator[Chunk]:
             yield _of_types(path, file.schema_arrow.empty_table(), wanted, np.arange(0), size)
 
 
+def _is_moment(kind: pa.DataType) -> bool:
+    """Dates and times; a duration is a number of seconds."""
+    return pa.types.is_temporal(kind) and not pa.types.is_duration(kind)
+
+
 def _of_types(path: Path, table: pa.Table, wanted: Types, row: np.ndarray, done: int) -> Chunk:
     """Numbers and dates may have any such type; texts must stand for what is wanted, or their row is rejected."""
     columns, faults = {}, Faults(len(table))
@@ -52,11 +59,11 @@ def _of_types(path: Path, table: pa.Table, wanted: Types, row: np.ndarray, done:
         values = table[name]
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
-        if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+        if pa.types.is_nested(values.type) or any(test(values.type) for test in BYTES):
             raise InputError(f"{path}: the column {name} holds {values.type}, which is neither a number nor a text.")
-        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-            values = converted(nulled(values.cast(pa.string()).combine_chunks()), kind, name, faults)
-        elif kind != pa.string() and pa.types.is_temporal(values.type) != pa.types.is_temporal(kind):
+        if any(test(values.type) for test in TEXTS):
+            values = converted(nulled(values.cast(pa.string()).combine_chunks(), kind), kind, name, faults)
+        elif kind != pa.string() and _is_moment(values.type) != _is_moment(kind) and not pa.types.is_null(values.type):
             raise InputError(f"{path}: the column {name} holds {values.type}; it must hold {WORDS[str(kind)]}s.")
         columns[name] = values
     rejects = [Reject(int(row[i]), None, why, str(table.slice(i, 1).to_pylist()[0])) for i, why in faults.found()]

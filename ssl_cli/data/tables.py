@@ -64,7 +64,10 @@ class BreastCancer(OneClassTable):
 
 @dataclass(kw_only=True)
 class CreditCard(OneClassTable):
-    """Kaggle's card fraud (ULB): 284,807 transactions, 492 frauds."""
+    """Kaggle's card fraud (ULB): 284,807 transactions, 492 frauds.
+
+    Time is left out: seconds since the file's first transaction say nothing of a transaction on another day.
+    """
 
     dir: str
     file: Annotated[FilePath | None, "path of creditcard.csv, where it lies elsewhere"] = None
@@ -73,7 +76,8 @@ class CreditCard(OneClassTable):
         published = ["creditcard.csv", "creditcard.csv.gz", "creditcard_sample.csv", "creditcard_sample.csv.gz"]
         page = "https://www.kaggle.com/datasets/mlg-ulb/creditcardfraud"
         path = find(self.file, self.dir, published, page)
-        return labelled(path, read_table(path), "Class", 0)
+        table = read_table(path)
+        return labelled(path, table, "Class", 0, [name for name in ("Time",) if name in table.column_names])
 
 
 @dataclass(kw_only=True)
@@ -188,7 +192,12 @@ def labelled(
             raise InputError(f"{path} has no column {name}.{nearest(name, table.column_names)} It has {known}.")
     anomaly = None if label is None else ~_is_normal(path, table[label], label, normal)
     features = table.drop_columns([*drop, *([label] if label else [])])
-    return LabelledTable(features, anomaly, fingerprint(path), layout=FileLayout(table.column_names, header, delimiter))
+    return LabelledTable(
+        features,
+        anomaly,
+        fingerprint(path),
+        layout=FileLayout(table.column_names, header, delimiter, features.column_names),
+    )
 
 
 def _is_normal(path: Path, values: pa.ChunkedArray, label: str, normal: Any) -> np.ndarray:

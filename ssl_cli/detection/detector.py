@@ -1,7 +1,7 @@
 """What a detector is that is fitted in one go rather than trained by gradient."""
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +22,14 @@ class Detector(Protocol):
 
     def restore(self, folder: Path) -> None:
         """Read it back."""
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """A detector made of others, of which one at most is trained by gradient; each is fitted by itself."""
+
+    @property
+    def parts(self) -> tuple[Any, ...]: ...
 
 
 def sample(x: np.ndarray, max_rows: int | None, seed: int) -> np.ndarray:

@@ -37,14 +37,18 @@ class Gaussian:
         # float32 at last: the last bits of a float64 depend on where in memory the matrix lies.
         return torch.linalg.solve_triangular(self.cholesky, centred, upper=False).square().mean(0).float()
 
-    def explain(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D): each feature's mean given the row's other features; and each feature's part in the
-        score, (B, D): by how much the squared distance would fall if the feature were as expected."""
+    def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): each column's mean given the row's other columns; and each column's part in the
+        score, (B, columns): by how much the squared distance would fall if the column were as expected."""
         x = batch["x"].double()
         precision = torch.cholesky_inverse(self.cholesky)  # (D, D)
         pull = (x - self.mean) @ precision  # (B, D)
-        stiffness = precision.diagonal()  # (D,)
-        return (x - pull / stiffness).float(), (pull.square() / stiffness).float()
+        expected, parts = torch.empty_like(x), []
+        for where in columns:
+            excess = torch.linalg.solve(precision[where, where], pull[:, where].T).T  # (B, W)
+            expected[:, where] = x[:, where] - excess
+            parts.append((excess * pull[:, where]).sum(1))
+        return expected.float(), torch.stack(parts, dim=1).float()
 
     def save(self, folder: Path) -> None:
         save_file({"mean": self.mean, "cholesky": self.cholesky}, folder / "model.safetensors")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_cli.bounds import Count
 from ssl_cli.detection.detector import sample
+from ssl_cli.objectives.reconstruction import by_column
 
 
 class Neighbors:
@@ -37,12 +38,12 @@ class Neighbors:
         distances, _ = self.index.kneighbors(batch["x"].numpy())  # (B, k), nearest first
         return torch.from_numpy(distances[:, -1] if self.distance == "largest" else distances.mean(1))
 
-    def explain(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D): the mean of the k nearest training rows; and each feature's part, (B, D): the
+    def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): the mean of the k nearest training rows; and each column's part, (B, columns): the
         squared difference from it."""
         _, nearest = self.index.kneighbors(batch["x"].numpy())  # (B, k)
         expected = torch.from_numpy(self.rows[nearest].mean(1))
-        return expected, (batch["x"] - expected).square()
+        return expected, by_column((batch["x"] - expected).square(), columns)
 
     def save(self, folder: Path) -> None:
         save_file({"rows": np.ascontiguousarray(self.rows)}, folder / "model.safetensors")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -22,8 +23,11 @@ REASONS = 3  # a row
 class Explains(Protocol):
     """A detector that can say what it expected."""
 
-    def explain(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What was expected of each feature, and each feature's part in the score (not negative): both (B, D)."""
+    def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """What was expected of each feature, (B, D), and each column's part in the score (not negative), (B, columns).
+
+        `columns` says which features belong together: those that one symbol became.
+        """
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,10 @@ def explain(model: Any, data: OneClassData, x: np.ndarray, index: np.ndarray) ->
     """The REASONS columns that weigh most in each row of x (N, D), which lies at `index` (N,) in the table."""
     if not isinstance(model, Explains):
         return [[] for _ in index]
-    with torch.inference_mode():
-        expected, part = (out.cpu().numpy() for out in model.explain({"x": torch.from_numpy(x).to(device_of(model))}))
     slices = data.encoder.slices
-    weights = np.stack([part[:, where].sum(1) for _, where in slices], axis=1)  # (N, columns)
+    batch = {"x": torch.from_numpy(x).to(device_of(model))}
+    with torch.inference_mode():
+        expected, weights = (out.cpu().numpy() for out in model.explain(batch, [where for _, where in slices]))
     weights = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
     reasons = []
     for place, row in enumerate(index):
@@ -95,7 +99,11 @@ def explain(model: Any, data: OneClassData, x: np.ndarray, index: np.ndarray) ->
 
 def _actual(data: OneClassData, column: dict[str, Any], row: int) -> str:
     """The value as it stands in the table that was read."""
-    value = data.columns[column["name"]][row].as_py()
+    cell = data.columns[column["name"]][row]
+    try:
+        value = cell.as_py()
+    except (OverflowError, ValueError):  # a date that Arrow can hold and Python can't
+        return str(cell.cast(pa.string()))
     if value is None or value != value:
         return "(missing)"
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,9 @@
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import numpy as np
@@ -13,8 +15,11 @@ import pyarrow.parquet
 
 from ssl_cli.data.chunks import Chunk, Reject
 from ssl_cli.detection.thresholds import benjamini_hochberg, counts_above
+from ssl_cli.errors import InputError
 
-REJECTS = "rejects.csv"
+REJECTS, REJECT_COLUMNS = "rejects.csv", ["row", "line", "reason", "text"]
+ABOVE = "calibration scores above"  # while it isn't known yet which rows are flagged
+OWN_COLUMNS = {"row", "score", "p_value", "flagged", ABOVE}
 
 
 class ScoredFile:
@@ -33,24 +38,22 @@ class ScoredFile:
     @contextmanager
     def writing(self, output: Path, rejects: Path) -> Iterator[None]:
         """While it is open, `add` may be called. On an error nothing is left behind."""
-        parts = [path.with_name(path.name + ".part") for path in (output, rejects)]
-        whole = parts[0].with_name(parts[0].name + ".flagged")
         try:
-            with (
-                parts[1].open("w", newline="", encoding="utf-8") as lines,
-                _Table(parts[0], self._first_kind(output)) as out,
-            ):
-                self._out, self._rejects = out, _reject_writer(lines)
-                yield
-            if self.threshold is None:
-                self._flag(parts[0], whole, output.suffix)
-                whole.replace(parts[0])
-            parts[1].replace(rejects)
-            if self.scored or not self.rejected:
-                parts[0].replace(output)
-        finally:
-            for path in (*parts, whole):
-                path.unlink(missing_ok=True)
+            # Folders of our own beside the two places: no file of anybody's is in the way, or in danger.
+            with _folder_in(output.parent) as here, _folder_in(rejects.parent) as there:
+                scored, whole, kept = here / "scored", here / "flagged", there / "rejects"
+                with kept.open("w", newline="", encoding="utf-8") as lines, _Table(scored, self._kind(output)) as out:
+                    self._out, self._rejects = out, _reject_writer(lines)
+                    yield
+                if self.threshold is None:
+                    self._flag(scored, whole, output.suffix)
+                    scored = whole
+                _move(kept, rejects)
+                if self.scored or not self.rejected:
+                    _move(scored, output)
+        except (OSError, pa.ArrowException) as error:
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise InputError(f"{output} can't be written: {reason}.") from error
 
     def add(self, chunk: Chunk, scores: np.ndarray) -> None:
         """The sound rows of a chunk with their scores (N,), and its rejects."""
@@ -59,7 +62,7 @@ class ScoredFile:
         columns |= {"row": chunk.row, "score": scores, "p_value": (1 + above) / len(self.counts)}
         if self.threshold is None:
             self.counts += np.bincount(above, minlength=len(self.counts))
-            columns["above"] = above
+            columns[ABOVE] = above
         else:
             columns["flagged"] = scores > self.threshold
             self.flagged += int(columns["flagged"].sum())
@@ -69,17 +72,17 @@ class ScoredFile:
         self.scored += len(scores)
         self.rejected += len(chunk.rejects)
 
-    def _first_kind(self, output: Path) -> str:
+    def _kind(self, output: Path) -> str:
         return ".parquet" if self.threshold is None else output.suffix
 
     def _flag(self, scored: Path, whole: Path, suffix: str) -> None:
         """Turn the count of calibration scores above each row into whether it is flagged."""
         most = benjamini_hochberg(self.counts, self.fdr)
         with pyarrow.parquet.ParquetFile(scored) as file, _Table(whole, suffix) as out:
-            for batch in file.iter_batches():
-                table = pa.table(batch)
-                flagged = table["above"].to_numpy() <= most
-                out.write(table.drop_columns("above").append_column("flagged", pa.array(flagged)))
+            # An empty table first: it makes the file where there is no row.
+            for table in chain([file.schema_arrow.empty_table()], map(pa.table, file.iter_batches())):
+                flagged = table[ABOVE].to_numpy() <= most
+                out.write(table.drop_columns(ABOVE).append_column("flagged", pa.array(flagged)))
                 self.flagged += int(flagged.sum())
 
 
@@ -104,7 +107,22 @@ class _Table:
             self.writer.close()
 
 
+@contextmanager
+def _folder_in(parent: Path) -> Iterator[Path]:
+    """A folder of our own in `parent`, removed at the end with what is left in it."""
+    with TemporaryDirectory(prefix=".ssl-score-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def _move(part: Path, place: Path) -> None:
+    """To its place; what is there and is no file (/dev/null) is written into."""
+    if place.exists() and not place.is_file():
+        place.write_bytes(part.read_bytes())
+    else:
+        part.replace(place)
+
+
 def _reject_writer(lines: TextIO) -> Any:
     writer = csv.writer(lines)
-    writer.writerow(["row", "line", "reason", "text"])
+    writer.writerow(REJECT_COLUMNS)
     return writer

@@ -102,7 +102,7 @@ def choose_threshold(
 def _conformal(fpr: float, calibration: Calibration) -> Threshold:
     """Flag p-values of at most `fpr`: scores above the k-th largest of n for calibration, k = floor(fpr (n + 1))."""
     n = len(calibration.scores)
-    k = int(np.floor(fpr * (n + 1) + 1e-9))
+    k = min(int(np.floor(fpr * (n + 1) + 1e-9)), n)
     warning = None
     if k < 1:
         k = 1
@@ -136,10 +136,9 @@ def _false_discovery(fdr: float, calibration: Calibration, test: np.ndarray) -> 
     fewest = int(np.ceil(rows / (fdr * (n + 1)) - 1e-9))  # the least p-value is 1 / (n + 1)
     warning = None
     if fewest > 1:
-        warning = (
-            f"{n} calibration rows among {rows} test rows can flag at fdr={fdr:g} only {fewest} rows or more at once: "
-            f"fewer are never flagged. More calibration rows{' (calibrate=cross)' * calibration.held_out} would do."
-        )
+        more = f"More calibration rows{' (calibrate=cross)' * calibration.held_out} would do."
+        only = f"only {fewest} rows or more at once: fewer are never flagged" if fewest <= rows else "no row, ever"
+        warning = f"{n} calibration rows among {rows} test rows can flag at fdr={fdr:g} {only}. {more}"
     if calibration.held_out:
         promise = (
             f"Benjamini-Hochberg on split-conformal p-values of the {rows} test rows, no labels used: of the rows "

@@ -57,10 +57,15 @@ class Reconstruction(nn.Module):
         """(B,): the mean squared error of each row, in units of `spread`; larger is more abnormal."""
         return self._errors(batch, self.reconstruct(batch)).mean(dim=1)
 
-    def explain(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D): the reconstruction; and each feature's part in the score, (B, D), its error."""
+    def explain(self, batch: Batch, columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): the reconstruction; and each column's part in the score, (B, columns): error."""
         expected = self.reconstruct(batch)
-        return expected, self._errors(batch, expected)
+        return expected, by_column(self._errors(batch, expected), columns)
 
     def _errors(self, batch: Batch, rebuilt: Tensor) -> Tensor:
         return ((rebuilt - batch["x"]) / self.spread).square()  # (B, D)
+
+
+def by_column(part: Tensor, columns: list[slice]) -> Tensor:
+    """(B, D) -> (B, columns): the parts of the features that belong together, added up"""
+    return torch.stack([part[:, where].sum(1) for where in columns], dim=1)

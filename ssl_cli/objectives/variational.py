@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ssl_cli.bounds import Count, NonNegative, Positive
 from ssl_cli.models.autoencoder import Activation, mlp
-from ssl_cli.objectives.reconstruction import Batch
+from ssl_cli.objectives.reconstruction import Batch, by_column
 
 LOG_2PI = math.log(2 * math.pi)
 LEAST_LOG_STD = math.log(0.01)  # of a training standard deviation
@@ -77,12 +77,12 @@ class Variational(nn.Module):
         distortion = torch.stack([self._distortion(x, mean + std * noise) for noise in self.score_noise])  # (S, B)
         return distortion.mean(0) + self.beta * gaussian_kl(mean, log_var)
 
-    def explain(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D): the posterior mean's reconstruction; and each feature's part in the score, (B, D):
-        its squared error in nats. (The KL term belongs to no feature.)"""
+    def explain(self, batch: Batch, columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): the posterior mean's reconstruction; and each column's part in the score,
+        (B, columns): its squared error in nats. (The KL term belongs to no column.)"""
         expected = self.reconstruct(batch)
         std = self.log_std.clamp(min=LEAST_LOG_STD).exp()  # (D,)
-        return expected, 0.5 * ((expected - batch["x"]) / std).square()
+        return expected, by_column(0.5 * ((expected - batch["x"]) / std).square(), columns)
 
 
 def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:

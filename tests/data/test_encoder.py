@@ -89,7 +89,7 @@ def test_times_are_seconds_and_nothing_overflows() -> None:
         "day": (pa.array([0, 2_932_896], pa.date32()), [0, 2_932_896 * 86_400]),
         "time": (pa.array([1, 2 * 10**9], pa.time64("ns")), [1e-9, 2]),
         "large": (pa.array([2**60, 2**60 + 2**54]), [2**60, 2**60 + 2**54]),
-        "huge": (pa.array([1e308, 5.0]), [np.nan, 5.0]),
+        "huge": (pa.array([1e308, 5.0]), [np.inf, 5.0]),
         "money": (pa.array([decimal.Decimal("1.25"), None]), [1.25, np.nan]),
         "flag": (pa.array([True, False]), [1, 0]),
     }

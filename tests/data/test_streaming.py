@@ -86,10 +86,10 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "not UTF-8": (GOOD.replace("a,", "é,").encode("latin1"), "the column kind holds bytes that are no UTF-8 text"),
     "a null byte": (GOOD.replace("1.5", "1\0.5").encode(), "which is no number"),
     "a bare carriage return": (b"9,1.5,a\rb,true,2024-01-01,10:30:00,", "a carriage return stands within the line"),
-    "blanks": (b"   ", "1 fields instead of 7"),
+    "blanks": (b"   ", "1 field instead of 7"),
     "another file's header": (b"x,y,z", "3 fields instead of 7"),
     "the header again": (",".join(NAMES).encode(), "the column amount holds 'amount', which is no number"),
-    "binary": (bytes(range(128, 200)), " fields instead of 7"),
+    "binary": (bytes(range(128, 200)), " field instead of 7"),
 }
 
 
@@ -135,6 +135,47 @@ def test_a_quoted_field_may_span_lines(block: int, tmp_path: Path, monkeypatch: 
     assert table["kind"].to_pylist() == ["a", 'two\nlines, and "three"\n', 'two\nlines, and "three"\n', "a"]
     assert row == [0, 1, 3, 4]
     assert [(reject.row, reject.line) for reject in rejects] == [(2, 6)]
+
+
+def test_two_slips_swallow_nothing_between_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("t,a,b\n" + '"12 inch,1,2\n' + "x,1,2\n" * 1000 + '"9 inch,3,4\n')
+    _, row, rejects = everything(path, {"a": pa.float64()})
+    assert row == list(range(1, 1001))
+    assert [(reject.row, reject.line) for reject in rejects] == [(0, 2), (1001, 1003)]
+
+
+@pytest.mark.parametrize("block", [16 << 20, 100])
+def test_crlf_within_quotes_and_quotes_amid_fields(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
+    path = tmp_path / "a.csv"
+    path.write_bytes(b't,a,b\r\n"x\r\ny",1,2\r\n5" p,"1",2\r\n"5"" p",1,2\r\n')
+    table, row, rejects = everything(path, {"t": TEXT, "a": pa.float64()})
+    assert table["t"].to_pylist() == ["x\r\ny", '5" p', '5" p']
+    assert (row, rejects) == ([0, 1, 2], [])
+
+
+def test_one_odd_row_leaves_the_others_to_arrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_stream, "PIECE_BYTES", 1000)
+    careful, seen = csv_stream.CsvReader._line_by_line, []
+
+    def watched(reader: csv_stream.CsvReader, block: bytes, last: bool, done: int) -> object:
+        seen.append(len(block))
+        return careful(reader, block, last, done)
+
+    monkeypatch.setattr(csv_stream.CsvReader, "_line_by_line", watched)
+    _, row, rejects = everything(written(tmp_path / "a.csv", [*SOUND[3:] * 300, "9,x", *SOUND[3:] * 300]))
+    assert [(reject.row, reject.line) for reject in rejects] == [(900, 902)]
+    assert len(row) == 1800
+    assert sum(seen) < 3000
+
+
+def test_a_name_over_two_lines_and_a_field_longer_than_csv_likes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('"a\nb",c\n1,' + "y" * 200_000 + '\n2,"' + "y" * 200_000 + '"\nx,y\n')
+    _, row, rejects = everything(path, {"a\nb": pa.float64()})
+    assert row == [0, 1]
+    assert [(reject.row, reject.line) for reject in rejects] == [(2, 5)]
 
 
 def test_an_open_quote_swallows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +256,8 @@ def test_parquet_keeps_types_and_rejects_texts_that_are_no_numbers(tmp_path: Pat
         ("id,amuont,kind,ok,day,clock,at\n", r"lacks the column amount; it has id, amuont.* Did you mean amuont\?"),
         ("0,1,a\n", "lacks the column amount, kind, .* If the file has no header, say header=false"),
         ("id,amount,amount,kind,ok,day,clock,at\n", "more than one column called amount"),
+        ("id,amount\r0,1\r2,3\r", "ends its lines with carriage returns alone"),
+        ('id,amount\r"\n', "its header can't be read"),
         ("id;amount;kind;ok;day;clock;at\n", "its fields seem parted by ';'; say delimiter=';'"),
     ],
 )
@@ -231,5 +274,24 @@ def test_columns_are_found_by_name_in_any_order_and_without_a_header_by_place(tm
     assert everything(path, wanted)[0].to_pylist() == [{"b": 2, "a": 1}]
     path.write_text("1,x,2\n")
     assert everything(path, wanted, FileLayout(["a", "more", "b"], header=False))[0].to_pylist() == [{"b": 2, "a": 1}]
-    with pytest.raises(InputError, match="has 3 fields in its first row"):
+    with pytest.raises(InputError, match="has 3 fields in its first rows"):
         everything(path, wanted, FileLayout(["a", "b", "c", "d"], header=False))
+    # The first row is short; the others say that the label is there.
+    path.write_text("1,2\n" + "1,x,2\n" * 3)
+    table, _, rejects = everything(path, wanted, FileLayout(["a", "more", "b"], False, unlabelled=["a", "b"]))
+    assert table.to_pylist() == [{"b": 2, "a": 1}] * 3
+    assert [reject.row for reject in rejects] == [0]
+
+
+def test_timestamps_far_off_and_durations(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("at,b\n9999-12-31 00:00:00,1\n2024-01-01 00:00:00.123456,x\n")
+    table, row, rejects = everything(path, {"at": QUANTITIES["moment"]})
+    assert (len(table), row, rejects) == (2, [0, 1], [])
+    durations = pa.table({"t": pa.array([1, 2], pa.duration("ms")), "d": pa.nulls(2)})
+    pyarrow.parquet.write_table(durations, tmp_path / "a.parquet")
+    wanted = {"t": QUANTITIES["number"], "d": QUANTITIES["date"]}
+    assert everything(tmp_path / "a.parquet", wanted)[1] == [0, 1]
+    pyarrow.parquet.write_table(pa.table({"t": pa.array([b"\xff"], pa.large_binary())}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="holds large_binary, which is neither a number nor a text"):
+        everything(tmp_path / "a.parquet", {"t": TEXT})

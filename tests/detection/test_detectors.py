@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist, mahalanobis
+from sklearn.covariance import ledoit_wolf
 
 from ssl_cli.detection.detector import Detector, sample
 from ssl_cli.detection.estimators import IsolationForest, OneClassSvm
 from ssl_cli.detection.gaussian import Gaussian
 from ssl_cli.detection.neighbors import Neighbors
+from ssl_cli.detection.residual_neighbors import ResidualNeighbors
 
-DETECTORS = [Gaussian(), Neighbors(k=3), Neighbors(distance="mean"), IsolationForest(n_estimators=20), OneClassSvm()]
+DETECTORS = [
+    *(Gaussian(), Neighbors(k=3), Neighbors(distance="mean"), ResidualNeighbors(k=3)),
+    *(IsolationForest(n_estimators=20), OneClassSvm()),
+]
 
 
 @pytest.fixture
@@ -50,6 +55,38 @@ def test_neighbors_against_all_distances(rows: tuple[np.ndarray, np.ndarray], di
     nearest = np.sort(cdist(test, train), axis=1)[:, :5]
     naive = nearest[:, -1] if distance == "largest" else nearest.mean(1)
     np.testing.assert_allclose(scores(detector, test), naive, rtol=1e-5)
+
+
+def test_residual_neighbors_against_a_naive_transcription(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = rows[0].astype(float), rows[1].astype(float)
+    detector = ResidualNeighbors(k=4)
+    detector.fit(rows[0], seed=0)
+
+    def standard(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+        return (values - like.mean(0)) / like.std(0)
+
+    z, z_test = standard(train, train), standard(test, train)
+    precision = np.linalg.inv(ledoit_wolf(z)[0])
+    residuals = []
+    for values in (z, z_test):
+        # Feature j minus its linear expectation from the others, -sum_i P_ij z_i / P_jj.
+        expected = [-(np.delete(values, j, 1) @ np.delete(precision[:, j], j)) / precision[j, j] for j in range(4)]
+        residuals.append(values - np.stack(expected, axis=1))
+    spaces = [
+        (standard(np.arcsinh(z), np.arcsinh(z)), standard(np.arcsinh(z_test), np.arcsinh(z))),
+        (np.c_[z, standard(residuals[0], residuals[0])], np.c_[z_test, standard(residuals[1], residuals[0])]),
+    ]
+    naive = sum(np.log(np.sort(cdist(new, known), axis=1)[:, :4] + 0.01).mean(1) for known, new in spaces)
+    np.testing.assert_allclose(scores(detector, rows[1]), naive, rtol=1e-3, atol=1e-4)
+
+
+def test_a_residual_neighbors_score_depends_on_nothing_but_the_row(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = rows
+    detector = ResidualNeighbors()
+    detector.fit(np.concatenate([train, train]), seed=0)  # every row has a copy
+    some = np.concatenate([train[:20], test])
+    one_by_one = np.concatenate([scores(detector, row[None]) for row in some])
+    np.testing.assert_allclose(scores(detector, some), one_by_one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: type(detector).__name__)

@@ -10,12 +10,14 @@ import torch
 from ssl_cli.detection.gaussian import Gaussian
 from ssl_cli.detection.neighbors import Neighbors
 from ssl_cli.detection.reasons import Explains
+from ssl_cli.detection.residual_neighbors import ResidualNeighbors
 from ssl_cli.models.autoencoder import Autoencoder
 from ssl_cli.objectives.reconstruction import Reconstruction
 from ssl_cli.objectives.variational import Variational, gaussian_kl
 from tests.conftest import QUICK, Cli
 
-EXPLAINED = ["gaussian", "knn", "ae", "dae", "vae"]
+EXPLAINED = ["best", "residual_knn", "gaussian", "knn", "ae", "dae", "vae"]
+EACH = [slice(j, j + 1) for j in range(4)]  # four columns of one feature each
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def test_gaussian_expects_the_conditional_mean_and_blames_by_what_it_would_save(
     detector = Gaussian(ridge=0.0)
     detector.fit(x, seed=0)
     batch = {"x": torch.from_numpy(x[:5] + 3)}
-    expected, part = (out.numpy() for out in detector.explain(batch))
+    expected, part = (out.numpy() for out in detector.explain(batch, EACH))
     mean, covariance = x.astype(float).mean(0), np.cov(x.T.astype(float), bias=True)
     for row, values in enumerate(batch["x"].numpy().astype(float)):
         for j in range(4):
@@ -41,10 +43,37 @@ def test_gaussian_expects_the_conditional_mean_and_blames_by_what_it_would_save(
             assert part[row, j] == pytest.approx(float(saved), rel=1e-3, abs=1e-3)
 
 
+def test_the_features_of_one_symbol_are_blamed_together() -> None:
+    # z says which of three s there is; the last row's pair was never seen. Feature by feature s would explain itself.
+    rng = np.random.default_rng(0)
+    z = rng.integers(0, 3, size=600)
+    x = np.c_[z + rng.normal(0, 0.1, size=600), np.eye(3)[z]].astype(np.float32)
+    detector = Gaussian(ridge=1e-3)
+    detector.fit(x, seed=0)
+    odd = np.array([[2, 0, 1, 0]], dtype=np.float32)
+    expected, part = (
+        out.numpy()[0] for out in detector.explain({"x": torch.from_numpy(odd)}, [slice(0, 1), slice(1, 4)])
+    )
+    assert expected[1:].argmax() == 2
+    assert part[1] > 0.9 * part[0]
+
+
+def test_residual_neighbours_are_found_and_blamed(x: np.ndarray) -> None:
+    detector = ResidualNeighbors(k=3)
+    detector.fit(x, seed=0)
+    batch = {"x": torch.from_numpy(x[:20] + 1)}
+    expected, part = detector.explain(batch, EACH)
+    here, (rows, _) = detector._spaces(batch["x"])[1], detector.spaces[1]
+    squared = ((here[:, None] - rows[None]) ** 2).sum(-1)
+    nearest = squared.topk(3, dim=1, largest=False)
+    torch.testing.assert_close(expected, torch.from_numpy(x)[nearest.indices].mean(1))
+    torch.testing.assert_close(part.sum(1), nearest.values.mean(1), rtol=1e-3, atol=1e-4)
+
+
 def test_neighbours_expect_their_mean(x: np.ndarray) -> None:
     detector = Neighbors(k=3)
     detector.fit(x[10:], seed=0)
-    expected, part = (out.numpy() for out in detector.explain({"x": torch.from_numpy(x[:10])}))
+    expected, part = (out.numpy() for out in detector.explain({"x": torch.from_numpy(x[:10])}, EACH))
     nearest = np.argsort(((x[:10, None] - x[None, 10:]) ** 2).sum(-1), axis=1)[:, :3]
     np.testing.assert_allclose(expected, x[10:][nearest].mean(1), rtol=1e-5)
     np.testing.assert_allclose(part, (x[:10] - expected) ** 2, rtol=1e-4)
@@ -54,13 +83,13 @@ def test_the_parts_of_a_reconstruction_add_up_to_its_score(x: np.ndarray) -> Non
     batch = {"x": torch.from_numpy(x)}
     plain = Reconstruction(Autoencoder(n_features=4, hidden=[8], latent=2))
     plain.measure_spread(batch["x"])
-    torch.testing.assert_close(plain.explain(batch)[1].mean(1), plain.score(batch))
+    torch.testing.assert_close(plain.explain(batch, EACH)[1].mean(1), plain.score(batch))
     # With one posterior sample at the mean, the variational score is its parts, the rate and what no feature can help.
     variational = Variational(n_features=4, hidden=[8], latent=2, score_samples=1)
     variational.score_noise.zero_()
     rate = gaussian_kl(*variational.posterior(batch["x"]))
     constant = (variational.log_std + 0.5 * np.log(2 * np.pi)).sum()
-    torch.testing.assert_close(variational.explain(batch)[1].sum(1) + rate + constant, variational.score(batch))
+    torch.testing.assert_close(variational.explain(batch, EACH)[1].sum(1) + rate + constant, variational.score(batch))
 
 
 @pytest.mark.parametrize("model", EXPLAINED)
@@ -95,7 +124,7 @@ def test_the_reason_is_found_in_the_units_of_the_file(cli: Cli, workdir: Path, m
 def test_a_detector_that_cannot_say_why_says_so(cli: Cli, model: str) -> None:
     code, out, err = cli("detect", *QUICK, f"model={model}", "anomalies=5")
     assert code == 0, err
-    assert "this model can't say why; " in out and "ae, dae, gaussian, knn, vae" in out
+    assert "this model can't say why; " in out and "ae, best, dae, gaussian, knn, residual_knn, vae can" in out
     folder = Path(out.strip().splitlines()[-1])
     with (folder / "anomalies.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
