@@ -13,10 +13,10 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_model
 from torch import nn
 
-from ssl_cli.checking import locate
+from ssl_cli.checking import locate, names_where
 from ssl_cli.config import build
 from ssl_cli.data.encoder import TableEncoder
-from ssl_cli.detection.thresholds import benjamini_hochberg, counts_above, p_values
+from ssl_cli.detection.thresholds import flagged_by_fdr, p_values
 from ssl_cli.errors import InputError
 from ssl_cli.runs import find_run, read_config, read_metrics
 from ssl_cli.scoring import score_rows
@@ -68,7 +68,7 @@ class Run:
         return score_rows(self.model, self.encode(rows))
 
     def p_value(self, rows: Any) -> np.ndarray:
-        """(N,) split-conformal p-values: small for rows stranger than the calibration rows."""
+        """(N,) conformal p-values: small for rows stranger than the calibration rows."""
         return p_values(self.calibration, self.score(rows))
 
     def flag(self, rows: Any) -> np.ndarray:
@@ -76,13 +76,13 @@ class Run:
         scores = self.score(rows)
         if self.config.threshold != "fdr":
             return scores > self.metrics["threshold/value"]
-        above = counts_above(np.sort(self.calibration), scores)  # (N,)
-        return above <= benjamini_hochberg(np.bincount(above, minlength=len(self.calibration) + 1), self.config.fdr)
+        return flagged_by_fdr(self.calibration, scores, self.config.fdr)
 
     def embed(self, rows: Any) -> np.ndarray:
         """(N, latent) codes, where the model has them."""
         if not hasattr(self.model, "embed"):
-            raise InputError(f"{self.folder}: model={self.config.choices.model} has no embed; ae, dae and vae have.")
+            have = ", ".join(names_where("model", lambda target: hasattr(target, "embed")))
+            raise InputError(f"{self.folder}: model={self.config.choices.model} has no embed; {have} have.")
         with torch.inference_mode():
             return self.model.embed({"x": torch.from_numpy(self.encode(rows))}).numpy()
 

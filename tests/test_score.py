@@ -176,6 +176,17 @@ def test_a_place_that_cannot_be_written_is_said(cli: Cli, published: Path, train
     assert "/proc/o.csv can't be written: " in err
 
 
+def test_an_error_of_the_reader_is_not_put_down_to_the_writer(cli: Cli, published: Path, trained: Path) -> None:
+    cut = gzip.compress(source(published).read_bytes() * 20)[:-50]
+    Path("cut.csv.gz").write_bytes(cut)
+    code, _, err = cli("score", "input=cut.csv.gz", "output=o.csv", "rejects=/dev/null")
+    assert code == 2
+    assert "cut.csv.gz can't be read" in err
+    assert "written" not in err
+    assert cli("score", f"input={source(published)}", "output=o.csv", "rejects=/dev/null")[0] == 0
+    assert Path("/dev/null").is_char_device()
+
+
 def test_fdr_with_no_row_at_all(cli: Cli, published: Path) -> None:
     assert cli("detect", "model=gaussian", "threshold=fdr", "data=creditcard", f"paths.data={published}")[0] == 0
     Path("none.csv").write_text(source(published).read_text().splitlines()[0] + "\n")

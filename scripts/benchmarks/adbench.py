@@ -1,7 +1,8 @@
 """How well `ssl detect` detects, beside PyOD: every detector over ADBench's sets, or over the tables with names.
 
 The clean protocol: half of the normal rows for fitting (a tenth of them to calibrate), the other half and all
-anomalies for the test; of ADBench at most 20,000 normal rows a set, drawn by the seed: at most 10,000 fit and 10,000 test.
+anomalies for the test; of ADBench at most 20,000 normal rows a set, drawn by the seed, so that at most 10,000 fit and
+10,000 test.
 Recipes were chosen on the sets of CHOOSING, as fixed before any was tried; the other sets report.
 
     scripts/bench adbench                                    all detectors, all sets, 3 seeds
@@ -48,7 +49,11 @@ MOST_NORMAL = 20_000  # rows of a set
 BASELINE = "knn"
 OURS = ["best", "residual_knn", "dae", "ae", "vae", "gaussian", "knn", "iforest", "ocsvm"]
 FPR = 0.01
-HANDBOOK = ["data=table", f"data.file={SHARED}/fraud_handbook/transactions_2018-07-11_2018-08-14.csv.gz", "data.label=TX_FRAUD"]
+HANDBOOK = [
+    "data=table",
+    f"data.file={SHARED}/fraud_handbook/transactions_2018-07-11_2018-08-14.csv.gz",
+    "data.label=TX_FRAUD",
+]
 TABLES = {
     **{name: [f"data={name}"] for name in ("breast_cancer", "creditcard", "kddcup99", "nslkdd", "paysim")},
     "fraud_handbook": [*HANDBOOK, "data.drop=[TRANSACTION_ID,TX_FRAUD_SCENARIO]"],

@@ -1,13 +1,19 @@
-"""How fast `ssl detect` is, beside PyOD: the same auto-encoder on the same rows, from arrays to a trained model.
+"""How fast `ssl detect` trains, beside PyOD, and how fast `ssl score` scores.
 
-The two take turns, so that a busy machine slows both alike; figures are medians and ratios of medians.
+Training: the same auto-encoder on the same rows, from arrays to a trained model. The two take turns, so that a busy
+machine slows both alike; figures are medians and ratios of medians. Scoring: a CSV in creditcard's layout, the sample
+repeated to the 284,807 rows of the full file; and one ten times as long, for the memory it takes.
 """
 
 import argparse
 import contextlib
+import gzip
 import io
 import os
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,6 +38,8 @@ EXTRA = "pyod"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 DATA = ["kddcup99", "creditcard"]
 BATCH_SIZES = [256, 32]  # 32 is PyOD's default
+SCORED = ["best", "residual_knn", "knn", "dae", "gaussian"]
+CARD_ROWS = 284_807  # of Kaggle's file
 TEST_ROWS = 20_000  # at most, drawn at random: what the two AUROCs are measured on
 # The same network, D-64-32-64-D with relu, and the same optimizer, as PyOD's AutoEncoder has.
 OURS = [
@@ -71,9 +79,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="passes over the training rows")
     parser.add_argument("--rows", type=int, default=50_000, help="training rows; a table with fewer is repeated")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch's threads, for both")
+    parser.add_argument("--only", choices=["training", "scoring"], help="one of the two parts")
+    parser.add_argument("--models", nargs="+", default=SCORED, help="whose scoring is timed")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    training_speed(options.rounds, options.epochs, options.rows)
+    if options.only != "scoring":
+        training_speed(options.rounds, options.epochs, options.rows)
+    if options.only != "training":
+        scoring_speed(options.rounds, options.models)
 
 
 # --- training -------------------------------------------------------------------------------------------------
@@ -134,6 +147,63 @@ def train_pyods(settings: dict[str, Any], task: Task, batch_size: int, epochs: i
         return detector.fit(task.x).decision_function
 
     return timed(train)
+
+
+# --- scoring --------------------------------------------------------------------------------------------------
+
+
+def scoring_speed(rounds: int, models: list[str]) -> None:
+    """Rows a second as `ssl score` says it, without its start-up; the peak memory of the whole process."""
+    print(f"\nScoring: {CARD_ROWS:,} rows, medians of {rounds} rounds; memory also with ten times the rows.\n")
+    print(
+        "| `model=` | rows/s | peak memory, MB | ten times the rows: rows/s | peak memory, MB |\n|---|---|---|---|---|"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        whole, long = Path(folder) / "whole.csv", Path(folder) / "long.csv"
+        write_cards(whole, CARD_ROWS)
+        write_cards(long, 10 * CARD_ROWS)
+        runs = {
+            model: ssl(folder, "detect", f"model={model}", "data=creditcard", f"paths.data={SHARED}")[0]
+            for model in models
+        }
+        turns = [{model: rate_and_memory(folder, run, whole) for model, run in runs.items()} for _ in range(rounds)]
+        for model, run in runs.items():
+            rates, peaks = zip(*(turn[model] for turn in turns), strict=True)
+            rate, peak = rate_and_memory(folder, run, long)
+            print(
+                f"| {model} | {statistics.median(rates):,.0f} | {max(peaks):.0f} | {rate:,.0f} | {peak:.0f} |",
+                flush=True,
+            )
+
+
+def write_cards(path: Path, n_rows: int) -> None:
+    """The sample's lines, repeated to so many."""
+    with gzip.open(SHARED / "creditcard_fraud" / "creditcard_sample.csv.gz") as file:
+        header, *lines = file.read().splitlines()
+    with path.open("wb") as out:
+        out.write(header + b"\n")
+        for start in range(0, n_rows, len(lines)):
+            out.write(b"\n".join(lines[: n_rows - start]) + b"\n")
+
+
+def rate_and_memory(folder: str, run: str, source: Path) -> tuple[float, float]:
+    """Rows a second, and the peak memory in MB, of one `ssl score`."""
+    said, peak = ssl(folder, "score", f"run={run}", f"input={source}", "output=scored.parquet", "overwrite=true")[1:]
+    (rate,) = re.findall(r"([\d,]+) rows/s over", said)
+    return float(rate.replace(",", "")), peak
+
+
+def ssl(folder: str, *words: str) -> tuple[str, str, float]:
+    """`ssl` as a process of its own: its last line, all that it said, and its peak memory in MB."""
+    with (Path(folder) / "said.txt").open("w+") as said:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("ssl"), *words], cwd=folder, stdout=said, stderr=said
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        said.seek(0)
+        text = said.read()
+    assert status == 0, text
+    return text.strip().splitlines()[-1], text, usage.ru_maxrss / 1024
 
 
 def composed(*overrides: str) -> DictConfig:

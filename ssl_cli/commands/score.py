@@ -76,7 +76,7 @@ def is_ours(rejects: Path) -> bool:
 def columns(finished: Run, cfg: DictConfig) -> Types:
     """The columns to read from the input, and as what."""
     if taken := OWN_COLUMNS & set(cfg.keep):
-        raise InputError(f"keep={', '.join(taken)}: the output has a column of that name already.")
+        raise InputError(f"keep={', '.join(sorted(taken))}: the output has a column of that name already.")
     return dict.fromkeys(cfg.keep, pa.string()) | finished.encoder.read_as
 
 

@@ -86,7 +86,8 @@ def _header(
     if not layout.header:
         return _names_without_header(path, block, wanted, layout, delimiter), block, lines
     header, end = b"", 0
-    while not header or (header.count(b'"') % 2 and end < len(block)):  # a quoted name may span lines
+    while not header or (_may_go_on(header, delimiter) and end < min(len(block), LONGEST_RECORD)):
+        # A quoted name may span lines.
         end = 1 + (block.find(b"\n", end) if b"\n" in block[end:] else len(block))
         header = block[:end]
     try:
@@ -115,7 +116,8 @@ def _names_without_header(path: Path, block: bytes, wanted: Types, layout: FileL
             return names
     raise InputError(
         f"{path} has {n_fields} fields in its first rows and is read without a header; the training file had "
-        f"{len(layout.columns)} ({', '.join(layout.columns[:50])}). Write it so, or name its columns in a header."
+        f"{len(layout.columns)} ({', '.join(layout.columns[:50])}), or {len(layout.unlabelled)} without its label. "
+        "Write it so, or name its columns in a header."
     )
 
 

@@ -6,8 +6,8 @@ The rules, stated once:
   symmetric by a Yeo-Johnson transform (Biometrika 87, 2000) of the standardised number, fitted on the training rows:
   it suits skewed measurements, and hurts counts that are mostly zero. A missing value becomes the mean (0 once
   scaled); where the training rows had any, one more feature says whether it was missing. An infinite value (or one
-  beyond 1e100) is the largest there is, LARGEST, unless training rows had such: then it is missing too. Dates and
-  times count as seconds.
+  beyond 1e100) is the largest there is, LARGEST, unless training rows lacked any value: then it is missing too.
+  Dates and times count as seconds.
 - A symbol becomes one feature for each of the training rows' MAX_SYMBOLS most frequent values, and one for
   every other value, so that a symbol never seen before stands out. A missing symbol is a symbol of its own.
 - A column with one value in the training rows is dropped, and so is a text column that names its rows (more than
@@ -191,13 +191,15 @@ def _learn_number(name: str, numbers: np.ndarray, scaling: Scaling) -> tuple[dic
 def _write_number(out: np.ndarray, column: dict[str, Any], values: pa.ChunkedArray) -> None:
     numbers = as_numbers(column["name"], values)
     if not column["missing"]:
-        numbers = np.where(np.isinf(numbers), np.sign(numbers) * BEYOND, numbers)
+        numbers = np.where(np.isinf(numbers), np.copysign(BEYOND, numbers), numbers)
     known = np.isfinite(numbers)
     scaled = (np.where(known, numbers, column["mean"]) - column["mean"]) / column["std"]
     if power := column.get("power"):
         with np.errstate(over="ignore"):
             symmetric = (yeojohnson(scaled, power["lambda"]) - power["mean"]) / power["std"]
         scaled = np.where(known, symmetric, 0.0)
+    # The power transform may bound what it is given: the largest value must stay the strangest.
+    scaled = np.where(known & (np.abs(numbers) >= BEYOND), np.copysign(LARGEST, numbers), scaled)
     out[:, 0] = scaled.clip(-LARGEST, LARGEST)
     if column["missing"]:
         out[:, 1] = ~known
@@ -299,7 +301,7 @@ def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"The column {name} must hold numbers, as it did in training: {reason}.") from error
-    return np.where(np.abs(numbers) > BEYOND, np.sign(numbers) * np.inf, numbers)
+    return np.where(np.abs(numbers) > BEYOND, np.copysign(np.inf, numbers), numbers)
 
 
 def _parsed(values: pa.ChunkedArray) -> pa.ChunkedArray:

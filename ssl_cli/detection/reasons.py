@@ -17,6 +17,7 @@ from ssl_cli.scoring import device_of
 
 ANOMALIES = "anomalies.csv"
 REASONS = 3  # a row
+AT_ONCE = 1024  # rows explained
 
 
 @runtime_checkable
@@ -57,21 +58,29 @@ def strangest(
 ) -> list[Strange]:
     """The `most` strangest test rows, or without labels of all rows, the strangest first. Without reasons where the
     model can't give any."""
+    names = ["test"] if data.splits["test"].anomaly is not None else list(data.splits)
+    everywhere = np.concatenate([scores[name] for name in names])
+    split_of = np.repeat(np.arange(len(names)), [len(scores[name]) for name in names])
+    place_in = np.concatenate([np.arange(len(scores[name])) for name in names])
+    first = np.argsort(-everywhere, kind="stable")[:most]
+    rows = [(data.splits[names[which]], place) for which, place in zip(split_of[first], place_in[first], strict=True)]
+    x, index = np.stack([split.x[place] for split, place in rows]), [int(split.index[place]) for split, place in rows]
+    given = [
+        reasons
+        for part in range(0, len(rows), AT_ONCE)
+        for reasons in explain(model, data, x[part : part + AT_ONCE], index[part : part + AT_ONCE])
+    ]
+    p_value = p_values(calibration, everywhere[first])
     found = []
-    for name in ["test"] if data.splits["test"].anomaly is not None else list(data.splits):
-        split, p = data.splits[name], p_values(calibration, scores[name])
-        rows = np.argsort(-scores[name], kind="stable")[:most]
-        given = explain(model, data, split.x[rows], split.index[rows])
-        for place, reasons in zip(rows, given, strict=True):
-            score = float(scores[name][place])
-            label = None if split.anomaly is None else bool(split.anomaly[place])
-            p_value = float(p[place]) if name in ("test", "dev") else None
-            found.append(Strange(int(split.row[place]), score, p_value, score > at.value, label, reasons))
-    return sorted(found, key=lambda strange: -strange.score)[:most]
+    for (split, place), score, p, reasons in zip(rows, everywhere[first], p_value, given, strict=True):
+        label = None if split.anomaly is None else bool(split.anomaly[place])
+        unseen = float(p) if split is data.splits["test"] else None
+        found.append(Strange(int(split.row[place]), float(score), unseen, bool(score > at.value), label, reasons))
+    return found
 
 
-def explain(model: Any, data: OneClassData, x: np.ndarray, index: np.ndarray) -> list[list[Reason]]:
-    """The REASONS columns that weigh most in each row of x (N, D), which lies at `index` (N,) in the table."""
+def explain(model: Any, data: OneClassData, x: np.ndarray, index: list[int]) -> list[list[Reason]]:
+    """The REASONS columns that weigh most in each row of x (N, D), which lies at `index` in the table."""
     if not isinstance(model, Explains):
         return [[] for _ in index]
     slices = data.encoder.slices
@@ -86,7 +95,7 @@ def explain(model: Any, data: OneClassData, x: np.ndarray, index: np.ndarray) ->
             [
                 Reason(
                     slices[which][0]["name"],
-                    _actual(data, slices[which][0], int(row)),
+                    _actual(data, slices[which][0], row),
                     in_words(slices[which][0], expected[place, slices[which][1]]),
                     float(weights[place, which]),
                 )

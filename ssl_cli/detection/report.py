@@ -59,7 +59,7 @@ def write_scores(
     parts = []
     for name in splits if unlabelled else ["test"]:
         p_value = p_values(calibration, scores[name])
-        unseen = name in ("test", "dev")
+        unseen = name == "test"
         columns = {
             "row": splits[name].row,
             "split": np.full(len(p_value), name),
@@ -140,7 +140,7 @@ def tell(folder: Path, threshold: Threshold, metrics: dict[str, float], stranges
         console.say(console.table("", columns, rows, right=set(columns[1:])))
     else:
         console.say(f"{flagged}; without labels of both kinds there is nothing to measure them against")
-    if not strangest[0].reasons:
+    if not any(row.reasons for row in strangest):
         can = ", ".join(names_where("model", lambda target: hasattr(target, "explain")))
         console.say(f"{ANOMALIES} lists the strangest rows without reasons: this model can't say why; {can} can")
     figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))

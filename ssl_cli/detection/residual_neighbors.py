@@ -17,7 +17,7 @@ FARTHEST = 1e4  # standard deviations: what lies beyond is as strange
 NEAREST = 0.01  # added to a distance before its logarithm: a copy of a training row is near, not infinitely so
 FLOOR = 1e-3  # least eigenvalue of the covariance, as a share of their mean
 MAX_VALUES = 10_000_000  # of the rows kept: wide tables keep fewer, so that a row's score takes a bounded time
-CHUNK = 256  # rows scored at once
+CHUNK = 1024  # rows scored at once
 
 
 class ResidualNeighbors:
@@ -35,7 +35,9 @@ class ResidualNeighbors:
     def __init__(
         self,
         k: Annotated[Count, "neighbours"] = 10,
-        max_rows: Annotated[Count | None, "training rows kept to measure distances to; null: all"] = 10_000,
+        max_rows: Annotated[
+            Count | None, "training rows kept to measure distances to, fewer beyond 333 features; null: all"
+        ] = 10_000,
     ):
         self.k, self.max_rows = k, max_rows
 

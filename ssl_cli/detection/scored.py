@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,22 +38,32 @@ class ScoredFile:
     @contextmanager
     def writing(self, output: Path, rejects: Path) -> Iterator[None]:
         """While it is open, `add` may be called. On an error nothing is left behind."""
-        try:
-            # Folders of our own beside the two places: no file of anybody's is in the way, or in danger.
-            with _folder_in(output.parent) as here, _folder_in(rejects.parent) as there:
-                scored, whole, kept = here / "scored", here / "flagged", there / "rejects"
-                with kept.open("w", newline="", encoding="utf-8") as lines, _Table(scored, self._kind(output)) as out:
-                    self._out, self._rejects = out, _reject_writer(lines)
-                    yield
+        # Folders of our own beside the two places: no file of anybody's is in the way, or in danger.
+        beside = rejects.parent if rejects.is_file() or not rejects.exists() else output.parent
+        with _folder_in(output) as here, _folder_in(beside / rejects.name) as there:
+            scored, whole, kept = here / "scored", here / "flagged", there / "rejects"
+            self._output, self._reject_place = output, rejects
+            out, lines = _Table(scored, self._kind(output)), kept.open("w", newline="", encoding="utf-8")
+            self._out, self._rejects = out, _reject_writer(lines)
+            try:
+                yield
+                with _told(output):
+                    out.close()
+                with _told(rejects):
+                    lines.close()
+            finally:
+                with suppress(OSError, pa.ArrowException):  # after an error: what it left open
+                    out.close()
+                    lines.close()
+            with _told(output):
                 if self.threshold is None:
                     self._flag(scored, whole, output.suffix)
                     scored = whole
+            with _told(rejects):
                 _move(kept, rejects)
-                if self.scored or not self.rejected:
+            if self.scored or not self.rejected:
+                with _told(output):
                     _move(scored, output)
-        except (OSError, pa.ArrowException) as error:
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise InputError(f"{output} can't be written: {reason}.") from error
 
     def add(self, chunk: Chunk, scores: np.ndarray) -> None:
         """The sound rows of a chunk with their scores (N,), and its rejects."""
@@ -66,8 +76,10 @@ class ScoredFile:
         else:
             columns["flagged"] = scores > self.threshold
             self.flagged += int(columns["flagged"].sum())
-        self._out.write(pa.table(columns))
-        self._rejects.writerows([reject.row, reject.line, reject.reason, reject.text] for reject in chunk.rejects)
+        with _told(self._output):
+            self._out.write(pa.table(columns))
+        with _told(self._reject_place):
+            self._rejects.writerows([reject.row, reject.line, reject.reason, reject.text] for reject in chunk.rejects)
         self.examples += chunk.rejects[: 3 - len(self.examples)]
         self.scored += len(scores)
         self.rejected += len(chunk.rejects)
@@ -78,12 +90,14 @@ class ScoredFile:
     def _flag(self, scored: Path, whole: Path, suffix: str) -> None:
         """Turn the count of calibration scores above each row into whether it is flagged."""
         most = benjamini_hochberg(self.counts, self.fdr)
-        with pyarrow.parquet.ParquetFile(scored) as file, _Table(whole, suffix) as out:
+        out = _Table(whole, suffix)
+        with pyarrow.parquet.ParquetFile(scored) as file:
             # An empty table first: it makes the file where there is no row.
             for table in chain([file.schema_arrow.empty_table()], map(pa.table, file.iter_batches())):
                 flagged = table[ABOVE].to_numpy() <= most
                 out.write(table.drop_columns(ABOVE).append_column("flagged", pa.array(flagged)))
                 self.flagged += int(flagged.sum())
+        out.close()
 
 
 class _Table:
@@ -93,25 +107,35 @@ class _Table:
         self.path, self.suffix = path, suffix
         self.writer: Any = None  # made with the first table, whose columns the file has
 
-    def __enter__(self) -> "_Table":
-        return self
-
     def write(self, table: pa.Table) -> None:
         if self.writer is None:
             make = pyarrow.parquet.ParquetWriter if self.suffix == ".parquet" else pyarrow.csv.CSVWriter
             self.writer = make(self.path, table.schema)
         self.writer.write_table(table)
 
-    def __exit__(self, *_: Any) -> None:
-        if self.writer is not None:
-            self.writer.close()
+    def close(self) -> None:
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            writer.close()
 
 
 @contextmanager
-def _folder_in(parent: Path) -> Iterator[Path]:
-    """A folder of our own in `parent`, removed at the end with what is left in it."""
-    with TemporaryDirectory(prefix=".ssl-score-", dir=parent) as folder:
-        yield Path(folder)
+def _told(place: Path) -> Iterator[None]:
+    """What keeps a file from being written, as one sentence."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"{place} can't be written: {reason}.") from error
+
+
+@contextmanager
+def _folder_in(place: Path) -> Iterator[Path]:
+    """A folder of our own beside a place, removed at the end with what is left in it."""
+    with _told(place):
+        folder = TemporaryDirectory(prefix=".ssl-score-", dir=place.parent)
+    with folder as name:
+        yield Path(name)
 
 
 def _move(part: Path, place: Path) -> None:

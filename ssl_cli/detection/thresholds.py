@@ -48,8 +48,18 @@ def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
     For a normal row exchangeable with held-out calibration rows, P(p <= a) <= a for every a (Vovk et al., 2005;
     Bates et al., arXiv 2104.08279, eq. 1).
     """
-    below = np.searchsorted(np.sort(calibration), scores, side="left")
-    return (1 + len(calibration) - below) / (1 + len(calibration))
+    return (1 + counts_above(np.sort(calibration), scores)) / (1 + len(calibration))
+
+
+def counts_above(ordered: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(N,): how many of the calibration scores, in ascending order (n,), are at least as large as each score."""
+    return len(ordered) - np.searchsorted(ordered, scores, side="left")
+
+
+def flagged_by_fdr(calibration: np.ndarray, scores: np.ndarray, fdr: float) -> np.ndarray:
+    """(N,) bool: which of these rows, judged together, Benjamini and Hochberg's procedure flags."""
+    above = counts_above(np.sort(calibration), scores)
+    return above <= benjamini_hochberg(np.bincount(above, minlength=len(calibration) + 1), fdr)
 
 
 def benjamini_hochberg(counts: np.ndarray, fdr: float) -> int:
@@ -63,11 +73,6 @@ def benjamini_hochberg(counts: np.ndarray, fdr: float) -> int:
     rejected = np.cumsum(counts)
     holds = np.flatnonzero((counts > 0) & (p * rejected[-1] <= fdr * rejected * (1 + 1e-12)))
     return int(holds[-1]) if len(holds) else -1
-
-
-def counts_above(ordered: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """(N,): how many of the calibration scores, in ascending order (n,), are at least as large as each score."""
-    return len(ordered) - np.searchsorted(ordered, scores, side="left")
 
 
 def choose_threshold(
@@ -136,7 +141,7 @@ def _false_discovery(fdr: float, calibration: Calibration, test: np.ndarray) -> 
     fewest = int(np.ceil(rows / (fdr * (n + 1)) - 1e-9))  # the least p-value is 1 / (n + 1)
     warning = None
     if fewest > 1:
-        more = f"More calibration rows{' (calibrate=cross)' * calibration.held_out} would do."
+        more = f"More calibration rows{' (calibrate=cross)' * calibration.held_out} would help."
         only = f"only {fewest} rows or more at once: fewer are never flagged" if fewest <= rows else "no row, ever"
         warning = f"{n} calibration rows among {rows} test rows can flag at fdr={fdr:g} {only}. {more}"
     if calibration.held_out:

@@ -153,3 +153,11 @@ def test_what_a_file_is_read_as_survives_saving(tmp_path: Path) -> None:
     read_as = TableEncoder.load(tmp_path / "encoder.json").read_as
     assert read_as == {"n": pa.float64(), "t": pa.bool_(), "d": pa.date32(), "s": pa.string()}
     assert TableEncoder.load(tmp_path / "encoder.json").layout == encoder.layout
+
+
+@pytest.mark.parametrize("scaling", ["standard", "power"])
+def test_the_largest_value_is_the_strangest(scaling: str) -> None:
+    rng = np.random.default_rng(0)
+    encoder = TableEncoder.fit(pa.table({"skewed": rng.exponential(size=500) ** 3}), scaling)
+    x = encoder.transform(pa.table({"skewed": [np.inf, -np.inf, 1e200, None]}))
+    np.testing.assert_array_equal(x[:, 0], [1e6, -1e6, 1e6, 0])

@@ -178,6 +178,12 @@ def test_a_name_over_two_lines_and_a_field_longer_than_csv_likes(tmp_path: Path)
     assert [(reject.row, reject.line) for reject in rejects] == [(2, 5)]
 
 
+def test_an_odd_quote_in_the_header_is_a_letter(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,width"\n' + "1,2\n" * 20_000)
+    assert len(everything(path, {"id": pa.float64()})[1]) == 20_000
+
+
 def test_an_open_quote_swallows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slip = GOOD.replace("a,", '"a,')
     lines = [*SOUND * 20, slip, *SOUND * 20, slip, *SOUND * 20]

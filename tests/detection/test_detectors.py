@@ -1,6 +1,7 @@
 """Detectors against textbook formulas; fit, save, restore, score alike."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ import torch
 from scipy.spatial.distance import cdist, mahalanobis
 from sklearn.covariance import ledoit_wolf
 
+from ssl_cli.detection.denoising_neighbors import DenoisingNeighbors
 from ssl_cli.detection.detector import Detector, sample
 from ssl_cli.detection.estimators import IsolationForest, OneClassSvm
 from ssl_cli.detection.gaussian import Gaussian
 from ssl_cli.detection.neighbors import Neighbors
 from ssl_cli.detection.residual_neighbors import ResidualNeighbors
+from ssl_cli.models.autoencoder import Autoencoder
+from ssl_cli.objectives.denoising import Denoising
 
 DETECTORS = [
     *(Gaussian(), Neighbors(k=3), Neighbors(distance="mean"), ResidualNeighbors(k=3)),
@@ -27,7 +31,7 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return (rng.normal(size=(200, 4)) @ mixing).astype(np.float32), rng.normal(size=(30, 4)).astype(np.float32)
 
 
-def scores(detector: Detector, x: np.ndarray) -> np.ndarray:
+def scores(detector: Any, x: np.ndarray) -> np.ndarray:
     return detector.score({"x": torch.from_numpy(x)}).numpy()
 
 
@@ -112,3 +116,27 @@ def test_sample_is_drawn_by_the_seed_without_replacement() -> None:
     np.testing.assert_array_equal(drawn, sample(x, 30, seed=1))
     assert not np.array_equal(drawn, sample(x, 30, seed=2))
     assert sample(x, None, seed=1) is x
+
+
+def test_the_best_is_the_sum_of_its_parts_and_comes_back_from_a_folder(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    def made() -> DenoisingNeighbors:
+        torch.manual_seed(len(list(tmp_path.iterdir())))  # other weights before and after
+        network = Autoencoder(n_features=4, hidden=[8], latent=8)
+        return DenoisingNeighbors(ResidualNeighbors(k=3), Denoising(network, "gaussian", 0.5))
+
+    train, test = rows
+    detector, batch = made(), {"x": torch.from_numpy(test)}
+    autoencoder, neighbors = detector.parts
+    neighbors.fit(train, seed=0)
+    autoencoder.measure_spread(torch.from_numpy(train))
+    with torch.inference_mode():
+        error = autoencoder.score(batch).sqrt().numpy()
+        np.testing.assert_allclose(scores(detector, test), scores(neighbors, test) + np.log(error + 0.01), rtol=1e-5)
+        _, part = detector.explain(batch, [slice(j, j + 1) for j in range(4)])
+        np.testing.assert_allclose(part.sum(1).numpy(), 3, rtol=1e-5)  # two of the neighbours, one of the network
+        detector.save(tmp_path)
+        again = made()
+        again.restore(tmp_path)
+        np.testing.assert_array_equal(scores(again, test), scores(detector, test))
