@@ -176,7 +176,7 @@ def tasks(arguments: argparse.Namespace) -> Iterator[Task]:
         sets = {name: (("data=adbench", f"data.name={name}"), MOST_NORMAL) for name in names}
     for seed in arguments.seeds:
         for name, (words, cap) in sets.items():
-            for model in arguments.models:
+            for model in dict.fromkeys([*arguments.models, BASELINE]):
                 yield Task(name, words, cap, seed, model, cross=False)
             for model in arguments.cross:
                 yield Task(name, words, cap, seed, model, cross=True)
