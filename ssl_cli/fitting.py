@@ -12,6 +12,7 @@ from ssl_cli import console
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.detection.detector import HasParts
+from ssl_cli.detection.thresholds import Calibration
 from ssl_cli.objectives.reconstruction import MeasuresSpread
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.training import train
@@ -43,8 +44,8 @@ def fit(model: Any, x: np.ndarray, watched: np.ndarray, cfg: DictConfig, folder:
             model.measure_spread(torch.from_numpy(x).to(device_of(model)))
 
 
-def out_of_fold_scores(x: np.ndarray, watched: np.ndarray | None, cfg: DictConfig, folder: Path) -> np.ndarray:
-    """(N,): the score of each row by a model fitted without that row's fold; `cfg.folds` models in all.
+def out_of_fold(x: np.ndarray, watched: np.ndarray | None, cfg: DictConfig, folder: Path) -> Calibration:
+    """The score of each row (N, D) by a model fitted without that row's fold; `cfg.folds` models in all.
 
     Without `watched` rows each model watches the fold it is to score.
     """
@@ -58,4 +59,4 @@ def out_of_fold_scores(x: np.ndarray, watched: np.ndarray | None, cfg: DictConfi
         held_out, model = x[fold == k], new_model(cfg)
         fit(model, x[fold != k], held_out if watched is None else watched, cfg, part)
         scores[fold == k] = score_rows(model, held_out, device_of(model))
-    return scores
+    return Calibration(scores, held_out=False, folds=n_folds)

@@ -46,18 +46,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
     has changed since.
     """
     started = time.monotonic()
-    shared = os.environ.get(FOLDER_VARIABLE)
-    if cfg.resume is not None:
-        folder = Path(cfg.resume)
-        before = read_environment(folder).get("data_fingerprint", fingerprint)
-        if before != fingerprint:
-            raise InputError(
-                f"The data has changed since {folder} was started: resume it with the same file, or start a new run."
-            )
-    elif shared and is_worker():
-        folder = Path(shared)
-    else:
-        folder = _new_folder(cfg)
+    folder = _folder(cfg, fingerprint)
     if is_worker():
         yield folder, {}
         return
@@ -98,6 +87,20 @@ def is_worker() -> bool:
     """Whether this is one of the other processes of a distributed run: the first one writes everything."""
     ranks = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
     return any(int(os.environ.get(rank) or 0) > 0 for rank in ranks)
+
+
+def _folder(cfg: DictConfig, fingerprint: str) -> Path:
+    """The resumed run's, the one that the first process of a distributed run has made, or a new one."""
+    if cfg.resume is not None:
+        folder = Path(cfg.resume)
+        before = read_environment(folder).get("data_fingerprint", fingerprint)
+        if before != fingerprint:
+            raise InputError(
+                f"The data has changed since {folder} was started: resume it with the same file, or start a new run."
+            )
+        return folder
+    shared = os.environ.get(FOLDER_VARIABLE)
+    return Path(shared) if shared and is_worker() else _new_folder(cfg)
 
 
 def _new_folder(cfg: DictConfig) -> Path:

@@ -2,6 +2,9 @@
 
 import csv
 import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +235,26 @@ def test_as_a_process_on_a_run_of_another_folder(workdir: Path, published: Path)
     done = run_ssl("score", "--help", cwd=workdir)
     assert "constant memory" in done.stdout
     assert "model=" not in done.stdout
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
+    header, rng = ",".join("abcdefgh"), np.random.default_rng(0)
+    lines = [",".join(f"{value:.6f}" for value in row) for row in rng.normal(size=(10_000, 8))]
+    Path("train.csv").write_text("\n".join([header, *lines]))
+    done = run_ssl("detect", "data=table", "data.file=train.csv", "model=gaussian", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    peaks = []
+    for repeats in (50, 400):  # 40 and 320 MB, and every 997th line broken, so that the slow way is gone too
+        with Path("new.csv").open("w") as file:
+            file.write(header + "\n")
+            for _ in range(repeats):
+                file.writelines(f"{line}\n" if row % 997 else "x,y\n" for row, line in enumerate(lines))
+        words = ["score", "input=new.csv", "output=o.parquet", "overwrite=true"]
+        with Path("said.txt").open("w") as said:
+            process = subprocess.Popen([sys.executable, "-m", "ssl_cli.cli", *words], stdout=said, stderr=said)
+            _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, Path("said.txt").read_text()
+        assert f"{11 * repeats:,} rejected" in Path("said.txt").read_text()
+        peaks.append(usage.ru_maxrss / 1024)  # MB
+    assert peaks[1] < peaks[0] + 150

@@ -38,7 +38,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ssl_cli.catalog import built_in_conf
 from ssl_cli.config import build
 from ssl_cli.data.one_class import LabelledTable, OneClassData
-from ssl_cli.fitting import fit, new_model, out_of_fold_scores
+from ssl_cli.detection.thresholds import p_values
+from ssl_cli.fitting import fit, new_model, out_of_fold
 from ssl_cli.scoring import score_rows
 
 EXTRA = "pyod"  # scripts/bench installs it
@@ -116,12 +117,11 @@ def measure(task: Task) -> dict[str, Any]:
     score_s = time.perf_counter() - started
     held_out = data.splits.get("calibration")
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        calibration = out_of_fold_scores(train, None, cfg, Path(folder)) if held_out is None else score(held_out.x)
+        calibration = out_of_fold(train, None, cfg, Path(folder)).scores if held_out is None else score(held_out.x)
     strange = test.anomaly
     assert strange is not None
     name, seed, detector = task.key
-    n, k = len(calibration), int(FPR * (len(calibration) + 1))
-    flagged = scores[~strange] > np.sort(calibration)[n - k] if k else np.zeros(0, bool)
+    flagged = p_values(calibration, scores[~strange]) <= FPR
     return {
         "set": name,
         "seed": seed,
@@ -131,7 +131,7 @@ def measure(task: Task) -> dict[str, Any]:
         "fit_s": round(fit_s, 2),
         "score_s": round(score_s, 2),
         "train": len(train),
-        "calibration": n,
+        "calibration": len(calibration),
         "normal": int((~strange).sum()),
         "anomalies": int(strange.sum()),
         "flagged": int(flagged.sum()),
@@ -293,22 +293,25 @@ def tell_calibration(rows: list[dict[str, Any]]) -> None:
         runs = [row for row in rows if row["model"] == model and row["calibration"] >= 1000]
         if not runs:
             continue
+        nominal = [allowed(row) / (row["calibration"] + 1) for row in runs]
         rates = [row["flagged"] / row["normal"] for row in runs]
         exact = [inside(row, exact_interval(row)) for row in runs]
-        plain = [inside(row, binom.ppf([0.025, 0.975], row["normal"], nominal(row))) for row in runs]
-        above = [row["flagged"] > binom.ppf(0.975, row["normal"], nominal(row)) for row in runs]
+        ends = [binom.ppf([0.025, 0.975], row["normal"], rate) for row, rate in zip(runs, nominal, strict=True)]
+        plain = [inside(row, pair) for row, pair in zip(runs, ends, strict=True)]
+        above = [row["flagged"] > pair[1] for row, pair in zip(runs, ends, strict=True)]
         cells = f"{np.mean(rates):.2%} | {np.median(rates):.2%} | {np.mean(exact):.0%} | {np.mean(plain):.0%}"
         print(f"| {model} | {len(runs)} | {cells} | {np.mean(above):.0%} |")
 
 
-def nominal(row: dict[str, Any]) -> float:
-    return int(FPR * (row["calibration"] + 1)) / (row["calibration"] + 1)
+def allowed(row: dict[str, Any]) -> int:
+    """How many of the n calibration rows, and the row itself, may score as high as a row that is flagged: k."""
+    return int(FPR * (row["calibration"] + 1))
 
 
 def exact_interval(row: dict[str, Any]) -> np.ndarray:
     """Central 95 % of how many of the test's normal rows are flagged: binomial, at a rate that is itself drawn with the
     calibration rows, Beta(k, n + 1 - k)."""
-    k = int(FPR * (row["calibration"] + 1))
+    k = allowed(row)
     return betabinom.ppf([0.025, 0.975], row["normal"], k, row["calibration"] + 1 - k)
 
 

@@ -43,14 +43,15 @@ CARD_ROWS = 284_807  # of Kaggle's file
 TEST_ROWS = 20_000  # at most, drawn at random: what the two AUROCs are measured on
 # The same network, D-64-32-64-D with relu, and the same optimizer, as PyOD's AutoEncoder has.
 OURS = [
-    *("model=ae", "model.network.hidden=[64]", "model.network.latent=32", "model.network.activation=relu"),
-    *(
-        "optim.algorithm._target_=torch.optim.Adam",
-        "optim.lr=1e-3",
-        "optim.weight_decay=1e-5",
-        "optim.schedule=constant",
-    ),
-    *("trainer=cpu", "verb=detect"),
+    "model=ae",
+    "model.network.hidden=[64]",
+    "model.network.latent=32",
+    "model.network.activation=relu",
+    "optim.algorithm._target_=torch.optim.Adam",
+    "optim.lr=1e-3",
+    "optim.weight_decay=1e-5",
+    "optim.schedule=constant",
+    "trainer=cpu",
 ]
 # What PyOD's has and ours hasn't: batch normalisation, dropout, and the standardising of each row as it is drawn (these
 # rows are standardised already). "As it comes" keeps them, "same network" leaves them out. In both a relu follows the
@@ -132,12 +133,13 @@ def train_ours(task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]
     cfg = composed(*OURS, f"trainer.batch_size={batch_size}", f"trainer.max_epochs={epochs}")
     cfg.facts = {"n_features": task.x.shape[1]}
 
-    def train() -> Scores:
-        model = new_model(cfg)
-        fit(model, task.x, task.watched, cfg, Path(folder))
-        return lambda x: score_rows(model, x)
-
     with tempfile.TemporaryDirectory() as folder:
+
+        def train() -> Scores:
+            model = new_model(cfg)
+            fit(model, task.x, task.watched, cfg, Path(folder))
+            return lambda x: score_rows(model, x)
+
         return timed(train)
 
 

@@ -15,7 +15,7 @@ from ssl_cli.config import build
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.detection import reasons, report
 from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshold, refuse_degenerate
-from ssl_cli.fitting import fit, new_model, out_of_fold_scores
+from ssl_cli.fitting import fit, new_model, out_of_fold
 from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
 from ssl_cli.scoring import device_of, score_rows
 
@@ -83,8 +83,7 @@ def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> 
     if cfg.calibrate == "split":
         return Calibration(score_rows(model, data.splits["calibration"].x, device_of(model)))
     watched = data.splits["val"].x if "val" in data.splits else None
-    scores = out_of_fold_scores(data.splits["train"].x, watched, cfg, folder)
-    return Calibration(scores, held_out=False, folds=min(cfg.folds, len(scores)))
+    return out_of_fold(data.splits["train"].x, watched, cfg, folder)
 
 
 def threshold_for(

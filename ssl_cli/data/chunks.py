@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_cli.catalog import nearest
-from ssl_cli.data.reading import MISSING
+from ssl_cli.data.values import nulled
 from ssl_cli.errors import InputError
 
 Types = dict[str, pa.DataType]
@@ -73,17 +73,11 @@ WORDS = {
 }
 
 
-def nulled(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Texts with null where they stand for a missing value; those of numbers without the blanks around them."""
-    if kind != pa.string():
-        texts = pc.utf8_trim(texts, " \t")
-    return pc.if_else(pc.is_in(texts, pa.array(MISSING)), pa.scalar(None, pa.string()), texts)
-
-
 def converted(texts: pa.Array, kind: pa.DataType, name: str, faults: Faults) -> pa.Array:
     """(N,) texts as values of a type; null, and a fault, where one is none. Halves what fails until it is found."""
     if kind == pa.string():
-        return texts
+        return nulled(texts)
+    texts = nulled(pc.utf8_trim(texts, " \t"))
     parts: list[pa.Array] = []
 
     def convert(start: int, end: int) -> None:

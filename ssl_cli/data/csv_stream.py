@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from ssl_cli.data.chunks import Chunk, Faults, Reject, Types, converted, nulled, refuse_missing
+from ssl_cli.data.chunks import Chunk, Faults, Reject, Types, converted, refuse_missing
 from ssl_cli.data.reading import MISSING, TAB, FileLayout
 from ssl_cli.errors import InputError
 
@@ -253,7 +253,7 @@ class CsvReader:
         by_name = dict(zip(self.names, zip(*rows, strict=True), strict=True)) if rows else {}
         for name, kind in self.wanted.items():
             values = pa.array(by_name.get(name, []), pa.string())
-            columns[name] = converted(nulled(values, kind), kind, name, faults)
+            columns[name] = converted(values, kind, name, faults)
         rejects += [Reject(*numbers[i], reason, texts[i]) for i, reason in faults.found()]
         row = np.array([row for row, _ in numbers], dtype=np.int64)
         table = pa.table(columns).filter(pa.array(faults.sound))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from ssl_cli.data.chunks import WORDS, Chunk, Faults, Reject, Types, converted, nulled, refuse_missing
+from ssl_cli.data.chunks import WORDS, Chunk, Faults, Reject, Types, converted, refuse_missing
 from ssl_cli.data.csv_stream import csv_chunks
 from ssl_cli.data.reading import UNREADABLE, FileLayout
 from ssl_cli.errors import InputError
@@ -62,7 +62,7 @@ def _of_types(path: Path, table: pa.Table, wanted: Types, row: np.ndarray, done:
         if pa.types.is_nested(values.type) or any(test(values.type) for test in BYTES):
             raise InputError(f"{path}: the column {name} holds {values.type}, which is neither a number nor a text.")
         if any(test(values.type) for test in TEXTS):
-            values = converted(nulled(values.cast(pa.string()).combine_chunks(), kind), kind, name, faults)
+            values = converted(values.cast(pa.string()).combine_chunks(), kind, name, faults)
         elif kind != pa.string() and _is_moment(values.type) != _is_moment(kind) and not pa.types.is_null(values.type):
             raise InputError(f"{path}: the column {name} holds {values.type}; it must hold {WORDS[str(kind)]}s.")
         columns[name] = values

@@ -11,9 +11,9 @@ import pytest
 
 from ssl_cli.data import csv_stream
 from ssl_cli.data.chunks import Reject, Types
-from ssl_cli.data.encoder import QUANTITIES
 from ssl_cli.data.reading import FileLayout
 from ssl_cli.data.streaming import stream
+from ssl_cli.data.values import QUANTITIES
 from ssl_cli.errors import InputError
 
 TEXT = pa.string()
