@@ -1,18 +1,22 @@
 """What happens around Lightning's training steps: stopping early, averaging weights, saving, showing, recording."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as lightning
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from ssl_cli import console
-from ssl_cli.runs import CHECKPOINT, read_history
+from ssl_cli import checkpoints, console
+from ssl_cli.learner import Learner
+from ssl_cli.runs import read_history, write_text
+from ssl_cli.stopping import Request, Stopped
 
 
 def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callback]:
@@ -22,7 +26,7 @@ def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callba
         chosen.append(StopEarly(settings.patience))
     if settings.ema_decay:
         chosen.append(AverageWeights(decay=settings.ema_decay))
-    return [*chosen, ShowProgress(max_steps), SaveLast(settings.checkpoint_every_n_steps, folder)]
+    return [*chosen, ShowProgress(max_steps), Save(settings.checkpoint_every_n_steps, folder)]
 
 
 def finish(chosen: list[Callback], module: lightning.LightningModule) -> None:
@@ -71,33 +75,66 @@ class StopEarly(EarlyStopping):
         super().load_state_dict(state_dict)
 
 
-class SaveLast(Callback):
-    """Writes `last.ckpt` every so many steps and at the end, so that a crash while writing leaves the one before.
+class Save(Callback):
+    """Writes `last.ckpt` every so many steps, at the end, and when a signal asks the run to stop.
 
-    Between steps: once a step's validation is over, before the next batch begins.
+    Between steps: once a step's validation is over, before the next batch begins. Broken weights are never saved.
     """
 
     def __init__(self, every_n_steps: int, folder: Path):
-        self.every_n_steps, self.path, self.saved_step = every_n_steps, folder / CHECKPOINT, 0
+        self.every_n_steps, self.folder = every_n_steps, folder
+        self.saved_step, self.request = 0, Request()
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.saved_step = trainer.global_step
+        self.request.listen()  # from here on Lightning's own listener, set up before, hears nothing; it sets ours back
 
-    def on_train_batch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer)
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: dict[str, Any], batch_idx: int
+    ) -> None:
+        if batch["k"] % trainer.accumulate_grad_batches:
+            return  # in the middle of a step
+        assert isinstance(module, Learner)
+        due = trainer.global_step % self.every_n_steps == 0 and trainer.global_step > self.saved_step
+        signum, broken = _agreed(trainer, self.request.signum, module)
+        if signum or broken or due:
+            self._save(trainer, module)
+        if signum:
+            raise Stopped(signum)
+
+    def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, Learner)
+        if trainer.world_size == 1:  # else the processes agree on it before the next step
+            module.refuse_broken(self.saved_step)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self._save(trainer)  # the stream has no end: its one epoch ends with the run
+        self._save(trainer, module)  # the stream has no end: its one epoch ends with the run
+        if self.request.signum:
+            raise Stopped(self.request.signum)
 
-    def _save(self, trainer: lightning.Trainer) -> None:
+    def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, Learner)
+        module.refuse_broken(self.saved_step)
         if trainer.global_step == self.saved_step:
             return
-        self.saved_step = trainer.global_step
-        partial = self.path.with_suffix(".part")
-        trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(self.folder / checkpoints.PARTIAL)
         if trainer.is_global_zero:
-            partial.replace(self.path)
+            checkpoints.keep(self.folder)
+        self.saved_step = trainer.global_step
+
+
+def _agreed(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[int, bool]:
+    """The signal that any process has got, and whether any one's loss is broken: all must stop at the same step.
+
+    Asking a GPU would make it wait, so a single one is asked only where a checkpoint is due.
+    """
+    if trainer.world_size == 1:
+        return signum, module.device.type == "cpu" and module.is_broken()
+    mine = torch.tensor([signum, module.is_broken()], dtype=torch.int64, device=module.device)
+    torch.distributed.all_reduce(mine, torch.distributed.ReduceOp.MAX)
+    if mine[1]:
+        module.share_broken()
+    return int(mine[0]), bool(mine[1])
 
 
 class ShowProgress(Callback):
@@ -156,7 +193,8 @@ class History(Logger):
         """The header, and what an earlier part of this run wrote before `step`."""
         earlier = [row for row in read_history(self.path) if row["step"] < step]
         self.columns = list(dict.fromkeys(["step", *(earlier[0] if earlier else []), *columns]))
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, restval="")
-            writer.writeheader()
-            writer.writerows(row | {"step": int(row["step"])} for row in earlier)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="")
+        writer.writeheader()
+        writer.writerows(row | {"step": int(row["step"])} for row in earlier)
+        write_text(self.path, text.getvalue())

@@ -5,20 +5,22 @@ from importlib import import_module
 
 from ssl_cli import __version__
 from ssl_cli.catalog import nearest, verbs
-from ssl_cli.errors import BAD_INPUT, BROKEN, INTERRUPTED, OK, InputError
+from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
+from ssl_cli.stopping import Stopped, raised
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 2 bad input. A bug of ours keeps its traceback."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        return dispatch(arguments)
+        with raised():
+            return dispatch(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
+    except Stopped as stop:
+        print(f"{stop}", file=sys.stderr)
+        return stop.exit_code
     except BrokenPipeError:
         return BROKEN
 

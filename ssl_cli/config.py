@@ -60,6 +60,12 @@ class TrainerConfig:
     checkpoint_every_n_steps: Annotated[Count, "optimizer steps between writes of last.ckpt"]
 
 
+@dataclass
+class SweepConfig:
+    skip_done: Annotated[bool, "do not repeat what a finished run has done; go on with what was begun"]
+    metric: Annotated[str | None, "what hydra/sweeper=optuna looks for the best of; null: the first of headline"]
+
+
 @dataclass(kw_only=True)
 class VerbConfig:
     """What every verb has, whether it makes a run or uses one."""
@@ -73,11 +79,11 @@ class VerbConfig:
 @dataclass(kw_only=True)
 class RunConfig(VerbConfig):
     # What a resumed run may change: anything else would train it on other rows, or make another model of it.
-    changeable: ClassVar[set[str]] = {"resume", "paths.outputs"} | {
+    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr"} | {
         f"trainer.{name}"
         for name in (
             *("max_epochs", "max_steps", "max_time", "default_steps", "checkpoint_every_n_steps"),
-            *("accelerator", "devices", "num_nodes", "strategy"),
+            *("accelerator", "devices", "num_nodes", "strategy", "gradient_clip_val"),
         )
     }
 
@@ -87,6 +93,7 @@ class RunConfig(VerbConfig):
     optim: OptimConfig
     trainer: TrainerConfig
     seed: Annotated[Seed, "every random draw follows from it"]
+    sweep: SweepConfig
     resume: Annotated[str | None, "a run folder, or latest: go on from its last.ckpt"]
 
 

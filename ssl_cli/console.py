@@ -4,7 +4,6 @@ Without a terminal everything is plain lines. Results go to stdout, warnings and
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from ssl_cli.ranks import is_worker
+
 PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
 PLAIN_LINES = 10  # progress lines a task prints without a terminal
 
@@ -24,7 +25,7 @@ def _console(stderr: bool = False) -> Console:
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     # Worker processes of a distributed run stay silent: the first process speaks for all.
-    console.quiet = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    console.quiet = is_worker()
     return console
 
 

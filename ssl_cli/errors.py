@@ -1,6 +1,6 @@
 """The one exception that means: the input is at fault, not the program. And the exit codes."""
 
-OK, BROKEN, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143  # exit codes; the last two are 128 + the signal
+OK, BROKEN, BAD_INPUT = 0, 1, 2  # exit codes; a signal makes 128 and its number
 
 
 class InputError(ValueError):

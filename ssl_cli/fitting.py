@@ -26,37 +26,37 @@ def new_model(cfg: DictConfig) -> Any:
     return build(cfg.model)
 
 
-def fit(model: Any, x: np.ndarray, watched: np.ndarray, cfg: DictConfig, folder: Path) -> None:
-    """Train the model on rows (N, D) by gradient where it is a module, else fit it in one go; or each of its parts.
+def fit(model: Any, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path) -> None:
+    """Train the model on rows `x` (N, D) by gradient where it is a module, else fit it in one go; or each of its parts.
 
     `watched` rows (M, D) give the validation curve of a module.
     """
     if isinstance(model, HasParts):
         for part in model.parts:
-            fit(part, x, watched, cfg, folder)
+            fit(part, rows, watched, cfg, folder)
         return
     if not isinstance(model, nn.Module):
-        model.fit(x, cfg.seed)
+        model.fit(rows.arrays["x"].numpy(), cfg.seed)
         return
-    train(model, Rows({"x": x}), Rows({"x": watched}), cfg, folder)
+    train(model, rows, watched, cfg, folder)
     if isinstance(model, MeasuresSpread):
         with torch.inference_mode():
-            model.measure_spread(torch.from_numpy(x).to(device_of(model)))
+            model.measure_spread(rows.arrays["x"].to(device_of(model)))
 
 
-def out_of_fold(x: np.ndarray, watched: np.ndarray | None, cfg: DictConfig, folder: Path) -> Calibration:
-    """The score of each row (N, D) by a model fitted without that row's fold; `cfg.folds` models in all.
+def out_of_fold(rows: Rows, watched: Rows | None, cfg: DictConfig, folder: Path) -> Calibration:
+    """The score of each row by a model fitted without that row's fold; `cfg.folds` models in all.
 
     Without `watched` rows each model watches the fold it is to score.
     """
-    n_folds = min(cfg.folds, len(x))
-    fold = np.random.default_rng([cfg.seed, 4]).permutation(len(x)) % n_folds  # (N,)
-    scores = np.empty(len(x))
+    n_folds = min(cfg.folds, len(rows))
+    fold = np.random.default_rng([cfg.seed, 4]).permutation(len(rows)) % n_folds  # (N,)
+    scores = np.empty(len(rows))
     for k in range(n_folds):
         console.say(f"calibrate=cross: fold {k + 1} of {n_folds}")
         part = folder / FOLDS / str(k)
         part.mkdir(parents=True, exist_ok=True)
-        held_out, model = x[fold == k], new_model(cfg)
-        fit(model, x[fold != k], held_out if watched is None else watched, cfg, part)
-        scores[fold == k] = score_rows(model, held_out, device_of(model))
+        held_out, model = rows.take(fold == k), new_model(cfg)
+        fit(model, rows.take(fold != k), held_out if watched is None else watched, cfg, part)
+        scores[fold == k] = score_rows(model, held_out.arrays["x"].numpy(), device_of(model))
     return Calibration(scores, held_out=False, folds=n_folds)

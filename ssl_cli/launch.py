@@ -1,7 +1,7 @@
 """argv -> composed config -> the verb's code, by Hydra: once, as a sweep, or on from a run's checkpoint."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -21,14 +21,20 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_cli import runs
+from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, nearest
 from ssl_cli.config import SHELLS, RunConfig
 from ssl_cli.errors import InputError
-from ssl_cli.sweeps import QUIET, Outcome, sweep
+from ssl_cli.ranks import is_worker
+from ssl_cli.sweeps import QUIET, sweep
 
 INTERNAL = {"verb", "choices", "facts", "headline"}
 HYDRAS_OWN = {"hydra.mode": "a sweep is -m", "hydra.sweep.dir": "sweeps go to paths.outputs"}
+OTHER_DEVICES = (
+    "This run was begun on {before} device(s) and goes on with {now}: each step still takes the same rows, but they "
+    "are parted otherwise, so that sums round otherwise and each device draws other noise. It ends near to where it "
+    "would have ended, not at the same bits."
+)
 FLAGS = ("-m", "--multirun", "--resolve")
 
 
@@ -42,7 +48,7 @@ class UserConfigs(SearchPathPlugin):
 
 def launch(verb: str, arguments: list[str]) -> int:
     """Run a verb. Returns the exit code; raises InputError for what is wrong with the command line or the config."""
-    sys.path.append(str(Path.cwd()))  # so that a user's own YAML can name a user's own class
+    _see_users_classes()
     flags, kind, words = _sort(arguments)
     overrides = [_parse(word) for word in words]
     resumed = _given(overrides, "resume", "null")
@@ -60,12 +66,13 @@ def launch(verb: str, arguments: list[str]) -> int:
         if kind:
             hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
         elif sweeping:
-            return sweep(hydra, verb, job, lines, Path(_given(overrides, "paths.outputs", "outputs")).expanduser())
+            outputs = Path(_given(overrides, "paths.outputs", "outputs")).expanduser()
+            return sweep(hydra, verb, job, lines, outputs, _given(overrides, "hydra/sweeper", "basic"))
         else:
-            done = hydra.run(verb, job, ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
-            outcome: Outcome = done.return_value
-            if outcome["error"]:
-                raise InputError(outcome["error"])
+            faults: list[InputError] = []
+            hydra.run(verb, _telling(job, faults), ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
+            for fault in faults:
+                raise fault
     return 0
 
 
@@ -172,17 +179,36 @@ def _hydra(verb: str) -> Iterator[Any]:
         raise InputError(f"The config can't be composed: {' '.join(lines[:4])}") from error
 
 
-def _job(cfg: DictConfig, verb: str) -> Outcome:
-    """What Hydra calls with each composed config. Bad input is told, not raised: a sweep goes on after it."""
+def _job(cfg: DictConfig, verb: str) -> str:
+    """What Hydra calls with each composed config: check it, run the verb; returns the run folder.
+
+    May be called in another process, where a sweep's launcher starts some.
+    """
+    _see_users_classes()
     OmegaConf.set_struct(cfg, False)
     if cfg.get("resume") is not None and issubclass(SHELLS[verb], RunConfig):
-        return {"run": None, "error": "resume is for the command line: `ssl VERB resume=RUN`."}
+        raise InputError("resume is for the command line: `ssl VERB resume=RUN`.")
     chosen = HydraConfig.get().runtime.choices
     cfg.choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
-    try:
-        return {"run": _checked_run(cfg, verb), "error": None}
-    except InputError as error:
-        return {"run": None, "error": str(error)}
+    return _checked_run(cfg, verb)
+
+
+def _telling(job: Callable[[DictConfig], str], faults: list[InputError]) -> Callable[[DictConfig], None]:
+    """Hydra would print an exception of the job in its own way: bad input is told, not raised."""
+
+    def told(cfg: DictConfig) -> None:
+        try:
+            job(cfg)
+        except InputError as error:
+            faults.append(error)
+
+    return told
+
+
+def _see_users_classes() -> None:
+    """So that a user's own YAML can name a user's own class."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
 
 
 def _checked_run(cfg: DictConfig, verb: str) -> str:
@@ -191,7 +217,7 @@ def _checked_run(cfg: DictConfig, verb: str) -> str:
 
     check(cfg, verb)
     folder = str(import_module(f"ssl_cli.commands.{verb}").run(cfg))
-    if not runs.is_worker():
+    if not is_worker():
         print(folder, flush=True)
     return folder
 
@@ -218,8 +244,11 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     if cfg.get("verb") != verb:
         raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
     refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
+    before = cfg.trainer.devices * cfg.trainer.num_nodes
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)
+    if before != (now := cfg.trainer.devices * cfg.trainer.num_nodes):
+        console.say(OTHER_DEVICES.format(before=before, now=now))
     cfg.resume = str(folder)
     if only_show:
         print(OmegaConf.to_yaml(cfg), end="")

@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
+from ssl_cli import console
+from ssl_cli.checkpoints import finite
 from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
 from ssl_cli.errors import InputError
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 VALIDATION_BATCH = 4096  # rows
+FINE = 2**62  # no batch has this number
+SHOWN = 10  # rows that a message names
 
 
 class Learner(lightning.LightningModule):
@@ -47,6 +51,7 @@ class Learner(lightning.LightningModule):
         self._sums: dict[str, Tensor] = {}
         self._watched_sums: dict[str, Tensor] = {}
         self._batches = self._watched_rows = 0
+        self._broken: Tensor | None = None  # the number of the first batch whose loss was, or FINE
         self._started = time.monotonic()
 
     # --- data, from the step that is due ---
@@ -64,12 +69,13 @@ class Learner(lightning.LightningModule):
     # --- one step ---
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
-        self._reseed(batch.pop("k"))
-        weight = batch.pop("weight")
+        k, weight = batch.pop("k"), batch.pop("weight")
+        self._reseed(k)
         losses = self.objective(batch)
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
         self._batches += 1
+        self._note_broken(k, losses["loss"].detach())
         return losses["loss"] * weight
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -93,6 +99,41 @@ class Learner(lightning.LightningModule):
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
 
+    # --- a loss that is no number any more ---
+
+    def _note_broken(self, k: int, loss: Tensor) -> None:
+        """Remember the first batch whose loss is NaN or infinite, where the loss is: asking a GPU would stop it."""
+        first = torch.full((), k, dtype=torch.int64, device=loss.device)
+        if self._broken is None:
+            self._broken = torch.full_like(first, FINE)
+        self._broken = torch.where(torch.isfinite(loss), self._broken, torch.minimum(self._broken, first))
+
+    def is_broken(self) -> bool:
+        return self._broken is not None and int(self._broken) < FINE
+
+    def share_broken(self) -> None:
+        """Every process of a distributed run learns the batch."""
+        torch.distributed.all_reduce(self._broken, torch.distributed.ReduceOp.MIN)
+
+    def refuse_broken(self, saved_step: int) -> None:
+        """Raise InputError where the loss, or what it has made of the weights, is no number: with its batch's rows."""
+        taken = self.trainer.global_step * self.trainer.accumulate_grad_batches
+        if self.is_broken():
+            k, what = int(self._broken or 0), "The loss"
+        elif taken and not finite(self.objective.state_dict()):
+            k, what = taken - 1, "A weight"
+        else:
+            return
+        rows = self.train_rows.number[IndexStream(len(self.train_rows), self.batch_size, self.seed).batch(k)]
+        console.note(f"rows of the batch that broke: {' '.join(str(row) for row in rows.tolist())}")
+        shown = ", ".join(str(row) for row in rows[:SHOWN].tolist()) + (", ..." if len(rows) > SHOWN else "")
+        last = f"The last good checkpoint is of step {saved_step}." if saved_step else "No checkpoint was written yet."
+        raise InputError(
+            f"{what} became NaN or infinite in step {k // self.trainer.accumulate_grad_batches + 1}, with the batch of "
+            f"these {len(rows)} rows of the file (the first is 0; log.txt has them all): {shown}. {last} "
+            "Try a smaller optim.lr, or trainer.gradient_clip_val=1: both may change in a resumed run."
+        )
+
     # --- what is told to the loggers, once a validation ---
 
     def on_validation_epoch_end(self) -> None:
@@ -106,11 +147,6 @@ class Learner(lightning.LightningModule):
         self._sums, self._watched_sums, self._batches, self._watched_rows = {}, {}, 0, 0
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step)
-        if not np.isfinite(row.get("train/loss", 0.0)):
-            raise InputError(
-                f"The loss became {row['train/loss']} by step {step}: training diverged. "
-                "Try a smaller optim.lr, or trainer.gradient_clip_val=1."
-            )
 
     # A row of the history spans the steps since the one before: a resumed run must know the part already gone.
 
@@ -131,6 +167,16 @@ class Learner(lightning.LightningModule):
         self._batches, self._started = part["batches"], time.monotonic() - part["elapsed_s"]
 
     # --- optimisation ---
+
+    def on_train_start(self) -> None:
+        """A resumed run may have another learning rate than its checkpoint."""
+        (schedule,) = self.trainer.lr_scheduler_configs
+        fresh = self.make_optimizer([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
+        base = fresh["lr"]
+        for group in self.trainer.optimizers[0].param_groups:
+            if group["initial_lr"] != base:
+                group["initial_lr"], group["lr"] = base, base * self.lr_factor(schedule.scheduler.last_epoch)
+        schedule.scheduler.base_lrs = [base] * len(schedule.scheduler.base_lrs)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())

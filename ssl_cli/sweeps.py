@@ -1,82 +1,141 @@
-"""A sweep: every combination, one after another, and one table of what came out, by what varied.
+"""A sweep: every combination, and one table of what came out, by what varied.
 
-Where one of the things that varied is a number (`data.pollution=0,0.01,0.1`), a figure shows what came of it.
+Each combination leaves an `outcome.json` in a folder of its own below the sweep's, whichever process ran it, and the
+table is made of those: it is whole after each of them, and so after a kill, too. Where one of the things that varied is
+a number (`data.pollution=0,0.01,0.1`), a figure shows what came of it.
 """
 
 import csv
+import io
+import json
+import math
 import traceback
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf
 from ssl_cli.config import read_yaml
-from ssl_cli.errors import InputError
+from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
+from ssl_cli.stopping import Stopped, raised
 
 # Runs have folders and logs of their own: Hydra's would only stand beside them.
 QUIET = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+# Optuna looks for the least, and gives up at the first failure, unless it is told otherwise.
+OPTUNA = ["hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1"]
 BUG = "a bug of ours: "
-FIGURE = "sweep.png"
+FIGURE, TABLE, OUTCOME = "sweep.png", "sweep.csv", "outcome.json"
 LAST = ("run", "error")  # the columns of sweep.csv that are neither a setting nor a metric
-Outcome = dict[str, str | None]  # {"run": folder or None, "error": sentence or None}
+Row = dict[str, Any]  # of sweep.csv: settings (texts), metrics (numbers), run and error
 
 
-def sweep(hydra: Any, verb: str, job: Callable[[DictConfig], Outcome], lines: list[str], outputs: Path) -> int:
+def sweep(
+    hydra: Any, verb: str, job: Callable[[DictConfig], str], lines: list[str], outputs: Path, sweeper: str
+) -> int:
     """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
-
-    def careful(cfg: DictConfig) -> Outcome:
-        try:
-            outcome = job(cfg)
-        except Exception as error:
-            traceback.print_exc()
-            outcome = {"run": None, "error": f"{BUG}{type(error).__name__}: {error}"}
-        if outcome["error"]:
-            console.warn(f"this combination failed: {outcome['error']}")
-        return outcome
-
-    folder = outputs / verb / "sweeps" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"No sweep folder can be made in {outputs}: {error.strerror}. Say paths.outputs=FOLDER."
-        ) from error
+    folder = _new_folder(outputs / verb / "sweeps")
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    overrides = [f"hydra.sweep.dir='{quoted}'", *QUIET, *lines]
-    batches = hydra.multirun(verb, careful, overrides, with_log_configuration=False)
-    outcomes = [(list(job.overrides), job.return_value) for batch in batches for job in batch]
-    rows = write_table(folder, verb, outcomes)
+    overrides = [f"hydra.sweep.dir='{quoted}'", *QUIET, *(OPTUNA if sweeper == "optuna" else []), *lines]
+    try:
+        hydra.multirun(verb, _Combination(job, folder, verb), overrides, with_log_configuration=False)
+    except Stopped:
+        show(folder, verb)
+        console.warn("the sweep is not whole; the same command with sweep.skip_done=true goes on with it")
+        raise
+    except ValueError:  # Optuna's, where no trial gave a number: the table says why
+        if any(not row["error"] for row in collect(folder)):
+            raise
+    rows = show(folder, verb)
     draw(folder / FIGURE, rows, headline(verb)[0])
     print(folder, flush=True)
-    failures = [outcome["error"] for _, outcome in outcomes if outcome["error"]]
-    bugs = [failure for failure in failures if failure.startswith(BUG)]
-    return 1 if bugs else 2 if failures else 0
+    failures = [row["error"] for row in rows if row["error"]]
+    return BROKEN if any(text.startswith(BUG) for text in failures) else BAD_INPUT if failures else OK
 
 
-def write_table(folder: Path, verb: str, outcomes: list[tuple[list[str], Outcome]]) -> list[dict[str, Any]]:
-    """`sweep.csv` with every metric; on the terminal the headline metrics, by what varied. Returns the CSV's rows."""
-    rows: list[dict[str, Any]] = []
-    for overrides, outcome in outcomes:
-        settings = dict(word.lstrip("+").partition("=")[::2] for word in overrides)
+def _new_folder(parent: Path) -> Path:
+    try:
+        return runs.new_folder(parent)
+    except OSError as error:
+        raise InputError(
+            f"No sweep folder can be made in {parent}: {error.strerror}. Say paths.outputs=FOLDER."
+        ) from error
+
+
+class _Combination:
+    """What a launcher calls with each composed config, in whatever process it likes."""
+
+    def __init__(self, job: Callable[[DictConfig], str], folder: Path, verb: str):
+        self.job, self.folder, self.verb = job, folder.resolve(), verb
+
+    def __call__(self, cfg: DictConfig) -> float:
+        """The metric that a sweeper may look for the best of; NaN where the run failed."""
+        hydra = HydraConfig.get()
+        run, fault, value = "", "", math.nan
+        try:
+            with raised():
+                run = self.job(cfg)
+            value = _metric(Path(run), cfg.sweep.metric or headline(self.verb)[0])
+        except InputError as error:
+            fault = str(error)
+        except Exception as error:
+            traceback.print_exc()
+            fault = f"{BUG}{type(error).__name__}: {error}"
+        if fault:
+            console.warn(f"this combination failed: {fault}")
+        own = self.folder / str(hydra.job.num)
+        own.mkdir(exist_ok=True)
+        runs.write_json(own / OUTCOME, {"overrides": list(hydra.overrides.task), "run": run, "error": fault})
+        write_table(self.folder)
+        if math.isnan(value) and hydra.runtime.choices["hydra/sweeper"] == "optuna":
+            raise InputError(fault)  # Optuna's word for a trial that says nothing
+        return value
+
+
+def _metric(run: Path, name: str) -> float:
+    """A metric of a finished run; NaN where it has none of that name, as without labels."""
+    return runs.read_metrics(run).get(name, math.nan)
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+def collect(folder: Path) -> list[Row]:
+    """The rows of sweep.csv: what has been done of a sweep so far, in the order of its combinations."""
+    rows: list[Row] = []
+    for path in sorted(folder.glob(f"*/{OUTCOME}"), key=lambda path: int(path.parent.name)):
+        outcome = json.loads(path.read_text(encoding="utf-8"))
+        settings = dict(word.lstrip("+").partition("=")[::2] for word in outcome["overrides"])
         metrics = runs.read_metrics(Path(outcome["run"])) if outcome["run"] else {}
-        rows.append(settings | metrics | {"run": outcome["run"] or "", "error": outcome["error"] or ""})
-    columns = [*dict.fromkeys(name for row in rows for name in row if name not in LAST), *LAST]
-    with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+        rows.append(settings | metrics | {"run": outcome["run"], "error": outcome["error"]})
+    return rows
 
+
+def write_table(folder: Path) -> list[Row]:
+    """`sweep.csv`, with every metric. Returns its rows."""
+    rows = collect(folder)
+    columns = [*dict.fromkeys(name for row in rows for name in row if name not in LAST), *LAST]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    runs.write_text(folder / TABLE, text.getvalue())
+    return rows
+
+
+def show(folder: Path, verb: str) -> list[Row]:
+    """The headline metrics on the terminal, by what varied. Returns all of the table's rows."""
+    rows = write_table(folder)
     varied, shown = what_varied(rows), headline(verb)
     failed = ["failed because"] if any(row["error"] for row in rows) else []
     cells = []
     for row in rows:
         figures = [f"{row[name]:.4f}" if name in row else "" for name in shown]
         cells.append([*(str(row[name]) for name in varied), *figures, *([_brief(row["error"])] if failed else [])])
-    title = f"{len(rows)} runs ({folder / 'sweep.csv'})"
+    title = f"{len(rows)} runs ({folder / TABLE})"
     console.say(console.table(title, [*varied, *shown, *failed], cells, right=set(shown)))
     return rows
 

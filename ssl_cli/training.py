@@ -1,7 +1,7 @@
 """Training by gradient: config -> Lightning's Trainer -> a trained objective.
 
 The trainer counts steps, not epochs: the stream of batches has no end, and three limits (steps, epochs, time) say
-when to stop. `last.ckpt` is written at an interval, first beside its place and then moved into it.
+when to stop.
 """
 
 import logging
@@ -15,16 +15,16 @@ import pytorch_lightning as lightning
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from ssl_cli import console
+from ssl_cli import checkpoints, console
 from ssl_cli.callbacks import History, callbacks, finish
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
-from ssl_cli.errors import INTERRUPTED, TERMINATED, InputError
+from ssl_cli.errors import InputError
 from ssl_cli.learner import Learner, MakeOptimizer
-from ssl_cli.runs import CHECKPOINT, HISTORY
+from ssl_cli.runs import HISTORY
 
 # Lightning's tips and notices are no part of a run's record.
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -35,6 +35,7 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
     """Train `objective` in place. Goes on from `last.ckpt` where `cfg.resume` is set.
 
     `watched` rows give the validation curve; only early stopping acts on it. Writes `history.csv` and `last.ckpt`.
+    Raises InputError where the loss becomes no number, Stopped where a signal asks for it and the step is saved.
     """
     batches_per_epoch = -(-len(rows) // cfg.trainer.batch_size)
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
@@ -42,13 +43,8 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
     learner = Learner(objective, rows, watched, make_optimizer, lr_factor, cfg.trainer.batch_size, cfg.seed)
     chosen = callbacks(cfg.trainer, max_steps, folder)
     trainer = _trainer(cfg.trainer, max_steps, chosen, folder)
-    checkpoint = _checkpoint(folder, max_steps) if cfg.resume is not None else None
-    try:
-        trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:  # Lightning's answer to SIGTERM and to Ctrl-C
-        resume = f"ssl {cfg.verb} resume={folder}"
-        console.warn(f"stopped at step {trainer.global_step}; go on from the last checkpoint with `{resume}`")
-        raise SystemExit(TERMINATED if isinstance(stop, SIGTERMException) else INTERRUPTED) from None
+    checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
+    trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     finish(chosen, learner)
     objective.to(trainer.strategy.root_device, torch.float32).eval()
 
@@ -83,19 +79,17 @@ def _trainer(settings: DictConfig, max_steps: int, chosen: list[Callback], folde
         raise InputError(f"The trainer doesn't work on this machine: {error}") from error
 
 
-def _checkpoint(folder: Path, max_steps: int) -> Path | None:
+def _checkpoint(folder: Path, max_steps: int, learner: Learner) -> Path | None:
     """The checkpoint to go on from; None where the run was stopped before its first.
 
-    Raises InputError where it is damaged, or further on than `max_steps`.
+    Raises InputError where none is sound, or it is further on than `max_steps`.
     """
-    checkpoint = folder / CHECKPOINT
-    if not checkpoint.is_file():
+    shapes = {name: tuple(value.shape) for name, value in learner.state_dict().items()}
+    found = checkpoints.newest(folder, shapes)
+    if found is None:
         console.say("no checkpoint yet: starting from step 0")
         return None
-    try:
-        taken = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
-    except Exception as error:  # torch raises many kinds for a torn file
-        raise InputError(f"{checkpoint} is damaged and can't be read; delete it to start the run again.") from error
+    checkpoint, taken = found
     if 0 < max_steps < taken:
         raise InputError(f"{folder} has taken {taken} steps already: its limit can't become {max_steps}.")
     console.say(f"going on from step {taken} of {checkpoint}")

@@ -25,7 +25,7 @@ def test_a_terminated_run_says_how_to_go_on(workdir: Path) -> None:
         process.send_signal(kill)
         _, err = process.communicate(timeout=60)
         assert process.returncode == code
-        assert "go on from the last checkpoint with `ssl detect resume=outputs/detect/" in err
+        assert "go on with `ssl detect resume=outputs/detect/" in err
         assert "Traceback" not in err
 
 

@@ -37,6 +37,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ssl_cli.catalog import built_in_conf
 from ssl_cli.config import build
+from ssl_cli.data.batches import Rows
 from ssl_cli.data.one_class import LabelledTable, OneClassData
 from ssl_cli.detection.thresholds import p_values
 from ssl_cli.fitting import fit, new_model, out_of_fold
@@ -117,7 +118,9 @@ def measure(task: Task) -> dict[str, Any]:
     score_s = time.perf_counter() - started
     held_out = data.splits.get("calibration")
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        calibration = out_of_fold(train, None, cfg, Path(folder)).scores if held_out is None else score(held_out.x)
+        calibration = (
+            out_of_fold(Rows({"x": train}), None, cfg, Path(folder)).scores if held_out is None else score(held_out.x)
+        )
     strange = test.anomaly
     assert strange is not None
     name, seed, detector = task.key
@@ -161,7 +164,7 @@ def fitted(task: Task, cfg: DictConfig, train: np.ndarray, data: OneClassData) -
     model = new_model(cfg)
     with TemporaryDirectory() as folder:
         watched = data.splits.get("calibration", data.splits["train"])
-        fit(model, train, watched.x, cfg, Path(folder))
+        fit(model, Rows({"x": train}), Rows({"x": watched.x}), cfg, Path(folder))
     return lambda x: score_rows(model, x)
 
 

@@ -31,6 +31,7 @@ from sklearn.metrics import roc_auc_score
 
 from ssl_cli.catalog import built_in_conf
 from ssl_cli.config import build
+from ssl_cli.data.batches import Rows
 from ssl_cli.fitting import fit, new_model
 from ssl_cli.scoring import score_rows
 
@@ -137,7 +138,7 @@ def train_ours(task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]
 
         def train() -> Scores:
             model = new_model(cfg)
-            fit(model, task.x, task.watched, cfg, Path(folder))
+            fit(model, Rows({"x": task.x}), Rows({"x": task.watched}), cfg, Path(folder))
             return lambda x: score_rows(model, x)
 
         return timed(train)

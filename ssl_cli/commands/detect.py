@@ -10,26 +10,32 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_model
 from torch import nn
 
-from ssl_cli import console, runs
+from ssl_cli import console
 from ssl_cli.config import build
+from ssl_cli.data.batches import Rows
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.detection import reasons, report
 from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshold, refuse_degenerate
 from ssl_cli.fitting import fit, new_model, out_of_fold
 from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
+from ssl_cli.ranks import is_worker
+from ssl_cli.recording import done_before, open_run
 from ssl_cli.scoring import device_of, score_rows
+from ssl_cli.workers import workers
 
 
 def run(cfg: DictConfig) -> Path:
     """One run, from config to a finished run folder, whose path it returns."""
     data = prepare(cfg)
     cfg.facts = data.facts
+    if done := done_before(cfg, data.fingerprint):
+        return done
     model = new_model(cfg)
-    with runs.open_run(cfg, data.fingerprint) as (folder, metrics):
+    with open_run(cfg, data.fingerprint) as (folder, metrics), workers(cfg, folder):
         describe(cfg, data)
         learn(model, data, cfg, folder)
         calibration = calibrate(model, data, cfg, folder)
-        if runs.is_worker():
+        if is_worker():
             return folder
         scores = {name: score_rows(model, split.x, device_of(model)) for name, split in data.splits.items()}
         refuse_degenerate("test", scores["test"])
@@ -74,16 +80,20 @@ def hidden(data: OneClassData) -> dict[str, int]:
 
 def learn(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> None:
     """Fit on the training rows. Where no others are held out, the validation curve is that of the training rows too."""
-    watched = next(data.splits[name] for name in ("val", "calibration", "train") if name in data.splits)
-    fit(model, data.splits["train"].x, watched.x, cfg, folder)
+    watched = next(name for name in ("val", "calibration", "train") if name in data.splits)
+    fit(model, rows(data, "train"), rows(data, watched), cfg, folder)
 
 
 def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> Calibration:
     """Scores of normal rows by a model that hasn't seen them."""
     if cfg.calibrate == "split":
         return Calibration(score_rows(model, data.splits["calibration"].x, device_of(model)))
-    watched = data.splits["val"].x if "val" in data.splits else None
-    return out_of_fold(data.splits["train"].x, watched, cfg, folder)
+    watched = rows(data, "val") if "val" in data.splits else None
+    return out_of_fold(rows(data, "train"), watched, cfg, folder)
+
+
+def rows(data: OneClassData, split: str) -> Rows:
+    return Rows({"x": data.splits[split].x}, data.splits[split].row)
 
 
 def threshold_for(

@@ -31,31 +31,40 @@ class IndexStream(Sampler[tuple[int, Tensor, float]]):
 
     def rows(self, k: int) -> Tensor:
         """(B,) int64, this process's rows of batch k; none, where the batch is smaller than `world`"""
+        return self.batch(k)[self.rank :: self.world]
+
+    def batch(self, k: int) -> Tensor:
+        """(B,) int64, the rows of batch k, all processes' together"""
         epoch, position = divmod(k, self.batches_per_epoch)
         if epoch != self._epoch:
             order = np.random.default_rng([self.seed, 4, epoch]).permutation(self.n_rows)
             self._epoch, self._order = epoch, torch.from_numpy(order)
-        return self._whole(position)[self.rank :: self.world]
-
-    def _whole(self, position: int) -> Tensor:
         start = position * self.batch_size
         return self._order[start : start + self.batch_size]
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
         for k in itertools.count(self.start):
-            share, whole = self.rows(k), self._whole(k % self.batches_per_epoch)
+            share, whole = self.rows(k), self.batch(k)
             # A process without a share computes on a row that counts for nothing: all must take the step together.
             yield k, share if len(share) else whole[:1], len(share) * self.world / len(whole)
 
 
 class Rows(Dataset[dict[str, Any]]):
-    """Named arrays of N rows each; `rows[k, index, weight]` is the batch of these rows, with its number and weight."""
+    """Named arrays of N rows each; `rows[k, index, weight]` is the batch of these rows, with its number and weight.
 
-    def __init__(self, arrays: Mapping[str, np.ndarray | Tensor]):
+    `number` (N,) is what their owner calls the rows: where they lie in his file. Without it they are counted from 0.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], number: np.ndarray | None = None):
         self.arrays = {name: torch.as_tensor(array) for name, array in arrays.items()}
+        self.number = np.arange(len(self)) if number is None else number
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
+
+    def take(self, which: np.ndarray) -> "Rows":
+        """Some of the rows, by index or by truth (N,)"""
+        return Rows({name: array[torch.from_numpy(which)] for name, array in self.arrays.items()}, self.number[which])
 
     def __getitem__(self, which: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
         k, index, weight = which

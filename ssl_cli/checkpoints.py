@@ -1,0 +1,88 @@
+"""The two newest checkpoints of a run, so that a torn one leaves the one before.
+
+A checkpoint is written beside its place, flushed to the disk, and then moved into it; what was there becomes
+`previous.ckpt`. Every entry of the file carries a checksum, which is looked at before anything is read.
+"""
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_cli import console
+from ssl_cli.errors import InputError
+
+LAST, PREVIOUS, PARTIAL = "last.ckpt", "previous.ckpt", "last.part"
+
+
+def keep(folder: Path) -> None:
+    """Make the finished `last.part` of a folder its `last.ckpt`."""
+    with (folder / PARTIAL).open("rb") as file:
+        os.fsync(file.fileno())
+    if (folder / LAST).exists():
+        (folder / LAST).replace(folder / PREVIOUS)
+    (folder / PARTIAL).replace(folder / LAST)
+    _flush(folder)
+
+
+def _flush(folder: Path) -> None:
+    """The names, too, must be on the disk before anything counts on them."""
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def newest(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Path, int] | None:
+    """The newest sound checkpoint of a run and its step; None where there is none yet.
+
+    `shapes` are those of the model's weights. A damaged one is named, and the one before it taken. Raises InputError
+    where there are checkpoints and none is sound.
+    """
+    (folder / PARTIAL).unlink(missing_ok=True)  # a write that was cut off
+    faults: list[str] = []
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            step = _sound_step(path, shapes)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        for fault in faults:
+            console.warn(f"{fault} The one before it is used.")
+        return path, step
+    if faults:
+        raise InputError(f"{' '.join(faults)} There is no other: start a new run.")
+    return None
+
+
+def _sound_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The step of a checkpoint. Raises InputError where it is torn, holds more than numbers, or is another model's."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if broken := file.testzip():
+                raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
+        step = int(content["global_step"])
+    except UnpicklingError as error:
+        raise InputError(f"{path} holds more than numbers and texts, and is not read.") from error
+    except Exception as error:  # a torn file raises many kinds
+        said = " ".join(str(error).split())[:100] or type(error).__name__
+        raise InputError(f"{path} is damaged ({said}).") from error
+    if found != dict(shapes):
+        raise InputError(f"{path} is a checkpoint of another model.")
+    return step
+
+
+def finite(state: Mapping[str, Any]) -> bool:
+    """Whether every weight of a state dict is a finite number."""
+    tensors = (value for value in state.values() if isinstance(value, Tensor) and value.is_floating_point())
+    return all(bool(torch.isfinite(value).all()) for value in tensors)

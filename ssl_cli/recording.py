@@ -1,0 +1,271 @@
+"""A run's record: its folder made, locked and filled, its end written down, however it ends."""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ssl_cli import __version__, console
+from ssl_cli.errors import InputError
+from ssl_cli.ranks import is_worker
+from ssl_cli.runs import (
+    CONFIG,
+    ENVIRONMENT,
+    FAILED,
+    FINISHED,
+    KILLED,
+    LOG,
+    METRICS,
+    STOPPED,
+    all_runs,
+    hold,
+    new_folder,
+    read_environment,
+    release,
+    standing,
+    write_json,
+    write_text,
+)
+from ssl_cli.stopping import Stopped
+
+PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "pyarrow"]
+# What says where, by whom and beside what a run is done, and nothing of what comes out.
+IRRELEVANT = ("paths", "choices", "headline", "sweep", "logger", "resume")
+# What a disk says that can't take any more, in the words of those libraries that pass on no number.
+DISK_FAULTS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
+
+
+@contextmanager
+def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str, float]]]:
+    """The folder of this run, new or resumed, with its log open, and an empty dict to put its metrics into.
+
+    At the end the metrics are written: a run that broke has none, and its environment.json says how it ended. Raises
+    InputError where the data of a resumed run has changed since, or another process is at work on it.
+    """
+    if is_worker():
+        with tempfile.TemporaryDirectory() as nowhere:
+            yield Path(nowhere if cfg.resume is None else cfg.resume), {}
+        return
+    with ExitStack() as on_leaving:
+        folder, held = _folder(cfg, fingerprint)
+        on_leaving.callback(release, held)
+        on_leaving.enter_context(_said_in_words(folder))
+        record = _Record(cfg, fingerprint, folder)
+        try:
+            record.begin()
+            with console.logging_to(folder / LOG):
+                console.note(f"$ {' '.join(sys.argv)}")
+                metrics: dict[str, float] = {}
+                yield folder, metrics
+                record.finish(metrics)
+        except BaseException as error:
+            record.broke(error)
+            raise
+
+
+class _Record:
+    """What a run folder says of the run itself, at its start and at its end."""
+
+    def __init__(self, cfg: DictConfig, fingerprint: str, folder: Path):
+        self.cfg, self.folder = cfg, folder
+        self.started = time.monotonic()
+        self.before = {path: path.read_bytes() for path in (folder / METRICS, folder / CONFIG) if path.is_file()}
+        self.models = _model_stamps(folder)
+        earlier = read_environment(folder)
+        self.earlier_s = earlier.get("wall_time_s", 0.0)
+        self.environment = _environment(cfg) | {
+            "number": earlier.get("number") or 1 + _last_number(Path(cfg.paths.outputs)),
+            "started": earlier.get("started") or datetime.now().astimezone().isoformat(timespec="seconds"),
+            "data_fingerprint": fingerprint,
+            "config_hash": config_hash(cfg, fingerprint),
+        }
+
+    def begin(self) -> None:
+        # A run being resumed is unfinished again, until it is finished again.
+        (self.folder / METRICS).unlink(missing_ok=True)
+        (self.folder / "figures").mkdir(exist_ok=True)
+        write_json(self.folder / ENVIRONMENT, self.environment)
+        write_text(self.folder / CONFIG, OmegaConf.to_yaml(self.cfg, resolve=True))
+
+    def finish(self, metrics: dict[str, float]) -> None:
+        self._write_end({"state": FINISHED})
+        write_json(self.folder / METRICS, {name: float(value) for name, value in metrics.items()})
+
+    def broke(self, error: BaseException) -> None:
+        """Write down how, as far as the disk lets us."""
+        state = STOPPED if isinstance(error, Stopped | KeyboardInterrupt) else FAILED
+        words = str(error) if isinstance(error, InputError | Stopped) else f"{type(error).__name__}: {error}"
+        with suppress(OSError):
+            # A resume that failed leaves the run as finished as it was, unless its model is already another.
+            if isinstance(error, Exception) and _model_stamps(self.folder) == self.models:
+                for path, content in self.before.items():
+                    path.write_bytes(content)
+        with suppress(OSError):
+            self._write_end({"state": state, "words": words.splitlines()[0] if words else ""})
+        with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{state}: {words}\n")
+
+    def _write_end(self, ended: dict[str, str]) -> None:
+        measured = {
+            "wall_time_s": round(self.earlier_s + time.monotonic() - self.started, 3),
+            "peak_memory_mb": _peak_memory_mb(),
+        }
+        write_json(self.folder / ENVIRONMENT, self.environment | measured | {"ended": ended})
+
+
+@contextmanager
+def _said_in_words(folder: Path) -> Iterator[None]:
+    """A full or read-only disk is nobody's bug, and a stopped run says how to go on."""
+    verb = folder.resolve().parts[-3]
+    try:
+        yield
+    except Stopped as stop:
+        console.warn(f"{stop}; go on with `ssl {verb} resume={folder}`")
+        raise
+    except Exception as error:
+        if fault := _disk_fault(error):
+            raise InputError(
+                f"{folder} can't be written: {fault}. What was saved before is kept: make room, then go on with "
+                f"`ssl {verb} resume={folder}`."
+            ) from error
+        raise
+
+
+def _disk_fault(error: BaseException | None) -> str | None:
+    """What the disk said, where an error comes of its not taking any more."""
+    while error is not None:
+        if found := next((fault for fault in DISK_FAULTS if fault.lower() in str(error).lower()), None):
+            return found
+        error = error.__cause__ or error.__context__
+    return None
+
+
+# --- the folder ---------------------------------------------------------------------------------------------
+
+
+def _folder(cfg: DictConfig, fingerprint: str) -> tuple[Path, int]:
+    """The resumed run's folder, one begun by an earlier try of the same sweep, or a new one; and its lock."""
+    if cfg.resume is not None:
+        folder = Path(cfg.resume)
+        before = read_environment(folder).get("data_fingerprint", fingerprint)
+        if before != fingerprint:
+            raise InputError(
+                f"The data has changed since {folder} was started: resume it with the same file, or start a new run."
+            )
+        return folder, hold(folder)
+    if cfg.sweep.skip_done:
+        for folder in twins(cfg, fingerprint):
+            if standing(folder)[0] in (STOPPED, KILLED):
+                with suppress(InputError):  # another process of the sweep may be quicker
+                    held = hold(folder)
+                    cfg.resume = str(folder)
+                    console.say(f"going on with {folder}, which was begun and not finished")
+                    return folder, held
+    folder = _new_folder(cfg)
+    return folder, hold(folder)
+
+
+def _new_folder(cfg: DictConfig) -> Path:
+    parent = Path(cfg.paths.outputs).expanduser() / cfg.verb / f"{cfg.choices.model}-{cfg.choices.data}"
+    try:
+        return new_folder(parent)
+    except OSError as error:
+        raise InputError(
+            f"No run folder can be made in {parent}: {error.strerror}. Say paths.outputs=FOLDER for another place."
+        ) from error
+
+
+def _model_stamps(folder: Path) -> dict[str, int]:
+    """When each of a run's model files was written, in ns."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("model.*")}
+
+
+def _last_number(outputs: Path) -> int:
+    """The largest number among the runs so far: a newer run has a larger one, whatever the clock does."""
+    runs = all_runs(outputs)
+    return max((int(read_environment(folder).get("number") or 0) for folder in runs[-1:]), default=0)
+
+
+# --- the same run, done before --------------------------------------------------------------------------------
+
+
+def config_hash(cfg: DictConfig, fingerprint: str) -> str:
+    """What a run's outcome follows from: its resolved config, the content of its data, and our version."""
+    content = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(content, dict)
+    relevant = {name: value for name, value in content.items() if name not in IRRELEVANT}
+    text = json.dumps([__version__, fingerprint, relevant], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def twins(cfg: DictConfig, fingerprint: str) -> list[Path]:
+    """The runs of the same config on the same data, the newest first."""
+    parent = Path(cfg.paths.outputs).expanduser() / cfg.verb / f"{cfg.choices.model}-{cfg.choices.data}"
+    wanted, found = config_hash(cfg, fingerprint), []
+    for folder in reversed(all_runs(cfg.paths.outputs)):
+        with suppress(InputError):  # a damaged run is nobody's twin
+            if folder.parent == parent and read_environment(folder).get("config_hash") == wanted:
+                found.append(folder)
+    return found
+
+
+def done_before(cfg: DictConfig, fingerprint: str) -> Path | None:
+    """With sweep.skip_done=true, the finished run that this one would repeat."""
+    if not cfg.sweep.skip_done or cfg.resume is not None:
+        return None
+    done = next((folder for folder in twins(cfg, fingerprint) if standing(folder)[0] == FINISHED), None)
+    if done:
+        console.say(f"skipped: {done} has done it")
+    return done
+
+
+# --- where and with what it ran -----------------------------------------------------------------------------
+
+
+def _environment(cfg: DictConfig) -> dict[str, Any]:
+    import torch
+
+    cuda = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
+    return {
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "git_revision": _git_revision(Path.cwd()) or _git_revision(Path(__file__).parent),
+        "seed": cfg.seed,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except ModuleNotFoundError:
+        return None
+
+
+def _git_revision(folder: Path) -> str | None:
+    """The commit checked out in `folder`, with `-dirty` where files differ from it; None outside a repository."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
