@@ -100,7 +100,7 @@ class Save(Callback):
         if signum or broken or due:
             self._save(trainer, module)
         if signum:
-            raise Stopped(signum)
+            raise Stopped(signum, f" at step {trainer.global_step}")
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
@@ -110,7 +110,7 @@ class Save(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self._save(trainer, module)  # the stream has no end: its one epoch ends with the run
         if self.request.signum:
-            raise Stopped(self.request.signum)
+            raise Stopped(self.request.signum, f" at step {trainer.global_step}, the last")
 
     def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)

@@ -8,6 +8,11 @@ from ssl_cli.catalog import nearest, verbs
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
 from ssl_cli.stopping import Stopped, raised
 
+LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables
+  ssl list runs model=best state=failed,killed    only these runs, by state or any option of theirs
+  ssl list runs --sort seconds                    or started, size, state, a metric, ...; -seconds: falling
+  ssl list runs --best test/auroc                 the best first"""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 2 bad input. A bug of ours keeps its traceback."""
@@ -19,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except Stopped as stop:
-        print(f"{stop}", file=sys.stderr)
+        if not stop.told:
+            print(stop, file=sys.stderr)
         return stop.exit_code
     except BrokenPipeError:
         return BROKEN
@@ -39,7 +45,7 @@ def dispatch(arguments: list[str]) -> int:
         import_module("ssl_cli.commands.list").run(rest)
         return OK
     if verb == "list":
-        print("usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables")
+        print(LIST_USAGE)
         return OK
     if "--help" in rest or "-h" in rest:
         import_module("ssl_cli.help").verb_help(verb, [word for word in rest if word not in ("--help", "-h")])

@@ -5,10 +5,11 @@ Without a terminal everything is plain lines. Results go to stdout, warnings and
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -17,6 +18,8 @@ from rich.text import Text
 from ssl_cli.ranks import is_worker
 
 PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
+NARROW = 60  # columns: a terminal that a table of several columns rarely fits
+GAP = 2  # between columns
 PLAIN_LINES = 10  # progress lines a task prints without a terminal
 
 
@@ -54,11 +57,26 @@ def note(text: str) -> None:
         _log.print(text, markup=False, soft_wrap=True)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]], right: set[str] = frozenset()) -> Table:  # type: ignore[assignment]
-    """A rich table; the columns named in `right` are flush right."""
-    out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+NONE: frozenset[str] = frozenset()
+
+
+def table(
+    title: str, columns: list[str], rows: list[list[str]], right: Set[str] = NONE, whole: Set[str] = NONE
+) -> RenderableType:
+    """A table; the columns named in `right` are flush right, those in `whole` are not broken into lines.
+
+    On a terminal too narrow for it, each row becomes its first cell and a line of the others.
+    """
+    widths = [max(cell_len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
+    if (width := _console().width) < NARROW and sum(widths) + GAP * len(widths) > width:
+        lines = [title] if title else []
+        for first, *others in rows:
+            rest = ", ".join(f"{name} {cell}" for name, cell in zip(columns[1:], others, strict=True) if cell)
+            lines += [first, f"  {rest}"]
+        return Text("\n".join(lines), overflow="fold")
+    out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for column in columns:
-        out.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        out.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
         out.add_row(*(Text(cell) for cell in row))
     return out

@@ -126,7 +126,7 @@ class Learner(lightning.LightningModule):
             return
         rows = self.train_rows.number[IndexStream(len(self.train_rows), self.batch_size, self.seed).batch(k)]
         console.note(f"rows of the batch that broke: {' '.join(str(row) for row in rows.tolist())}")
-        shown = ", ".join(str(row) for row in rows[:SHOWN].tolist()) + (", ..." if len(rows) > SHOWN else "")
+        shown = ", ".join(str(row) for row in rows[:SHOWN].tolist()) + (" and others" if len(rows) > SHOWN else "")
         last = f"The last good checkpoint is of step {saved_step}." if saved_step else "No checkpoint was written yet."
         raise InputError(
             f"{what} became NaN or infinite in step {k // self.trainer.accumulate_grad_batches + 1}, with the batch of "

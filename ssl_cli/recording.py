@@ -89,6 +89,9 @@ class _Record:
         self.environment = _environment(cfg) | {
             "number": earlier.get("number") or 1 + _last_number(Path(cfg.paths.outputs)),
             "started": earlier.get("started") or datetime.now().astimezone().isoformat(timespec="seconds"),
+            "verb": cfg.verb,
+            "choices": OmegaConf.to_container(cfg.choices),
+            "headline": OmegaConf.to_container(cfg.headline),
             "data_fingerprint": fingerprint,
             "config_hash": config_hash(cfg, fingerprint),
         }
@@ -134,6 +137,7 @@ def _said_in_words(folder: Path) -> Iterator[None]:
         yield
     except Stopped as stop:
         console.warn(f"{stop}; go on with `ssl {verb} resume={folder}`")
+        stop.told = True
         raise
     except Exception as error:
         if fault := _disk_fault(error):

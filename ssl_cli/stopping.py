@@ -19,9 +19,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Stopped(BaseException):
     """Somebody asked the run to stop. No Exception: nobody shall take it for a fault and go on."""
 
-    def __init__(self, signum: int):
-        super().__init__(f"stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}")
-        self.signum = signum
+    def __init__(self, signum: int, where: str = ""):
+        super().__init__(f"stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}{where}")
+        self.signum, self.told = signum, False
 
     @property
     def exit_code(self) -> int:

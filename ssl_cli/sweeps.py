@@ -8,7 +8,7 @@ a number (`data.pollution=0,0.01,0.1`), a figure shows what came of it.
 import csv
 import io
 import json
-import math
+import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +29,7 @@ QUIET = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logg
 OPTUNA = ["hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1"]
 BUG = "a bug of ours: "
 FIGURE, TABLE, OUTCOME = "sweep.png", "sweep.csv", "outcome.json"
+BEST = "optimization_results.yaml"  # as Optuna's sweeper calls it
 LAST = ("run", "error")  # the columns of sweep.csv that are neither a setting nor a metric
 Row = dict[str, Any]  # of sweep.csv: settings (texts), metrics (numbers), run and error
 
@@ -39,6 +40,7 @@ def sweep(
     """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
     folder = _new_folder(outputs / verb / "sweeps")
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)  # failures are told here
     overrides = [f"hydra.sweep.dir='{quoted}'", *QUIET, *(OPTUNA if sweeper == "optuna" else []), *lines]
     try:
         hydra.multirun(verb, _Combination(job, folder, verb), overrides, with_log_configuration=False)
@@ -46,14 +48,24 @@ def sweep(
         show(folder, verb)
         console.warn("the sweep is not whole; the same command with sweep.skip_done=true goes on with it")
         raise
-    except ValueError:  # Optuna's, where no trial gave a number: the table says why
-        if any(not row["error"] for row in collect(folder)):
+    except ValueError as error:
+        if "No trials are completed" not in str(error):  # Optuna's, where none gave a number: the table says why
             raise
     rows = show(folder, verb)
     draw(folder / FIGURE, rows, headline(verb)[0])
+    if (folder / BEST).is_file():
+        _tell_best(folder / BEST)
     print(folder, flush=True)
     failures = [row["error"] for row in rows if row["error"]]
     return BROKEN if any(text.startswith(BUG) for text in failures) else BAD_INPUT if failures else OK
+
+
+def _tell_best(path: Path) -> None:
+    """What Optuna found."""
+    found = read_yaml(path)
+    if "best_params" in found:
+        best = " ".join(f"{name.lstrip('+')}={value}" for name, value in found.best_params.items())
+        console.say(f"best value {found.best_value:.4f}, with {best}")
 
 
 def _new_folder(parent: Path) -> Path:
@@ -71,14 +83,14 @@ class _Combination:
     def __init__(self, job: Callable[[DictConfig], str], folder: Path, verb: str):
         self.job, self.folder, self.verb = job, folder.resolve(), verb
 
-    def __call__(self, cfg: DictConfig) -> float:
-        """The metric that a sweeper may look for the best of; NaN where the run failed."""
+    def __call__(self, cfg: DictConfig) -> float | None:
+        """The metric that a sweeper may look for the best of; None where the run failed or has no such metric."""
         hydra = HydraConfig.get()
-        run, fault, value = "", "", math.nan
+        run, fault, value = "", "", None
         try:
             with raised():
                 run = self.job(cfg)
-            value = _metric(Path(run), cfg.sweep.metric or headline(self.verb)[0])
+            value = runs.read_metrics(Path(run)).get(cfg.sweep.metric or headline(self.verb)[0])
         except InputError as error:
             fault = str(error)
         except Exception as error:
@@ -90,14 +102,7 @@ class _Combination:
         own.mkdir(exist_ok=True)
         runs.write_json(own / OUTCOME, {"overrides": list(hydra.overrides.task), "run": run, "error": fault})
         write_table(self.folder)
-        if math.isnan(value) and hydra.runtime.choices["hydra/sweeper"] == "optuna":
-            raise InputError(fault)  # Optuna's word for a trial that says nothing
         return value
-
-
-def _metric(run: Path, name: str) -> float:
-    """A metric of a finished run; NaN where it has none of that name, as without labels."""
-    return runs.read_metrics(run).get(name, math.nan)
 
 
 # --- the table ----------------------------------------------------------------------------------------------

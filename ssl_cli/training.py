@@ -27,7 +27,8 @@ from ssl_cli.learner import Learner, MakeOptimizer
 from ssl_cli.runs import HISTORY
 
 # Lightning's tips and notices are no part of a run's record.
-logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+for library in ("pytorch_lightning", "lightning_fabric"):
+    logging.getLogger(library).setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # of its own inner workings
 
 
@@ -55,7 +56,7 @@ def _trainer(settings: DictConfig, max_steps: int, chosen: list[Callback], folde
     try:
         return lightning.Trainer(
             accelerator=settings.accelerator,
-            strategy=settings.strategy,
+            strategy=settings.strategy if settings.devices * settings.num_nodes > 1 else "auto",
             devices=settings.devices,
             num_nodes=settings.num_nodes,
             precision=precision(settings),

@@ -51,18 +51,14 @@ def workers(cfg: DictConfig, folder: Path) -> Iterator[None]:
         yield
         for process in started:
             process.wait(PATIENCE_S)
-    except InputError:
-        raise
     except Exception as error:
-        _refuse_dead(started, folder, error)
+        if not isinstance(error, InputError):
+            _refuse_dead(started, folder, error)
         raise
     finally:
-        for rank, process in enumerate(started, 1):
-            ended_well = process.poll() == 0
+        for process in started:
             process.kill()
             process.wait()
-            if ended_well:
-                _words(folder, rank).unlink(missing_ok=True)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
         for name in os.environ.keys() - before.keys():

@@ -15,6 +15,7 @@ HYDRA_MAY = {
     "launch",
     "loading",
     "recording",
+    "run_table",
     "runs",
     "sweeps",
     "training",

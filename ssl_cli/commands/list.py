@@ -1,31 +1,51 @@
 """ssl list: tables of what there is."""
 
-from datetime import datetime
-from pathlib import Path
-
-from ssl_cli import console, runs
+from ssl_cli import console, run_table
 from ssl_cli.catalog import choices, nearest
 from ssl_cli.errors import InputError
 
-OUTPUTS = "paths.outputs="
 LISTS = {"models": "model", "data": "data", "tasks": "task", "runs": ""}  # word -> config group
+FLAGS = ("--sort", "--best")
+OUTPUTS = "paths.outputs"
 
 
 def run(arguments: list[str]) -> None:
-    """`ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]`; without a word, all of them.
+    """`ssl list [models|data|tasks|runs] [option=value ...] [--sort KEY] [--best METRIC]`; without a word, all of them.
 
-    Raises InputError for any other word.
+    Raises InputError for any other word. The options and flags are for runs.
     """
-    outputs = [word.removeprefix(OUTPUTS) for word in arguments if word.startswith(OUTPUTS)]
-    words = [word for word in arguments if not word.startswith(OUTPUTS)]
-    for word in words:
-        if word not in LISTS:
-            raise InputError(f"ssl list has no {word}.{nearest(word, LISTS)} It lists {', '.join(LISTS)}.")
+    words, options, flags = _sort(arguments)
+    outputs = options.pop(OUTPUTS, "outputs")
+    if (options or flags) and words != ["runs"]:
+        raise InputError(f"{', '.join([*options, *flags])} is for runs: say `ssl list runs ...`.")
     for word in words or LISTS:
         if word == "runs":
-            _show_runs(outputs[-1] if outputs else "outputs")
+            run_table.show(outputs, options, flags.get("--sort"), flags.get("--best"))
         else:
             _show_choices(LISTS[word])
+
+
+def _sort(arguments: list[str]) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """Words, options and flags of the command line."""
+    words: list[str] = []
+    options, flags = {}, {}
+    rest = iter(arguments)
+    for word in rest:
+        flag, _, value = word.partition("=")
+        if flag in FLAGS:
+            flags[flag] = value or next(rest, "")
+            if not flags[flag]:
+                raise InputError(f"{flag} takes a name: {flag} test/auroc, say.")
+        elif "=" in word and not word.startswith("-"):
+            options[flag] = value
+        elif word in LISTS:
+            words.append(word)
+        else:
+            known = [*LISTS, *FLAGS]
+            raise InputError(f"ssl list has no {word}.{nearest(word, known)} It lists {', '.join(LISTS)}.")
+    if len(flags) > 1:
+        raise InputError("--sort and --best are two orders: name one.")
+    return words, options, flags
 
 
 def _show_choices(group: str) -> None:
@@ -36,28 +56,3 @@ def _show_choices(group: str) -> None:
     mine = any(row[2] for row in rows)
     cells = rows if mine else [row[:2] for row in rows]
     console.say(console.table(f"{group}=", ["name", "what it is", *(["whose"] if mine else [])], cells))
-
-
-def _show_runs(outputs: str) -> None:
-    folders = runs.all_runs(outputs)
-    if not folders:
-        console.say(f"runs: none in {outputs} yet.")
-        return
-    rows = [_run_row(folder) for folder in folders]
-    columns = ["run", "state", "started", "metric", "seconds"]
-    console.say(console.table(f"runs in {outputs}, oldest first", columns, rows, right={"seconds"}))
-
-
-def _run_row(folder: Path) -> list[str]:
-    try:
-        headline = runs.read_config(folder).get("headline") or []
-        environment = runs.read_environment(folder)
-        metrics = runs.read_metrics(folder) if runs.is_finished(folder) else {}
-    except InputError as error:
-        return [str(folder), "damaged", "", str(error), ""]
-    main = next((name for name in headline if name in metrics), None)
-    started = datetime.fromtimestamp((folder / runs.CONFIG).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
-    state = "finished" if metrics else "unfinished"
-    wall_time = environment.get("wall_time_s")
-    shown = f"{main} {metrics[main]:.4f}" if main else ""
-    return [str(folder), state, started, shown, "" if wall_time is None else f"{wall_time:.1f}"]

@@ -1,0 +1,159 @@
+"""The runs made so far, as a table: what ran, on what, how it ended, how well; filtered and sorted.
+
+ssl list runs model=best,knn state=finished      only these; any option of a run's config can be asked for
+ssl list runs --sort seconds                     or -seconds, size, state, a metric; without it, by when they started
+ssl list runs --best test/auroc                  the best first, and only runs that have it
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ssl_cli import console, runs
+from ssl_cli.catalog import nearest
+from ssl_cli.errors import InputError
+
+# Of these metrics less is better; of all others more.
+LESS_IS_BETTER = re.compile(r".*(loss|error|mse|mae|perplexity|nll|brier|fpr|fdr|bits_per_\w+)")
+SORTS = ("started", "seconds", "size", "state", "verb", "model", "data")
+DAMAGED = "damaged"
+LONGEST = 100  # characters of last words; log.txt has them all
+
+
+@dataclass
+class Listed:
+    """One run, as far as its folder can be read; `size` in MB."""
+
+    folder: Path
+    state: str = DAMAGED
+    words: str = ""
+    started: datetime | None = None
+    seconds: float | None = None
+    size: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    headline: list[str] = field(default_factory=list)
+    choices: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Listed":
+        listed = cls(folder)
+        try:
+            environment = runs.read_environment(folder)
+            listed.state, listed.words = runs.standing(folder)
+            listed.metrics = runs.read_metrics(folder) if listed.state == runs.FINISHED else {}
+            listed.headline = [str(name) for name in environment.get("headline") or []]
+            listed.choices = {str(group): str(name) for group, name in (environment.get("choices") or {}).items()}
+            listed.seconds = environment.get("wall_time_s")
+            listed.started = datetime.fromisoformat(environment["started"]) if "started" in environment else None
+        except (InputError, TypeError, ValueError, AttributeError) as error:
+            listed.state, listed.words = DAMAGED, str(error)
+        listed.size = sum(path.lstat().st_size for path in folder.rglob("*")) / 1e6
+        return listed
+
+    @property
+    def verb(self) -> str:
+        return self.folder.parts[-3]
+
+    def option(self, name: str) -> Any:
+        """What the run had for an option: its choice of a group, its state, or a value of its config."""
+        if name == "state":
+            return self.state
+        if name in self.choices:
+            return self.choices[name]
+        with suppress(InputError):
+            return OmegaConf.select(runs.read_config(self.folder), name)
+        return None
+
+
+def show(outputs: str, filters: dict[str, str], sort: str | None, best: str | None) -> None:
+    """Print it. Raises InputError where nothing has the option or the metric asked for."""
+    listed = [Listed.read(folder) for folder in runs.all_runs(outputs)]
+    if not listed:
+        console.say(f"runs: none in {outputs} yet.")
+        return
+    for name, wanted in filters.items():
+        listed = _filtered(listed, name, wanted)
+    if not listed:
+        console.say(f"runs: none of those in {outputs} is like that.")
+        return
+    order = "oldest first"
+    if best is not None:
+        listed = [run for run in listed if best in run.metrics] or _unknown_metric(listed, best)
+        least = LESS_IS_BETTER.fullmatch(best) is not None
+        listed.sort(key=lambda run: run.metrics[best], reverse=not least)
+        order = f"best {best} first: the {'least' if least else 'largest'}"
+    elif sort is not None:
+        key, descending = _sorting(sort, listed)
+        listed.sort(key=key, reverse=descending)
+        order = f"by {sort.removeprefix('-')}, {'falling' if descending else 'rising'}"
+    console.say(_table(f"runs in {outputs}, {order}", listed, best))
+
+
+def _filtered(listed: list[Listed], name: str, wanted: str) -> list[Listed]:
+    had = [run.option(name) for run in listed]
+    if all(value is None for value in had):
+        raise InputError(f"No run here has the option {name}: filter by state=, or an option such as model= or seed=.")
+    values = wanted.split(",")
+    if name == "state" and (unknown := [value for value in values if value not in (*runs.STATES, DAMAGED)]):
+        raise InputError(f"state={unknown[0]}: a run is one of {', '.join((*runs.STATES, DAMAGED))}.")
+    return [run for run, value in zip(listed, had, strict=True) if _text(value) in values]
+
+
+def _text(value: Any) -> str:
+    """As the command line writes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _unknown_metric(listed: list[Listed], name: str) -> list[Listed]:
+    known = _metrics(listed)
+    raise InputError(f"No run here has the metric {name}.{nearest(name, known)} Known: {', '.join(known) or 'none'}.")
+
+
+def _metrics(listed: list[Listed]) -> list[str]:
+    """The metrics that runs have, without the ends of their intervals."""
+    names = dict.fromkeys(name for run in listed for name in run.metrics)
+    return [name for name in names if not name.endswith(("_low", "_high"))]
+
+
+def _sorting(sort: str, listed: list[Listed]) -> tuple[Callable[[Listed], Any], bool]:
+    """What to sort by, and whether it falls. Runs without it come last of all that rises."""
+    name, descending = sort.removeprefix("-"), sort.startswith("-")
+    if name not in SORTS and not any(name in run.metrics for run in listed):
+        known = [*SORTS, *_metrics(listed)]
+        raise InputError(f"--sort {name}: no run has it.{nearest(name, known)} Sort by one of {', '.join(known)}.")
+
+    def key(run: Listed) -> tuple[bool, Any]:
+        own = {"started": run.started and run.started.timestamp(), "seconds": run.seconds, "size": run.size}
+        value = {**own, "state": run.state, "verb": run.verb, **run.choices, **run.metrics}.get(name)
+        return (value is None) != descending, 0 if value is None else value
+
+    return key, descending
+
+
+def _table(title: str, listed: list[Listed], metric: str | None) -> Any:
+    cells = []
+    for run in listed:
+        shown = metric or next((name for name in run.headline if name in run.metrics), None)
+        cells.append(
+            [
+                str(run.folder),
+                run.state,
+                run.started.strftime("%Y-%m-%d %H:%M") if run.started else "",
+                f"{shown} {run.metrics[shown]:.4f}" if shown in run.metrics else "",
+                "" if run.seconds is None else f"{run.seconds:.1f}",
+                f"{run.size:.1f}",
+                run.words if len(run.words) <= LONGEST else run.words[: LONGEST - 1] + "…",
+            ]
+        )
+    columns = ["run", "state", "started", "metric", "seconds", "MB", "last words"]
+    if not any(row[-1] for row in cells):
+        columns, cells = columns[:-1], [row[:-1] for row in cells]
+    return console.table(title, columns, cells, right={"seconds", "MB"}, whole={"run"})
