@@ -117,9 +117,13 @@ class Save(Callback):
         module.refuse_broken(self.saved_step)
         if trainer.global_step == self.saved_step:
             return
-        trainer.save_checkpoint(self.folder / checkpoints.PARTIAL)
-        if trainer.is_global_zero:
-            checkpoints.keep(self.folder)
+        try:
+            trainer.save_checkpoint(self.folder / checkpoints.PARTIAL)
+            if trainer.is_global_zero:
+                checkpoints.keep(self.folder)
+        except BaseException:  # a full disk, or a second Ctrl-C: what is half written goes, and the one before stays
+            (self.folder / checkpoints.PARTIAL).unlink(missing_ok=True)
+            raise
         self.saved_step = trainer.global_step
 
 

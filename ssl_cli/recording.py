@@ -110,7 +110,8 @@ class _Record:
     def broke(self, error: BaseException) -> None:
         """Write down how, as far as the disk lets us."""
         state = STOPPED if isinstance(error, Stopped | KeyboardInterrupt) else FAILED
-        words = str(error) if isinstance(error, InputError | Stopped) else f"{type(error).__name__}: {error}"
+        plain = _disk_fault(error) or (str(error) if isinstance(error, InputError | Stopped) else None)
+        words = plain or f"{type(error).__name__}: {error}"
         with suppress(OSError):
             # A resume that failed leaves the run as finished as it was, unless its model is already another.
             if isinstance(error, Exception) and _model_stamps(self.folder) == self.models:

@@ -30,6 +30,7 @@ OPTUNA = ["hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1"
 BUG = "a bug of ours: "
 FIGURE, TABLE, OUTCOME = "sweep.png", "sweep.csv", "outcome.json"
 BEST = "optimization_results.yaml"  # as Optuna's sweeper calls it
+PLACES = ("paths.outputs", "sweep.")  # where and how a sweep is run, which no outcome follows from
 LAST = ("run", "error")  # the columns of sweep.csv that are neither a setting nor a metric
 Row = dict[str, Any]  # of sweep.csv: settings (texts), metrics (numbers), run and error
 
@@ -114,6 +115,7 @@ def collect(folder: Path) -> list[Row]:
     for path in sorted(folder.glob(f"*/{OUTCOME}"), key=lambda path: int(path.parent.name)):
         outcome = json.loads(path.read_text(encoding="utf-8"))
         settings = dict(word.lstrip("+").partition("=")[::2] for word in outcome["overrides"])
+        settings = {name: value for name, value in settings.items() if not name.startswith(PLACES)}
         metrics = runs.read_metrics(Path(outcome["run"])) if outcome["run"] else {}
         rows.append(settings | metrics | {"run": outcome["run"], "error": outcome["error"]})
     return rows
