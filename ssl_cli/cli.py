@@ -14,7 +14,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return dispatch(arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from ssl_cli.console import harmless  # imports rich, which no page but this one needs
+
+        print(harmless(f"error: {error}"), file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

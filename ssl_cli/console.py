@@ -5,6 +5,7 @@ Without a terminal everything is plain lines. Results go to stdout, warnings and
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,13 @@ from rich.text import Text
 
 PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
 PLAIN_LINES = 10  # progress lines a task prints without a terminal
+# What a terminal obeys rather than shows: control characters but newline and tab, and those that reorder a line.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """A text with each control character spelt out: names and messages may come from a stranger's file."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _console(stderr: bool = False) -> Console:
@@ -34,6 +42,7 @@ _log: Console | None = None
 def say(*what: RenderableType, style: str | None = None) -> None:
     """Print to stdout and to the log."""
     console = _console()
+    what = tuple(harmless(part) if isinstance(part, str) else part for part in what)
     # Plain output keeps a sentence on one line, for whoever reads it with a program.
     console.print(*what, style=style, markup=False, soft_wrap=not console.is_terminal)
     if _log:
@@ -42,7 +51,7 @@ def say(*what: RenderableType, style: str | None = None) -> None:
 
 def warn(text: str) -> None:
     """Print a warning to stderr and to the log."""
-    console = _console(stderr=True)
+    text, console = harmless(text), _console(stderr=True)
     console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=not console.is_terminal)
     note(f"warning: {text}")
 
@@ -50,16 +59,18 @@ def warn(text: str) -> None:
 def note(text: str) -> None:
     """Write a line to the log only."""
     if _log:
-        _log.print(text, markup=False, soft_wrap=True)
+        _log.print(harmless(text), markup=False, soft_wrap=True)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], right: set[str] = frozenset()) -> Table:  # type: ignore[assignment]
     """A rich table; the columns named in `right` are flush right."""
-    out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    out = Table(
+        title=harmless(title), title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for column in columns:
-        out.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        out.add_column(harmless(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        out.add_row(*(Text(cell) for cell in row))
+        out.add_row(*(Text(harmless(cell)) for cell in row))
     return out
 
 

@@ -26,6 +26,7 @@ from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, neares
 from ssl_cli.config import SHELLS, RunConfig
 from ssl_cli.errors import InputError
 from ssl_cli.sweeps import QUIET, Outcome, sweep
+from ssl_cli.vetting import refuse_foreign_targets
 
 INTERNAL = {"verb", "choices", "facts", "headline"}
 HYDRAS_OWN = {"hydra.mode": "a sweep is -m", "hydra.sweep.dir": "sweeps go to paths.outputs"}
@@ -201,8 +202,6 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
 
     Only our own classes are built from a run folder, and those of the package that `trust=` names.
     """
-    from ssl_cli.loading import refuse_foreign_targets  # imports torch
-
     trusted = _given(overrides, "trust", "")
     plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
     shell = SHELLS[verb]

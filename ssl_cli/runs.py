@@ -27,12 +27,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_cli import console
-from ssl_cli.config import read_yaml
+from ssl_cli import console, vetting
 from ssl_cli.errors import InputError
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
 CHECKPOINT, LATEST = "last.ckpt", "latest"
+LARGEST_HISTORY = 1 << 26  # bytes: some half a million validations
 # Tells the worker processes of a distributed run which folder the first process has made.
 FOLDER_VARIABLE = "SSL_RUN_FOLDER"
 PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "pyarrow"]
@@ -72,7 +72,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
             for path, content in before_resuming.items():
                 path.write_bytes(content)
         with (folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(f"stopped: {type(error).__name__}: {error}\n")
+            log.write(console.harmless(f"stopped: {type(error).__name__}: {error}\n"))
         raise
     finally:
         os.environ.pop(FOLDER_VARIABLE, None)
@@ -182,7 +182,7 @@ def _peak_memory_mb() -> float:
 def all_runs(outputs: str | Path) -> list[Path]:
     """Every run folder below `outputs`, oldest first."""
     folders = [path.parent for path in Path(outputs).expanduser().glob(f"*/*/*/{CONFIG}")]
-    return sorted(folders, key=lambda folder: ((folder / CONFIG).stat().st_mtime_ns, folder.name))
+    return sorted(folders, key=lambda folder: ((folder / CONFIG).lstat().st_mtime_ns, folder.name))
 
 
 def is_finished(folder: Path) -> bool:
@@ -210,32 +210,34 @@ def find_run(
 
 
 def read_config(folder: Path) -> DictConfig:
-    """The resolved config of a run. Reading it runs no code."""
-    return read_yaml(folder / CONFIG)
+    """The resolved config of a run, which may be a stranger's: what is odd in its folder is refused first."""
+    vetting.refuse_odd_files(folder)
+    return vetting.read_saved_config(folder / CONFIG)
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    return _read_json(folder / METRICS)
+    metrics = vetting.read_object(folder / METRICS)
+    vetting.refuse_no_number(folder / METRICS, metrics, list(metrics))
+    return metrics
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
     """environment.json; empty where a run was killed before it was written."""
-    return _read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).is_file() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: it must be an object.")
-    return content
+    path = folder / ENVIRONMENT
+    environment = vetting.read_object(path) if path.is_file() else {}
+    vetting.refuse_no_number(path, environment, [name for name in ("wall_time_s",) if name in environment])
+    return environment
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
     """The rows of a history.csv; empty where there is none."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    lines = vetting.read_text(path, LARGEST_HISTORY).splitlines()
+    try:
+        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(lines)]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged: {error}.") from error
+    if not all(0 <= row.get("step", -1) < 1 << 53 for row in rows):
+        raise InputError(f"{path} is damaged: each row must begin with a step.")
+    return rows

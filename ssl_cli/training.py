@@ -6,9 +6,11 @@ when to stop. `last.ckpt` is written at an interval, first beside its place and 
 
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -31,6 +33,10 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # of its own inner workings
 
 
+# What Lightning and the learner look for in a checkpoint.
+SAVED = {"loops", "callbacks", "optimizer_states", "lr_schedulers", "since_validation", "pytorch-lightning_version"}
+
+
 def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path) -> None:
     """Train `objective` in place. Goes on from `last.ckpt` where `cfg.resume` is set.
 
@@ -42,7 +48,7 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
     learner = Learner(objective, rows, watched, make_optimizer, lr_factor, cfg.trainer.batch_size, cfg.seed)
     chosen = callbacks(cfg.trainer, max_steps, folder)
     trainer = _trainer(cfg.trainer, max_steps, chosen, folder)
-    checkpoint = _checkpoint(folder, max_steps) if cfg.resume is not None else None
+    checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
     try:
         trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:  # Lightning's answer to SIGTERM and to Ctrl-C
@@ -83,19 +89,27 @@ def _trainer(settings: DictConfig, max_steps: int, chosen: list[Callback], folde
         raise InputError(f"The trainer doesn't work on this machine: {error}") from error
 
 
-def _checkpoint(folder: Path, max_steps: int) -> Path | None:
+def _checkpoint(folder: Path, max_steps: int, learner: Learner) -> Path | None:
     """The checkpoint to go on from; None where the run was stopped before its first.
 
-    Raises InputError where it is damaged, or further on than `max_steps`.
+    Raises InputError where it is damaged, of another model, or further on than `max_steps`.
     """
     checkpoint = folder / CHECKPOINT
     if not checkpoint.is_file():
         console.say("no checkpoint yet: starting from step 0")
         return None
     try:
-        taken = int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        taken, weights = int(state["global_step"]), state["state_dict"]
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
     except Exception as error:  # torch raises many kinds for a torn file
+        if isinstance(error, UnpicklingError) and (found := re.search(r"GLOBAL (\S+)", str(error))):
+            raise InputError(
+                f"{checkpoint} holds more than numbers ({found[1]}), and would run code. It is not read."
+            ) from error
         raise InputError(f"{checkpoint} is damaged and can't be read; delete it to start the run again.") from error
+    if shapes != {name: tensor.shape for name, tensor in learner.state_dict().items()} or not state.keys() >= SAVED:
+        raise InputError(f"{checkpoint} is damaged: it is of another model than this run's; delete it to start again.")
     if 0 < max_steps < taken:
         raise InputError(f"{folder} has taken {taken} steps already: its limit can't become {max_steps}.")
     console.say(f"going on from step {taken} of {checkpoint}")

@@ -53,10 +53,10 @@ def _run_row(folder: Path) -> list[str]:
         headline = runs.read_config(folder).get("headline") or []
         environment = runs.read_environment(folder)
         metrics = runs.read_metrics(folder) if runs.is_finished(folder) else {}
-    except InputError as error:
+        started = datetime.fromtimestamp((folder / runs.CONFIG).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError) as error:  # an InputError, or a date that no calendar has
         return [str(folder), "damaged", "", str(error), ""]
     main = next((name for name in headline if name in metrics), None)
-    started = datetime.fromtimestamp((folder / runs.CONFIG).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     state = "finished" if metrics else "unfinished"
     wall_time = environment.get("wall_time_s")
     shown = f"{main} {metrics[main]:.4f}" if main else ""
