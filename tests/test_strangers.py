@@ -442,6 +442,10 @@ def test_an_enormous_model(refused: Callable[..., None], name: str, size: Any) -
     refused(attack, "of weights, and this machine", ("resume",))
 
 
+def test_a_model_beyond_all_numbers(refused: Callable[..., None]) -> None:
+    refused(configured(model__autoencoder__network__latent=10**30), "The model can't be built: ")
+
+
 def test_weights_of_another_model(refused: Callable[..., None]) -> None:
     def attack(folder: Path) -> None:
         weights = load_file(folder / "model.safetensors")
