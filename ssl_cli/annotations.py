@@ -2,8 +2,8 @@
 
 import dataclasses
 import inspect
-import math
 import re
+import sys
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -31,7 +31,7 @@ def fits(value: Any, annotation: Any) -> bool:
     if annotation in (None, type(None)):
         return value is None
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, annotation) if inspect.isclass(annotation) else True

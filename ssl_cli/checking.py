@@ -10,6 +10,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
@@ -40,6 +41,19 @@ def check(cfg: DictConfig, verb: str) -> None:
         raise InputError(faults[0])
     if faults:
         raise InputError(f"{len(faults)} faults in this config:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+def check_saved(cfg: DictConfig, folder: Path) -> None:
+    """Raise InputError where what a finished run is used by, its model and its threshold, is not what it must be."""
+    shell = SHELLS[cfg.verb]
+    used = {
+        name: wanted for name, (wanted, _) in _parameters(shell)[0].items() if name in ("model", "threshold", "fdr")
+    }
+    faults = [f"{name} is missing" for name in used if name not in cfg]
+    faults = faults or [fault for name in used for fault in _value_faults(cfg, name, used[name], "", None)]
+    faults = faults or [*_need_faults(cfg, shell)]
+    if faults:
+        raise InputError(f"{folder}: {faults[0].rstrip('.')}.")
 
 
 # --- a node against a signature -----------------------------------------------------------------------------
@@ -147,6 +161,9 @@ def _fit_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator
     model = _target(cfg, "model")
     if model is None or data is None:
         return
+    if not hasattr(data, "prepare"):
+        yield f"data={_chosen(cfg, 'data')} must name a class of tables: {cfg.data['_target_']} can't prepare rows."
+        return
     reads, gives = getattr(model, "reads", ()), getattr(data, "gives", ())
     if not set(reads) <= set(gives):
         fitting = names_where("data", lambda target: set(reads) <= set(getattr(target, "gives", ())))
@@ -154,8 +171,12 @@ def _fit_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator
             f"model={_chosen(cfg, 'model')} reads {', '.join(reads)}, but data={_chosen(cfg, 'data')} gives "
             f"{', '.join(gives) or 'nothing that a model reads'}. Try data={' or '.join(fitting) or '... (none fits)'}."
         )
-    needs = getattr(shell, "needs", None)
-    if needs and not hasattr(model, needs):
+    yield from _need_faults(cfg, shell)
+
+
+def _need_faults(cfg: DictConfig, shell: type[VerbConfig]) -> Iterator[str]:
+    model, needs = _target(cfg, "model"), getattr(shell, "needs", None)
+    if needs and model is not None and not hasattr(model, needs):
         fitting = names_where("model", lambda target: hasattr(target, needs))
         asked = f"ssl {cfg.verb} needs a model that can {needs}; {_chosen(cfg, 'model')} can't"
         yield f"{asked}, but these can: {', '.join(fitting)}."

@@ -5,6 +5,7 @@ A checkpoint is written beside its place, flushed to the disk, and then moved in
 """
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from ssl_cli import console
 from ssl_cli.errors import InputError
 
 LAST, PREVIOUS, PARTIAL = "last.ckpt", "previous.ckpt", "last.part"
+# What Lightning and the learner look for in it.
+SAVED = {"loops", "callbacks", "optimizer_states", "lr_schedulers", "since_validation", "pytorch-lightning_version"}
 
 
 def keep(folder: Path) -> None:
@@ -73,12 +76,14 @@ def _sound_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
         found = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
         step = int(content["global_step"])
     except UnpicklingError as error:
-        raise InputError(f"{path} holds more than numbers and texts, and is not read.") from error
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f" ({named[1]})" if named else ""
+        raise InputError(f"{path} holds more than numbers{what}, and would run code. It is not read.") from error
     except Exception as error:  # a torn file raises many kinds
         said = " ".join(str(error).split())[:100] or type(error).__name__
         raise InputError(f"{path} is damaged ({said}).") from error
-    if found != dict(shapes):
-        raise InputError(f"{path} is a checkpoint of another model.")
+    if found != dict(shapes) or not content.keys() >= SAVED:
+        raise InputError(f"{path} is damaged: it is of another model than this run's.")
     return step
 
 

@@ -21,7 +21,9 @@ def main(argv: list[str] | None = None) -> int:
         with raised():
             return dispatch(arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        from ssl_cli.console import harmless  # imports rich, which no page but this one needs
+
+        print(harmless(f"error: {error}"), file=sys.stderr)
         return BAD_INPUT
     except Stopped as stop:
         if not stop.told:

@@ -138,7 +138,7 @@ def read_yaml(path: pathlib.Path) -> DictConfig:
     """A YAML file's mapping. Raises InputError where it can't be read, or holds none."""
     try:
         content = OmegaConf.load(path)
-    except (yaml.YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+    except (yaml.YAMLError, ValueError, OSError, OmegaConfBaseException) as error:
         raise InputError(f"{path} is no sound YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, DictConfig):
         raise InputError(f"{path} holds no mapping of options to values.")

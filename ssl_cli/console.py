@@ -4,6 +4,7 @@ Without a terminal everything is plain lines. Results go to stdout, warnings and
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
@@ -21,6 +22,13 @@ PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
 NARROW = 60  # columns: a terminal that a table of several columns rarely fits
 GAP = 2  # between columns
 PLAIN_LINES = 10  # progress lines a task prints without a terminal
+# What a terminal obeys rather than shows: control characters but newline and tab, and those that reorder a line.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """A text with each control character spelt out: names and messages may come from a stranger's file."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _console(stderr: bool = False) -> Console:
@@ -38,6 +46,7 @@ _log: Console | None = None
 def say(*what: RenderableType, style: str | None = None) -> None:
     """Print to stdout and to the log."""
     console = _console()
+    what = tuple(harmless(part) if isinstance(part, str) else part for part in what)
     # Plain output keeps a sentence on one line, for whoever reads it with a program.
     console.print(*what, style=style, markup=False, soft_wrap=not console.is_terminal)
     if _log:
@@ -46,7 +55,7 @@ def say(*what: RenderableType, style: str | None = None) -> None:
 
 def warn(text: str) -> None:
     """Print a warning to stderr and to the log."""
-    console = _console(stderr=True)
+    text, console = harmless(text), _console(stderr=True)
     console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=not console.is_terminal)
     note(f"warning: {text}")
 
@@ -54,7 +63,7 @@ def warn(text: str) -> None:
 def note(text: str) -> None:
     """Write a line to the log only."""
     if _log:
-        _log.print(text, markup=False, soft_wrap=True)
+        _log.print(harmless(text), markup=False, soft_wrap=True)
 
 
 NONE: frozenset[str] = frozenset()
@@ -67,6 +76,8 @@ def table(
 
     On a terminal too narrow for it, each row becomes its first cell and a line of the others.
     """
+    title, columns = harmless(title), [harmless(column) for column in columns]
+    rows = [[harmless(cell) for cell in row] for row in rows]
     widths = [max(cell_len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
     if (width := _console().width) < NARROW and sum(widths) + GAP * len(widths) > width:
         lines = [title] if title else []

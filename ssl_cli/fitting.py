@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from ssl_cli import console
+from ssl_cli.blueprint import refuse_giant
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.detection.detector import HasParts
@@ -22,6 +23,7 @@ FOLDS = "folds"
 
 def new_model(cfg: DictConfig) -> Any:
     """The untrained model of a config; its weights follow from the seed."""
+    refuse_giant(cfg)
     torch.manual_seed(cfg.seed)
     return build(cfg.model)
 

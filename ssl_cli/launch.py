@@ -27,6 +27,7 @@ from ssl_cli.config import SHELLS, RunConfig
 from ssl_cli.errors import InputError
 from ssl_cli.ranks import is_worker
 from ssl_cli.sweeps import QUIET, sweep
+from ssl_cli.vetting import refuse_foreign_targets
 
 INTERNAL = {"verb", "choices", "facts", "headline"}
 HYDRAS_OWN = {"hydra.mode": "a sweep is -m", "hydra.sweep.dir": "sweeps go to paths.outputs"}
@@ -227,7 +228,7 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
 
     Only our own classes are built from a run folder, and those of the package that `trust=` names.
     """
-    from ssl_cli.loading import refuse_foreign_targets  # imports torch
+    from ssl_cli.checking import check  # the signatures that it reads import torch
 
     trusted = _given(overrides, "trust", "")
     plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
@@ -244,6 +245,7 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     if cfg.get("verb") != verb:
         raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
     refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
+    check(cfg, verb)
     before = cfg.trainer.devices * cfg.trainer.num_nodes
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)

@@ -1,31 +1,38 @@
 """A finished run, back in Python: `ssl_cli.load("latest").score(frame)`."""
 
-import inspect
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from safetensors.torch import load_model
 from torch import nn
 
-from ssl_cli.checking import locate, names_where
+from ssl_cli.blueprint import refuse_other_shapes
+from ssl_cli.checking import check_saved, names_where
 from ssl_cli.config import build
 from ssl_cli.data.encoder import TableEncoder
 from ssl_cli.detection.thresholds import flagged_by_fdr, p_values
 from ssl_cli.errors import InputError
-from ssl_cli.runs import find_run, read_config, read_metrics
+from ssl_cli.runs import METRICS, find_run, read_config, read_metrics
 from ssl_cli.scoring import score_rows
+from ssl_cli.vetting import refuse_foreign_targets
 
 ENCODER, CALIBRATION, WEIGHTS = "encoder.json", "calibration.safetensors", "model.safetensors"
-# Where the classes live that a run folder may name as a `_target_`.
-OWN = (
-    *("ssl_cli.objectives.", "ssl_cli.models.", "ssl_cli.detection.", "ssl_cli.data."),
-    *("torch.nn.modules.", "torch.optim."),
+# What the readers of a model raise where its files are not what they should be.
+DAMAGES = (
+    SafetensorError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
 )
 
 
@@ -50,14 +57,20 @@ class Run:
         self.config = read_config(folder)
         self.metrics = read_metrics(folder)
         refuse_foreign_targets(self.config, folder, trust)
+        check_saved(self.config, folder)
+        if self.config.threshold != "fdr" and "threshold/value" not in self.metrics:
+            raise InputError(f"{folder / METRICS} is damaged: it has no threshold/value.")
         try:
-            self.model = restore_model(self.config, folder)
             self.encoder = TableEncoder.load(folder / ENCODER)
-            self.calibration = load_file(folder / CALIBRATION)["scores"]  # (n,)
-        except (SafetensorError, ValueError, KeyError, OSError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{folder} is damaged: {type(error).__name__}: {str(error).splitlines()[0]}.") from error
+            self.calibration = _calibration(folder / CALIBRATION)
+            self.model = restore_model(self.config, folder)
+            # One row through it: a model and an encoder that don't fit each other show it here.
+            score_rows(self.model, np.zeros((1, len(self.encoder.features)), np.float32))
+        except InputError:
+            raise
+        except DAMAGES as error:
+            reason = (str(error).splitlines() or ["it is cut off"])[0]
+            raise InputError(f"{folder} is damaged: {type(error).__name__}: {reason[:300]}.") from error
 
     def encode(self, rows: Any) -> np.ndarray:
         """(N, n_features) float32"""
@@ -90,44 +103,20 @@ class Run:
         return f"Run({str(self.folder)!r})"
 
 
+def _calibration(path: Path) -> np.ndarray:
+    """(n,) scores, at least one, all finite"""
+    scores = load_file(path)["scores"]
+    if scores.ndim != 1 or scores.dtype.kind != "f" or not len(scores) or not np.isfinite(scores).all():
+        raise InputError(f"{path} is damaged: its scores must be finite numbers in a row, one at least.")
+    return scores
+
+
 def restore_model(cfg: DictConfig, folder: Path) -> Any:
     """The trained model of a run folder, on the CPU."""
+    refuse_other_shapes(cfg, folder / WEIGHTS)
     model = build(cfg.model)
     if isinstance(model, nn.Module):
         load_model(model, folder / WEIGHTS)
         return model.eval()
     model.restore(folder)
     return model
-
-
-def refuse_foreign_targets(cfg: DictConfig, folder: Path, trust: tuple[str, ...] = ()) -> None:
-    """Raise InputError for a `_target_` that is no class of our own or torch's, nor of a trusted package."""
-    for target in _targets(cfg):
-        if target.split(".")[0] not in trust and not _is_own_class(target):
-            package = target.split(".")[0]
-            raise InputError(
-                f"{folder} names {target}, which isn't one of ssl's own classes: building it would run its code. "
-                f"If the run is yours, trust it: `trust={package}`, or load(..., trust=({package!r},)) in Python."
-            )
-
-
-def _is_own_class(target: str) -> bool:
-    """A class where it is defined: a prefix alone would let through whatever our modules import."""
-    if not target.startswith(OWN):
-        return False
-    try:
-        found = locate(target)
-    except InputError:
-        return False
-    return inspect.isclass(found) and found.__module__.startswith(OWN)
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, DictConfig):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for key in node:
-            yield from _targets(node[key])
-    elif isinstance(node, ListConfig):
-        for item in node:
-            yield from _targets(item)

@@ -89,9 +89,6 @@ class _Record:
         self.environment = _environment(cfg) | {
             "number": earlier.get("number") or 1 + _last_number(Path(cfg.paths.outputs)),
             "started": earlier.get("started") or datetime.now().astimezone().isoformat(timespec="seconds"),
-            "verb": cfg.verb,
-            "choices": OmegaConf.to_container(cfg.choices),
-            "headline": OmegaConf.to_container(cfg.headline),
             "data_fingerprint": fingerprint,
             "config_hash": config_hash(cfg, fingerprint),
         }
@@ -120,7 +117,7 @@ class _Record:
         with suppress(OSError):
             self._write_end({"state": state, "words": words.splitlines()[0] if words else ""})
         with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(f"{state}: {words}\n")
+            log.write(console.harmless(f"{state}: {words}\n"))
 
     def _write_end(self, ended: dict[str, str]) -> None:
         measured = {

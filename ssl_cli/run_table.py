@@ -6,14 +6,13 @@ ssl list runs --best test/auroc                  the best first, and only runs t
 """
 
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import nearest
@@ -23,7 +22,7 @@ from ssl_cli.errors import InputError
 LESS_IS_BETTER = re.compile(r".*(loss|error|mse|mae|perplexity|nll|brier|fpr|fdr|bits_per_\w+)")
 SORTS = ("started", "seconds", "size", "state", "verb", "model", "data")
 DAMAGED = "damaged"
-LONGEST = 100  # characters of last words; log.txt has them all
+LONGEST = 200  # characters of last words; log.txt has them all
 
 
 @dataclass
@@ -37,38 +36,43 @@ class Listed:
     seconds: float | None = None
     size: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
-    headline: list[str] = field(default_factory=list)
-    choices: dict[str, str] = field(default_factory=dict)
+    config: DictConfig = field(default_factory=lambda: DictConfig({}))
 
     @classmethod
     def read(cls, folder: Path) -> "Listed":
         listed = cls(folder)
         try:
-            environment = runs.read_environment(folder)
             listed.state, listed.words = runs.standing(folder)
+            listed.config, environment = runs.read_config(folder), runs.read_environment(folder)
             listed.metrics = runs.read_metrics(folder) if listed.state == runs.FINISHED else {}
-            listed.headline = [str(name) for name in environment.get("headline") or []]
-            listed.choices = {str(group): str(name) for group, name in (environment.get("choices") or {}).items()}
             listed.seconds = environment.get("wall_time_s")
             listed.started = datetime.fromisoformat(environment["started"]) if "started" in environment else None
         except (InputError, TypeError, ValueError, AttributeError) as error:
             listed.state, listed.words = DAMAGED, str(error)
-        listed.size = sum(path.lstat().st_size for path in folder.rglob("*")) / 1e6
+        listed.size = sum(_size(path) for path in folder.rglob("*")) / 1e6
         return listed
 
     @property
     def verb(self) -> str:
         return self.folder.parts[-3]
 
+    @property
+    def choices(self) -> Mapping[str, str]:
+        return self.config.get("choices") or {}
+
     def option(self, name: str) -> Any:
         """What the run had for an option: its choice of a group, its state, or a value of its config."""
         if name == "state":
             return self.state
-        if name in self.choices:
-            return self.choices[name]
-        with suppress(InputError):
-            return OmegaConf.select(runs.read_config(self.folder), name)
-        return None
+        return self.choices.get(name, OmegaConf.select(self.config, name))
+
+
+def _size(path: Path) -> int:
+    """In bytes; of what a running run has moved meanwhile, none."""
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def show(outputs: str, filters: dict[str, str], sort: str | None, best: str | None) -> None:
@@ -141,7 +145,7 @@ def _sorting(sort: str, listed: list[Listed]) -> tuple[Callable[[Listed], Any], 
 def _table(title: str, listed: list[Listed], metric: str | None) -> Any:
     cells = []
     for run in listed:
-        shown = metric or next((name for name in run.headline if name in run.metrics), None)
+        shown = metric or next((name for name in run.config.get("headline") or [] if name in run.metrics), None)
         cells.append(
             [
                 str(run.folder),

@@ -24,12 +24,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ssl_cli import console
-from ssl_cli.config import read_yaml
+from ssl_cli import console, vetting
 from ssl_cli.errors import InputError
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
 LATEST = "latest"
+LARGEST_HISTORY = 1 << 26  # bytes: some half a million validations
 LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system says that has no locks
 FINISHED, RUNNING, STOPPED, FAILED, KILLED = STATES = ("finished", "running", "stopped", "failed", "killed")
 
@@ -48,7 +48,7 @@ def _started(folder: Path) -> tuple[int, float, str]:
         number = read_environment(folder).get("number")
     except InputError:
         number = None
-    return number if isinstance(number, int) else 0, (folder / CONFIG).stat().st_mtime, folder.name
+    return number if isinstance(number, int) else 0, (folder / CONFIG).lstat().st_mtime, folder.name
 
 
 def find_run(
@@ -75,35 +75,39 @@ def find_run(
 
 
 def read_config(folder: Path) -> DictConfig:
-    """The resolved config of a run. Reading it runs no code."""
-    return read_yaml(folder / CONFIG)
+    """The resolved config of a run, which may be a stranger's: what is odd in its folder is refused first."""
+    vetting.refuse_odd_files(folder)
+    return vetting.read_saved_config(folder / CONFIG)
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    return _read_json(folder / METRICS)
+    metrics = vetting.read_object(folder / METRICS)
+    vetting.refuse_no_number(folder / METRICS, metrics, list(metrics))
+    return metrics
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
     """environment.json; empty where a run was killed before it was written."""
-    return _read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).is_file() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: it must be an object.")
-    return content
+    path = folder / ENVIRONMENT
+    environment = vetting.read_object(path) if path.is_file() else {}
+    vetting.refuse_no_number(path, environment, [name for name in ("wall_time_s",) if name in environment])
+    return environment
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
     """The rows of a history.csv; empty where there is none. A last row that was cut off is left out."""
     if not path.is_file():
         return []
-    whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(whole.splitlines())]
+    whole, _, _ = vetting.read_text(path, LARGEST_HISTORY).rpartition("\n")
+    try:
+        rows = [
+            {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(whole.splitlines())
+        ]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged: {error}.") from error
+    if not all(0 <= row.get("step", -1) < 1 << 53 for row in rows):
+        raise InputError(f"{path} is damaged: each row must begin with a step.")
+    return rows
 
 
 # --- how a run stands ---------------------------------------------------------------------------------------
@@ -115,13 +119,14 @@ def is_finished(folder: Path) -> bool:
 
 def standing(folder: Path) -> tuple[str, str]:
     """One of STATES, and the last words of a run that isn't finished. Raises InputError where it is damaged."""
+    vetting.refuse_odd_files(folder)
     if is_finished(folder):
         return FINISHED, ""
     if is_held(folder):
         return RUNNING, ""
     ended = read_environment(folder).get("ended")
-    if isinstance(ended, dict):
-        return (STOPPED if ended.get("state") == STOPPED else FAILED), str(ended.get("words"))
+    if isinstance(ended, dict) and (state := ended.get("state")) in (STOPPED, FAILED):
+        return state, str(ended.get("words"))
     return KILLED, _last_line(folder / LOG)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssl_cli"
 HYDRA_MAY = {
+    "blueprint",
     "checking",
     "config",
     "fitting",
@@ -19,13 +20,14 @@ HYDRA_MAY = {
     "runs",
     "sweeps",
     "training",
+    "vetting",
     "callbacks",
     "commands.detect",
     "commands.score",
 }
 LIGHTNING_MAY = {"callbacks", "learner", "training"}
 LEAVES = ("data", "metrics", "models", "plots")
-LEAF_MAY = {"ssl_cli.bounds", "ssl_cli.errors", "ssl_cli.catalog"}
+LEAF_MAY = {"ssl_cli.annotations", "ssl_cli.bounds", "ssl_cli.errors", "ssl_cli.catalog"}
 
 
 def modules() -> dict[str, set[str]]:

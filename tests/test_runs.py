@@ -126,7 +126,7 @@ def test_latest_is_the_newest_and_unfinished_runs_are_said(cli: Cli, table: Path
     with pytest.raises(InputError, match=r"is not finished: it has no metrics.json. Go on with `ssl detect resume="):
         ssl_cli.load(two)
     _, out, _ = cli("list", "runs")
-    assert "unfinished" in out and "finished" in out
+    assert "killed" in out and "finished" in out
 
 
 def test_damaged_runs_are_listed_and_named(cli: Cli, table: Path) -> None:

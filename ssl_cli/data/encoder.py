@@ -16,15 +16,18 @@ The rules, stated once:
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.stats import yeojohnson, yeojohnson_normmax
 
+from ssl_cli.annotations import expected, fits
+from ssl_cli.bounds import Pattern, Positive, Range
 from ssl_cli.data.reading import FileLayout
 from ssl_cli.data.values import (
     BEYOND,
@@ -41,6 +44,21 @@ from ssl_cli.errors import InputError
 Scaling = Literal["standard", "power"]
 MAX_SYMBOLS = 100
 LARGEST = 1e6  # standard deviations; what lies beyond is as strange, and float32 can still square it
+
+# What a saved encoder must look like.
+LARGEST_FILE = 1 << 28  # bytes
+STATE = {"columns": list[dict[str, Any]], "dropped": dict[str, str], "names": list[str], "layout": dict[str, Any]}
+NUMBER = {
+    "type": Annotated[str, Pattern("|".join(QUANTITIES), f"one of {', '.join(QUANTITIES)}")],
+    "name": str,
+    "kind": str,
+    "mean": float,
+    "std": Positive,
+    "missing": bool,
+}
+POWERED = {"power": dict[str, float]}
+POWER = {"lambda": Annotated[float, Range(-1e3, 1e3)], "mean": float, "std": Positive}
+SYMBOL = {"name": str, "kind": str, "values": list[str]}
 
 
 class TableEncoder:
@@ -141,8 +159,45 @@ class TableEncoder:
 
     @classmethod
     def load(cls, path: Path) -> "TableEncoder":
-        state = json.loads(path.read_text(encoding="utf-8"))
+        """Read it back. Raises InputError where it isn't what `save` writes: the file may be a stranger's."""
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise InputError(f"{path} is damaged: it has more than {LARGEST_FILE:,} bytes.")
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except InputError:
+            raise
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{path} is damaged: {error}.") from error
+        if fault := next(_faults(state), None):
+            raise InputError(f"{path} is damaged: {fault}.")
         return cls(state["columns"], state["dropped"], state["names"], FileLayout(**state["layout"]))
+
+
+def _faults(state: Any) -> Iterator[str]:
+    """What in a saved encoder is not as its words above say."""
+    yield from _entry_faults("it", state, STATE)
+    yield from _entry_faults("layout", state["layout"], get_type_hints(FileLayout, include_extras=True))
+    for index, column in enumerate(state["columns"]):
+        where, kind = f"columns[{index}]", column.get("kind")
+        if kind not in ("number", "symbol"):
+            yield f"{where}.kind must be number or symbol, not {repr(kind)[:100]}"
+            return
+        powered = kind == "number" and "power" in column
+        yield from _entry_faults(where, column, (NUMBER if kind == "number" else SYMBOL) | (POWERED if powered else {}))
+        if powered:
+            yield from _entry_faults(f"{where}.power", column["power"], POWER)
+    names = [column["name"] for column in state["columns"]]
+    if not names or len(set(names)) < len(names) or not set(names) <= set(state["names"]):
+        yield "its columns must be some of its names, each once"
+
+
+def _entry_faults(where: str, entries: Any, wanted: dict[str, Any]) -> Iterator[str]:
+    if not isinstance(entries, dict) or set(entries) != set(wanted):
+        yield f"{where} must have {', '.join(wanted)}, and nothing else"
+        return
+    for name, annotation in wanted.items():
+        if not fits(entries[name], annotation):
+            yield f"{where}.{name} must be {expected(annotation)}, not {repr(entries[name])[:100]}"
 
 
 def _learn(name: str, values: pa.ChunkedArray, scaling: Scaling) -> tuple[dict[str, Any], str]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from ssl_cli.bounds import Delimiter
 from ssl_cli.errors import InputError
 
 # Besides Arrow's own (empty, NA, NaN, null, ...), UCI's question mark.
@@ -27,7 +28,7 @@ class FileLayout:
 
     columns: list[str]
     header: bool = True
-    delimiter: str = ","
+    delimiter: Delimiter = ","
     unlabelled: list[str] = field(default_factory=list)  # the columns but for the label and what was left out
 
 

@@ -43,8 +43,10 @@ class IsolationForest:
 
     def restore(self, folder: Path) -> None:
         self.estimator = _load(folder, ensemble.IsolationForest, trusted=["sklearn.tree._tree.Tree"])
+        if self.estimator._max_features != self.estimator.n_features_in_:
+            raise InputError(f"{folder / SKOPS} holds a forest whose trees see some of the features only.")
         for tree in self.estimator.estimators_:
-            _refuse_wild_nodes(tree.tree_, folder)
+            _refuse_wild_nodes(tree.tree_, self.estimator.n_features_in_, folder)
 
 
 class OneClassSvm:
@@ -73,6 +75,7 @@ class OneClassSvm:
 
     def restore(self, folder: Path) -> None:
         self.estimator = _load(folder, svm.OneClassSVM)
+        _refuse_wild_vectors(self.estimator, folder)
 
 
 def _load(folder: Path, wanted: type, trusted: list[str] | None = None) -> Any:
@@ -81,13 +84,36 @@ def _load(folder: Path, wanted: type, trusted: list[str] | None = None) -> Any:
         estimator = skops.io.load(folder / SKOPS, trusted=trusted or [])
     except UntrustedTypesFoundException as error:
         raise InputError(f"{folder / SKOPS} holds foreign types and is not loaded: {error}") from error
-    if not isinstance(estimator, wanted):
+    except Exception as error:  # skops raises many kinds for a file that isn't its own
+        raise InputError(f"{folder / SKOPS} is damaged: {type(error).__name__}: {error}.") from error
+    if type(estimator) is not wanted:
         raise InputError(f"{folder / SKOPS} holds a {type(estimator).__name__}, not a {wanted.__name__}.")
+    if hidden := [name for name in vars(estimator) if hasattr(wanted, name)]:
+        raise InputError(f"{folder / SKOPS} has something else in the place of {hidden[0]} of {wanted.__name__}.")
     return estimator
 
 
-def _refuse_wild_nodes(tree: Any, folder: Path) -> None:
+def _refuse_wild_vectors(machine: Any, folder: Path) -> None:
+    """libsvm takes the sizes of one array from another: forged ones would have it read beyond their end."""
+    n = len(machine.support_vectors_)
+    shapes = {
+        "support_": (n,),
+        "support_vectors_": (n, machine.n_features_in_),
+        "_dual_coef_": (1, n),
+        "_intercept_": (1,),
+        "_probA": (0,),
+        "_probB": (0,),
+        "offset_": (1,),
+    }
+    sound = all(array.shape == shapes[name] for name, array in vars(machine).items() if name in shapes)
+    if not sound or machine._n_support.tolist()[:1] != [n] or machine.kernel != "rbf" or machine._sparse:
+        raise InputError(f"{folder / SKOPS} holds support vectors whose shapes don't fit each other.")
+
+
+def _refuse_wild_nodes(tree: Any, n_features: int, folder: Path) -> None:
     """scikit-learn follows a tree's indices without looking: a forged one could read anywhere in memory."""
+    if tree.n_features != n_features:
+        raise InputError(f"{folder / SKOPS} holds a tree of {tree.n_features} features in a forest of {n_features}.")
     nodes = np.arange(tree.node_count)
     leaf = tree.children_left == -1
     for children in (tree.children_left, tree.children_right):

@@ -30,8 +30,9 @@ from ssl_cli.detection.detector import sample
 from ssl_cli.errors import InputError
 
 WEIGHTS = "model.safetensors"
-# Modules of pyod.models whose detectors read graphs, time series, texts or sounds, and no tables.
-NOT_FOR_TABLES = re.compile(r"pyg_|ts_|embedding|audio_ae|base")
+# Modules of pyod.models whose detectors read graphs, time series, texts or sounds, and no tables; and suod, which loads
+# pickles from the paths that its options name.
+NOT_FOR_TABLES = re.compile(r"pyg_|ts_|embedding|audio_ae|base|suod")
 SEEDS = ("random_state", "random_seed", "seed")  # what PyOD's classes call it
 FILLED_IN = ("n_features", *SEEDS)  # options that follow from the rows and the seed
 PROBED = 32  # rows

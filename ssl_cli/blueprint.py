@@ -1,0 +1,66 @@
+"""A model without its numbers: the names and shapes of its tensors, held against a file or a machine."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from safetensors import safe_open
+from torch import nn
+
+from ssl_cli.config import build
+from ssl_cli.detection.detector import HasParts
+from ssl_cli.errors import InputError
+
+
+def refuse_giant(cfg: DictConfig) -> None:
+    """Raise InputError for a model whose weights alone are more than this machine's memory."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for module in modules(cfg):
+        size = sum(tensor.nbytes for tensor in module.state_dict().values())
+        if size > machine:
+            raise InputError(
+                f"The model has {size / 1e9:,.0f} GB of weights, and this machine {machine / 1e9:,.0f} GB of memory: "
+                "make it smaller."
+            )
+
+
+def refuse_other_shapes(cfg: DictConfig, weights: Path) -> None:
+    """Raise InputError where a file of weights isn't of this config's model: read from its header alone."""
+    for module in modules(cfg):
+        wanted = {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
+        with safe_open(weights, "pt") as file:
+            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        for name, shape in found.items():
+            if wanted.get(name) != shape:
+                has = f"has it as {_shape(wanted[name])}" if name in wanted else "has none of that name"
+                raise InputError(f"{weights} holds {name[:100]} of {_shape(shape)}; the config's model {has}.")
+        # A tensor that has two names is saved under one.
+        stored = sum(math.prod(shape) for shape in found.values())
+        unique = sum(math.prod(wanted[name]) for name, _ in _named_once(module) if name in wanted)
+        if unique > stored:
+            raise InputError(f"{weights} holds {stored:,} numbers; the config's model has {unique:,}.")
+
+
+def modules(cfg: DictConfig) -> list[nn.Module]:
+    """The module that a model is, or that it has among its parts; its tensors have shapes and take no memory."""
+    try:
+        with torch.device("meta"):
+            model: Any = build(cfg.model)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        if "meta" in str(error):
+            return []  # a user's own class that looks at its numbers: none of ours does
+        raise InputError(f"The model can't be built: {str(error).splitlines()[0]}.") from error
+    return [part for part in (model.parts if isinstance(model, HasParts) else [model]) if isinstance(part, nn.Module)]
+
+
+def _named_once(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _shape(shape: list[int]) -> str:
+    return " x ".join(f"{size:,}" for size in shape) or "one number"
