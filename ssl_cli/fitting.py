@@ -1,5 +1,6 @@
 """A model and rows -> a fitted model, whichever way it learns; and scores of rows by models that haven't seen them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ssl_cli.detection.detector import HasParts
 from ssl_cli.detection.thresholds import Calibration
 from ssl_cli.objectives.reconstruction import MeasuresSpread
 from ssl_cli.scoring import device_of, score_rows
+from ssl_cli.tracking import Tracker
 from ssl_cli.training import train
 
 FOLDS = "folds"
@@ -26,19 +28,21 @@ def new_model(cfg: DictConfig) -> Any:
     return build(cfg.model)
 
 
-def fit(model: Any, x: np.ndarray, watched: np.ndarray, cfg: DictConfig, folder: Path) -> None:
+def fit(
+    model: Any, x: np.ndarray, watched: np.ndarray, cfg: DictConfig, folder: Path, trackers: Sequence[Tracker] = ()
+) -> None:
     """Train the model on rows (N, D) by gradient where it is a module, else fit it in one go; or each of its parts.
 
     `watched` rows (M, D) give the validation curve of a module.
     """
     if isinstance(model, HasParts):
         for part in model.parts:
-            fit(part, x, watched, cfg, folder)
+            fit(part, x, watched, cfg, folder, trackers)
         return
     if not isinstance(model, nn.Module):
         model.fit(x, cfg.seed)
         return
-    train(model, Rows({"x": x}), Rows({"x": watched}), cfg, folder)
+    train(model, Rows({"x": x}), Rows({"x": watched}), cfg, folder, trackers)
     if isinstance(model, MeasuresSpread):
         with torch.inference_mode():
             model.measure_spread(torch.from_numpy(x).to(device_of(model)))

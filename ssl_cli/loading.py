@@ -24,7 +24,7 @@ from ssl_cli.scoring import score_rows
 ENCODER, CALIBRATION, WEIGHTS = "encoder.json", "calibration.safetensors", "model.safetensors"
 # Where the classes live that a run folder may name as a `_target_`.
 OWN = (
-    *("ssl_cli.objectives.", "ssl_cli.models.", "ssl_cli.detection.", "ssl_cli.data."),
+    *("ssl_cli.objectives.", "ssl_cli.models.", "ssl_cli.detection.", "ssl_cli.data.", "ssl_cli.tracking."),
     *("torch.nn.modules.", "torch.optim."),
 )
 
@@ -119,7 +119,7 @@ def _is_own_class(target: str) -> bool:
         found = locate(target)
     except InputError:
         return False
-    return inspect.isclass(found) and found.__module__.startswith(OWN)
+    return inspect.isclass(found) and f"{found.__module__}.".startswith(OWN)
 
 
 def _targets(node: Any) -> Iterator[str]:

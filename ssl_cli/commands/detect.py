@@ -18,6 +18,7 @@ from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshol
 from ssl_cli.fitting import fit, new_model, out_of_fold
 from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
 from ssl_cli.scoring import device_of, score_rows
+from ssl_cli.tracking import Tracker, tracked
 
 
 def run(cfg: DictConfig) -> Path:
@@ -25,9 +26,9 @@ def run(cfg: DictConfig) -> Path:
     data = prepare(cfg)
     cfg.facts = data.facts
     model = new_model(cfg)
-    with runs.open_run(cfg, data.fingerprint) as (folder, metrics):
+    with runs.open_run(cfg, data.fingerprint) as (folder, metrics), tracked(cfg, folder, metrics) as trackers:
         describe(cfg, data)
-        learn(model, data, cfg, folder)
+        learn(model, data, cfg, folder, trackers)
         calibration = calibrate(model, data, cfg, folder)
         if runs.is_worker():
             return folder
@@ -72,10 +73,10 @@ def hidden(data: OneClassData) -> dict[str, int]:
     return {name: int(anomaly.sum()) for name, anomaly in found.items() if anomaly is not None and anomaly.any()}
 
 
-def learn(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> None:
+def learn(model: Any, data: OneClassData, cfg: DictConfig, folder: Path, trackers: list[Tracker]) -> None:
     """Fit on the training rows. Where no others are held out, the validation curve is that of the training rows too."""
     watched = next(data.splits[name] for name in ("val", "calibration", "train") if name in data.splits)
-    fit(model, data.splits["train"].x, watched.x, cfg, folder)
+    fit(model, data.splits["train"].x, watched.x, cfg, folder, trackers)
 
 
 def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> Calibration:
