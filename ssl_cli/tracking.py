@@ -224,11 +224,9 @@ def refuse_unasked_places(cfg: DictConfig, folder: Path, given: set[str]) -> Non
     from ssl_cli.checking import locate
 
     for key, node in (cfg.get("logger") or {}).items():
-        here = (
-            getattr(locate(node["_target_"]), "stays_here", {})
-            if isinstance(node, DictConfig) and "_target_" in node
-            else {}
-        )
+        if not isinstance(node, DictConfig) or "_target_" not in node:
+            continue  # said by `check`
+        here = getattr(locate(node["_target_"]), "stays_here", {})
         for option, value in here.items():
             name = f"logger.{key}.{option}"
             if node.get(option, value) != value and name not in given:
