@@ -20,6 +20,7 @@ from ssl_cli.annotations import article, bare, expected, fits
 from ssl_cli.catalog import choices, nearest
 from ssl_cli.config import SHELLS, VerbConfig
 from ssl_cli.config import Node as TargetNode
+from ssl_cli.config import Nodes as TargetNodes
 from ssl_cli.errors import InputError
 
 Offered = Mapping[str, type] | None  # the facts that the data gives; None where it isn't known which data that is
@@ -36,6 +37,7 @@ def check(cfg: DictConfig, verb: str) -> None:
         *_label_faults(cfg),
         *_length_faults(cfg),
         *_device_faults(cfg),
+        *_logger_faults(cfg),
     ]
     if len(faults) == 1:
         raise InputError(faults[0])
@@ -97,6 +99,12 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
         return
     if annotation is TargetNode and not (isinstance(value, DictConfig) and "_target_" in value):
         yield f"{where} must be a group of options with a _target_ that names a class, not {_brief(value)}."
+    elif annotation is TargetNodes and isinstance(value, DictConfig):
+        for name in map(str, value):
+            if isinstance(value[name], DictConfig) and "_target_" not in value[name]:
+                yield f"{where}.{name} has options, but isn't chosen: say {where}={name}, or {where}=[{name},...]."
+            else:
+                yield from _value_faults(value, name, TargetNode, f"{where}.", offered)
     elif isinstance(value, DictConfig) and "_target_" in value:
         yield from _object_faults(value, where, annotation, offered)
     elif isinstance(value, DictConfig) and dataclasses.is_dataclass(bare(annotation)):
@@ -223,6 +231,17 @@ def _device_faults(cfg: DictConfig) -> Iterator[str]:
         yield f"trainer.devices={devices}: this machine has {visible[accelerator]}."
 
 
+def _logger_faults(cfg: DictConfig) -> Iterator[str]:
+    """Each logger must be one, and its package must be here."""
+    if not isinstance(nodes := cfg.get("logger") or {}, DictConfig):
+        return
+    from ssl_cli import tracking  # imports Lightning
+
+    for name in nodes:
+        if (target := _target(nodes, name)) is not None:
+            yield from tracking.faults(str(name), target)
+
+
 def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
     """The choices of a config group whose class has a property."""
     names = []
@@ -236,7 +255,7 @@ def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
     return names
 
 
-def _target(cfg: DictConfig, key: str) -> Any:
+def _target(cfg: DictConfig, key: Any) -> Any:
     try:
         return locate(cfg[key]["_target_"])
     except (InputError, OmegaConfBaseException, KeyError, TypeError):

@@ -18,6 +18,9 @@ from ssl_cli.errors import InputError
 
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 
+Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]
+TRACKED_TO = ("logger.wandb.offline", "logger.mlflow.tracking_uri")  # where numbers go
+
 
 @dataclass
 class Paths:
@@ -79,7 +82,7 @@ class VerbConfig:
 @dataclass(kw_only=True)
 class RunConfig(VerbConfig):
     # What a resumed run may change: anything else would train it on other rows, or make another model of it.
-    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr"} | {
+    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr", *TRACKED_TO} | {
         f"trainer.{name}"
         for name in (
             *("max_epochs", "max_steps", "max_time", "default_steps", "checkpoint_every_n_steps"),
@@ -95,6 +98,7 @@ class RunConfig(VerbConfig):
     seed: Annotated[Seed, "every random draw follows from it"]
     sweep: SweepConfig
     resume: Annotated[str | None, "a run folder, or latest: go on from its last.ckpt"]
+    logger: Nodes = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

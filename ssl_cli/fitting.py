@@ -1,5 +1,6 @@
 """A model and rows -> a fitted model, whichever way it learns; and scores of rows by models that haven't seen them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ssl_cli.detection.detector import HasParts
 from ssl_cli.detection.thresholds import Calibration
 from ssl_cli.objectives.reconstruction import MeasuresSpread
 from ssl_cli.scoring import device_of, score_rows
+from ssl_cli.tracking import Tracker
 from ssl_cli.training import train
 
 FOLDS = "folds"
@@ -28,19 +30,19 @@ def new_model(cfg: DictConfig) -> Any:
     return build(cfg.model)
 
 
-def fit(model: Any, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path) -> None:
+def fit(model: Any, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path, trackers: Sequence[Tracker] = ()) -> None:
     """Train the model on rows `x` (N, D) by gradient where it is a module, else fit it in one go; or each of its parts.
 
     `watched` rows (M, D) give the validation curve of a module.
     """
     if isinstance(model, HasParts):
         for part in model.parts:
-            fit(part, rows, watched, cfg, folder)
+            fit(part, rows, watched, cfg, folder, trackers)
         return
     if not isinstance(model, nn.Module):
         model.fit(rows.arrays["x"].numpy(), cfg.seed)
         return
-    train(model, rows, watched, cfg, folder)
+    train(model, rows, watched, cfg, folder, trackers)
     if isinstance(model, MeasuresSpread):
         with torch.inference_mode():
             model.measure_spread(rows.arrays["x"].to(device_of(model)))

@@ -72,7 +72,7 @@ def options(shell: type, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_node(hint: Any) -> bool:
-    return get_origin(hint) is Annotated and get_args(hint)[0] is Any
+    return get_origin(hint) is Annotated and get_args(hint)[0] in (Any, dict[str, Any])
 
 
 def _shown(value: Any) -> str:

@@ -36,6 +36,7 @@ OTHER_DEVICES = (
     "are parted otherwise, so that sums round otherwise and each device draws other noise. It ends near to where it "
     "would have ended, not at the same bits."
 )
+TAKE_LISTS = {"logger"}  # groups of which a run may have several choices
 FLAGS = ("-m", "--multirun", "--resolve")
 
 
@@ -147,7 +148,10 @@ def _check_choices(overrides: list[Override], sweeping: bool) -> None:
         group = override.key_or_group
         if group in groups() and not override.is_delete():
             known = choices(group)
-            for name in _names(override) if several else [str(override.value())]:
+            if group not in TAKE_LISTS and any("[" in text for text in _texts(override)):
+                faults.append(f"{group} takes one choice; `-m {group}=NAME,NAME` compares several.")
+                continue
+            for name in _names(override):
                 if name not in known:
                     faults.append(f"{group}={name} is no choice.{nearest(name, known)} It has {', '.join(known)}.")
     if faults:
@@ -155,10 +159,18 @@ def _check_choices(overrides: list[Override], sweeping: bool) -> None:
 
 
 def _names(override: Override) -> list[str]:
-    """The choices that a sweep names; none for a glob, which finds only what there is."""
+    """The choices that it names, alone, in a list or in a sweep; none for a glob, which finds only what there is."""
+    return [name.strip("'\" ") for text in _texts(override) for name in text.strip("[]").split(",") if name]
+
+
+def _texts(override: Override) -> list[str]:
+    """What it gives a group, a text each time: `csv`, or `[tensorboard,mlflow]`."""
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         return []
-    return [name.strip("'\"") for name in override.sweep_string_iterator()]
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return [f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)]
 
 
 # --- running ------------------------------------------------------------------------------------------------
@@ -191,6 +203,10 @@ def _job(cfg: DictConfig, verb: str) -> str:
         raise InputError("resume is for the command line: `ssl VERB resume=RUN`.")
     chosen = HydraConfig.get().runtime.choices
     cfg.choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # ${...} is for the config
+    for override in map(_parse, words):
+        if isinstance(override.value(), list) and override.key_or_group in groups():
+            cfg.choices[override.key_or_group] = ",".join(_names(override))  # Hydra names no list of choices
     return _checked_run(cfg, verb)
 
 
@@ -229,6 +245,7 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     Only our own classes are built from a run folder, and those of the package that `trust=` names.
     """
     from ssl_cli.checking import check  # the signatures that it reads import torch
+    from ssl_cli.tracking import refuse_unasked_places
 
     trusted = _given(overrides, "trust", "")
     plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
@@ -246,6 +263,7 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
         raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
     refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
     check(cfg, verb)
+    refuse_unasked_places(cfg, folder, set(plain))
     before = cfg.trainer.devices * cfg.trainer.num_nodes
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)

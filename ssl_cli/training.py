@@ -7,7 +7,7 @@ when to stop.
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytorch_lightning as lightning
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -32,10 +33,13 @@ for library in ("pytorch_lightning", "lightning_fabric"):
 warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # of its own inner workings
 
 
-def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path) -> None:
+def train(
+    objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path, loggers: Sequence[Logger] = ()
+) -> None:
     """Train `objective` in place. Goes on from `last.ckpt` where `cfg.resume` is set.
 
-    `watched` rows give the validation curve; only early stopping acts on it. Writes `history.csv` and `last.ckpt`.
+    `watched` rows give the validation curve; only early stopping acts on it. Writes `history.csv` and `last.ckpt`;
+    `loggers` get the rows of the history too.
     Raises InputError where the loss becomes no number, Stopped where a signal asks for it and the step is saved.
     """
     batches_per_epoch = -(-len(rows) // cfg.trainer.batch_size)
@@ -43,14 +47,16 @@ def train(objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, fold
     make_optimizer, lr_factor = _optimizer_maker(cfg.optim.algorithm), lr_schedule(cfg.optim, max_steps)
     learner = Learner(objective, rows, watched, make_optimizer, lr_factor, cfg.trainer.batch_size, cfg.seed)
     chosen = callbacks(cfg.trainer, max_steps, folder)
-    trainer = _trainer(cfg.trainer, max_steps, chosen, folder)
+    trainer = _trainer(cfg.trainer, max_steps, chosen, [History(folder / HISTORY), *loggers], folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
     trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     finish(chosen, learner)
     objective.to(trainer.strategy.root_device, torch.float32).eval()
 
 
-def _trainer(settings: DictConfig, max_steps: int, chosen: list[Callback], folder: Path) -> lightning.Trainer:
+def _trainer(
+    settings: DictConfig, max_steps: int, chosen: list[Callback], loggers: list[Logger], folder: Path
+) -> lightning.Trainer:
     """Lightning's Trainer, counting steps. Raises InputError for what this machine can't do."""
     every = settings.validate_every_n_steps if max_steps < 0 else min(settings.validate_every_n_steps, max_steps)
     try:
@@ -68,7 +74,7 @@ def _trainer(settings: DictConfig, max_steps: int, chosen: list[Callback], folde
             val_check_interval=every * settings.accumulate_grad_batches,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
-            logger=[History(folder / HISTORY)],
+            logger=loggers,
             callbacks=chosen,
             enable_checkpointing=False,
             enable_progress_bar=False,

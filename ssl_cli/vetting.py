@@ -28,9 +28,10 @@ HOMES = {
     "model": ("ssl_cli.objectives.", "ssl_cli.models.", "ssl_cli.detection.", "torch.nn.modules."),
     "data": ("ssl_cli.data.",),
     "optim": ("torch.optim.",),
+    "logger": ("ssl_cli.trackers.",),
 }
 SECTIONS = ("model", "data", "optim", "optim.algorithm", "trainer", "paths", "choices", "facts")
-CHOICE = re.compile(r"\w[\w .+-]*")
+CHOICE = re.compile(r"\w[\w .+,-]*")  # several loggers, with commas
 TENSORS, ZIPS = (".safetensors",), (".ckpt", ".skops")
 
 
@@ -178,7 +179,9 @@ def _is_own_class(target: str) -> bool:
         found = locate(target)
     except InputError:
         return False
-    return inspect.isclass(found) and found.__module__.startswith(own) and not getattr(found, "_is_protocol", False)
+    return (
+        inspect.isclass(found) and f"{found.__module__}.".startswith(own) and not getattr(found, "_is_protocol", False)
+    )
 
 
 def _groups(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:

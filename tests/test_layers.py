@@ -21,11 +21,12 @@ HYDRA_MAY = {
     "sweeps",
     "training",
     "vetting",
+    "tracking",
     "callbacks",
     "commands.detect",
     "commands.score",
 }
-LIGHTNING_MAY = {"callbacks", "learner", "training"}
+LIGHTNING_MAY = {"callbacks", "learner", "tracking", "training"}
 LEAVES = ("data", "metrics", "models", "plots")
 LEAF_MAY = {"ssl_cli.annotations", "ssl_cli.bounds", "ssl_cli.errors", "ssl_cli.catalog"}
 

@@ -21,6 +21,7 @@ from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
 from ssl_cli.ranks import is_worker
 from ssl_cli.recording import done_before, open_run
 from ssl_cli.scoring import device_of, score_rows
+from ssl_cli.tracking import Tracker, tracked
 from ssl_cli.workers import workers
 
 
@@ -31,9 +32,13 @@ def run(cfg: DictConfig) -> Path:
     if done := done_before(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
-    with open_run(cfg, data.fingerprint) as (folder, metrics), workers(cfg, folder):
+    with (
+        open_run(cfg, data.fingerprint) as (folder, metrics),
+        tracked(cfg, folder, metrics) as trackers,
+        workers(cfg, folder),
+    ):
         describe(cfg, data)
-        learn(model, data, cfg, folder)
+        learn(model, data, cfg, folder, trackers)
         calibration = calibrate(model, data, cfg, folder)
         if is_worker():
             return folder
@@ -78,10 +83,10 @@ def hidden(data: OneClassData) -> dict[str, int]:
     return {name: int(anomaly.sum()) for name, anomaly in found.items() if anomaly is not None and anomaly.any()}
 
 
-def learn(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> None:
+def learn(model: Any, data: OneClassData, cfg: DictConfig, folder: Path, trackers: list[Tracker]) -> None:
     """Fit on the training rows. Where no others are held out, the validation curve is that of the training rows too."""
     watched = next(name for name in ("val", "calibration", "train") if name in data.splits)
-    fit(model, rows(data, "train"), rows(data, watched), cfg, folder)
+    fit(model, rows(data, "train"), rows(data, watched), cfg, folder, trackers)
 
 
 def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> Calibration:
