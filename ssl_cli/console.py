@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -45,12 +46,20 @@ _log: Console | None = None
 
 def say(*what: RenderableType, style: str | None = None) -> None:
     """Print to stdout and to the log."""
-    console = _console()
     what = tuple(harmless(part) if isinstance(part, str) else part for part in what)
-    # Plain output keeps a sentence on one line, for whoever reads it with a program.
+    console = _console()
+    # Plain output keeps a sentence on one line, and a row of a table, for whoever reads it with a program.
+    if not console.is_terminal:
+        console.width = _width(console, what)
     console.print(*what, style=style, markup=False, soft_wrap=not console.is_terminal)
     if _log:
-        _log.print(*what, markup=False, soft_wrap=True)
+        _log.print(*what, markup=False, soft_wrap=True, width=_width(_log, what))
+
+
+def _width(console: Console, what: tuple[RenderableType, ...]) -> int:
+    """As wide as the widest table, where nothing is cut off for want of columns."""
+    unbounded = console.options.update(max_width=10_000)
+    return max([PLAIN_WIDTH, *(Measurement.get(console, unbounded, part).maximum for part in what)])
 
 
 def warn(text: str) -> None:
@@ -86,8 +95,9 @@ def table(
             lines += [first, f"  {rest}"]
         return Text("\n".join(lines), overflow="fold")
     out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, GAP, 0, 0))
-    for column in columns:
-        out.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole)
+    for column, needed in zip(columns, widths, strict=True):
+        is_whole = column in whole and needed < width / 2
+        out.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=is_whole)
     for row in rows:
         out.add_row(*(Text(cell) for cell in row))
     return out

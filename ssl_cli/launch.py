@@ -267,6 +267,8 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     before = cfg.trainer.devices * cfg.trainer.num_nodes
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)
+    if "optim.lr" in plain:
+        cfg.optim.algorithm.lr = cfg.optim.lr  # a saved config is resolved: nothing refers to anything any more
     if before != (now := cfg.trainer.devices * cfg.trainer.num_nodes):
         console.say(OTHER_DEVICES.format(before=before, now=now))
     cfg.resume = str(folder)

@@ -22,6 +22,7 @@ from ssl_cli.errors import InputError
 LESS_IS_BETTER = re.compile(r".*(loss|error|mse|mae|perplexity|nll|brier|fpr|fdr|bits_per_\w+)")
 SORTS = ("started", "seconds", "size", "state", "verb", "model", "data")
 DAMAGED = "damaged"
+ABSENT = "(no such option)"
 LONGEST = 200  # characters of last words; log.txt has them all
 
 
@@ -64,7 +65,7 @@ class Listed:
         """What the run had for an option: its choice of a group, its state, or a value of its config."""
         if name == "state":
             return self.state
-        return self.choices.get(name, OmegaConf.select(self.config, name))
+        return self.choices.get(name, OmegaConf.select(self.config, name, default=ABSENT))
 
 
 def _size(path: Path) -> int:
@@ -101,7 +102,7 @@ def show(outputs: str, filters: dict[str, str], sort: str | None, best: str | No
 
 def _filtered(listed: list[Listed], name: str, wanted: str) -> list[Listed]:
     had = [run.option(name) for run in listed]
-    if all(value is None for value in had):
+    if all(value is ABSENT for value in had):
         raise InputError(f"No run here has the option {name}: filter by state=, or an option such as model= or seed=.")
     values = wanted.split(",")
     if name == "state" and (unknown := [value for value in values if value not in (*runs.STATES, DAMAGED)]):

@@ -1,9 +1,13 @@
 """Sweeps: every combination, one table, failures with their reason."""
 
 import csv
+import signal
 from pathlib import Path
 
-from tests.conftest import QUICK, Cli
+import pytest
+
+from tests.conftest import QUICK, Cli, run_ssl
+from tests.test_stopping import start, wait_for
 
 
 def rows(out: str) -> list[dict[str, str]]:
@@ -49,3 +53,131 @@ def test_a_number_that_varied_makes_a_figure(cli: Cli) -> None:
     code, out, _ = cli("detect", "-m", "seed=0,1,2", "model=gaussian", *QUICK)
     assert "against" not in out
     assert not (Path(out.strip().splitlines()[-1]) / "sweep.png").exists()
+
+
+# --- sweeps that are cut off --------------------------------------------------------------------------------
+
+SMALL = ["trainer=cpu", "trainer.max_steps=40", "trainer.checkpoint_every_n_steps=10", "resamples=20"]
+
+
+def table(outputs: Path) -> list[dict[str, str]]:
+    """The rows of the newest sweep, but for the folder of each run, which is named after the time."""
+    newest = max(outputs.glob("detect/sweeps/*"), key=lambda path: path.stat().st_mtime_ns)
+    with (newest / "sweep.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    for row in found:
+        if run := row.pop("run"):
+            assert (outputs.parent / run / "metrics.json").is_file()
+    return found
+
+
+def killed_and_started_again(workdir: Path, words: list[str], after: int) -> str:
+    """Kill a sweep into `killed` once `after` of its runs have finished; start it again. Returns what it said then."""
+    process = start("detect", "-m", *words, "paths.outputs=killed", cwd=workdir)
+    wait_for(lambda: len(list(workdir.glob("killed/detect/*/*/metrics.json"))) >= after, process)
+    wait_for(lambda: list(workdir.glob("killed/detect/*/*/last.ckpt")), process)
+    process.kill()
+    process.wait()
+    again = run_ssl("detect", "-m", *words, "paths.outputs=killed", "sweep.skip_done=true", cwd=workdir)
+    assert again.returncode in (0, 2), again.stderr
+    return again.stdout
+
+
+def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(workdir: Path) -> None:
+    words = ["model=ae,dae", "seed=0,1", *SMALL]
+    assert run_ssl("detect", "-m", *words, "paths.outputs=whole", cwd=workdir).returncode == 0
+    said = killed_and_started_again(workdir, words, after=2)
+    assert said.count("skipped: killed/detect/") >= 2
+    assert table(workdir / "killed") == table(workdir / "whole")
+    assert len(table(workdir / "whole")) == 4
+
+
+@pytest.mark.long
+def test_forty_small_runs_killed_half_way_end_in_the_same_table(workdir: Path) -> None:
+    # Two of the five models fail with some seeds' rows: failures are rows of the table, too.
+    words = ["model=ae,gaussian,knn,dae,vae", "seed=0,1,2,3", "optim.lr=1e-3,1e9", *SMALL]
+    whole = run_ssl("detect", "-m", *words, "paths.outputs=whole", cwd=workdir)
+    assert whole.returncode == 2, whole.stderr
+    said = killed_and_started_again(workdir, words, after=15)
+    assert said.count("skipped: ") >= 15
+    one, two = table(workdir / "whole"), table(workdir / "killed")
+    assert len(one) == 40
+    assert any(row["error"] for row in one) and any(not row["error"] for row in one)
+    assert one == two
+
+
+def test_ctrl_c_shows_what_is_done_and_says_how_to_go_on(workdir: Path) -> None:
+    process = start("detect", "-m", "model=gaussian,dae", "trainer=cpu", "trainer.max_steps=1000000", cwd=workdir)
+    wait_for(lambda: list(workdir.glob("outputs/detect/dae-*/*/history.csv")), process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the sweep is not whole; the same command with sweep.skip_done=true goes on with it" in err
+    assert "1 runs (" in out or "1 run (" in out
+    assert len(table(workdir / "outputs")) == 1
+
+
+def test_what_is_done_is_told_by_config_and_data(cli: Cli, workdir: Path) -> None:
+    (workdir / "t.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
+    words = ["-m", "data=table", "data.file=t.csv", "model=gaussian", "sweep.skip_done=true", *QUICK]
+
+    def skipped(*more: str) -> int:
+        code, out, err = cli("detect", *words, *more)
+        assert code == 0, err
+        return out.count("skipped: ")
+
+    assert skipped("seed=0,1") == 0
+    assert skipped("seed=0,1,2") == 2
+    assert skipped("seed=0,1,2") == 3
+    assert skipped("seed=0,1,2", "fpr=0.02") == 0
+    assert skipped("seed=0", "model=gaussian,iforest") == 1
+    (workdir / "t.csv").write_text((workdir / "t.csv").read_text() + "3,3\n")
+    assert skipped("seed=0,1,2") == 0
+    _, out, _ = cli("detect", *words, "seed=0,1", "sweep.skip_done=false")
+    assert "skipped" not in out
+
+
+# --- Hydra's other sweepers and launchers ---------------------------------------------------------------------
+
+EXTRA = "needs the extra sweep: pip install 'ssl-cli[sweep]'"
+
+
+def test_joblib_runs_two_at_once(workdir: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason=EXTRA)
+    (workdir / "mine.py").write_text(
+        "from ssl_cli.detection.gaussian import Gaussian\n\n\nclass Mine(Gaussian):\n    pass\n"
+    )
+    (workdir / "conf" / "model").mkdir(parents=True)
+    (workdir / "conf" / "model" / "mine.yaml").write_text("# Mine\n_target_: mine.Mine\nridge: 0.1\n")
+    words = ["model=gaussian,mine,dae", "optim.lr=1e-3", *SMALL]
+    done = run_ssl("detect", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *words, cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    found = table(workdir / "outputs")
+    assert [row["model"] for row in found] == ["gaussian", "mine", "dae"]
+    again = run_ssl("detect", "-m", *words, "sweep.skip_done=true", cwd=workdir)
+    assert again.stdout.count("skipped: ") == 3
+
+
+def test_optuna_looks_for_the_best_and_survives_failures(workdir: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason=EXTRA)
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=1", "model=ae", *SMALL]
+    done = run_ssl("detect", "-m", *words, "optim.lr=choice(1e-4,1e-2,1e9)", cwd=workdir)
+    found = table(workdir / "outputs")
+    assert len(found) == 6
+    failed = [row for row in found if row["error"]]
+    assert failed and done.returncode == 2
+    assert all(float(row["optim.lr"]) == 1e9 and "The loss became NaN" in row["error"] for row in failed)
+    best = max((row for row in found if not row["error"]), key=lambda row: float(row["test/auroc"]))
+    assert f"best value {float(best['test/auroc']):.4f}, with optim.lr={best['optim.lr']}" in done.stdout
+    assert "Error executing job" not in done.stderr and "Traceback" not in done.stderr
+    done = run_ssl("detect", "-m", *words, "optim.lr=choice(1e9,1e10)", cwd=workdir)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_submitit_runs_jobs_of_its_own(workdir: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason=EXTRA)
+    words = ["hydra/launcher=submitit_local", "model=gaussian,knn", "data=breast_cancer,creditcard", *SMALL]
+    done = run_ssl("detect", "-m", *words, cwd=workdir)
+    assert done.returncode == 2, done.stderr
+    found = table(workdir / "outputs")
+    assert [row["error"][:40] for row in found] == ["", "data/creditcard_fraud/creditcard.csv is m"[:40]] * 2
