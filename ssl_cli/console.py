@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -42,30 +42,43 @@ def _console(stderr: bool = False) -> Console:
 
 
 _log: Console | None = None
+_heard = True  # until whoever read us is gone
+
+
+def _carefully(show: Callable[[], object]) -> None:
+    """A run goes on when nobody listens any more, as after `| head` or a closed terminal: its folder has it all."""
+    global _heard
+    if not _heard:
+        return
+    try:
+        show()
+    except (OSError, SystemExit):  # rich's answer to a broken pipe is to leave
+        _heard = False
+
+
+def _print(console: Console, *what: RenderableType, **how: Any) -> None:
+    _carefully(lambda: console.print(*what, markup=False, **how))
 
 
 def say(*what: RenderableType, style: str | None = None) -> None:
     """Print to stdout and to the log."""
     what = tuple(harmless(part) if isinstance(part, str) else part for part in what)
     console = _console()
-    # Plain output keeps a sentence on one line, and a row of a table, for whoever reads it with a program.
-    if not console.is_terminal:
-        console.width = _width(console, what)
-    console.print(*what, style=style, markup=False, soft_wrap=not console.is_terminal)
+    # Plain output keeps a sentence on one line, for whoever reads it with a program.
+    _print(console, *what, style=style, soft_wrap=not console.is_terminal)
     if _log:
-        _log.print(*what, markup=False, soft_wrap=True, width=_width(_log, what))
+        _log.print(*what, markup=False, soft_wrap=True)
 
 
-def _width(console: Console, what: tuple[RenderableType, ...]) -> int:
-    """As wide as the widest table, where nothing is cut off for want of columns."""
-    unbounded = console.options.update(max_width=10_000)
-    return max([PLAIN_WIDTH, *(Measurement.get(console, unbounded, part).maximum for part in what)])
+def say_bare(line: str) -> None:
+    """Print a line to stdout as it is, for scripts to read: the path of what was made."""
+    _print(Console(highlight=False, quiet=is_worker(), soft_wrap=True, emoji=False), Text(line))
 
 
 def warn(text: str) -> None:
     """Print a warning to stderr and to the log."""
     text, console = harmless(text), _console(stderr=True)
-    console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=not console.is_terminal)
+    _print(console, f"warning: {text}", style="yellow", soft_wrap=not console.is_terminal)
     note(f"warning: {text}")
 
 
@@ -83,24 +96,37 @@ def table(
 ) -> RenderableType:
     """A table; the columns named in `right` are flush right, those in `whole` are not broken into lines.
 
-    On a terminal too narrow for it, each row becomes its first cell and a line of the others.
+    On a terminal too narrow for it, each row becomes its first cell and a line of the others. Without a terminal a row
+    is one line, however long.
     """
     title, columns = harmless(title), [harmless(column) for column in columns]
     rows = [[harmless(cell) for cell in row] for row in rows]
     widths = [max(cell_len(cell) for cell in cells) for cells in zip(columns, *rows, strict=True)]
-    if (width := _console().width) < NARROW and sum(widths) + GAP * len(widths) > width:
-        lines = [title] if title else []
-        for first, *others in rows:
-            rest = ", ".join(f"{name} {cell}" for name, cell in zip(columns[1:], others, strict=True) if cell)
-            lines += [first, f"  {rest}"]
-        return Text("\n".join(lines), overflow="fold")
+    console = _console()
+    if not console.is_terminal:
+        return Text("\n".join([*([title] if title else []), *_lines(columns, rows, widths, right)]))
+    if console.width < NARROW and sum(widths) + GAP * len(widths) > console.width:
+        return Text("\n".join([*([title] if title else []), *_records(columns, rows)]), overflow="fold")
     out = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for column, needed in zip(columns, widths, strict=True):
-        is_whole = column in whole and needed < width / 2
+        is_whole = column in whole and needed < console.width / 2
         out.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=is_whole)
     for row in rows:
         out.add_row(*(Text(cell) for cell in row))
     return out
+
+
+def _lines(columns: list[str], rows: list[list[str]], widths: list[int], right: Set[str]) -> Iterator[str]:
+    for row in [columns, *rows]:
+        padding = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        parts = zip(columns, row, padding, strict=True)
+        yield (" " * GAP).join(pad + cell if column in right else cell + pad for column, cell, pad in parts).rstrip()
+
+
+def _records(columns: list[str], rows: list[list[str]]) -> Iterator[str]:
+    for first, *others in rows:
+        yield first
+        yield "  " + ", ".join(f"{name} {cell}" for name, cell in zip(columns[1:], others, strict=True) if cell)
 
 
 class _ToLog(logging.Handler):
@@ -141,9 +167,13 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
     console = _console()
     if console.is_terminal and not console.quiet:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=console) as bar:
-            task = bar.add_task(what, total=total, text="")
-            yield lambda done, text: bar.update(task, completed=done, text=text)
+        bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=console)
+        task = bar.add_task(what, total=total, text="")
+        _carefully(bar.start)
+        try:
+            yield lambda done, text: _carefully(lambda: bar.update(task, completed=done, text=text))
+        finally:
+            _carefully(bar.stop)
         return
 
     started, printed = time.monotonic(), 0
@@ -153,6 +183,6 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
         line = done * PLAIN_LINES // total if total else int((time.monotonic() - started) / 10)
         if line > printed:
             printed = line
-            console.print(f"{what} {done}/{total or '?'} {text}".rstrip(), markup=False)
+            _print(console, f"{what} {done}/{total or '?'} {text}".rstrip())
 
     yield advance

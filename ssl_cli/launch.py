@@ -25,7 +25,6 @@ from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, nearest
 from ssl_cli.config import SHELLS, RunConfig
 from ssl_cli.errors import InputError
-from ssl_cli.ranks import is_worker
 from ssl_cli.sweeps import QUIET, sweep
 from ssl_cli.vetting import refuse_foreign_targets
 
@@ -234,8 +233,7 @@ def _checked_run(cfg: DictConfig, verb: str) -> str:
 
     check(cfg, verb)
     folder = str(import_module(f"ssl_cli.commands.{verb}").run(cfg))
-    if not is_worker():
-        print(folder, flush=True)
+    console.say_bare(folder)
     return folder
 
 

@@ -1,4 +1,5 @@
-"""SIGTERM and Ctrl-C. Whatever runs is ended in order, and says how to go on; a second signal ends it at once.
+"""SIGTERM, Ctrl-C, a closed terminal. Whatever runs is ended in order, and says how to go on; a second signal ends it
+at once.
 
 Outside training a signal raises `Stopped` where it arrives: nothing there is written in place. Training asks for it to
 be put off until the step under way is over, so that there is a whole step to save.
@@ -8,12 +9,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from ssl_cli.ranks import is_worker
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -34,12 +35,17 @@ def raised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    before = {signum: signal.signal(signum, _raise) for signum in SIGNALS}
+    before = {signum: signal.signal(signum, _raise) for signum in SIGNALS if _is_heard(signum)}
     try:
         yield
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _is_heard(signum: int) -> bool:
+    """nohup says that a closed terminal is no reason to stop."""
+    return signal.getsignal(signum) is not signal.SIG_IGN
 
 
 def _raise(signum: int, _: FrameType | None) -> None:
@@ -54,7 +60,7 @@ class Request:
     def listen(self) -> None:
         """From now on signals come here; whoever listened before sets that back himself."""
         if threading.current_thread() is threading.main_thread():
-            for signum in SIGNALS:
+            for signum in filter(_is_heard, SIGNALS):
                 signal.signal(signum, self._note)
 
     def _note(self, signum: int, _: FrameType | None) -> None:
@@ -63,4 +69,5 @@ class Request:
         self.signum = signum
         # Not by print: the signal may have come in the middle of one.
         if not is_worker():
-            os.write(2, b"\nstopping after this step; once more, and it stops at once\n")
+            with suppress(OSError):  # the terminal may be what is gone
+                os.write(2, b"\nstopping after this step; once more, and it stops at once\n")

@@ -56,7 +56,7 @@ def sweep(
     draw(folder / FIGURE, rows, headline(verb)[0])
     if (folder / BEST).is_file():
         _tell_best(folder / BEST)
-    print(folder, flush=True)
+    console.say_bare(str(folder))
     failures = [row["error"] for row in rows if row["error"]]
     return BROKEN if any(text.startswith(BUG) for text in failures) else BAD_INPUT if failures else OK
 
@@ -66,7 +66,7 @@ def _tell_best(path: Path) -> None:
     found = read_yaml(path)
     if "best_params" in found:
         best = " ".join(f"{name.lstrip('+')}={value}" for name, value in found.best_params.items())
-        console.say(f"best value {found.best_value:.4f}, with {best}")
+        console.say(f"best value {found.best_value:.4f}, with {best}; chosen by it: expect less of new rows")
 
 
 def _new_folder(parent: Path) -> Path:
@@ -91,7 +91,10 @@ class _Combination:
         try:
             with raised():
                 run = self.job(cfg)
-            value = runs.read_metrics(Path(run)).get(cfg.sweep.metric or headline(self.verb)[0])
+            metrics = runs.read_metrics(Path(run))
+            value = metrics.get(cfg.sweep.metric or headline(self.verb)[0])
+            if cfg.sweep.metric and value is None:
+                fault = f"sweep.metric={cfg.sweep.metric} is none of the run's metrics: {', '.join(metrics)}."
         except InputError as error:
             fault = str(error)
         except Exception as error:

@@ -8,10 +8,14 @@ import fcntl
 import json
 import os
 import pty
+import re
+import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -256,8 +260,6 @@ def test_a_terminal_of_40_columns(workdir: Path) -> None:
 
 def lines_of(said: str) -> list[str]:
     """The lines of a terminal's output, without its colours and what a progress bar has overwritten."""
-    import re
-
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
     return [line.rsplit("\r", 1)[-1].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
 
@@ -275,6 +277,40 @@ def test_no_terminal_at_all(workdir: Path) -> None:
     assert done.returncode == 0, text
     assert "\x1b" not in text and "\r" not in text
     assert Path(workdir / text.strip().splitlines()[-1]).is_dir()
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(workdir: Path) -> None:
+    command = f"set -o pipefail; {SSL} detect {' '.join(OPTIONS)} | head -1"
+    done = subprocess.run(["bash", "-c", command], cwd=workdir, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 and "BrokenPipe" not in done.stderr
+    assert len(list(workdir.glob("outputs/detect/*/*/metrics.json"))) == 1
+
+
+def test_a_terminal_that_is_closed_stops_the_run_in_order(workdir: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(workdir)
+        command = [
+            sys.executable,
+            "-m",
+            "ssl_cli.cli",
+            "detect",
+            "model=dae",
+            "trainer=cpu",
+            "trainer.max_steps=1000000",
+        ]
+        os.execv(command[0], command)
+    deadline = time.monotonic() + 120
+    while not list(workdir.glob("outputs/detect/*/*/history.csv")) and time.monotonic() < deadline:
+        select.select([terminal], [], [], 0.05)[0] and os.read(terminal, 1 << 16)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    (folder,) = workdir.glob("outputs/detect/*/*")
+    ended = json.loads((folder / "environment.json").read_text())["ended"]
+    assert ended["state"] == "stopped"
+    assert ended["words"] == f"stopped by SIGHUP at step {step_of(folder / 'last.ckpt')}"
 
 
 def test_paths_with_blanks_and_chinese_characters(workdir: Path, cli: Cli) -> None:
