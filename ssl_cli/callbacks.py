@@ -30,7 +30,13 @@ def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callba
 
 
 def finish(chosen: list[Callback], module: lightning.LightningModule) -> None:
-    """Give the module the weights it is to keep: the average's, or those of the best validation."""
+    """Give the module the weights it is to keep: the average's, or those of the best validation.
+
+    Raises Stopped where a signal came when no step was left to put it off to.
+    """
+    for callback in chosen:
+        if isinstance(callback, Save) and callback.request.signum:
+            raise Stopped(callback.request.signum, " after its last step")
     for callback in chosen:
         if isinstance(callback, AverageWeights):
             callback.average(module)

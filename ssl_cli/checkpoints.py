@@ -1,12 +1,13 @@
 """The two newest checkpoints of a run, so that a torn one leaves the one before.
 
 A checkpoint is written beside its place, flushed to the disk, and then moved into it; what was there becomes
-`previous.ckpt`. Every entry of the file carries a checksum, which is looked at before anything is read.
+`previous.ckpt`. It ends with its own SHA-256, which is looked at before anything else is. (It is a zip, whose entries
+have checksums; a flipped bit in its directory can make torch read other bytes all the same.)
 """
 
+import hashlib
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,6 +19,7 @@ from torch import Tensor
 from ssl_cli import console
 from ssl_cli.errors import InputError
 
+SEAL_LENGTH, CHUNK = 32, 1 << 20  # bytes
 LAST, PREVIOUS, PARTIAL = "last.ckpt", "previous.ckpt", "last.part"
 # What Lightning and the learner look for in it.
 SAVED = {"loops", "callbacks", "optimizer_states", "lr_schedulers", "since_validation", "pytorch-lightning_version"}
@@ -25,12 +27,35 @@ SAVED = {"loops", "callbacks", "optimizer_states", "lr_schedulers", "since_valid
 
 def keep(folder: Path) -> None:
     """Make the finished `last.part` of a folder its `last.ckpt`."""
-    with (folder / PARTIAL).open("rb") as file:
-        os.fsync(file.fileno())
+    seal(folder / PARTIAL)
     if (folder / LAST).exists():
         (folder / LAST).replace(folder / PREVIOUS)
     (folder / PARTIAL).replace(folder / LAST)
     _flush(folder)
+
+
+def seal(path: Path) -> None:
+    """Append the file's SHA-256, as the comment that a zip may end with."""
+    with path.open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        assert file.read(2) == b"\0\0", "the length of the comment"
+        file.seek(-2, os.SEEK_END)
+        file.write(SEAL_LENGTH.to_bytes(2, "little"))
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.seek(0, os.SEEK_END)
+        file.write(digest)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_whole(path: Path) -> bool:
+    digest, left = hashlib.sha256(), path.stat().st_size - SEAL_LENGTH
+    with path.open("rb") as file:
+        while left > 0 and (part := file.read(min(left, CHUNK))):
+            digest.update(part)
+            left -= len(part)
+        return file.read() == digest.digest()
 
 
 def _flush(folder: Path) -> None:
@@ -51,8 +76,10 @@ def newest(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Path, i
     (folder / PARTIAL).unlink(missing_ok=True)  # a write that was cut off
     faults: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
-        if not path.is_file():
+        if not path.exists():
             continue
+        if not path.is_file():
+            raise InputError(f"{path} is no file: move it away.")
         try:
             step = _sound_step(path, shapes)
         except InputError as error:
@@ -69,9 +96,8 @@ def newest(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Path, i
 def _sound_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The step of a checkpoint. Raises InputError where it is torn, holds more than numbers, or is another model's."""
     try:
-        with zipfile.ZipFile(path) as file:
-            if broken := file.testzip():
-                raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
+        if not _is_whole(path):
+            raise ValueError("its checksum is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
         step = int(content["global_step"])

@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from ssl_cli import __version__
 from ssl_cli.catalog import nearest, verbs
@@ -17,6 +18,9 @@ LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 2 bad input. A bug of ours keeps its traceback."""
     arguments = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that this terminal can't show is no reason to stop
     try:
         with raised():
             return dispatch(arguments)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import hydra.utils
 import yaml
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.bounds import Count, Delimiter, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
@@ -136,6 +136,15 @@ class ScoreConfig(VerbConfig):
 
 
 SHELLS: dict[str, type[VerbConfig]] = {"detect": DetectConfig, "score": ScoreConfig}
+
+
+def as_text(value: Any) -> str:
+    """A plain value as the command line writes it: null, true, [a, b]."""
+    if isinstance(value, list | ListConfig):
+        return f"[{', '.join(as_text(item) for item in value)}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
 
 def read_yaml(path: pathlib.Path) -> DictConfig:

@@ -29,7 +29,11 @@ from ssl_cli.sweeps import QUIET, sweep
 from ssl_cli.vetting import refuse_foreign_targets
 
 INTERNAL = {"verb", "choices", "facts", "headline"}
-HYDRAS_OWN = {"hydra.mode": "a sweep is -m", "hydra.sweep.dir": "sweeps go to paths.outputs"}
+HYDRAS_OWN = {
+    "hydra.mode": "a sweep is -m",
+    "hydra.sweep.dir": "sweeps go to paths.outputs",
+    "hydra.job.chdir": "paths are relative to where you are",
+}
 OTHER_DEVICES = (
     "This run was begun on {before} device(s) and goes on with {now}: each step still takes the same rows, but they "
     "are parted otherwise, so that sums round otherwise and each device draws other noise. It ends near to where it "
@@ -68,6 +72,8 @@ def launch(verb: str, arguments: list[str]) -> int:
             hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
         elif sweeping:
             outputs = Path(_given(overrides, "paths.outputs", "outputs")).expanduser()
+            if "${" in str(outputs):
+                raise InputError(f"paths.outputs={outputs}: name the folder of a sweep without ${{...}}.")
             return sweep(hydra, verb, job, lines, outputs, _given(overrides, "hydra/sweeper", "basic"))
         else:
             faults: list[InputError] = []
@@ -166,6 +172,8 @@ def _texts(override: Override) -> list[str]:
     """What it gives a group, a text each time: `csv`, or `[tensorboard,mlflow]`."""
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         return []
+    if override.value_type in (ValueType.INTERVAL_SWEEP, ValueType.RANGE_SWEEP):
+        return [str(override.input_line).partition("=")[2]]  # no choice has such a name
     if override.is_sweep_override():
         return list(override.sweep_string_iterator())
     value = override.value()
@@ -267,6 +275,7 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
         OmegaConf.update(cfg, key, value, force_add=True)
     if "optim.lr" in plain:
         cfg.optim.algorithm.lr = cfg.optim.lr  # a saved config is resolved: nothing refers to anything any more
+    check(cfg, verb)
     if before != (now := cfg.trainer.devices * cfg.trainer.num_nodes):
         console.say(OTHER_DEVICES.format(before=before, now=now))
     cfg.resume = str(folder)

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from ssl_cli.runs import (
     hold,
     new_folder,
     read_environment,
+    read_metrics,
     release,
     standing,
     write_json,
@@ -62,7 +64,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
     with ExitStack() as on_leaving:
         folder, held = _folder(cfg, fingerprint)
         on_leaving.callback(release, held)
-        on_leaving.enter_context(_said_in_words(folder))
+        on_leaving.enter_context(_said_in_words(folder, cfg.verb))
         record = _Record(cfg, fingerprint, folder)
         try:
             record.begin()
@@ -80,9 +82,10 @@ class _Record:
     """What a run folder says of the run itself, at its start and at its end."""
 
     def __init__(self, cfg: DictConfig, fingerprint: str, folder: Path):
-        self.cfg, self.folder = cfg, folder
+        self.cfg, self.fingerprint, self.folder = cfg, fingerprint, folder
         self.started = time.monotonic()
-        self.before = {path: path.read_bytes() for path in (folder / METRICS, folder / CONFIG) if path.is_file()}
+        files = (folder / METRICS, folder / CONFIG, folder / ENVIRONMENT)
+        self.before = {path: path.read_bytes() for path in files if path.is_file()}
         self.models = _model_stamps(folder)
         earlier = read_environment(folder)
         self.earlier_s = earlier.get("wall_time_s", 0.0)
@@ -90,12 +93,19 @@ class _Record:
             "number": earlier.get("number") or 1 + _last_number(Path(cfg.paths.outputs)),
             "started": earlier.get("started") or datetime.now().astimezone().isoformat(timespec="seconds"),
             "data_fingerprint": fingerprint,
-            "config_hash": config_hash(cfg, fingerprint),
+            "config_hash": self._hash(earlier),
         }
+
+    def _hash(self, earlier: dict[str, Any]) -> str | None:
+        """A run that went on otherwise than it began is nobody's twin, though its last config be the same."""
+        now = config_hash(self.cfg, self.fingerprint)
+        return None if earlier.get("config_hash", now) != now else now
 
     def begin(self) -> None:
         # A run being resumed is unfinished again, until it is finished again.
         (self.folder / METRICS).unlink(missing_ok=True)
+        for partial in self.folder.glob("*.part"):  # of a write that a kill cut off
+            partial.unlink()
         (self.folder / "figures").mkdir(exist_ok=True)
         write_json(self.folder / ENVIRONMENT, self.environment)
         write_text(self.folder / CONFIG, OmegaConf.to_yaml(self.cfg, resolve=True))
@@ -109,13 +119,15 @@ class _Record:
         state = STOPPED if isinstance(error, Stopped | KeyboardInterrupt) else FAILED
         plain = _disk_fault(error) or (str(error) if isinstance(error, InputError | Stopped) else None)
         words = plain or f"{type(error).__name__}: {error}"
-        with suppress(OSError):
-            # A resume that failed leaves the run as finished as it was, unless its model is already another.
-            if isinstance(error, Exception) and _model_stamps(self.folder) == self.models:
+        # A resume that failed leaves a finished run as it was, unless its model is already another.
+        was_finished = self.folder / METRICS in self.before
+        if was_finished and isinstance(error, Exception) and _model_stamps(self.folder) == self.models:
+            with suppress(OSError):
                 for path, content in self.before.items():
                     path.write_bytes(content)
-        with suppress(OSError):
-            self._write_end({"state": state, "words": words.splitlines()[0] if words else ""})
+        else:
+            with suppress(OSError):
+                self._write_end({"state": state, "words": words.splitlines()[0] if words else ""})
         with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(console.harmless(f"{state}: {words}\n"))
 
@@ -128,12 +140,14 @@ class _Record:
 
 
 @contextmanager
-def _said_in_words(folder: Path) -> Iterator[None]:
+def _said_in_words(folder: Path, verb: str) -> Iterator[None]:
     """A full or read-only disk is nobody's bug, and a stopped run says how to go on."""
-    verb = folder.resolve().parts[-3]
     try:
         yield
     except Stopped as stop:
+        if not (folder / CONFIG).is_file():
+            shutil.rmtree(folder, ignore_errors=True)  # hardly made: there is nothing to go on with
+            raise
         console.warn(f"{stop}; go on with `ssl {verb} resume={folder}`")
         stop.told = True
         raise
@@ -228,10 +242,12 @@ def done_before(cfg: DictConfig, fingerprint: str) -> Path | None:
     """With sweep.skip_done=true, the finished run that this one would repeat."""
     if not cfg.sweep.skip_done or cfg.resume is not None:
         return None
-    done = next((folder for folder in twins(cfg, fingerprint) if standing(folder)[0] == FINISHED), None)
-    if done:
-        console.say(f"skipped: {done} has done it")
-    return done
+    for folder in twins(cfg, fingerprint):
+        with suppress(InputError):  # damaged: it must be done again
+            if standing(folder)[0] == FINISHED and read_metrics(folder):
+                console.say(f"skipped: {folder} has done it")
+                return folder
+    return None
 
 
 # --- where and with what it ran -----------------------------------------------------------------------------

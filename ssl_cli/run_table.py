@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import nearest
+from ssl_cli.config import as_text
 from ssl_cli.errors import InputError
 
 # Of these metrics less is better; of all others more.
@@ -61,11 +63,17 @@ class Listed:
     def choices(self) -> Mapping[str, str]:
         return self.config.get("choices") or {}
 
-    def option(self, name: str) -> Any:
-        """What the run had for an option: its choice of a group, its state, or a value of its config."""
+    def option(self, name: str) -> list[str]:
+        """What the run had for an option: its choices of a group, its state, or a value of its config; none without."""
         if name == "state":
-            return self.state
-        return self.choices.get(name, OmegaConf.select(self.config, name, default=ABSENT))
+            return [self.state]
+        if name in self.choices:
+            return str(self.choices[name]).split(",")
+        try:
+            value = OmegaConf.select(self.config, name, default=ABSENT)
+        except OmegaConfBaseException:
+            return []
+        return [] if value is ABSENT else [as_text(value)]
 
 
 def _size(path: Path) -> int:
@@ -82,8 +90,8 @@ def show(outputs: str, filters: dict[str, str], sort: str | None, best: str | No
     if not listed:
         console.say(f"runs: none in {outputs} yet.")
         return
-    for name, wanted in filters.items():
-        listed = _filtered(listed, name, wanted)
+    tests = [_filter(listed, name, wanted) for name, wanted in filters.items()]
+    listed = [run for run in listed if all(fits(run) for fits in tests)]
     if not listed:
         console.say(f"runs: none of those in {outputs} is like that.")
         return
@@ -100,21 +108,21 @@ def show(outputs: str, filters: dict[str, str], sort: str | None, best: str | No
     console.say(_table(f"runs in {outputs}, {order}", listed, best))
 
 
-def _filtered(listed: list[Listed], name: str, wanted: str) -> list[Listed]:
-    had = [run.option(name) for run in listed]
-    if all(value is ABSENT for value in had):
+def _filter(listed: list[Listed], name: str, wanted: str) -> Callable[[Listed], bool]:
+    """Whether a run has one of the values wanted, parted by commas; numbers compare as numbers."""
+    if not any(run.option(name) for run in listed):
         raise InputError(f"No run here has the option {name}: filter by state=, or an option such as model= or seed=.")
-    values = wanted.split(",")
+    values = [wanted] if wanted.startswith("[") else wanted.split(",")
     if name == "state" and (unknown := [value for value in values if value not in (*runs.STATES, DAMAGED)]):
         raise InputError(f"state={unknown[0]}: a run is one of {', '.join((*runs.STATES, DAMAGED))}.")
-    return [run for run, value in zip(listed, had, strict=True) if _text(value) in values]
+    return lambda run: any(_same(had, value) for had in run.option(name) for value in values)
 
 
-def _text(value: Any) -> str:
-    """As the command line writes it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _same(one: str, two: str) -> bool:
+    try:
+        return float(one) == float(two)
+    except ValueError:
+        return one == two
 
 
 def _unknown_metric(listed: list[Listed], name: str) -> list[Listed]:

@@ -194,7 +194,7 @@ def new_folder(parent: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".part")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same table
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:
             file.write(text)

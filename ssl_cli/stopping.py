@@ -22,7 +22,10 @@ class Stopped(BaseException):
 
     def __init__(self, signum: int, where: str = ""):
         super().__init__(f"stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}{where}")
-        self.signum, self.told = signum, False
+        self.signum, self.where, self.told = signum, where, False
+
+    def __reduce__(self) -> tuple[type, tuple[int, str]]:
+        return Stopped, (self.signum, self.where)  # a sweep's process tells it to another
 
     @property
     def exit_code(self) -> int:

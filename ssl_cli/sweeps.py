@@ -15,22 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import read_yaml
+from ssl_cli.config import as_text, read_yaml
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
+from ssl_cli.run_table import LESS_IS_BETTER
 from ssl_cli.stopping import Stopped, raised
 
 # Runs have folders and logs of their own: Hydra's would only stand beside them.
 QUIET = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
-# Optuna looks for the least, and gives up at the first failure, unless it is told otherwise.
-OPTUNA = ["hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1"]
+# What launchers raise where a process of theirs was killed: joblib's two and submitit's two.
+DEAD_PROCESS = ("TerminatedWorkerError", "BrokenProcessPool", "UncompletedJobError", "FailedJobError")
 BUG = "a bug of ours: "
 FIGURE, TABLE, OUTCOME = "sweep.png", "sweep.csv", "outcome.json"
 BEST = "optimization_results.yaml"  # as Optuna's sweeper calls it
 PLACES = ("paths.outputs", "sweep.")  # where and how a sweep is run, which no outcome follows from
+DIRECTION = "hydra.sweeper.direction"
 LAST = ("run", "error")  # the columns of sweep.csv that are neither a setting nor a metric
 Row = dict[str, Any]  # of sweep.csv: settings (texts), metrics (numbers), run and error
 
@@ -41,15 +44,20 @@ def sweep(
     """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
     folder = _new_folder(outputs / verb / "sweeps")
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)  # failures are told here
-    overrides = [f"hydra.sweep.dir='{quoted}'", *QUIET, *(OPTUNA if sweeper == "optuna" else []), *lines]
+    for library in ("hydra_plugins.hydra_optuna_sweeper", "optuna"):
+        logging.getLogger(library).setLevel(logging.ERROR)  # failures are told here
+    overrides = [f"hydra.sweep.dir='{quoted}'", *QUIET, *(_optunas(lines, verb) if sweeper == "optuna" else []), *lines]
+    go_on = "the same command with sweep.skip_done=true goes on with it"
     try:
         hydra.multirun(verb, _Combination(job, folder, verb), overrides, with_log_configuration=False)
     except Stopped:
         show(folder, verb)
-        console.warn("the sweep is not whole; the same command with sweep.skip_done=true goes on with it")
+        console.warn(f"the sweep is not whole; {go_on}")
         raise
-    except ValueError as error:
+    except Exception as error:
+        if type(error).__name__ in DEAD_PROCESS:
+            show(folder, verb)
+            raise InputError(f"A process of this sweep died, so it is not whole; {go_on}.") from error
         if "No trials are completed" not in str(error):  # Optuna's, where none gave a number: the table says why
             raise
     rows = show(folder, verb)
@@ -59,6 +67,16 @@ def sweep(
     console.say_bare(str(folder))
     failures = [row["error"] for row in rows if row["error"]]
     return BROKEN if any(text.startswith(BUG) for text in failures) else BAD_INPUT if failures else OK
+
+
+def _optunas(lines: list[str], verb: str) -> list[str]:
+    """What Optuna must be told: which way is better, and not to give up at the first failure."""
+    given = {key.lstrip("+"): value for key, _, value in (line.partition("=") for line in lines)}
+    if given.get(DIRECTION, "").startswith("["):
+        raise InputError(f"{DIRECTION}={given[DIRECTION]}: a run gives Optuna one number, sweep.metric; name one way.")
+    metric = given.get("sweep.metric") or headline(verb)[0]
+    way = "minimize" if LESS_IS_BETTER.fullmatch(metric) else "maximize"
+    return [f"{DIRECTION}={way}", "hydra.sweeper.max_failure_rate=1"]
 
 
 def _tell_best(path: Path) -> None:
@@ -88,6 +106,7 @@ class _Combination:
         """The metric that a sweeper may look for the best of; None where the run failed or has no such metric."""
         hydra = HydraConfig.get()
         run, fault, value = "", "", None
+        metrics: dict[str, float] = {}
         try:
             with raised():
                 run = self.job(cfg)
@@ -104,9 +123,17 @@ class _Combination:
             console.warn(f"this combination failed: {fault}")
         own = self.folder / str(hydra.job.num)
         own.mkdir(exist_ok=True)
-        runs.write_json(own / OUTCOME, {"overrides": list(hydra.overrides.task), "run": run, "error": fault})
+        settings = _settings(list(hydra.overrides.task))
+        runs.write_json(own / OUTCOME, {"settings": settings, "metrics": metrics, "run": run, "error": fault})
         write_table(self.folder)
         return value
+
+
+def _settings(overrides: list[str]) -> dict[str, str]:
+    """What a combination sets, but for where and how the sweep is run."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    settings = {override.key_or_group: "" if override.is_delete() else as_text(override.value()) for override in parsed}
+    return {name: value for name, value in settings.items() if not name.startswith(PLACES)}
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -117,10 +144,7 @@ def collect(folder: Path) -> list[Row]:
     rows: list[Row] = []
     for path in sorted(folder.glob(f"*/{OUTCOME}"), key=lambda path: int(path.parent.name)):
         outcome = json.loads(path.read_text(encoding="utf-8"))
-        settings = dict(word.lstrip("+").partition("=")[::2] for word in outcome["overrides"])
-        settings = {name: value for name, value in settings.items() if not name.startswith(PLACES)}
-        metrics = runs.read_metrics(Path(outcome["run"])) if outcome["run"] else {}
-        rows.append(settings | metrics | {"run": outcome["run"], "error": outcome["error"]})
+        rows.append(outcome["settings"] | outcome["metrics"] | {name: outcome[name] for name in LAST})
     return rows
 
 

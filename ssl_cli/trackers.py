@@ -4,6 +4,7 @@ All of them write to this machine's disk unless the command line asks for a serv
 `pip install 'ssl-cli[tracking]'`, and are imported when a run asks for one, not before.
 """
 
+import fcntl
 import logging
 import os
 import re
@@ -11,8 +12,9 @@ import secrets
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -169,9 +171,10 @@ class MLflow(Tracker):
         with _environment(**quiet, MLFLOW_HTTP_REQUEST_MAX_RETRIES="2"):
             self.entities = import_module("mlflow.entities")
             logging.getLogger("alembic").setLevel(logging.WARNING)
-            self.client = import_module("mlflow").MlflowClient(tracking_uri=uri)
             artifacts = (start.outputs / "mlartifacts").as_uri() if local else None
-            run = self._run(start, artifacts)
+            with _alone(start.outputs / LOCAL_STORE) if local else nullcontext():
+                self.client = import_module("mlflow").MlflowClient(tracking_uri=uri)
+                run = self._run(start, artifacts)
         self.id: str = run.info.run_id
         there = run.data.params
         new = [
@@ -226,3 +229,11 @@ def _environment(**variables: str) -> Iterator[None]:
         for name in variables:
             if name not in before:
                 os.environ.pop(name, None)
+
+
+@contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Two runs that make the same store at the same moment would break it for good."""
+    with store.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.svm import OneClassSVM
 
 import ssl_cli
+from ssl_cli import checkpoints
 from ssl_cli.cli import main
 from ssl_cli.console import harmless
 from ssl_cli.errors import InputError
@@ -107,7 +108,11 @@ def pickled(name: str) -> Attack:
 
 
 def zipped(name: str) -> Attack:
-    return lambda folder: torch.save({"global_step": 4, "state_dict": Runs()}, folder / name)
+    def attack(folder: Path) -> None:
+        torch.save({"global_step": 4, "state_dict": Runs()}, folder / name)
+        checkpoints.seal(folder / name)  # whoever can forge a file can sign it
+
+    return attack
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "neighbors/model.safetensors", "calibration.safetensors"])
@@ -456,7 +461,10 @@ def test_weights_of_another_model(refused: Callable[..., None]) -> None:
 
 
 def test_a_checkpoint_of_something_else(refused: Callable[..., None]) -> None:
-    attack = lambda folder: torch.save({"global_step": 1, "state_dict": {}}, folder / "last.ckpt")  # noqa: E731
+    def attack(folder: Path) -> None:
+        torch.save({"global_step": 1, "state_dict": {}}, folder / "last.ckpt")
+        checkpoints.seal(folder / "last.ckpt")
+
     refused(attack, "last.ckpt is damaged: it is of another model than this run's", ("resume",))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,39 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"last\.ckpt is damaged .*previous\.ckpt is damaged .*start a new run"):
         trained(tmp_path, cfg)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "gone", "another model's"])
+def test_a_torn_checkpoint_is_named_and_the_one_before_it_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    def steps(name: str, max_steps: int, resume: bool = False, objective: Denoising | None = None) -> Denoising:
+        (tmp_path / name).mkdir(exist_ok=True)
+        cfg = config(max_steps=max_steps)
+        cfg.optim.schedule, cfg.resume = "constant", str(tmp_path / name) if resume else None
+        return trained(tmp_path / name, cfg, objective)
+
+    whole = steps("whole", 22)
+    steps("torn", 12)  # checkpoints at 5, 10 and 12: the last two are kept
+    last = tmp_path / "torn" / "last.ckpt"
+    content = last.read_bytes()
+    if damage == "gone":
+        last.unlink()
+    elif damage == "another model's":
+        steps("other", 1, objective=Denoising(Autoencoder(6, [9], 4), noise="swap", level=0.3))
+        last.write_bytes((tmp_path / "other" / "last.ckpt").read_bytes())
+    else:
+        with zipfile.ZipFile(last) as file:
+            largest = max(file.infolist(), key=lambda entry: entry.file_size)
+        at = content.index(largest.filename.encode()) + 200  # among the numbers of a tensor
+        flipped = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        last.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "flipped": flipped}[damage])
+    capsys.readouterr()
+    assert same(whole, steps("torn", 22, resume=True))
+    out, err = capsys.readouterr()
+    assert f"going on from step 10 of {tmp_path / 'torn' / 'previous.ckpt'}" in out
+    if damage != "gone":
+        assert f"{last} is damaged" in err and "The one before it is used." in err
 
 
 def test_options_change_the_weights_they_should(tmp_path: Path) -> None:
