@@ -263,7 +263,8 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
         raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
     refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
     check(cfg, verb)
-    refuse_unasked_places(cfg, folder, set(plain))
+    if not is_worker():  # which tells no logger anything
+        refuse_unasked_places(cfg, folder, set(plain))
     before = cfg.trainer.devices * cfg.trainer.num_nodes
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)

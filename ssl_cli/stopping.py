@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from ssl_cli.ranks import is_worker
@@ -63,4 +63,5 @@ class Request:
         self.signum = signum
         # Not by print: the signal may have come in the middle of one.
         if not is_worker():
-            os.write(2, b"\nstopping after this step; once more, and it stops at once\n")
+            with suppress(OSError):  # whoever read it may be gone
+                os.write(2, b"\nstopping after this step; once more, and it stops at once\n")
