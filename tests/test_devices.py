@@ -234,6 +234,7 @@ def test_a_worker_killed_is_said_in_a_sentence(workdir: Path, when: str) -> None
     assert_none_left(workdir)
 
 
+@pytest.mark.long
 def test_a_loss_that_is_no_number_is_said_once(workdir: Path) -> None:
     words = [*DDP, *PLAIN, "trainer.max_steps=400", "optim.lr=1e9", f"paths.outputs={workdir}/outputs"]
     done = run_ssl("detect", *words, cwd=workdir)
