@@ -110,13 +110,15 @@ class Save(Callback):
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
-        if trainer.world_size == 1:  # else the processes agree on it before the next step
-            module.refuse_broken(self.saved_step)
+        _agreed(trainer, 0, module)
+        module.refuse_broken(self.saved_step)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        assert isinstance(module, Learner)
+        signum, _ = _agreed(trainer, self.request.signum, module)
         self._save(trainer, module)  # the stream has no end: its one epoch ends with the run
-        if self.request.signum:
-            raise Stopped(self.request.signum, f" at step {trainer.global_step}, the last")
+        if signum:
+            raise Stopped(signum, f" at step {trainer.global_step}, the last")
 
     def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
@@ -143,7 +145,7 @@ def _agreed(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[i
     mine = torch.tensor([signum, module.is_broken()], dtype=torch.int64, device=module.device)
     torch.distributed.all_reduce(mine, torch.distributed.ReduceOp.MAX)
     if mine[1]:
-        module.share_broken()
+        module.share_broken()  # so that all refuse it in the same words, and none waits for another
     return int(mine[0]), bool(mine[1])
 
 

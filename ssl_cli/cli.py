@@ -7,6 +7,7 @@ from io import TextIOWrapper
 from ssl_cli import __version__
 from ssl_cli.catalog import nearest, verbs
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
+from ssl_cli.ranks import is_worker
 from ssl_cli.stopping import Stopped, raised
 
 LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         print(harmless(f"error: {error}"), file=sys.stderr)
         return BAD_INPUT
     except Stopped as stop:
-        if not stop.told:
+        if not stop.told and not is_worker():
             print(stop, file=sys.stderr)
         return stop.exit_code
     except BrokenPipeError:

@@ -25,6 +25,7 @@ from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, nearest
 from ssl_cli.config import SHELLS, RunConfig
 from ssl_cli.errors import InputError
+from ssl_cli.ranks import is_worker
 from ssl_cli.sweeps import QUIET, sweep
 from ssl_cli.vetting import refuse_foreign_targets
 
@@ -269,7 +270,8 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
         raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
     refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
     check(cfg, verb)
-    refuse_unasked_places(cfg, folder, set(plain))
+    if not is_worker():  # which tells no logger anything
+        refuse_unasked_places(cfg, folder, set(plain))
     before = cfg.trainer.devices * cfg.trainer.num_nodes
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)

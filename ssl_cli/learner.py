@@ -70,10 +70,10 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         k, weight = batch.pop("k"), batch.pop("weight")
-        self._reseed(k)
+        self._reseed(k, self.global_rank)
         losses = self.objective(batch)
         for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach()
+            self._sums[name] = self._sums.get(name, 0) + value.detach() * (weight / self.trainer.world_size)
         self._batches += 1
         self._note_broken(k, losses["loss"].detach())
         return losses["loss"] * weight
@@ -83,16 +83,17 @@ class Learner(lightning.LightningModule):
             self.trainer.should_stop = True  # so that the last step is validated too
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
-        # The same noise at every validation, so that the curve shows the weights and not the draw.
-        self._reseed(batch.pop("k"))
+        # The same noise at every validation and on every device: the curve shows the weights and not the draw, and
+        # the devices find the same loss.
+        self._reseed(batch.pop("k"), rank=0)
         del batch["weight"]
         n_rows = len(next(iter(batch.values())))
         for name, value in self.objective(batch).items():
             self._watched_sums[name] = self._watched_sums.get(name, 0) + value * n_rows
         self._watched_rows += n_rows
 
-    def _reseed(self, k: int) -> None:
-        seed = int(np.random.SeedSequence([self.seed, k, self.global_rank]).generate_state(1, np.uint64)[0] >> 1)
+    def _reseed(self, k: int, rank: int) -> None:
+        seed = int(np.random.SeedSequence([self.seed, k, rank]).generate_state(1, np.uint64)[0] >> 1)
         # torch.manual_seed would note a stack trace for each kind of device that isn't there, which takes as long as
         # half a small network's step.
         torch.default_generator.manual_seed(seed)
@@ -113,6 +114,8 @@ class Learner(lightning.LightningModule):
 
     def share_broken(self) -> None:
         """Every process of a distributed run learns the batch."""
+        if self._broken is None:  # this one has taken no step yet
+            self._broken = torch.full((), FINE, dtype=torch.int64, device=self.device)
         torch.distributed.all_reduce(self._broken, torch.distributed.ReduceOp.MIN)
 
     def refuse_broken(self, saved_step: int) -> None:
@@ -141,12 +144,24 @@ class Learner(lightning.LightningModule):
         row = {"epoch": step * self.trainer.accumulate_grad_batches / self.batches_per_epoch}
         row["seconds"] = time.monotonic() - self._started
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
-        row |= {f"train/{name}": float(total) / max(self._batches, 1) for name, total in self._sums.items()}
+        row |= {f"train/{name}": total / max(self._batches, 1) for name, total in self._totals().items()}
         row |= {f"val/{name}": float(total) / self._watched_rows for name, total in self._watched_sums.items()}
         self.log("val/loss", row["val/loss"], logger=False, sync_dist=self.trainer.world_size > 1, batch_size=1)
         self._sums, self._watched_sums, self._batches, self._watched_rows = {}, {}, 0, 0
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step)
+
+    def _shares(self) -> dict[str, Tensor]:
+        """(world,) each device's part of the sums over the batches since the last validation"""
+        if self.trainer.world_size == 1 or not self._sums:
+            return {name: total.reshape(1) for name, total in self._sums.items()}
+        mine = torch.stack(list(self._sums.values()))
+        shares = [torch.empty_like(mine) for _ in range(self.trainer.world_size)]
+        torch.distributed.all_gather(shares, mine)
+        return dict(zip(self._sums, torch.stack(shares, dim=1), strict=True))
+
+    def _totals(self) -> dict[str, float]:
+        return {name: float(parts.sum()) for name, parts in self._shares().items()}
 
     # A row of the history spans the steps since the one before: a resumed run must know the part already gone.
 
@@ -159,11 +174,15 @@ class Learner(lightning.LightningModule):
         for count in (loop["epoch_loop.batch_progress"]["total"], loop["epoch_loop.batch_progress"]["current"]):
             count["ready"] = count["started"] = count["completed"]
         elapsed = time.monotonic() - self._started
-        checkpoint["since_validation"] = {"sums": self._sums, "batches": self._batches, "elapsed_s": elapsed}
+        checkpoint["since_validation"] = {"sums": self._shares(), "batches": self._batches, "elapsed_s": elapsed}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         part = checkpoint["since_validation"]
-        self._sums = {name: total.to(self.device) for name, total in part["sums"].items()}
+        for name, shares in part["sums"].items():
+            if shares.numel() != self.trainer.world_size:  # the run goes on with another number of devices
+                first = torch.arange(self.trainer.world_size) == 0
+                shares = shares.sum() * first
+            self._sums[name] = shares.reshape(-1)[self.global_rank].to(self.device)
         self._batches, self._started = part["batches"], time.monotonic() - part["elapsed_s"]
 
     # --- optimisation ---

@@ -22,6 +22,7 @@ from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf
 from ssl_cli.config import as_text, read_yaml
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
+from ssl_cli.ranks import is_worker, n_started
 from ssl_cli.run_table import LESS_IS_BETTER
 from ssl_cli.stopping import Stopped, raised
 
@@ -42,6 +43,11 @@ def sweep(
     hydra: Any, verb: str, job: Callable[[DictConfig], str], lines: list[str], outputs: Path, sweeper: str
 ) -> int:
     """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
+    if (n_started() or 1) > 1:
+        raise InputError(
+            "A sweep starts each run's processes by itself: leave out torchrun or srun, or have a launcher "
+            "(hydra/launcher=submitit_slurm) start the runs."
+        )
     folder = _new_folder(outputs / verb / "sweeps")
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     for library in ("hydra_plugins.hydra_optuna_sweeper", "optuna"):
@@ -104,6 +110,9 @@ class _Combination:
 
     def __call__(self, cfg: DictConfig) -> float | None:
         """The metric that a sweeper may look for the best of; None where the run failed or has no such metric."""
+        if is_worker():  # of a run whose processes the launcher has started: the first one tells what came out
+            self.job(cfg)
+            return None
         hydra = HydraConfig.get()
         run, fault, value = "", "", None
         metrics: dict[str, float] = {}

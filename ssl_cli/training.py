@@ -16,6 +16,12 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
@@ -25,6 +31,7 @@ from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
 from ssl_cli.learner import Learner, MakeOptimizer
+from ssl_cli.ranks import by_srun, by_torchrun
 from ssl_cli.runs import HISTORY
 
 # Lightning's tips and notices are no part of a run's record.
@@ -81,9 +88,22 @@ def _trainer(
             enable_model_summary=False,
             use_distributed_sampler=False,
             default_root_dir=folder,
+            plugins=[_cluster()],
         )
     except (MisconfigurationException, ValueError) as error:
         raise InputError(f"The trainer doesn't work on this machine: {error}") from error
+
+
+def _cluster() -> ClusterEnvironment:
+    """Who has started the processes. Lightning would guess, and under Slurm listen for signals and queue jobs again."""
+    if by_torchrun():
+        return TorchElasticEnvironment()
+    if not by_srun():
+        return LightningEnvironment()
+    try:
+        return SLURMEnvironment(auto_requeue=False)
+    except RuntimeError as error:
+        raise InputError(f"This Slurm job doesn't work: {error}") from error
 
 
 def _checkpoint(folder: Path, max_steps: int, learner: Learner) -> Path | None:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from ssl_cli.catalog import built_in_conf, choices, groups
-from tests.conftest import QUICK, Cli, run_ssl
+from tests.conftest import QUICK, Cli
 
 NEEDED = {"adbench": ["data.name=cardio"]}
 EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}
@@ -62,20 +61,6 @@ def test_trainer_that_needs_a_gpu_says_so(cli: Cli, name: str) -> None:
     code, _, err = cli("detect", f"trainer={name}")
     assert code == 2
     assert "use trainer=cpu" in err
-
-
-def test_two_processes_are_one_run_with_the_weights_of_one_process(workdir: Path) -> None:
-    # 160 training rows in batches of 53: the last batch is a single row, which one of the two processes gets.
-    words = ["model=ae", "trainer.batch_size=53", "trainer.max_steps=9", "trainer.accelerator=cpu", "resamples=20"]
-    weights = []
-    for trainer in ("cpu", "ddp"):
-        done = run_ssl("detect", f"trainer={trainer}", *words, f"paths.outputs={trainer}", cwd=workdir)
-        assert done.returncode == 0, done.stderr
-        (metrics,) = (workdir / trainer).glob("detect/*/*/metrics.json")
-        assert done.stdout.count("auroc") == 1
-        weights.append(load_file(metrics.parent / "model.safetensors"))
-    for name, one in weights[0].items():
-        torch.testing.assert_close(weights[1][name], one, rtol=1e-3, atol=1e-5)
 
 
 def test_a_users_trainer_may_inherit_ours(cli: Cli, workdir: Path) -> None:

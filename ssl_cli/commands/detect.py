@@ -22,11 +22,12 @@ from ssl_cli.ranks import is_worker
 from ssl_cli.recording import done_before, open_run
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.tracking import Tracker, tracked
-from ssl_cli.workers import workers
+from ssl_cli.workers import refuse_miscounted, workers
 
 
 def run(cfg: DictConfig) -> Path:
     """One run, from config to a finished run folder, whose path it returns."""
+    refuse_miscounted(cfg)
     data = prepare(cfg)
     cfg.facts = data.facts
     if done := done_before(cfg, data.fingerprint):
