@@ -127,7 +127,9 @@ def standing(folder: Path) -> tuple[str, str]:
     ended = read_environment(folder).get("ended")
     if isinstance(ended, dict) and (state := ended.get("state")) in (STOPPED, FAILED):
         return state, str(ended.get("words"))
-    return KILLED, _last_line(folder / LOG)
+    history = read_history(folder / HISTORY)
+    reached = f"after step {history[-1]['step']:.0f}; " if history else ""
+    return KILLED, f"{reached}last said: {_last_line(folder / LOG)}"
 
 
 def hold(folder: Path) -> int:

@@ -52,7 +52,9 @@ def step_of(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True)["global_step"])
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
+)
 def test_a_signal_saves_the_step_and_says_how_to_go_on(workdir: Path, signum: int, code: int) -> None:
     whole = folder_of(run_ssl("detect", *OPTIONS, *ALL_OPTIONS, "paths.outputs=whole", cwd=workdir), workdir)
     process = start("detect", *OPTIONS, *ALL_OPTIONS, "paths.outputs=cut", cwd=workdir)

@@ -174,6 +174,7 @@ def test_optuna_looks_for_the_best_and_survives_failures(workdir: Path) -> None:
     assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_submitit_runs_jobs_of_its_own(workdir: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason=EXTRA)
     words = ["hydra/launcher=submitit_local", "model=gaussian,knn", "data=breast_cancer,creditcard", *SMALL]
