@@ -1,7 +1,5 @@
 """A run's record: its folder made, locked and filled, its end written down, however it ends."""
 
-import hashlib
-import json
 import os
 import platform
 import resource
@@ -19,9 +17,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_cli import __version__, console
+from ssl_cli import console
 from ssl_cli.errors import InputError
 from ssl_cli.ranks import is_worker
+from ssl_cli.repeats import config_hash, twins
 from ssl_cli.runs import (
     CONFIG,
     ENVIRONMENT,
@@ -35,7 +34,6 @@ from ssl_cli.runs import (
     hold,
     new_folder,
     read_environment,
-    read_metrics,
     release,
     standing,
     write_json,
@@ -44,8 +42,6 @@ from ssl_cli.runs import (
 from ssl_cli.stopping import Stopped
 
 PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "pyarrow"]
-# What says where, by whom and beside what a run is done, and nothing of what comes out.
-IRRELEVANT = ("paths", "choices", "headline", "sweep", "logger", "resume")
 # What a disk says that can't take any more, in the words of those libraries that pass on no number.
 DISK_FAULTS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
 
@@ -86,20 +82,25 @@ class _Record:
         self.started = time.monotonic()
         files = (folder / METRICS, folder / CONFIG, folder / ENVIRONMENT)
         self.before = {path: path.read_bytes() for path in files if path.is_file()}
-        self.models = _model_stamps(folder)
-        earlier = read_environment(folder)
-        self.earlier_s = earlier.get("wall_time_s", 0.0)
+        self.stamps = _stamps(folder)
+        self.earlier = earlier = read_environment(folder)
         self.environment = _environment(cfg) | {
             "number": earlier.get("number") or 1 + _last_number(Path(cfg.paths.outputs)),
             "started": earlier.get("started") or datetime.now().astimezone().isoformat(timespec="seconds"),
             "data_fingerprint": fingerprint,
-            "config_hash": self._hash(earlier),
+            "config_hash": self._hash(),
         }
 
-    def _hash(self, earlier: dict[str, Any]) -> str | None:
+    def _hash(self) -> str | None:
         """A run that went on otherwise than it began is nobody's twin, though its last config be the same."""
         now = config_hash(self.cfg, self.fingerprint)
-        return None if earlier.get("config_hash", now) != now else now
+        return None if self.earlier.get("config_hash", now) != now else now
+
+    def _is_untouched(self, was_finished: bool) -> bool:
+        """Whether the run's model is what it was; of a run without one, its checkpoint."""
+        now = _stamps(self.folder)
+        looked_at = [name for name in now | self.stamps if not (was_finished and name.endswith(".ckpt"))]
+        return all(now.get(name) == self.stamps.get(name) for name in looked_at)
 
     def begin(self) -> None:
         # A run being resumed is unfinished again, until it is finished again.
@@ -119,13 +120,14 @@ class _Record:
         state = STOPPED if isinstance(error, Stopped | KeyboardInterrupt) else FAILED
         plain = _disk_fault(error) or (str(error) if isinstance(error, InputError | Stopped) else None)
         words = plain or f"{type(error).__name__}: {error}"
-        # A resume that failed leaves a finished run as it was, unless its model is already another.
+        # A resume that failed leaves the run as it was, finished or not, unless it has got further.
         was_finished = self.folder / METRICS in self.before
-        if was_finished and isinstance(error, Exception) and _model_stamps(self.folder) == self.models:
+        if self.before and isinstance(error, Exception) and self._is_untouched(was_finished):
             with suppress(OSError):
                 for path, content in self.before.items():
                     path.write_bytes(content)
-        else:
+            self.environment = self.earlier
+        if not (was_finished and self.environment is self.earlier):
             with suppress(OSError):
                 self._write_end({"state": state, "words": words.splitlines()[0] if words else ""})
         with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
@@ -133,7 +135,7 @@ class _Record:
 
     def _write_end(self, ended: dict[str, str]) -> None:
         measured = {
-            "wall_time_s": round(self.earlier_s + time.monotonic() - self.started, 3),
+            "wall_time_s": round(self.earlier.get("wall_time_s", 0.0) + time.monotonic() - self.started, 3),
             "peak_memory_mb": _peak_memory_mb(),
         }
         write_json(self.folder / ENVIRONMENT, self.environment | measured | {"ended": ended})
@@ -184,8 +186,8 @@ def _folder(cfg: DictConfig, fingerprint: str) -> tuple[Path, int]:
         return folder, hold(folder)
     if cfg.sweep.skip_done:
         for folder in twins(cfg, fingerprint):
-            if standing(folder)[0] in (STOPPED, KILLED):
-                with suppress(InputError):  # another process of the sweep may be quicker
+            with suppress(InputError):  # it may be damaged, or another process of the sweep be quicker
+                if standing(folder)[0] in (STOPPED, KILLED):
                     held = hold(folder)
                     cfg.resume = str(folder)
                     console.say(f"going on with {folder}, which was begun and not finished")
@@ -204,50 +206,16 @@ def _new_folder(cfg: DictConfig) -> Path:
         ) from error
 
 
-def _model_stamps(folder: Path) -> dict[str, int]:
-    """When each of a run's model files was written, in ns."""
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob("model.*")}
+def _stamps(folder: Path) -> dict[str, int]:
+    """When each of a run's model files and checkpoints was written, in ns."""
+    paths = [*folder.glob("model.*"), *folder.glob("*.ckpt")]
+    return {path.name: path.stat().st_mtime_ns for path in paths}
 
 
 def _last_number(outputs: Path) -> int:
     """The largest number among the runs so far: a newer run has a larger one, whatever the clock does."""
     runs = all_runs(outputs)
     return max((int(read_environment(folder).get("number") or 0) for folder in runs[-1:]), default=0)
-
-
-# --- the same run, done before --------------------------------------------------------------------------------
-
-
-def config_hash(cfg: DictConfig, fingerprint: str) -> str:
-    """What a run's outcome follows from: its resolved config, the content of its data, and our version."""
-    content = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(content, dict)
-    relevant = {name: value for name, value in content.items() if name not in IRRELEVANT}
-    text = json.dumps([__version__, fingerprint, relevant], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def twins(cfg: DictConfig, fingerprint: str) -> list[Path]:
-    """The runs of the same config on the same data, the newest first."""
-    parent = Path(cfg.paths.outputs).expanduser() / cfg.verb / f"{cfg.choices.model}-{cfg.choices.data}"
-    wanted, found = config_hash(cfg, fingerprint), []
-    for folder in reversed(all_runs(cfg.paths.outputs)):
-        with suppress(InputError):  # a damaged run is nobody's twin
-            if folder.parent == parent and read_environment(folder).get("config_hash") == wanted:
-                found.append(folder)
-    return found
-
-
-def done_before(cfg: DictConfig, fingerprint: str) -> Path | None:
-    """With sweep.skip_done=true, the finished run that this one would repeat."""
-    if not cfg.sweep.skip_done or cfg.resume is not None:
-        return None
-    for folder in twins(cfg, fingerprint):
-        with suppress(InputError):  # damaged: it must be done again
-            if standing(folder)[0] == FINISHED and read_metrics(folder):
-                console.say(f"skipped: {folder} has done it")
-                return folder
-    return None
 
 
 # --- where and with what it ran -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ HYDRA_MAY = {
     "launch",
     "loading",
     "recording",
+    "repeats",
     "run_table",
     "runs",
     "sweeps",

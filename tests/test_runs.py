@@ -213,6 +213,31 @@ def test_a_resume_that_fails_leaves_the_finished_run_as_it_was(cli: Cli, table: 
         assert after == {name: before[name] for name in after}
 
 
+def test_a_refused_resume_changes_nothing_that_skip_done_goes_by(cli: Cli, table: Path) -> None:
+    words = ["data=table", f"data.file={table}", "data.label=fraud", "model=dae"]
+    folder = finished(cli, *words)
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.suffix in (".json", ".yaml")}
+    assert cli("detect", f"resume={folder}", "trainer.max_steps=2")[0] == 2
+    assert {path: path.read_bytes() for path in before} == before
+    (folder / "metrics.json").unlink()  # unfinished: the same holds, but that it says how it ended
+    assert cli("detect", f"resume={folder}", "trainer.max_steps=2")[0] == 2
+    assert (folder / "config.yaml").read_bytes() == before[folder / "config.yaml"]
+    environment = runs.read_environment(folder)
+    assert environment["config_hash"] == json.loads(before[folder / "environment.json"])["config_hash"]
+    assert environment["ended"]["state"] == "failed" and "has taken 4 steps already" in environment["ended"]["words"]
+
+
+def test_a_run_resumed_with_other_options_repeats_nothing(cli: Cli, table: Path) -> None:
+    words = ["data=table", f"data.file={table}", "data.label=fraud", "model=dae"]
+    folder = finished(cli, *words)
+    assert cli("detect", f"resume={folder}", "trainer.max_steps=8")[0] == 0
+    code, out, err = cli("detect", *QUICK, *words, "trainer.max_steps=8", "sweep.skip_done=true")
+    assert code == 0, err
+    assert "skipped" not in out
+    code, out, err = cli("detect", *QUICK, *words, "trainer.max_steps=8", "sweep.skip_done=true")
+    assert "skipped: " in out and str(folder) not in out
+
+
 def test_a_resume_that_fails_after_its_model_was_written_is_unfinished(
     cli: Cli, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,8 @@ from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshol
 from ssl_cli.fitting import fit, new_model, out_of_fold
 from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
 from ssl_cli.ranks import is_worker
-from ssl_cli.recording import done_before, open_run
+from ssl_cli.recording import open_run
+from ssl_cli.repeats import done_before
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.tracking import Tracker, tracked
 from ssl_cli.workers import refuse_miscounted, workers
