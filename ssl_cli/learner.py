@@ -4,6 +4,7 @@ Every random draw of step k (dropout, noise, masks) follows from (seed, k), beca
 each step. So a run resumed at step k goes on as if it had never stopped.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -103,7 +104,11 @@ class Learner(lightning.LightningModule):
     # --- a loss that is no number any more ---
 
     def _note_broken(self, k: int, loss: Tensor) -> None:
-        """Remember the first batch whose loss is NaN or infinite, where the loss is: asking a GPU would stop it."""
+        """Remember the first batch whose loss is NaN or infinite. A GPU is asked nothing: an answer would stop it."""
+        if loss.device.type == "cpu":
+            if not (self.is_broken() or math.isfinite(loss)):
+                self._broken = torch.tensor(k)
+            return
         first = torch.full((), k, dtype=torch.int64, device=loss.device)
         if self._broken is None:
             self._broken = torch.full_like(first, FINE)
