@@ -48,6 +48,13 @@ def assert_same_run(one: Path, two: Path) -> None:
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of OPTIONS that nothing happens to."""
+    place = tmp_path_factory.mktemp("whole")
+    return folder_of(run_ssl("detect", *OPTIONS, cwd=place), place)
+
+
 def step_of(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True)["global_step"])
 
@@ -122,8 +129,7 @@ def test_a_signal_outside_training_stops_at_once(workdir: Path) -> None:
     assert not (workdir / "outputs").exists()
 
 
-def test_killed_and_resumed_equals_never_killed(workdir: Path) -> None:
-    whole = folder_of(run_ssl("detect", *OPTIONS, "paths.outputs=whole", cwd=workdir), workdir)
+def test_killed_and_resumed_equals_never_killed(workdir: Path, whole: Path) -> None:
     process = start("detect", *OPTIONS, "paths.outputs=killed", cwd=workdir)
     wait_for(lambda: list(workdir.glob("killed/detect/*/*/last.ckpt")), process)
     process.kill()
@@ -168,8 +174,7 @@ def dies_and_goes_on(workdir: Path, name: str, n: int, how: str, *words: str) ->
     return folder_of(done, workdir)
 
 
-def test_killed_between_the_two_renames_of_a_checkpoint(workdir: Path) -> None:
-    whole = folder_of(run_ssl("detect", *OPTIONS, cwd=workdir), workdir)
+def test_killed_between_the_two_renames_of_a_checkpoint(workdir: Path, whole: Path) -> None:
     # The second checkpoint: the first is previous.ckpt already, and there is no last.ckpt.
     assert_same_run(whole, dies_and_goes_on(workdir, "last.ckpt", 2, "whole", *OPTIONS))
 
@@ -219,3 +224,16 @@ def test_a_run_at_work_is_not_resumed(workdir: Path, cli: Cli) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
     assert "killed" in cli("list", "runs")[1]
+
+
+def test_a_signal_while_scoring_leaves_nothing_half_written(workdir: Path, cli: Cli) -> None:
+    rows = "".join(f"{i % 7},{i % 5}\n" for i in range(700))
+    (workdir / "t.csv").write_text("a,b\n" + rows)
+    assert cli("detect", "data=table", "data.file=t.csv", "model=knn", *OPTIONS[:1])[0] == 0
+    (workdir / "new.csv").write_text("a,b\n" + rows * 3000)  # two million rows
+    process = start("score", "input=new.csv", "output=scored.csv", cwd=workdir)
+    wait_for(lambda: list(workdir.glob(".ssl-score-*")), process)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (143, "stopped by SIGTERM")
+    assert sorted(path.name for path in workdir.iterdir()) == ["new.csv", "outputs", "t.csv"]
