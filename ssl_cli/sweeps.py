@@ -60,6 +60,8 @@ def sweep(
         show(folder, verb)
         console.warn(f"the sweep is not whole; {go_on}")
         raise
+    except OSError as error:  # of the outcomes and the table; a run says its own
+        raise InputError(f"{folder} can't be written: {error.strerror}; with more room, {go_on}.") from error
     except Exception as error:
         if type(error).__name__ in DEAD_PROCESS:
             show(folder, verb)

@@ -76,6 +76,23 @@ def test_a_full_disk_loses_nothing_that_was_saved(workdir: Path, whole: Path) ->
     assert_same_run(whole, workdir / "resumed")
 
 
+SWEEP_ON_A_FULL_DISK = f"""
+mkdir full && mount -t tmpfs -o size=400k tmpfs full
+{SSL} detect -m model=gaussian seed=0,1,2 resamples=20 paths.outputs=full
+echo "exit code $?"
+mount -o remount,size=50m full
+{SSL} detect -m model=gaussian seed=0,1,2 resamples=20 paths.outputs=full sweep.skip_done=true
+"""
+
+
+@pytest.mark.long
+def test_a_sweep_on_a_full_disk_can_be_gone_on_with(workdir: Path) -> None:
+    done = in_own_mounts(SWEEP_ON_A_FULL_DISK, workdir)
+    assert "exit code 2" in done.stdout and "Traceback" not in done.stderr
+    assert "this combination failed: full/detect/" in done.stderr and "No space left on device" in done.stderr
+    assert "skipped: full/detect/" in done.stdout and "3 runs (" in done.stdout.split("exit code 2")[1]
+
+
 def test_a_disk_too_small_for_any_checkpoint(workdir: Path) -> None:
     # A limit on the size of a file: what a quota does.
     command = f"ulimit -f 200; {SSL} detect {' '.join(OPTIONS)}"  # kB
