@@ -1,6 +1,7 @@
 """The command line: `ssl VERB [overrides]`. Imports neither torch nor Lightning: a verb's code waits until it runs."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -17,7 +18,10 @@ LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 2 bad input. A bug of ours keeps its traceback."""
+    """Run one command; returns its exit code: 0 done, 1 a bug of ours, 2 bad input, 128 and the number of a signal.
+
+    A bug of ours keeps its traceback.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -28,11 +32,13 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         from ssl_cli.console import harmless  # imports rich, which no page but this one needs
 
-        print(harmless(f"error: {error}"), file=sys.stderr)
+        with suppress(OSError):  # the terminal may be what is gone
+            print(harmless(f"error: {error}"), file=sys.stderr)
         return BAD_INPUT
     except Stopped as stop:
         if not stop.told and not is_worker():
-            print(stop, file=sys.stderr)
+            with suppress(OSError):
+                print(stop, file=sys.stderr)
         return stop.exit_code
     except BrokenPipeError:
         return BROKEN

@@ -19,7 +19,6 @@ from ssl_cli.errors import InputError
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 
 Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]
-TRACKED_TO = ("logger.wandb.offline", "logger.mlflow.tracking_uri")  # where numbers go
 
 
 @dataclass
@@ -81,8 +80,9 @@ class VerbConfig:
 
 @dataclass(kw_only=True)
 class RunConfig(VerbConfig):
-    # What a resumed run may change: anything else would train it on other rows, or make another model of it.
-    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr", *TRACKED_TO} | {
+    # What a resumed run may change, besides its loggers' options: anything else would train it on other rows, or make
+    # another model of it.
+    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr"} | {
         f"trainer.{name}"
         for name in (
             *("max_epochs", "max_steps", "max_time", "default_steps", "checkpoint_every_n_steps"),
@@ -145,6 +145,12 @@ def as_text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
+
+
+def in_quotes(text: Any) -> str:
+    """A text as Hydra's grammar reads it back, whatever is in it."""
+    escaped = str(text).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def read_yaml(path: pathlib.Path) -> DictConfig:

@@ -42,22 +42,21 @@ def _console(stderr: bool = False) -> Console:
 
 
 _log: Console | None = None
-_heard = True  # until whoever read us is gone
+_heard = {False: True, True: True}  # stdout, stderr: until whoever read it is gone
 
 
-def _carefully(show: Callable[[], object]) -> None:
+def _carefully(console: Console, show: Callable[[], object]) -> None:
     """A run goes on when nobody listens any more, as after `| head` or a closed terminal: its folder has it all."""
-    global _heard
-    if not _heard:
+    if not _heard[console.stderr]:
         return
     try:
         show()
     except (OSError, SystemExit):  # rich's answer to a broken pipe is to leave
-        _heard = False
+        _heard[console.stderr] = False
 
 
 def _print(console: Console, *what: RenderableType, **how: Any) -> None:
-    _carefully(lambda: console.print(*what, markup=False, **how))
+    _carefully(console, lambda: console.print(*what, markup=False, **how))
 
 
 def say(*what: RenderableType, style: str | None = None) -> None:
@@ -169,11 +168,11 @@ def progress(what: str, total: int | None) -> Iterator[Advance]:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=console)
         task = bar.add_task(what, total=total, text="")
-        _carefully(bar.start)
+        _carefully(console, bar.start)
         try:
-            yield lambda done, text: _carefully(lambda: bar.update(task, completed=done, text=text))
+            yield lambda done, text: _carefully(console, lambda: bar.update(task, completed=done, text=text))
         finally:
-            _carefully(bar.stop)
+            _carefully(console, bar.stop)
         return
 
     started, printed = time.monotonic(), 0

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf, choices, conf_folders, groups, nearest
-from ssl_cli.config import SHELLS, RunConfig
+from ssl_cli.config import SHELLS, RunConfig, in_quotes
 from ssl_cli.errors import InputError
 from ssl_cli.ranks import is_worker
 from ssl_cli.sweeps import QUIET, sweep
@@ -114,9 +114,8 @@ def _parse(word: str) -> Override:
         return parser.parse_override(word)
     except HydraException as error:
         key, _, value = word.partition("=")
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         try:
-            return parser.parse_override(f"{key}='{quoted}'")
+            return parser.parse_override(f"{key}={in_quotes(value)}")
         except HydraException:
             raise InputError(f"{word} can't be read as option=value: {str(error).splitlines()[0]}.") from error
 
@@ -205,6 +204,8 @@ def _job(cfg: DictConfig, verb: str) -> str:
 
     May be called in another process, where a sweep's launcher starts some.
     """
+    from ssl_cli.checking import check  # the signatures that it reads import torch
+
     _see_users_classes()
     OmegaConf.set_struct(cfg, False)
     if cfg.get("resume") is not None and issubclass(SHELLS[verb], RunConfig):
@@ -215,7 +216,8 @@ def _job(cfg: DictConfig, verb: str) -> str:
     for override in map(_parse, words):
         if isinstance(override.value(), list) and override.key_or_group in groups():
             cfg.choices[override.key_or_group] = ",".join(_names(override))  # Hydra names no list of choices
-    return _checked_run(cfg, verb)
+    check(cfg, verb)
+    return _run(cfg, verb)
 
 
 def _telling(job: Callable[[DictConfig], str], faults: list[InputError]) -> Callable[[DictConfig], None]:
@@ -236,11 +238,8 @@ def _see_users_classes() -> None:
         sys.path.append(str(Path.cwd()))
 
 
-def _checked_run(cfg: DictConfig, verb: str) -> str:
-    """Check the config, run the verb. The last line printed is the run folder's path, bare, for scripts to read."""
-    from ssl_cli.checking import check  # the signatures that it reads import torch
-
-    check(cfg, verb)
+def _run(cfg: DictConfig, verb: str) -> str:
+    """Run the verb. The last line printed is the run folder's path, bare, for scripts to read."""
     folder = str(import_module(f"ssl_cli.commands.{verb}").run(cfg))
     console.say_bare(folder)
     return folder
@@ -259,10 +258,10 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     shell = SHELLS[verb]
     assert issubclass(shell, RunConfig)
     changeable = shell.changeable
-    if fixed := [key for key in plain if key not in changeable]:
+    if fixed := [key for key in plain if key not in changeable and not key.startswith("logger.")]:
         raise InputError(
             f"{', '.join(fixed)} can't change in a resumed run: it goes on with its own data and model. "
-            f"What can: {', '.join(sorted(changeable))}."
+            f"What can: {', '.join([*sorted(changeable), 'logger.*'])}."
         )
     folder = runs.find_run(name, _given(overrides, "paths.outputs", "outputs"), verb)
     cfg = runs.read_config(folder)
@@ -284,5 +283,5 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     if only_show:
         print(OmegaConf.to_yaml(cfg), end="")
     else:
-        _checked_run(cfg, verb)
+        _run(cfg, verb)
     return 0

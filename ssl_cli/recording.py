@@ -31,10 +31,11 @@ from ssl_cli.runs import (
     METRICS,
     STOPPED,
     all_runs,
+    go_on,
     hold,
     new_folder,
+    number_of,
     read_environment,
-    release,
     standing,
     write_json,
     write_text,
@@ -59,7 +60,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
         return
     with ExitStack() as on_leaving:
         folder, held = _folder(cfg, fingerprint)
-        on_leaving.callback(release, held)
+        on_leaving.callback(os.close, held)
         on_leaving.enter_context(_said_in_words(folder, cfg.verb))
         record = _Record(cfg, fingerprint, folder)
         try:
@@ -108,7 +109,8 @@ class _Record:
         for partial in self.folder.glob("*.part"):  # of a write that a kill cut off
             partial.unlink()
         (self.folder / "figures").mkdir(exist_ok=True)
-        write_json(self.folder / ENVIRONMENT, self.environment)
+        gone_s = {name: self.earlier[name] for name in ("wall_time_s",) if name in self.earlier}
+        write_json(self.folder / ENVIRONMENT, self.environment | gone_s)
         write_text(self.folder / CONFIG, OmegaConf.to_yaml(self.cfg, resolve=True))
 
     def finish(self, metrics: dict[str, float]) -> None:
@@ -147,19 +149,19 @@ def _said_in_words(folder: Path, verb: str) -> Iterator[None]:
     try:
         yield
     except Stopped as stop:
-        if not (folder / CONFIG).is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # hardly made: there is nothing to go on with
-            raise
-        console.warn(f"{stop}; go on with `ssl {verb} resume={folder}`")
-        stop.told = True
+        if (folder / CONFIG).is_file():
+            console.warn(f"{stop}; go on with `{go_on(verb, folder)}`")
+            stop.told = True
         raise
     except Exception as error:
         if fault := _disk_fault(error):
-            raise InputError(
-                f"{folder} can't be written: {fault}. What was saved before is kept: make room, then go on with "
-                f"`ssl {verb} resume={folder}`."
-            ) from error
+            kept = f" What was saved before is kept: make room, then go on with `{go_on(verb, folder)}`."
+            has_begun = (folder / CONFIG).is_file()
+            raise InputError(f"{folder} can't be written: {fault}.{kept if has_begun else ''}") from error
         raise
+    finally:
+        if not (folder / CONFIG).is_file():
+            shutil.rmtree(folder, ignore_errors=True)  # hardly made: there is nothing to go on with
 
 
 def _disk_fault(error: BaseException | None) -> str | None:
@@ -214,8 +216,7 @@ def _stamps(folder: Path) -> dict[str, int]:
 
 def _last_number(outputs: Path) -> int:
     """The largest number among the runs so far: a newer run has a larger one, whatever the clock does."""
-    runs = all_runs(outputs)
-    return max((int(read_environment(folder).get("number") or 0) for folder in runs[-1:]), default=0)
+    return max((number_of(folder) for folder in all_runs(outputs)), default=0)
 
 
 # --- where and with what it ran -----------------------------------------------------------------------------

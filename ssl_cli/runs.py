@@ -17,6 +17,9 @@ import fcntl
 import itertools
 import json
 import os
+import re
+import shlex
+import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +28,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ssl_cli import console, vetting
+from ssl_cli.config import in_quotes
 from ssl_cli.errors import InputError
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
@@ -44,11 +48,23 @@ def all_runs(outputs: str | Path) -> list[Path]:
 
 def _started(folder: Path) -> tuple[int, float, str]:
     """By the number that a run is given at its start: a clock may go back."""
+    return number_of(folder), (folder / CONFIG).lstat().st_mtime, folder.name
+
+
+def number_of(folder: Path) -> int:
+    """The how manieth run of its outputs it is; 0 where that can't be read."""
     try:
         number = read_environment(folder).get("number")
     except InputError:
-        number = None
-    return number if isinstance(number, int) else 0, (folder / CONFIG).lstat().st_mtime, folder.name
+        return 0
+    return number if isinstance(number, int) else 0
+
+
+def go_on(verb: str, folder: Path) -> str:
+    """The command that goes on with a run, for a shell."""
+    word = f"resume={folder}"
+    plain = re.fullmatch(r"[\w./+=-]+", word)
+    return f"ssl {verb} {word if plain else shlex.quote(f'resume={in_quotes(folder)}')}"
 
 
 def find_run(
@@ -61,7 +77,7 @@ def find_run(
             raise InputError(f"{folder} is no run folder: it has no {CONFIG}. `ssl list runs` shows those in outputs.")
         if finished and not is_finished(folder):
             verb = read_config(folder).get("verb")
-            raise InputError(f"{folder} is not finished: it has no {METRICS}. Go on with `ssl {verb} resume={folder}`.")
+            raise InputError(f"{folder} is not finished: it has no {METRICS}. Go on with `{go_on(str(verb), folder)}`.")
         return folder
     runs = [folder for folder in all_runs(outputs) if verb in (None, folder.parts[-3])]
     runs = [folder for folder in runs if is_finished(folder) or not finished]
@@ -120,10 +136,10 @@ def is_finished(folder: Path) -> bool:
 def standing(folder: Path) -> tuple[str, str]:
     """One of STATES, and the last words of a run that isn't finished. Raises InputError where it is damaged."""
     vetting.refuse_odd_files(folder)
-    if is_finished(folder):
-        return FINISHED, ""
     if is_held(folder):
         return RUNNING, ""
+    if is_finished(folder):
+        return FINISHED, ""
     ended = read_environment(folder).get("ended")
     if isinstance(ended, dict) and (state := ended.get("state")) in (STOPPED, FAILED):
         return state, str(ended.get("words"))
@@ -133,25 +149,24 @@ def standing(folder: Path) -> tuple[str, str]:
 
 
 def hold(folder: Path) -> int:
-    """Lock a run folder; the lock ends with `release`, or the process. Raises InputError where another has it."""
+    """Lock a run folder, until the descriptor is closed or the process ends. Raises InputError where another has it."""
     try:
         held = os.open(folder / LOG, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise InputError(f"{folder} can't be written: {error.strerror}.") from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        for _ in range(10):
+            with suppress(BlockingIOError):  # somebody may only be looking, see `is_held`
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return held
+            time.sleep(0.02)
         os.close(held)
-        raise InputError(f"{folder} is running: wait for it, or stop it first.") from None
+        raise InputError(f"{folder} is running: wait for it, or stop it first.")
     except OSError as error:
         if error.errno not in LOCKLESS:
             raise
         console.warn(f"{folder} lies on a file system without locks: nothing keeps two processes from working in it")
     return held
-
-
-def release(held: int) -> None:
-    os.close(held)
 
 
 def is_held(folder: Path) -> bool:

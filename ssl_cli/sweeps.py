@@ -1,7 +1,7 @@
 """A sweep: every combination, and one table of what came out, by what varied.
 
 Each combination leaves an `outcome.json` in a folder of its own below the sweep's, whichever process ran it, and the
-table is made of those: it is whole after each of them, and so after a kill, too. Where one of the things that varied is
+table is made of those after each of them, and so is there after a kill, too. Where one of the things that varied is
 a number (`data.pollution=0,0.01,0.1`), a figure shows what came of it.
 """
 
@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import as_text, read_yaml
+from ssl_cli.config import as_text, in_quotes, read_yaml
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
 from ssl_cli.ranks import is_worker, n_started
 from ssl_cli.run_table import LESS_IS_BETTER
@@ -43,16 +43,20 @@ def sweep(
     hydra: Any, verb: str, job: Callable[[DictConfig], str], lines: list[str], outputs: Path, sweeper: str
 ) -> int:
     """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
-    if (n_started() or 1) > 1:
+    if (n_started() or 1) > 1 or is_worker():
         raise InputError(
-            "A sweep starts each run's processes by itself: leave out torchrun or srun, or have a launcher "
-            "(hydra/launcher=submitit_slurm) start the runs."
+            "A sweep starts each run's processes by itself, on one node: leave out torchrun, srun or NODE_RANK, or "
+            "have a launcher (hydra/launcher=submitit_slurm) start the runs."
         )
     folder = _new_folder(outputs / verb / "sweeps")
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     for library in ("hydra_plugins.hydra_optuna_sweeper", "optuna"):
         logging.getLogger(library).setLevel(logging.ERROR)  # failures are told here
-    overrides = [f"hydra.sweep.dir='{quoted}'", *QUIET, *(_optunas(lines, verb) if sweeper == "optuna" else []), *lines]
+    overrides = [
+        f"hydra.sweep.dir={in_quotes(folder)}",
+        *QUIET,
+        *(_optunas(lines, verb) if sweeper == "optuna" else []),
+        *lines,
+    ]
     go_on = "the same command with sweep.skip_done=true goes on with it"
     try:
         hydra.multirun(verb, _Combination(job, folder, verb), overrides, with_log_configuration=False)
@@ -180,7 +184,7 @@ def show(folder: Path, verb: str) -> list[Row]:
     for row in rows:
         figures = [f"{row[name]:.4f}" if name in row else "" for name in shown]
         cells.append([*(str(row[name]) for name in varied), *figures, *([_brief(row["error"])] if failed else [])])
-    title = f"{len(rows)} runs ({folder / TABLE})"
+    title = f"{len(rows)} run{'s' if len(rows) != 1 else ''} ({folder / TABLE})"
     console.say(console.table(title, [*varied, *shown, *failed], cells, right=set(shown)))
     return rows
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from ssl_cli.bounds import Pattern, Positive
 from ssl_cli.errors import InputError
+from ssl_cli.runs import LOCKLESS
 from ssl_cli.tracking import IDS, Ended, Start, Tracker, brief
 
 LOCAL_STORE = "mlflow.db"  # in the folder of runs
@@ -41,8 +42,8 @@ class TensorBoard(Tracker):
         self.writer: Any = None
 
     def begin(self, start: Start) -> str:
-        self.folder, self.is_resumed = start.folder, start.known_as is not None
-        if not self.is_resumed:
+        self.folder = start.folder
+        if start.known_as is None:
             from torch.utils.tensorboard.summary import hparams
 
             self._open(None)
@@ -141,6 +142,7 @@ class MLflow(Tracker):
     id_pattern: ClassVar[str] = r"[0-9a-f]{32}"
     stays_here: ClassVar[Mapping[str, Any]] = {"tracking_uri": None}
     batch: ClassVar[int] = 100  # parameters that MLflow takes in one call
+    patience: ClassVar[dict[str, str]] = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # its own is minutes
     longest: ClassVar[int] = 500  # characters of a parameter's value that every version takes
     statuses: ClassVar[dict[Ended, str]] = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
@@ -157,7 +159,12 @@ class MLflow(Tracker):
 
     @staticmethod
     def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
-        if options.get("tracking_uri") and urlsplit(options["tracking_uri"]).password:
+        try:
+            password = urlsplit(options.get("tracking_uri") or "").password
+        except ValueError as error:
+            yield f"tracking_uri={options['tracking_uri']} is no URI: {error}."
+            return
+        if password:
             yield (
                 "tracking_uri has a password in it, which would be written to config.yaml: leave it out, and set the "
                 "variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
@@ -167,8 +174,7 @@ class MLflow(Tracker):
         local = self.tracking_uri is None
         uri = f"sqlite:///{start.outputs / LOCAL_STORE}" if local else self.tracking_uri
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-        # Its own patience with a server that doesn't answer is minutes.
-        with _environment(**quiet, MLFLOW_HTTP_REQUEST_MAX_RETRIES="2"):
+        with _environment(**quiet, **self.patience):
             self.entities = import_module("mlflow.entities")
             logging.getLogger("alembic").setLevel(logging.WARNING)
             artifacts = (start.outputs / "mlartifacts").as_uri() if local else None
@@ -210,10 +216,12 @@ class MLflow(Tracker):
     def write(self, row: Mapping[str, float], step: int) -> None:
         now_ms = int(time.time() * 1000)
         points = [self.entities.Metric(name, value, now_ms, step) for name, value in row.items()]
-        self.client.log_batch(self.id, metrics=points)
+        with _environment(**self.patience):
+            self.client.log_batch(self.id, metrics=points)
 
     def end(self, how: Ended) -> None:
-        self.client.set_terminated(self.id, status=self.statuses[how])
+        with _environment(**self.patience):
+            self.client.set_terminated(self.id, status=self.statuses[how])
 
 
 @contextmanager
@@ -235,5 +243,9 @@ def _environment(**variables: str) -> Iterator[None]:
 def _alone(store: Path) -> Iterator[None]:
     """Two runs that make the same store at the same moment would break it for good."""
     with store.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in LOCKLESS:
+                raise
         yield

@@ -123,7 +123,7 @@ def read_saved_config(path: Path) -> DictConfig:
     if verb not in verbs:
         raise InputError(f"{path} is damaged: verb must be {' or '.join(verbs)}, not {str(verb)[:100]!r}.")
     for group, name in chosen.items():
-        if name is not None and not CHOICE.fullmatch(str(name)):
+        if name is not None and not (isinstance(name, str) and CHOICE.fullmatch(name)):
             raise InputError(f"{path} is damaged: choices.{group!s} must be a plain name, not {str(name)[:100]!r}.")
     if not all(isinstance(name, str) for name in cfg.get("headline") or []):
         raise InputError(f"{path} is damaged: headline must be a list of names of metrics.")

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch.distributed
 from omegaconf import DictConfig, OmegaConf
 
+from ssl_cli.config import in_quotes
 from ssl_cli.errors import InputError
 from ssl_cli.ranks import RANKS, is_worker, n_started
 from ssl_cli.runs import CONFIG
@@ -28,6 +29,7 @@ PARENT = "SSL_PARENT"  # the process that a worker ends with
 READY = "SSL_READY"  # the pipe by which a worker says that it has come as far as this module
 RENDEZVOUS = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # what each of several nodes must be told
 WORDS = "worker-{}.txt"  # what a worker says, for whoever wants to know why it died
+ALONE = "sweep.skip_done=true looks for an unfinished run in the first process alone, and here"
 PATIENCE_S = 60  # for a worker to end by itself, once the first process has
 # What gloo and NCCL say where the process at the other end is gone.
 GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
@@ -50,10 +52,7 @@ def refuse_miscounted(cfg: DictConfig) -> None:
                 "make the two the same."
             )
         if wanted > 1 and cfg.sweep.skip_done and cfg.resume is None:
-            raise InputError(
-                "sweep.skip_done=true looks for an unfinished run in the first process alone, and here torchrun or "
-                "srun has started several: say resume=RUN, or let ssl start the processes of one node by itself."
-            )
+            raise InputError(f"{ALONE} torchrun or srun has started several: say resume=RUN, or leave them out.")
         return
     if "LOCAL_RANK" in os.environ or (nodes == 1 and is_worker()):
         found = " ".join(f"{name}={os.environ[name]}" for name in RANKS if name in os.environ)
@@ -61,6 +60,8 @@ def refuse_miscounted(cfg: DictConfig) -> None:
             f"The environment has {found}, as if this were one process of several, but neither torchrun nor srun has "
             f"started it: unset what is left over ({counted} needs none of it)."
         )
+    if nodes > 1 and cfg.sweep.skip_done and cfg.resume is None:
+        raise InputError(f"{ALONE} each node's command begins a run by itself: say resume=RUN.")
     if missing := [name for name in RENDEZVOUS if nodes > 1 and not os.environ.get(name)]:
         raise InputError(
             f"trainer.num_nodes={nodes} needs {' and '.join(missing)} in the environment of the command on each node "
@@ -98,9 +99,11 @@ def workers(cfg: DictConfig, folder: Path) -> Iterator[None]:
 @contextmanager
 def _started(cfg: DictConfig, folder: Path) -> Iterator[None]:
     """Our own workers: a process for each device of this machine but the first, which is this process's."""
-    before = dict(os.environ)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"} | before
-    os.environ |= {"LOCAL_RANK": "0", "WORLD_SIZE": str(cfg.trainer.devices * cfg.trainer.num_nodes)}
+    told_to_all = {"LOCAL_RANK": "0", "WORLD_SIZE": str(cfg.trainer.devices * cfg.trainer.num_nodes)}
+    if cfg.trainer.num_nodes == 1:  # whatever another job has left in the environment
+        told_to_all |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    before = {name: os.environ.get(name) for name in told_to_all}
+    os.environ |= told_to_all
     if is_worker() and cfg.trainer.devices > 1:
         # The first process of another node. Its folder is none; or that of the resumed run, to which others write too.
         own = folder / f"{CONFIG}.{os.environ['NODE_RANK']}"
@@ -129,8 +132,10 @@ def _started(cfg: DictConfig, folder: Path) -> Iterator[None]:
         for process in started:
             process.kill()
             process.wait()
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
         if told and not is_worker():
             for path in folder.glob(WORDS.format("*")):
                 path.unlink()
@@ -138,7 +143,7 @@ def _started(cfg: DictConfig, folder: Path) -> Iterator[None]:
 
 def _start(cfg: DictConfig, folder: Path, rank: int) -> tuple[subprocess.Popen[bytes], int]:
     """A worker, and the pipe that ends when it is ready; or dead."""
-    command = [sys.executable, "-m", "ssl_cli.cli", cfg.verb, f"resume={folder}"]
+    command = [sys.executable, "-m", "ssl_cli.cli", cfg.verb, f"resume={in_quotes(folder)}"]
     # What the first process has built, its workers may build.
     targets = re.findall(r"_target_: (\w+)", OmegaConf.to_yaml(cfg))
     if trusted := sorted(set(targets) - {"ssl_cli", "torch"}):
@@ -176,9 +181,10 @@ def _tells_of_another(error: Exception) -> bool:
 def _refuse_dead(started: list[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
     """Raise InputError where it was a worker's death that broke the first process."""
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and all(process.poll() is None for process in started):
+    while time.monotonic() < deadline and all([process.poll() is None for process in started]):
         time.sleep(0.1)
-    for rank, process in enumerate(started, 1):
+    # A signal's victim before those who lost their connection to it.
+    for rank, process in sorted(enumerate(started, 1), key=lambda numbered: numbered[1].returncode or 0):
         if process.returncode:
             how = signal.Signals(-process.returncode).name if process.returncode < 0 else f"code {process.returncode}"
             path = folder / WORDS.format(rank)

@@ -84,10 +84,13 @@ def assert_none_left(workdir: Path) -> None:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A run of two processes that nobody has disturbed, and what it said."""
+    """A run of two processes that nobody has disturbed, and what it said.
+
+    The environment has what another job left there, an address that nobody answers at.
+    """
     workdir = tmp_path_factory.mktemp("two")
     (workdir / "seen.py").write_text(SEEN)
-    return workdir, run_ssl("detect", *DDP, *WORDS, cwd=workdir)
+    return workdir, run_ssl("detect", *DDP, *WORDS, cwd=workdir, MASTER_ADDR="10.255.255.1", MASTER_PORT="1")
 
 
 # --- the same rows, the same losses, one run ----------------------------------------------------------------
@@ -381,7 +384,7 @@ def test_torchrun(cli: Cli, workdir: Path) -> None:
     assert largest_difference(alone, folder) < 1e-4
     assert_near(alone, folder)
     done = subprocess.run([*command, "-m", "seed=0,1"], cwd=workdir, capture_output=True, text=True, timeout=200)
-    assert done.returncode != 0 and "leave out torchrun or srun" in done.stderr
+    assert done.returncode != 0 and "leave out torchrun, srun or NODE_RANK" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -391,6 +394,8 @@ def test_torchrun(cli: Cli, workdir: Path) -> None:
         ({"NODE_RANK": "1"}, [], "as if this were one process of several"),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, DDP, "4 processes were started (by torchrun or srun)"),
         ({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}, [*DDP, "sweep.skip_done=true"], "say resume=RUN"),
+        ({"NODE_RANK": "1"}, ["-m", *DDP, "trainer.num_nodes=2", "seed=0,1"], "A sweep starts each run's processes"),
+        ({"NODE_RANK": "1"}, [*DDP, "trainer.num_nodes=2", "sweep.skip_done=true"], "say resume=RUN"),
         ({}, [*DDP, "trainer.num_nodes=2"], "needs NODE_RANK and MASTER_ADDR and MASTER_PORT"),
     ],
 )

@@ -25,7 +25,7 @@ import torch
 
 from ssl_cli import runs
 from tests.conftest import QUICK, Cli, run_ssl
-from tests.test_stopping import assert_same_run, folder_of, start, step_of
+from tests.test_stopping import assert_same_run, folder_of, start, step_of, wait_for
 
 OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=60", "trainer.checkpoint_every_n_steps=10", "resamples=20"]
 SSL = f"{sys.executable} -m ssl_cli.cli"
@@ -333,6 +333,18 @@ def test_a_terminal_that_is_closed_stops_the_run_in_order(workdir: Path) -> None
     ended = json.loads((folder / "environment.json").read_text())["ended"]
     assert ended["state"] == "stopped"
     assert ended["words"] == f"stopped by SIGHUP at step {step_of(folder / 'last.ckpt')}"
+
+
+@pytest.mark.long
+def test_nohup_hears_no_terminal_close(workdir: Path) -> None:
+    command = ["nohup", sys.executable, "-m", "ssl_cli.cli", "detect", "model=dae", "trainer=cpu"]
+    command += ["trainer.max_steps=3000", "resamples=20"]
+    process = subprocess.Popen(command, cwd=workdir, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(workdir.glob("outputs/detect/*/*/history.csv")), process)
+    process.send_signal(signal.SIGHUP)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert len(list(workdir.glob("outputs/detect/*/*/metrics.json"))) == 1
 
 
 def test_paths_with_blanks_and_chinese_characters(workdir: Path, cli: Cli) -> None:

@@ -1,28 +1,38 @@
 """ssl list runs: states, last words, filters, sorting."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ssl_cli import runs
+from ssl_cli.cli import main
 from tests.conftest import QUICK, Cli
 
 WORDS = ["trainer=cpu", "resamples=20"]
 
 
-@pytest.fixture
-def outputs(cli: Cli) -> Path:
-    """Four runs: two that finished, one that failed, one that was killed before it wrote anything but its start."""
-    for words in (["model=gaussian", "seed=0"], ["model=knn", "seed=1"], ["model=ae", "optim.lr=1e9"]):
-        cli("detect", *WORDS, *words)
-    cli("detect", *WORDS, "model=knn", "seed=2")
-    killed = runs.find_run("latest")
-    (killed / "metrics.json").unlink()
-    environment = json.loads((killed / "environment.json").read_text())
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four runs: two that finished, one that failed, and one as a kill just before its metrics leaves it."""
+    place = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for words in (["model=gaussian", "seed=0"], ["model=knn", "seed=1"], ["model=ae", "optim.lr=1e9"]):
+            main(["detect", *WORDS, *words])
+        main(["detect", *WORDS, "model=knn", "seed=2"])
+        killed = runs.find_run("latest")
+    (place / killed / "metrics.json").unlink()
+    environment = json.loads((place / killed / "environment.json").read_text())
     del environment["ended"]
-    (killed / "environment.json").write_text(json.dumps(environment))
-    return Path("outputs")
+    (place / killed / "environment.json").write_text(json.dumps(environment))
+    return place
+
+
+@pytest.fixture
+def outputs(made: Path, workdir: Path) -> Path:
+    return Path(shutil.copytree(made / "outputs", workdir / "outputs"))
 
 
 def listed(cli: Cli, *words: str) -> list[list[str]]:

@@ -532,6 +532,15 @@ def test_a_terminal_obeys_nothing_that_a_run_says(honest: Path, cli: Cli, workdi
 
 def test_a_date_that_no_calendar_has_is_listed(honest: Path, cli: Cli, workdir: Path) -> None:
     shutil.copytree(honest / "outputs", workdir / "outputs")
-    for path in workdir.glob("outputs/*/*/*/config.yaml"):
-        os.utime(path, (2**33, 2**33))
-    assert cli("list", "runs")[0] == 0
+    path = next(workdir.glob("outputs/*/*/*/environment.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"started": "99999-13-45T00:00:00"}))
+    code, out, _ = cli("list", "runs")
+    assert code == 0 and "damaged" in out
+
+
+def test_a_number_that_is_none_stops_no_other_run(honest: Path, cli: Cli, workdir: Path) -> None:
+    shutil.copytree(honest / "outputs", workdir / "outputs")
+    path = next(workdir.glob("outputs/*/*/*/environment.json"))
+    for text in ('{"number": "x"}', "{", '{"number": [1]}'):
+        path.write_text(text)
+        assert cli("detect", "model=gaussian", *QUICK)[0] == 0

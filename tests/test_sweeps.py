@@ -1,7 +1,9 @@
 """Sweeps: every combination, one table, failures with their reason."""
 
 import csv
+import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,10 +74,14 @@ def table(outputs: Path) -> list[dict[str, str]]:
 
 
 def killed_and_started_again(workdir: Path, words: list[str], after: int) -> str:
-    """Kill a sweep into `killed` once `after` of its runs have finished; start it again. Returns what it said then."""
+    """Kill a sweep into `killed` in the run after `after` others; start it again. Returns what it said then."""
+
+    def begun() -> list[Path]:
+        checkpoints = workdir.glob("killed/detect/*/*/last.ckpt")
+        return [path for path in checkpoints if not (path.parent / "metrics.json").exists()]
+
     process = start("detect", "-m", *words, "paths.outputs=killed", cwd=workdir)
-    wait_for(lambda: len(list(workdir.glob("killed/detect/*/*/metrics.json"))) >= after, process)
-    wait_for(lambda: list(workdir.glob("killed/detect/*/*/last.ckpt")), process)
+    wait_for(lambda: len(list(workdir.glob("killed/detect/*/*/metrics.json"))) >= after and begun(), process)
     process.kill()
     process.wait()
     again = run_ssl("detect", "-m", *words, "paths.outputs=killed", "sweep.skip_done=true", cwd=workdir)
@@ -84,17 +90,18 @@ def killed_and_started_again(workdir: Path, words: list[str], after: int) -> str
 
 
 def test_a_killed_sweep_goes_on_and_ends_in_the_same_table(workdir: Path) -> None:
-    words = ["model=ae,dae", "seed=0,1", *SMALL]
+    words = ["model=ae,dae", "seed=0,1", *SMALL, "trainer.max_steps=400"]
     assert run_ssl("detect", "-m", *words, "paths.outputs=whole", cwd=workdir).returncode == 0
     said = killed_and_started_again(workdir, words, after=2)
     assert said.count("skipped: killed/detect/") >= 2
+    assert said.count("which was begun and not finished") == 1 and "going on from step" in said
     assert table(workdir / "killed") == table(workdir / "whole")
     assert len(table(workdir / "whole")) == 4
 
 
 @pytest.mark.long
 def test_forty_small_runs_killed_half_way_end_in_the_same_table(workdir: Path) -> None:
-    # Two of the five models fail with some seeds' rows: failures are rows of the table, too.
+    # The networks fail with optim.lr=1e9: failures are rows of the table, too.
     words = ["model=ae,gaussian,knn,dae,vae", "seed=0,1,2,3", "optim.lr=1e-3,1e9", *SMALL]
     whole = run_ssl("detect", "-m", *words, "paths.outputs=whole", cwd=workdir)
     assert whole.returncode == 2, whole.stderr
@@ -113,7 +120,7 @@ def test_ctrl_c_shows_what_is_done_and_says_how_to_go_on(workdir: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the sweep is not whole; the same command with sweep.skip_done=true goes on with it" in err
-    assert "1 runs (" in out or "1 run (" in out
+    assert "1 run (" in out
     assert len(table(workdir / "outputs")) == 1
 
 
@@ -156,6 +163,19 @@ def test_joblib_runs_two_at_once(workdir: Path) -> None:
     assert [row["model"] for row in found] == ["gaussian", "mine", "dae"]
     again = run_ssl("detect", "-m", *words, "sweep.skip_done=true", cwd=workdir)
     assert again.stdout.count("skipped: ") == 3
+
+
+@pytest.mark.long
+def test_a_killed_process_of_a_joblib_sweep_is_said(workdir: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason=EXTRA)
+    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=gaussian,dae", "trainer.max_steps=1000000"]
+    process = start("detect", "-m", *words, "trainer=cpu", cwd=workdir)
+    wait_for(lambda: list(workdir.glob("outputs/detect/dae-*/*/history.csv")), process)
+    found = subprocess.run(["pgrep", "-f", "LokyProcess", "-P", str(process.pid)], capture_output=True, text=True)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "A process of this sweep died, so it is not whole; the same command with sweep.skip_done=true" in err
 
 
 def test_optuna_looks_for_the_best_and_survives_failures(workdir: Path) -> None:
