@@ -4,6 +4,7 @@ under conf/, and nowhere else.
 """
 
 import pathlib
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -148,7 +149,9 @@ def as_text(value: Any) -> str:
 
 
 def in_quotes(text: Any) -> str:
-    """A text as Hydra's grammar reads it back, whatever is in it."""
+    """A text as Hydra's grammar reads it back, whatever is in it: in quotes, where it isn't plain."""
+    if re.fullmatch(r"[\w./+-]+", str(text)):
+        return str(text)
     escaped = str(text).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 

@@ -17,7 +17,6 @@ import fcntl
 import itertools
 import json
 import os
-import re
 import shlex
 import time
 from contextlib import suppress
@@ -62,9 +61,7 @@ def number_of(folder: Path) -> int:
 
 def go_on(verb: str, folder: Path) -> str:
     """The command that goes on with a run, for a shell."""
-    word = f"resume={folder}"
-    plain = re.fullmatch(r"[\w./+=-]+", word)
-    return f"ssl {verb} {word if plain else shlex.quote(f'resume={in_quotes(folder)}')}"
+    return f"ssl {verb} {shlex.quote(f'resume={in_quotes(folder)}')}"
 
 
 def find_run(

@@ -133,7 +133,7 @@ def _started(cfg: DictConfig, folder: Path) -> Iterator[None]:
             process.kill()
             process.wait()
         for name, value in before.items():
-            os.environ.pop(name)
+            os.environ.pop(name, None)  # Lightning takes away some of its own
             if value is not None:
                 os.environ[name] = value
         if told and not is_worker():
