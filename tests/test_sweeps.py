@@ -1,6 +1,7 @@
 """Sweeps: every combination, one table, failures with their reason."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -121,6 +122,9 @@ def test_ctrl_c_shows_what_is_done_and_says_how_to_go_on(workdir: Path) -> None:
     assert process.returncode == 130
     assert "the sweep is not whole; the same command with sweep.skip_done=true goes on with it" in err
     assert "1 run (" in out
+    (cut,) = workdir.glob("outputs/detect/dae-*/*")
+    assert (cut / "last.ckpt").is_file()  # at a step that no interval would have saved
+    assert json.loads((cut / "environment.json").read_text())["ended"]["state"] == "stopped"
     assert len(table(workdir / "outputs")) == 1
 
 
