@@ -1,7 +1,6 @@
 """What happens around Lightning's training steps: stopping early, averaging weights, saving, showing, recording."""
 
 import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ssl_cli import checkpoints, console
 from ssl_cli.learner import Learner
-from ssl_cli.runs import read_history, write_text
+from ssl_cli.runs import read_history, write_csv
 from ssl_cli.stopping import Request, Stopped
 
 
@@ -205,8 +204,4 @@ class History(Logger):
         """The header, and what an earlier part of this run wrote before `step`."""
         earlier = [row for row in read_history(self.path) if row["step"] < step]
         self.columns = list(dict.fromkeys(["step", *(earlier[0] if earlier else []), *columns]))
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, restval="")
-        writer.writeheader()
-        writer.writerows(row | {"step": int(row["step"])} for row in earlier)
-        write_text(self.path, text.getvalue())
+        write_csv(self.path, self.columns, (row | {"step": int(row["step"])} for row in earlier))

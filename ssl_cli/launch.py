@@ -265,8 +265,8 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
         )
     folder = runs.find_run(name, _given(overrides, "paths.outputs", "outputs"), verb)
     cfg = runs.read_config(folder)
-    if cfg.get("verb") != verb:
-        raise InputError(f"{folder} is a run of ssl {cfg.get('verb')}: say `ssl {cfg.get('verb')} resume={folder}`.")
+    if cfg.verb != verb:
+        raise InputError(f"{folder} is a run of ssl {cfg.verb}: say `{runs.go_on(cfg.verb, folder)}`.")
     refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
     check(cfg, verb)
     if not is_worker():  # which tells no logger anything

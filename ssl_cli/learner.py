@@ -195,9 +195,9 @@ class Learner(lightning.LightningModule):
     def on_train_start(self) -> None:
         """A resumed run may have another learning rate than its checkpoint."""
         (schedule,) = self.trainer.lr_scheduler_configs
-        fresh = self.make_optimizer([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
-        base = fresh["lr"]
-        for group in self.trainer.optimizers[0].param_groups:
+        optimizer = schedule.scheduler.optimizer
+        base = optimizer.defaults["lr"]  # as it was made; a checkpoint restores the groups alone
+        for group in optimizer.param_groups:
             if group["initial_lr"] != base:
                 group["initial_lr"], group["lr"] = base, base * self.lr_factor(schedule.scheduler.last_epoch)
         schedule.scheduler.base_lrs = [base] * len(schedule.scheduler.base_lrs)

@@ -33,6 +33,7 @@ from ssl_cli.runs import (
     all_runs,
     go_on,
     hold,
+    home,
     new_folder,
     number_of,
     read_environment,
@@ -199,12 +200,11 @@ def _folder(cfg: DictConfig, fingerprint: str) -> tuple[Path, int]:
 
 
 def _new_folder(cfg: DictConfig) -> Path:
-    parent = Path(cfg.paths.outputs).expanduser() / cfg.verb / f"{cfg.choices.model}-{cfg.choices.data}"
     try:
-        return new_folder(parent)
+        return new_folder(home(cfg))
     except OSError as error:
         raise InputError(
-            f"No run folder can be made in {parent}: {error.strerror}. Say paths.outputs=FOLDER for another place."
+            f"No run folder can be made in {home(cfg)}: {error.strerror}. Say paths.outputs=FOLDER for another place."
         ) from error
 
 
@@ -216,7 +216,7 @@ def _stamps(folder: Path) -> dict[str, int]:
 
 def _last_number(outputs: Path) -> int:
     """The largest number among the runs so far: a newer run has a larger one, whatever the clock does."""
-    return max((number_of(folder) for folder in all_runs(outputs)), default=0)
+    return max((number_of(folder) for folder in all_runs(outputs)[-1:]), default=0)
 
 
 # --- where and with what it ran -----------------------------------------------------------------------------

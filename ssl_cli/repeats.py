@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import __version__, console
 from ssl_cli.errors import InputError
-from ssl_cli.runs import FINISHED, all_runs, read_environment, read_metrics, standing
+from ssl_cli.runs import FINISHED, read_environment, read_metrics, runs_at_home, standing
 
 # What says where, by whom and beside what a run is done, and nothing of what comes out.
 IRRELEVANT = ("paths", "choices", "headline", "sweep", "logger", "resume")
@@ -26,11 +26,10 @@ def config_hash(cfg: DictConfig, fingerprint: str) -> str:
 
 def twins(cfg: DictConfig, fingerprint: str) -> list[Path]:
     """The runs of the same config on the same data, the newest first."""
-    parent = Path(cfg.paths.outputs).expanduser() / cfg.verb / f"{cfg.choices.model}-{cfg.choices.data}"
     wanted, found = config_hash(cfg, fingerprint), []
-    for folder in reversed(all_runs(cfg.paths.outputs)):
+    for folder in reversed(runs_at_home(cfg)):
         with suppress(InputError):  # a damaged run is nobody's twin
-            if folder.parent == parent and read_environment(folder).get("config_hash") == wanted:
+            if read_environment(folder).get("config_hash") == wanted:
                 found.append(folder)
     return found
 

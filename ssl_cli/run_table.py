@@ -137,7 +137,7 @@ def _metrics(listed: list[Listed]) -> list[str]:
 
 
 def _sorting(sort: str, listed: list[Listed]) -> tuple[Callable[[Listed], Any], bool]:
-    """What to sort by, and whether it falls. Runs without it come last of all that rises."""
+    """What to sort by, and whether it falls. Runs without it come last either way."""
     name, descending = sort.removeprefix("-"), sort.startswith("-")
     if name not in SORTS and not any(name in run.metrics for run in listed):
         known = [*SORTS, *_metrics(listed)]

@@ -14,11 +14,13 @@ outputs/<verb>/<model>-<data>/<time>/
 import csv
 import errno
 import fcntl
+import io
 import itertools
 import json
 import os
 import shlex
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +45,16 @@ FINISHED, RUNNING, STOPPED, FAILED, KILLED = STATES = ("finished", "running", "s
 def all_runs(outputs: str | Path) -> list[Path]:
     """Every run folder below `outputs`, in the order they were started."""
     return sorted((path.parent for path in Path(outputs).expanduser().glob(f"*/*/*/{CONFIG}")), key=_started)
+
+
+def home(cfg: DictConfig) -> Path:
+    """The folder that holds the runs of a config's verb, model and data."""
+    return Path(cfg.paths.outputs).expanduser() / cfg.verb / f"{cfg.choices.model}-{cfg.choices.data}"
+
+
+def runs_at_home(cfg: DictConfig) -> list[Path]:
+    """The run folders of the same verb, model and data, in the order they were started."""
+    return sorted((path.parent for path in home(cfg).glob(f"*/{CONFIG}")), key=_started)
 
 
 def _started(folder: Path) -> tuple[int, float, str]:
@@ -218,6 +230,15 @@ def write_text(path: Path, text: str) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_csv(path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows as a CSV with a header; what a row lacks is left empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

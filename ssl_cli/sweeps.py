@@ -5,8 +5,6 @@ table is made of those after each of them, and so is there after a kill, too. Wh
 a number (`data.pollution=0,0.01,0.1`), a figure shows what came of it.
 """
 
-import csv
-import io
 import json
 import logging
 import traceback
@@ -167,11 +165,7 @@ def write_table(folder: Path) -> list[Row]:
     """`sweep.csv`, with every metric. Returns its rows."""
     rows = collect(folder)
     columns = [*dict.fromkeys(name for row in rows for name in row if name not in LAST), *LAST]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    runs.write_text(folder / TABLE, text.getvalue())
+    runs.write_csv(folder / TABLE, columns, rows)
     return rows
 
 

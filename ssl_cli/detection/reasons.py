@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ssl_cli.data.encoder import in_words
+from ssl_cli.data.decoder import in_words
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.detection.thresholds import Threshold, p_values
 from ssl_cli.scoring import device_of

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import PowerTransformer
 
-from ssl_cli.data.encoder import MAX_SYMBOLS, TableEncoder, in_words
+from ssl_cli.data.decoder import in_words
+from ssl_cli.data.encoder import MAX_SYMBOLS, TableEncoder
 from ssl_cli.data.values import as_numbers
 from ssl_cli.errors import InputError
 
