@@ -1,37 +1,64 @@
 """Fully connected networks: a stack of layers, and the auto-encoder made of two of them."""
 
+import math
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal, Protocol
 
 from torch import Tensor, nn
 
-from ssl_cli.bounds import Count
+from ssl_cli.bounds import Count, Natural
+from ssl_cli.models.linear import Linear
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
-Activation = Literal["relu", "gelu", "silu", "tanh"]
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid"]
+Shape = Annotated[list[Count], "features of a row, or an image's channels, height, width"]
+Condition = Annotated[Natural, "numbers that the decoder is told besides the code"]
+Heads = Annotated[Count, "what the encoder says of each number of the code: 2 are a mean and a log variance"]
 
 
-def mlp(widths: list[int], activation: Activation = "relu") -> nn.Sequential:
+class Network(Protocol):
+    """What an auto-encoder's objective asks of its network: down to a code, and back up."""
+
+    shape: list[int]
+    latent: int
+    heads: int
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, heads * latent)"""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, latent) -> (B, *shape); with a condition, (B, condition + latent)"""
+
+
+def mlp(widths: list[int], activation: Activation = "relu", linear: type[nn.Linear] = nn.Linear) -> nn.Sequential:
     """Linear layers of the given widths, (B, widths[0]) -> (B, widths[-1]), with an activation between them."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+        layers += [linear(n_in, n_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
 
 class Autoencoder(nn.Module):
     """`hidden` widths down to a code of `latent` numbers, and the same widths back up to the input."""
 
-    def __init__(self, n_features: Count, hidden: list[Count], latent: Count, activation: Activation = "relu"):
+    def __init__(
+        self,
+        shape: Shape,
+        hidden: list[Count],
+        latent: Count,
+        activation: Activation = "relu",
+        heads: Heads = 1,
+        condition: Condition = 0,
+    ):
         super().__init__()
-        self.n_features = n_features
-        self.encoder = mlp([n_features, *hidden, latent], activation)
-        self.decoder = mlp([latent, *reversed(hidden), n_features], activation)
+        self.shape, self.latent, self.heads, self.condition = list(shape), latent, heads, condition
+        n_features = math.prod(shape)
+        linear = Linear if len(shape) == 3 else nn.Linear  # the layers of a table are too small to gain from it
+        self.encoder = mlp([n_features, *hidden, heads * latent], activation, linear)
+        self.decoder = mlp([condition + latent, *reversed(hidden), n_features], activation, linear)
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, n_features) -> (B, latent)"""
-        return self.encoder(x)
+        return self.encoder(x.flatten(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, n_features) -> (B, n_features), rebuilt"""
-        return self.decoder(self.encoder(x))
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z).unflatten(1, self.shape)

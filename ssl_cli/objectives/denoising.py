@@ -8,48 +8,66 @@ from torch import Tensor
 
 from ssl_cli.bounds import Positive
 from ssl_cli.errors import InputError
-from ssl_cli.models.autoencoder import Autoencoder
+from ssl_cli.models.autoencoder import Network
+from ssl_cli.models.deform import Deform
 from ssl_cli.objectives.reconstruction import Batch, Reconstruction
 
-Noise = Literal["gaussian", "masking", "swap"]
+Noise = Literal["gaussian", "masking", "swap", "salt_pepper", "deform"]
+OF_IMAGES = ("salt_pepper", "deform")
 
 
 class Denoising(Reconstruction):
     """Mean squared error to the clean input (Vincent et al., ICML 2008). Noise in training only: scores are exact.
 
-    Noise of a `level`: gaussian adds N(0, level^2) to each feature; masking sets each to 0 (the training mean)
-    with probability `level`; swap replaces it, with that probability, by another row's value of the same feature.
+    Noise of a `level`: gaussian adds N(0, level^2) to each feature; masking sets each to 0 (the training mean, or
+    black) with probability `level`; swap replaces it, with that probability, by another row's value of the same
+    feature; salt_pepper makes a pixel, with that probability, white or black; deform turns, scales, shears and shifts
+    an image, `level` times as much as `Deform` does by itself.
     """
 
     def __init__(
         self,
-        network: Autoencoder,
+        network: Network,
         noise: Noise = "swap",
-        level: Annotated[Positive, "standard deviation of gaussian noise, else the share of features corrupted"] = 0.1,
+        level: Annotated[
+            Positive,
+            "gaussian: standard deviation; deform: 1 is 20 degrees; else the share of features hit",
+        ] = 0.1,
     ):
         super().__init__(network)
         for fault in self.option_faults({"noise": noise, "level": level}):
             raise InputError(fault)
+        if noise in OF_IMAGES and len(network.shape) == 1:
+            raise InputError(f"model.noise={noise} is for images; a table's rows take gaussian, masking or swap.")
         self.noise, self.level = noise, level
 
     @staticmethod
     def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
         """What no single option's type can say; `check` asks before any data is read."""
-        if options["noise"] != "gaussian" and options["level"] > 1:
+        if options["noise"] not in ("gaussian", "deform") and options["level"] > 1:
             noise, level = options["noise"], options["level"]
             yield f"level must be at most 1 with noise={noise}, where it is a share, not {level:g}."
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        x = batch["x"]  # (B, D)
-        return {"loss": (self.network(corrupt(x, self.noise, self.level)) - x).square().mean()}
+        x = batch["x"]  # (B, *shape)
+        return {"loss": self._loss(self.network.decode(self.network.encode(self.corrupt(x))), x)}
+
+    def corrupt(self, x: Tensor) -> Tensor:
+        """As in training, with noise from torch's own random stream: (B, ...) -> (B, ...)"""
+        return corrupt(x, self.noise, self.level)
 
 
 def corrupt(x: Tensor, noise: Noise, level: float) -> Tensor:
-    """(B, D) -> (B, D), with noise of the given kind and level."""
+    """(B, ...) -> (B, ...), with noise of the given kind and level."""
     if noise == "gaussian":
         return x + level * torch.randn_like(x)
-    hit = torch.rand_like(x) < level  # (B, D)
+    if noise == "deform":
+        return Deform().times(level)(x)
+    if noise == "salt_pepper":
+        pixels = torch.rand_like(x[:, :1]) < level  # (B, 1, H, W): a pixel's colours share its fate
+        return torch.where(pixels, (torch.rand_like(x[:, :1]) < 0.5).to(x.dtype), x)
+    hit = torch.rand_like(x) < level  # (B, ...)
     if noise == "masking":
         return x.masked_fill(hit, 0.0)
-    other = torch.randint(len(x), x.shape, device=x.device)  # (B, D), a row for each feature of each row
+    other = torch.randint(len(x), x.shape, device=x.device)  # (B, ...), a row for each feature of each row
     return torch.where(hit, x.gather(0, other), x)

@@ -1,60 +1,141 @@
 """Rebuild the input: the plain auto-encoder."""
 
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from ssl_cli.models.autoencoder import Autoencoder
+from ssl_cli.bounds import Natural
+from ssl_cli.errors import InputError
+from ssl_cli.models.autoencoder import Network
+from ssl_cli.models.pixels import misfit, numbers, precise, shifted
 
 Batch = dict[str, Tensor]
+AT_ONCE = 4096  # rows that go through the network together when a trained model looks at all of them
 
 
 @runtime_checkable
-class MeasuresSpread(Protocol):
+class Pretrains(Protocol):
+    """A model that learns something of the training rows before it is trained by gradient."""
+
+    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+        """`x` (N, ...) are all training rows, images as bytes; every random draw follows from the seed. `tell` takes a
+        line for the log."""
+
+
+@runtime_checkable
+class TakesStock(Protocol):
     """A model that wants to see the training rows once more when it is trained."""
 
-    def measure_spread(self, x: Tensor) -> None: ...
+    def take_stock(self, x: Tensor) -> None:
+        """`x` (N, ...) are all training rows, images as bytes, on the model's device."""
+
+
+@runtime_checkable
+class CountsOverEpoch(Protocol):
+    """An objective with figures that are no mean over batches: of what it saw in evaluation since it was last asked."""
+
+    def over_epoch(self) -> dict[str, float]: ...
 
 
 class Reconstruction(nn.Module):
     """Mean squared error between the input and what the network rebuilds of it (Hinton and Salakhutdinov, 2006).
 
+    With loss=cross_entropy the network's outputs are logits of pixels between 0 and 1.
+
     A score divides each feature's error by that feature's usual error, `spread`, measured on the training rows once
     the network is trained: a small error where it is always right counts for more than a large one where it never is.
+    An image's score is the mean of its `misfit` instead.
+    New rows are drawn by decoding draws from a Gaussian with the mean and the covariance of the training rows' codes.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
     least_spread: ClassVar[float] = 0.01  # in training standard deviations
     spread: Tensor
+    code_mean: Tensor
+    code_factor: Tensor
 
-    def __init__(self, network: Autoencoder):
+    def __init__(
+        self,
+        network: Network,
+        loss: Annotated[
+            Literal["squared_error", "cross_entropy"], "cross_entropy: of pixels, as shares of white"
+        ] = "squared_error",
+        output: Annotated[
+            Literal["linear", "sigmoid"], "sigmoid: pixels between 0 and 1; always so with loss=cross_entropy"
+        ] = "linear",
+        shift: Annotated[Natural, "pixels by which each training image is moved at random, at most"] = 0,
+    ):
         super().__init__()
-        self.network = network
-        self.register_buffer("spread", torch.ones(network.n_features))  # (D,)
+        need_heads(network, 1)
+        of_images = {"loss": loss == "cross_entropy", "output": output == "sigmoid", "shift": shift > 0}
+        if len(network.shape) == 1 and (asked := [name for name, is_asked in of_images.items() if is_asked]):
+            raise InputError(
+                f"model.{asked[0]} is for images: for the rows of a table leave loss=squared_error, output=linear, shift=0."
+            )
+        self.network, self.loss, self.shift = network, loss, shift
+        self.squashes = output == "sigmoid" or loss == "cross_entropy"
+        n_features = torch.Size(network.shape).numel()
+        self.register_buffer("spread", torch.ones(n_features))  # (D,)
+        self.register_buffer("code_mean", torch.zeros(network.latent))  # (Z,)
+        self.register_buffer("code_factor", torch.eye(network.latent))  # (Z, Z), a root of their covariance
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of a batch, a scalar; `batch["x"]` is (B, D)."""
-        x = batch["x"]
-        return {"loss": (self.network(x) - x).square().mean()}
+        """The loss of a batch, a scalar; `batch["x"]` is (B, *shape)."""
+        x = shifted(batch["x"], self.shift) if self.training and self.shift else batch["x"]
+        return {"loss": self._loss(self.network.decode(self._code(x)), x)}
 
-    def measure_spread(self, x: Tensor) -> None:
-        """Set `spread` to each feature's root mean squared error over the training rows (N, D)."""
-        parts = x.split(8192)
-        squared = [(self.reconstruct({"x": part}) - part).double().square().sum(0) for part in parts]  # (D,) each
-        total = torch.stack(squared).sum(0)
-        self.spread.copy_((total / len(x)).sqrt() + self.least_spread)
+    def _loss(self, out: Tensor, x: Tensor) -> Tensor:
+        """`out` (B, *shape), what the network said of x"""
+        out = precise(out)
+        if self.loss == "cross_entropy":
+            return functional.binary_cross_entropy_with_logits(out, x.view_as(out))
+        return ((out.sigmoid() if self.squashes else out) - x.view_as(out)).square().mean()
+
+    def _code(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> (B, latent), what the decoder gets"""
+        return self.network.encode(x)
+
+    # --- once it is trained ---
+
+    def take_stock(self, x: Tensor) -> None:
+        """Set `spread` to each feature's root mean squared error over the training rows (N, *shape); and note how their
+        codes are spread."""
+        squared = torch.zeros_like(self.spread, dtype=torch.float64)
+        total = torch.zeros_like(self.code_mean, dtype=torch.float64)
+        products = torch.zeros_like(self.code_factor, dtype=torch.float64)
+        for part in map(numbers, x.split(AT_ONCE)):
+            squared += (self.reconstruct({"x": part}) - part).flatten(1).double().square().sum(0)
+            code = self.embed({"x": part}).double()
+            total, products = total + code.sum(0), products + code.T @ code
+        self.spread.copy_((squared / len(x)).sqrt() + self.least_spread)
+        mean = total / len(x)
+        self.code_mean.copy_(mean)
+        self.code_factor.copy_(factor(products / len(x) - mean.outer(mean)))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, latent) -> (B, *shape)"""
+        out = self.network.decode(z)
+        return out.sigmoid() if self.squashes else out
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """(B, D)"""
-        return self.network(batch["x"])
+        """As `batch["x"]`, (B, ...)"""
+        return self.decode(self.embed(batch)).view_as(batch["x"])
 
     def embed(self, batch: Batch) -> Tensor:
         """(B, latent)"""
-        return self.network.encode(batch["x"])
+        return self._code(batch["x"])
+
+    def generate(self, n: int) -> Tensor:
+        """(n, *shape), drawn from torch's own random stream"""
+        noise = torch.randn(n, len(self.code_mean), device=self.code_mean.device)
+        return self.decode(self.code_mean + noise @ self.code_factor.T)
 
     def score(self, batch: Batch) -> Tensor:
-        """(B,): the mean squared error of each row, in units of `spread`; larger is more abnormal."""
+        """(B,): the mean squared error of each row, in units of `spread`, or of each image, smoothed; larger is more
+        abnormal."""
         return self._errors(batch, self.reconstruct(batch)).mean(dim=1)
 
     def explain(self, batch: Batch, columns: list[slice]) -> tuple[Tensor, Tensor]:
@@ -63,7 +144,23 @@ class Reconstruction(nn.Module):
         return expected, by_column(self._errors(batch, expected), columns)
 
     def _errors(self, batch: Batch, rebuilt: Tensor) -> Tensor:
-        return ((rebuilt - batch["x"]) / self.spread).square()  # (B, D)
+        x = batch["x"]
+        if len(self.network.shape) == 3:
+            return misfit(rebuilt.view(-1, *self.network.shape), x.view(-1, *self.network.shape)).flatten(1)  # (B, D)
+        return ((rebuilt - x) / self.spread).square()  # (B, D)
+
+
+def need_heads(network: Network, heads: int) -> None:
+    """Raise InputError for a network whose encoder says something else of each number of the code."""
+    if getattr(network, "heads", None) != heads:
+        has = getattr(network, "heads", "no heads at all, since its code is a grid")
+        raise InputError(f"model.network.heads must be {heads} for this model, not {has}.")
+
+
+def factor(covariance: Tensor) -> Tensor:
+    """(Z, Z) -> (Z, Z), whose product with its transpose it is; also where codes don't vary, or vary together."""
+    variance, directions = torch.linalg.eigh(covariance)
+    return directions * variance.clamp(min=0).sqrt()
 
 
 def by_column(part: Tensor, columns: list[slice]) -> Tensor:
