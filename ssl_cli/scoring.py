@@ -4,17 +4,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
+from ssl_cli.models.pixels import numbers
 
 SCORE_BATCH = 8192  # rows
 
 
 def score_rows(model: Any, x: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:
-    """(N, D) float32 -> (N,) float64 scores, larger for more abnormal."""
+    """(N, D) float32, or images (N, C, H, W) as bytes -> (N,) float64 scores, larger for more abnormal."""
     if not len(x):
         return np.empty(0)
-    rows = torch.from_numpy(x)
+    # A detector that isn't trained by gradient knows rows only.
+    parts = (numbers(part.to(device)) for part in torch.from_numpy(x).split(SCORE_BATCH))
     with torch.inference_mode():
-        batches = [model.score({"x": part.to(device)}).cpu() for part in rows.split(SCORE_BATCH)]
+        batches = [
+            model.score({"x": part if isinstance(model, nn.Module) else part.flatten(1)}).cpu() for part in parts
+        ]
     return torch.cat(batches).double().numpy()
 
 

@@ -2,13 +2,18 @@
 
 import gzip
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from ssl_cli.cli import main
 from ssl_cli.data.tables import KDD_COLUMNS
@@ -69,7 +74,74 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _wisconsin(root / "breast_cancer_wisconsin" / "breast-cancer-wisconsin.data", rng)
     x = np.r_[rng.normal(size=(60, 3)), rng.normal(4, 1, size=(8, 3))]
     np.savez(root / "adbench" / "6_cardio.npz", X=x, y=np.r_[np.zeros(60, int), np.ones(8, int)])
+    _mnist(root / "mnist", rng, gzipped=True)
+    _mnist(root / "fashion_mnist", rng, gzipped=False)
+    _cifar10(root / "cifar10", rng)
+    _hub(root / "hub" / "mnist", "image", "L", 28, rng)
+    _hub(root / "hub" / "cifar10", "img", "RGB", 32, rng)
+    _photographs(root / "photographs", rng)
     return root
+
+
+def striped(label: int, channels: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """An image (C, H, W) uint8 of its class: stripes as wide as the label tells, and noise."""
+    stripes = 180 * (np.arange(size) // (label + 1) % 2)
+    return (stripes + rng.integers(0, 60, (channels, size, size))).astype(np.uint8)
+
+
+def _labelled_images(n: int, channels: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(n, C, H, W) and (n,): classes 0 and 1 in turn"""
+    label = np.arange(n) % 2
+    return np.stack([striped(k, channels, size, rng) for k in label]), label.astype(np.uint8)
+
+
+def _mnist(folder: Path, rng: np.random.Generator, gzipped: bool) -> None:
+    """idx: a big-endian header, then bytes."""
+    folder.mkdir()
+    for part, n in (("train", 40), ("t10k", 20)):
+        x, label = _labelled_images(n, 1, 28, rng)
+        images = struct.pack(">4BIII", 0, 0, 8, 3, n, 28, 28) + x.tobytes()
+        labels = struct.pack(">4BI", 0, 0, 8, 1, n) + label.tobytes()
+        for name, content in ((f"{part}-images-idx3-ubyte", images), (f"{part}-labels-idx1-ubyte", labels)):
+            (folder / f"{name}{'.gz' * gzipped}").write_bytes(gzip.compress(content) if gzipped else content)
+
+
+def _cifar10(folder: Path, rng: np.random.Generator) -> None:
+    """Records of a label and 3 x 32 x 32 bytes; the classes' names, and a blank line."""
+    folder.mkdir()
+    for name in (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"):
+        x, label = _labelled_images(8, 3, 32, rng)
+        (folder / name).write_bytes(np.c_[label, x.reshape(8, -1)].tobytes())
+    names = "airplane automobile bird cat deer dog frog horse ship truck"
+    (folder / "batches.meta.txt").write_text("\n".join([*names.split(), "", ""]))
+
+
+def _hub(folder: Path, column: str, mode: str, size: int, rng: np.random.Generator) -> None:
+    """A column of PNGs as {bytes, path}, and one of labels; a file a split, in the folder of a config."""
+    (folder / "plain").mkdir(parents=True)
+    for split, n in (("train", 12), ("test", 6)):
+        x, label = _labelled_images(n, len(mode), size, rng)
+        images = [{"bytes": _png(one), "path": f"{k}.png"} for k, one in enumerate(x)]
+        table = pa.table({column: images, "label": label.astype(np.int64)})
+        pyarrow.parquet.write_table(table, folder / "plain" / f"{split}-00000-of-00001.parquet")
+
+
+def _png(x: np.ndarray) -> bytes:
+    """(C, H, W) uint8 as a file"""
+    file = BytesIO()
+    Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _photographs(folder: Path, rng: np.random.Generator) -> None:
+    """A folder a class, of PNG and JPEG files in several sizes, and one file that is broken."""
+    for k in range(48):
+        label, size = k % 2, 20 + k % 5
+        place = folder / ("cat", "dog")[label]
+        place.mkdir(parents=True, exist_ok=True)
+        x = striped(label, 3, size, rng).transpose(1, 2, 0)
+        Image.fromarray(x).save(place / f"{k:02}.{('png', 'jpg')[k % 4 // 2]}")
+    (folder / "cat" / "torn.png").write_bytes((folder / "cat" / "00.png").read_bytes()[:200])
 
 
 def _creditcard(path: Path, rng: np.random.Generator) -> None:

@@ -18,11 +18,21 @@ class IndexStream(Sampler[tuple[int, Tensor, float]]):
 
     An epoch's last batch is short where `batch_size` doesn't divide `n_rows`. Each of `world` processes takes
     its share of every batch; `weight` makes the mean of their losses the loss of the whole batch.
+    `rows` lie on `device`: an epoch's order is sent there as a whole.
     """
 
-    def __init__(self, n_rows: int, batch_size: int, seed: int, start: int = 0, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        n_rows: int,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
+    ):
         self.n_rows, self.batch_size, self.seed = n_rows, min(batch_size, n_rows), seed
-        self.start, self.rank, self.world = start, rank, world
+        self.start, self.rank, self.world, self.device = start, rank, world, device
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     @property
@@ -38,7 +48,7 @@ class IndexStream(Sampler[tuple[int, Tensor, float]]):
         epoch, position = divmod(k, self.batches_per_epoch)
         if epoch != self._epoch:
             order = np.random.default_rng([self.seed, 4, epoch]).permutation(self.n_rows)
-            self._epoch, self._order = epoch, torch.from_numpy(order)
+            self._epoch, self._order = epoch, torch.from_numpy(order).to(self.device)
         start = position * self.batch_size
         return self._order[start : start + self.batch_size]
 
@@ -47,6 +57,9 @@ class IndexStream(Sampler[tuple[int, Tensor, float]]):
             share, whole = self.rows(k), self.batch(k)
             # A process without a share computes on a row that counts for nothing: all must take the step together.
             yield k, share if len(share) else whole[:1], len(share) * self.world / len(whole)
+
+
+MOST_ON_DEVICE = 2**30  # bytes
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -61,6 +74,21 @@ class Rows(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
+
+    @property
+    def holds_images(self) -> bool:
+        """Or grids of codes; not the rows of a table"""
+        return any(array.dim() > 2 for array in self.arrays.values())
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.arrays.values())).device
+
+    def on(self, device: torch.device) -> "Rows":
+        """The same rows on a device, so that it needn't wait for each batch; as they are, where they are too many."""
+        if sum(array.nbytes for array in self.arrays.values()) > MOST_ON_DEVICE:
+            return self
+        return Rows({name: array.to(device) for name, array in self.arrays.items()}, self.number)
 
     def take(self, which: np.ndarray) -> "Rows":
         """Some of the rows, by index or by truth (N,)"""

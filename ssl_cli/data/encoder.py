@@ -28,6 +28,7 @@ from scipy.stats import yeojohnson, yeojohnson_normmax
 from ssl_cli.annotations import expected, fits
 from ssl_cli.bounds import Pattern, Positive, Range
 from ssl_cli.data.reading import FileLayout
+from ssl_cli.data.saved import read_state
 from ssl_cli.data.values import (
     BEYOND,
     MISSING_SYMBOL,
@@ -45,7 +46,6 @@ MAX_SYMBOLS = 100
 LARGEST = 1e6  # standard deviations; what lies beyond is as strange, and float32 can still square it
 
 # What a saved encoder must look like.
-LARGEST_FILE = 1 << 28  # bytes
 STATE = {"columns": list[dict[str, Any]], "dropped": dict[str, str], "names": list[str], "layout": dict[str, Any]}
 NUMBER = {
     "type": Annotated[str, Pattern("|".join(QUANTITIES), f"one of {', '.join(QUANTITIES)}")],
@@ -159,14 +159,11 @@ class TableEncoder:
     @classmethod
     def load(cls, path: Path) -> "TableEncoder":
         """Read it back. Raises InputError where it isn't what `save` writes: the file may be a stranger's."""
-        try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise InputError(f"{path} is damaged: it has more than {LARGEST_FILE:,} bytes.")
-            state = json.loads(path.read_text(encoding="utf-8"))
-        except InputError:
-            raise
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path} is damaged: {error}.") from error
+        return cls.from_state(path, read_state(path))
+
+    @classmethod
+    def from_state(cls, path: Path, state: dict[str, Any]) -> "TableEncoder":
+        """From the object in a file. Raises InputError where it isn't what `save` writes."""
         if fault := next(_faults(state), None):
             raise InputError(f"{path} is damaged: {fault}.")
         return cls(state["columns"], state["dropped"], state["names"], FileLayout(**state["layout"]))

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ssl_cli.bounds import Delimiter, Pattern
 from ssl_cli.bounds import Path as FilePath
 from ssl_cli.catalog import nearest
-from ssl_cli.data.one_class import LabelledTable, OneClassTable, find
+from ssl_cli.data.one_class_table import LabelledTable, OneClassTable, find
 from ssl_cli.data.reading import FileLayout, fingerprint, read_table
 from ssl_cli.errors import InputError
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ssl_cli.data import batches
 from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
 
 
@@ -58,3 +59,23 @@ def test_loaders_gather_rows_of_every_array() -> None:
     assert batch["k"] == 5
     assert torch.equal(batch["x"][:, 0], 2 * batch["y"])
     assert torch.equal(torch.cat([batch["y"] for batch in ordered_loader(rows, 3)]), torch.arange(10))
+
+
+def test_rows_on_a_device_are_gathered_there() -> None:
+    rows = Rows({"x": np.arange(20).reshape(10, 2)}, number=np.arange(100, 110)).on(torch.device("meta"))
+    stream = IndexStream(10, 4, seed=0, start=2, device=rows.device)
+    k, index, weight = next(iter(stream))
+    assert index.device.type == "meta"  # a view of the epoch's order: nothing is sent for a batch
+    assert (k, weight) == (2, 1.0)
+    batch = rows[k, index, weight]
+    assert batch["x"].device.type == "meta" and batch["x"].shape == (2, 2)
+    assert next(iter(ordered_loader(rows, 3)))["x"].device.type == "meta"
+    assert rows.number[0] == 100
+
+
+def test_rows_too_many_for_a_device_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Rows({"x": np.zeros((10, 2), np.uint8)})
+    monkeypatch.setattr(batches, "MOST_ON_DEVICE", 20)
+    assert rows.on(torch.device("meta")).device.type == "meta"
+    monkeypatch.setattr(batches, "MOST_ON_DEVICE", 19)
+    assert rows.on(torch.device("meta")) is rows

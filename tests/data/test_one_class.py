@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ssl_cli.data.one_class import LabelledTable, OneClassTable
+from ssl_cli.data.one_class_table import LabelledTable, OneClassTable
 from ssl_cli.errors import InputError
 
 N_NORMAL, N_STRANGE = 1000, 100
@@ -87,7 +87,7 @@ def test_too_few_rows_are_said() -> None:
 def test_impossible_pollution_is_said() -> None:
     with pytest.raises(InputError, match="there are 100"):
         Made(train="polluted", pollution=0.5).prepare(seed=0)
-    with pytest.raises(InputError, match="is no row"):
+    with pytest.raises(InputError, match="hides none"):
         Made(train="polluted", pollution=1e-6).prepare(seed=0)
     with pytest.raises(InputError, match="needs labels"):
         Made(train="polluted", labelled=False).prepare(seed=0)

@@ -1,0 +1,56 @@
+"""The bytes of one PNG or JPEG -> an array of bytes (C, H, W). What they are is never taken on trust."""
+
+import warnings
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ssl_cli.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+LARGEST_PIXELS = 1 << 26  # of an image as it lies in its file: 67 megapixels
+LARGEST_BYTES = 1 << 28  # of a file
+MODES = {1: "L", 3: "RGB"}  # by the number of channels
+WHITE = (255, 255, 255, 255)
+
+# A header may claim more pixels than memory holds: `decoded` refuses it, and Pillow need not warn too.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def decoded(content: bytes, shape: list[int], stretch: bool = True) -> np.ndarray:
+    """(C, H, W) uint8 of a shape: turned as its EXIF says, transparency laid on white, grey or RGB, stretched to size.
+
+    With stretch=False an image of another size is refused. Raises InputError, with the reason alone, where the bytes
+    are no sound PNG or JPEG.
+    """
+    channels, height, width = shape
+    try:
+        with Image.open(BytesIO(content), formats=["PNG", "JPEG"]) as image:
+            if image.width * image.height > LARGEST_PIXELS:
+                raise InputError(f"it has {image.width:,} x {image.height:,} pixels, more than {LARGEST_PIXELS:,}")
+            if not stretch and image.size != (width, height):
+                raise InputError(f"it has {image.height} x {image.width} pixels, not {height} x {width}")
+            image.draft(None, (2 * max(height, width),) * 2)  # a JPEG is decoded at about the size that is needed
+            plain = _opaque(ImageOps.exif_transpose(image)).convert(MODES[channels])
+            pixels = np.asarray(plain.resize((width, height), Image.Resampling.BICUBIC))  # (H, W) or (H, W, C)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"it has more than {LARGEST_PIXELS:,} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise InputError("it is no PNG or JPEG") from error
+    except Exception as error:  # Pillow raises many kinds for a file that is damaged
+        raise InputError(f"it is damaged: {str(error) or type(error).__name__}") from error
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Of 8 bits a channel, without transparency."""
+    if image.mode.startswith("I"):  # 16 bits of grey
+        grey = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
