@@ -34,6 +34,11 @@ def keep(folder: Path) -> None:
     _flush(folder)
 
 
+def exist(folder: Path) -> bool:
+    """Whether a run has any, sound or not."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
 def seal(path: Path) -> None:
     """Append the file's SHA-256, as the comment that a zip may end with."""
     with path.open("r+b") as file:

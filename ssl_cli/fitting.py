@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from torch import nn
 
-from ssl_cli import console
+from ssl_cli import checkpoints, console
 from ssl_cli.blueprint import refuse_giant
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
-from ssl_cli.detection.detector import HasParts
+from ssl_cli.detection.detector import FittedInOneGo, HasParts
 from ssl_cli.detection.thresholds import Calibration
-from ssl_cli.objectives.reconstruction import MeasuresSpread
+from ssl_cli.models.pixels import numbers
+from ssl_cli.objectives.reconstruction import Pretrains, TakesStock
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.tracking import Tracker
 from ssl_cli.training import train
@@ -31,21 +31,24 @@ def new_model(cfg: DictConfig) -> Any:
 
 
 def fit(model: Any, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path, trackers: Sequence[Tracker] = ()) -> None:
-    """Train the model on rows `x` (N, D) by gradient where it is a module, else fit it in one go; or each of its parts.
+    """Fit the model in one go where it can, else train it by gradient; or each of its parts.
 
-    `watched` rows (M, D) give the validation curve of a module.
+    `rows` are `x` (N, D), or images (N, C, H, W) as bytes; `watched` rows give the validation curve.
     """
     if isinstance(model, HasParts):
         for part in model.parts:
             fit(part, rows, watched, cfg, folder, trackers)
         return
-    if not isinstance(model, nn.Module):
-        model.fit(rows.arrays["x"].numpy(), cfg.seed)
+    x = rows.arrays["x"]
+    if isinstance(model, FittedInOneGo):
+        model.fit(numbers(x).flatten(1).numpy(), cfg.seed)
         return
+    if isinstance(model, Pretrains) and not (cfg.resume is not None and checkpoints.exist(folder)):
+        model.pretrain(x, cfg.seed, console.say)
     train(model, rows, watched, cfg, folder, trackers)
-    if isinstance(model, MeasuresSpread):
+    if isinstance(model, TakesStock):
         with torch.inference_mode():
-            model.measure_spread(rows.arrays["x"].to(device_of(model)))
+            model.take_stock(x.to(device_of(model)))
 
 
 def out_of_fold(rows: Rows, watched: Rows | None, cfg: DictConfig, folder: Path) -> Calibration:

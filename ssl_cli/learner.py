@@ -20,9 +20,12 @@ from ssl_cli import console
 from ssl_cli.checkpoints import finite
 from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
 from ssl_cli.errors import InputError
+from ssl_cli.models.pixels import numbers
+from ssl_cli.objectives.reconstruction import CountsOverEpoch
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-VALIDATION_BATCH = 4096  # rows
+VALIDATION_BATCH = 4096  # rows of a table
+VALIDATION_IMAGES = 256  # what convolutions make of more at once falls out of a CPU's cache: twice the time
 FINE = 2**62  # no batch has this number
 SHOWN = 10  # rows that a message names
 
@@ -58,19 +61,28 @@ class Learner(lightning.LightningModule):
     # --- data, from the step that is due ---
 
     def train_dataloader(self) -> DataLoader:
-        start = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        stream = IndexStream(
-            len(self.train_rows), self.batch_size, self.seed, start, self.global_rank, self.trainer.world_size
-        )
-        return endless_loader(self.train_rows, stream)
+        start, rows = self.trainer.global_step * self.trainer.accumulate_grad_batches, self._at_hand(self.train_rows)
+        rank, world = self.global_rank, self.trainer.world_size
+        return endless_loader(rows, IndexStream(len(rows), self.batch_size, self.seed, start, rank, world, rows.device))
 
     def val_dataloader(self) -> DataLoader:
-        return ordered_loader(self.watched, VALIDATION_BATCH)
+        rows = self._at_hand(self.watched)
+        return ordered_loader(rows, VALIDATION_IMAGES if rows.holds_images else VALIDATION_BATCH)
+
+    def _at_hand(self, rows: Rows) -> Rows:
+        """On the device, where there is one; several take their shares from the host's memory."""
+        return rows.on(self.trainer.strategy.root_device) if self.trainer.world_size == 1 else rows
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], _: int) -> dict[str, Any]:
+        # Lightning has converted what was a number already; bytes take the model's precision here.
+        arrays = {name: array for name, array in batch.items() if isinstance(array, Tensor)}
+        images = {name: array for name, array in arrays.items() if array.dtype == torch.uint8}
+        return batch | {name: numbers(array).to(self.dtype) for name, array in images.items()}
 
     # --- one step ---
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
-        k, weight = batch.pop("k"), batch.pop("weight")
+        k, weight = batch["k"], batch.pop("weight")  # an objective that warms up asks for k
         self._reseed(k, self.global_rank)
         losses = self.objective(batch)
         for name, value in losses.items():
@@ -151,6 +163,8 @@ class Learner(lightning.LightningModule):
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         row |= {f"train/{name}": total / max(self._batches, 1) for name, total in self._totals().items()}
         row |= {f"val/{name}": float(total) / self._watched_rows for name, total in self._watched_sums.items()}
+        if isinstance(self.objective, CountsOverEpoch):
+            row |= {f"val/{name}": value for name, value in self.objective.over_epoch().items()}
         self.log("val/loss", row["val/loss"], logger=False, sync_dist=self.trainer.world_size > 1, batch_size=1)
         self._sums, self._watched_sums, self._batches, self._watched_rows = {}, {}, 0, 0
         for logger in self.trainer.loggers:

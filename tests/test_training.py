@@ -35,7 +35,7 @@ def config(**trainer: Any) -> Any:
 
 def model() -> Denoising:
     torch.manual_seed(0)
-    return Denoising(Autoencoder(6, [8], 4), noise="swap", level=0.3)
+    return Denoising(Autoencoder([6], [8], 4), noise="swap", level=0.3)
 
 
 def trained(folder: Path, cfg: Any, objective: Denoising | None = None) -> Denoising:
@@ -163,7 +163,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_it_used(
     if damage == "gone":
         last.unlink()
     elif damage == "another model's":
-        steps("other", 1, objective=Denoising(Autoencoder(6, [9], 4), noise="swap", level=0.3))
+        steps("other", 1, objective=Denoising(Autoencoder([6], [9], 4), noise="swap", level=0.3))
         last.write_bytes((tmp_path / "other" / "last.ckpt").read_bytes())
     else:
         with zipfile.ZipFile(last) as file:
@@ -194,7 +194,7 @@ def test_accumulating_two_half_batches_is_one_whole_batch(tmp_path: Path) -> Non
         folder = tmp_path / str(size)
         folder.mkdir()
         torch.manual_seed(0)
-        objective = Denoising(Autoencoder(6, [8], 4), noise="gaussian", level=1e-12)
+        objective = Denoising(Autoencoder([6], [8], 4), noise="gaussian", level=1e-12)
         cfg = config(max_steps=6, batch_size=size, accumulate_grad_batches=accumulate)
         train(objective, Rows({"x": ROWS[:40]}), Rows({"x": ROWS[40:]}), cfg, folder)
         ends.append(torch.cat([weights.flatten() for weights in objective.parameters()]))
