@@ -255,7 +255,7 @@ def test_a_model_that_is_none(refused: Callable[..., None], section: str, node: 
 
 def test_data_that_is_no_table(refused: Callable[..., None]) -> None:
     encoder = {"_target_": "ssl_cli.data.one_class.Split", "x": 1, "anomaly": 1, "row": 1, "index": 1}
-    refused(configured(data=encoder), "ssl_cli.data.one_class.Split can't prepare rows", ("resume",))
+    refused(configured(data=encoder), "ssl detect can't use data=", ("resume",))
 
 
 def test_a_detector_of_pyods_that_loads_a_pickle(refused: Callable[..., None]) -> None:
@@ -275,7 +275,7 @@ def test_a_choice_that_leaves_the_folder(refused: Callable[..., None], name: str
 
 @pytest.mark.parametrize("verb", ["../x", "detect; touch hacked", ["detect"], None, 5])
 def test_a_verb_that_is_none(refused: Callable[..., None], verb: Any) -> None:
-    refused(configured(verb=verb), "verb must be detect, not", listed=True)
+    refused(configured(verb=verb), "verb must be detect or reconstruct, not", listed=True)
 
 
 def test_a_resumed_run_writes_into_its_own_folder_only(honest: Path, cli: Cli, workdir: Path) -> None:
@@ -351,7 +351,10 @@ def encoder(change: Callable[[dict[str, Any]], Any]) -> Attack:
         (lambda s: s["columns"][0].update(name="not there"), "its columns must be some of its names"),
         (lambda s: s["columns"][0].update(power={"lambda": 1e9}), "columns[0].power must have lambda, mean, std"),
         (lambda s: s["columns"][3].update(values=[["x"]]), "columns[3].values must be a list, each a text"),
-        (lambda s: s["columns"][3].update(values=["x"] * 10**6), "is damaged: RuntimeError: mat1 and mat2"),
+        (
+            lambda s: s["columns"][3].update(values=["x"] * 10**6),
+            "encoder.json is damaged: what it makes has another shape",
+        ),
         (lambda s: s.update(columns={}), "it.columns must be a list"),
         (lambda s: s.update(columns=[]), "its columns must be some of its names"),
         (lambda s: s.update(columns=[5]), "it.columns must be a list"),
@@ -439,7 +442,7 @@ def test_an_enormous_tensor_header(refused: Callable[..., None], attack: Attack)
     refused(attack, "is damaged: SafetensorError", ("load", "score"))
 
 
-@pytest.mark.parametrize(("name", "size"), [("n_features", 10**9), ("latent", 10**12), ("hidden", [10**9])])
+@pytest.mark.parametrize(("name", "size"), [("shape", [10**9]), ("latent", 10**8), ("hidden", [10**9])])
 def test_an_enormous_model(refused: Callable[..., None], name: str, size: Any) -> None:
     attack = configured(**{f"model__autoencoder__network__{name}": size})
     refused(attack, "; the config's model has it as ", ("load", "score"))

@@ -132,7 +132,7 @@ def read(name: str, n_rows: int) -> Task:
 def train_ours(task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]:
     """By the code that `ssl detect` runs, validation, history and checkpoints with it."""
     cfg = composed(*OURS, f"trainer.batch_size={batch_size}", f"trainer.max_epochs={epochs}")
-    cfg.facts = {"n_features": task.x.shape[1]}
+    cfg.facts = {"shape": [task.x.shape[1]]}
 
     with tempfile.TemporaryDirectory() as folder:
 

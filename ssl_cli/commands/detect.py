@@ -15,9 +15,10 @@ from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.detection import reasons, report
+from ssl_cli.detection.finished import CALIBRATION, ENCODER
 from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshold, refuse_degenerate
 from ssl_cli.fitting import fit, new_model, out_of_fold
-from ssl_cli.loading import CALIBRATION, ENCODER, WEIGHTS
+from ssl_cli.loading import WEIGHTS
 from ssl_cli.ranks import is_worker
 from ssl_cli.recording import open_run
 from ssl_cli.repeats import done_before
@@ -51,10 +52,10 @@ def run(cfg: DictConfig) -> Path:
 
         save(model, data, calibration.scores, folder)
         metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.resamples, cfg.seed)
-        report.write_scores(folder, scores, data.splits, calibration.scores, threshold)
-        reasons.write(folder / reasons.ANOMALIES, strangest)
-        report.draw(folder, scores["test"], data.splits["test"].anomaly, threshold, metrics, strangest)
-        report.tell(folder, threshold, metrics, strangest)
+        report.write_scores(folder, scores, data, calibration.scores, threshold)
+        reasons.write(folder / reasons.ANOMALIES, data, strangest)
+        report.draw(folder, model, data, scores["test"], threshold, metrics, strangest)
+        report.tell(folder, data, threshold, metrics, strangest)
     return folder
 
 
@@ -67,16 +68,18 @@ def prepare(cfg: DictConfig) -> OneClassData:
 def describe(cfg: DictConfig, data: OneClassData) -> None:
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
-    console.say(f"detect {chosen}: {data.facts['n_features']} features; rows: {sizes}")
+    console.say(f"detect {chosen}: {data.size}; {data.rows}: {sizes}")
     for name, n_hidden in hidden(data).items():
         console.say(
-            f"data.train=polluted: {n_hidden} anomalies hide among the {len(data.splits[name].x):,} {name} rows"
+            f"data.train=polluted: {n_hidden} anomalies hide among the {len(data.splits[name].x):,} {name} {data.rows}"
         )
     if hidden(data):
         shares = "data.pollution=0,0.001,0.01,0.05,0.1"
         console.say(f"AUROC against the share that hides, as a figure: ssl detect -m data.train=polluted {shares} ...")
-    for column, reason in data.encoder.dropped.items():
-        console.say(f"column {column} is left out: {reason}")
+    for note in data.notes:
+        console.say(note)
+    for warning in data.warnings:
+        console.warn(warning)
 
 
 def hidden(data: OneClassData) -> dict[str, int]:
@@ -111,7 +114,7 @@ def threshold_for(
     threshold = choose_threshold(cfg.threshold, calibration, scores["test"], cfg.fpr, cfg.fdr, dev)
     if not threshold.guaranteed or ("calibration" if calibration.held_out else "train") not in hidden(data):
         return threshold
-    promise = f"{threshold.promise}; this is promised for clean calibration rows, and anomalies hide among these"
+    promise = f"{threshold.promise}; this is promised for clean calibration {data.rows}, and anomalies hide among these"
     return replace(threshold, promise=promise, guaranteed=False)
 
 

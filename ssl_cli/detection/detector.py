@@ -8,11 +8,16 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Detector(Protocol):
-    """Fitted on normal rows; scores are larger for more abnormal rows."""
+class FittedInOneGo(Protocol):
+    """A model that isn't trained by gradient."""
 
     def fit(self, x: np.ndarray, seed: int) -> None:
         """Learn from (N, D) float32 rows; every random draw follows from the seed."""
+
+
+@runtime_checkable
+class Detector(FittedInOneGo, Protocol):
+    """Fitted on normal rows; scores are larger for more abnormal rows."""
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
         """(B,) scores of the rows `batch["x"]`, (B, D)"""

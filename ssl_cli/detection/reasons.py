@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.decoder import in_words
-from ssl_cli.data.one_class import OneClassData
+from ssl_cli.data.images import ABOUT, OneClassImages
+from ssl_cli.data.one_class import OneClassData, Split
+from ssl_cli.data.one_class_table import TableData
 from ssl_cli.detection.thresholds import Threshold, p_values
 from ssl_cli.scoring import device_of
 
@@ -43,9 +45,13 @@ class Reason:
 
 @dataclass(frozen=True)
 class Strange:
-    """One of the strangest rows. `p_value` is None for a row that the model or the calibration has seen."""
+    """One of the strangest rows, or images. `p_value` is None for one that the model or the calibration has seen.
+
+    `row` is its number in the file, `index` where it lies in what was read.
+    """
 
     row: int
+    index: int
     score: float
     p_value: float | None
     flagged: bool
@@ -64,22 +70,28 @@ def strangest(
     place_in = np.concatenate([np.arange(len(scores[name])) for name in names])
     first = np.argsort(-everywhere, kind="stable")[:most]
     rows = [(data.splits[names[which]], place) for which, place in zip(split_of[first], place_in[first], strict=True)]
-    x, index = np.stack([split.x[place] for split, place in rows]), [int(split.index[place]) for split, place in rows]
-    given = [
-        reasons
-        for part in range(0, len(rows), AT_ONCE)
-        for reasons in explain(model, data, x[part : part + AT_ONCE], index[part : part + AT_ONCE])
-    ]
+    given = reasons_of(model, data, rows) if isinstance(data, TableData) else [[] for _ in rows]
     p_value = p_values(calibration, everywhere[first])
     found = []
     for (split, place), score, p, reasons in zip(rows, everywhere[first], p_value, given, strict=True):
         label = None if split.anomaly is None else bool(split.anomaly[place])
         unseen = float(p) if split is data.splits["test"] else None
-        found.append(Strange(int(split.row[place]), float(score), unseen, bool(score > at.value), label, reasons))
+        row, index = int(split.row[place]), int(split.index[place])
+        found.append(Strange(row, index, float(score), unseen, bool(score > at.value), label, reasons))
     return found
 
 
-def explain(model: Any, data: OneClassData, x: np.ndarray, index: list[int]) -> list[list[Reason]]:
+def reasons_of(model: Any, data: TableData, rows: list[tuple[Split, int]]) -> list[list[Reason]]:
+    """Of rows that are told by their split and their place in it."""
+    x, index = np.stack([split.x[place] for split, place in rows]), [int(split.index[place]) for split, place in rows]
+    return [
+        reasons
+        for part in range(0, len(rows), AT_ONCE)
+        for reasons in explain(model, data, x[part : part + AT_ONCE], index[part : part + AT_ONCE])
+    ]
+
+
+def explain(model: Any, data: TableData, x: np.ndarray, index: list[int]) -> list[list[Reason]]:
     """The REASONS columns that weigh most in each row of x (N, D), which lies at `index` in the table."""
     if not isinstance(model, Explains):
         return [[] for _ in index]
@@ -106,7 +118,7 @@ def explain(model: Any, data: OneClassData, x: np.ndarray, index: list[int]) -> 
     return reasons
 
 
-def _actual(data: OneClassData, column: dict[str, Any], row: int) -> str:
+def _actual(data: TableData, column: dict[str, Any], row: int) -> str:
     """The value as it stands in the table that was read."""
     cell = data.columns[column["name"]][row]
     try:
@@ -118,15 +130,20 @@ def _actual(data: OneClassData, column: dict[str, Any], row: int) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def write(path: Path, rows: list[Strange]) -> None:
-    """A CSV: rank, row number in the file, score, p-value, whether flagged, label, and three reasons of four fields."""
+def write(path: Path, data: OneClassData, rows: list[Strange]) -> None:
+    """A CSV: rank, row number in the file, score, p-value, whether flagged, label; then of an image its class and its
+    file, of a row of a table three reasons of four fields."""
     fields = ("feature", "actual", "expected", "share")
+    names = [f"{field}_{number}" for number in range(1, REASONS + 1) for field in fields]
+    if isinstance(data, OneClassImages):
+        names = list(ABOUT)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        names = [f"{field}_{number}" for number in range(1, REASONS + 1) for field in fields]
         writer.writerow(["rank", "row", "score", "p_value", "flagged", "label", *names])
         for rank, row in enumerate(rows, 1):
             told = [[why.column, why.actual, why.expected, f"{why.share:.3f}"] for why in row.reasons]
             cells = [cell for reason in told for cell in reason]
+            if isinstance(data, OneClassImages):
+                cells = data.pictures.about(row.index)
             p_value, label = ("" if value is None else value for value in (row.p_value, row.label))
             writer.writerow([rank, row.row, row.score, p_value, row.flagged, label, *cells])

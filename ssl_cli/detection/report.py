@@ -1,6 +1,7 @@
 """What `ssl detect` leaves behind: metrics, a scored file, figures, and a few sentences."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,9 @@ from scipy.stats import binomtest
 
 from ssl_cli import console, plots
 from ssl_cli.checking import names_where
-from ssl_cli.data.one_class import Split
+from ssl_cli.data.images import ABOUT, OneClassImages
+from ssl_cli.data.one_class import OneClassData, Split
+from ssl_cli.detection import strange_images
 from ssl_cli.detection.reasons import ANOMALIES, Strange
 from ssl_cli.detection.thresholds import Threshold, p_values
 from ssl_cli.metrics.detection import curves, detection_metrics
@@ -47,14 +50,16 @@ def measure(
 def write_scores(
     folder: Path,
     scores: dict[str, np.ndarray],
-    splits: dict[str, Split],
+    data: OneClassData,
     calibration: np.ndarray,
     threshold: Threshold,
 ) -> None:
     """The test rows, or without labels every row: its number in the file, score, p-value, whether flagged, label.
 
-    A p-value means nothing for a row that the model or the calibration has seen: there it is null.
+    Of an image also its class and its file. A p-value means nothing for a row that the model or the calibration has
+    seen: there it is null.
     """
+    splits = data.splits
     unlabelled = splits["test"].anomaly is None
     parts = []
     for name in splits if unlabelled else ["test"]:
@@ -68,27 +73,33 @@ def write_scores(
             "flagged": scores[name] > threshold.value,
             "label": pa.nulls(len(p_value), pa.bool_()) if unlabelled else splits[name].anomaly,
         }
+        if isinstance(data, OneClassImages):
+            about = [data.pictures.about(index) for index in splits[name].index]
+            columns |= dict(zip(ABOUT, zip(*about, strict=True), strict=True))
         parts.append(pa.table(columns))
     pyarrow.parquet.write_table(pa.concat_tables(parts).sort_by("row"), folder / SCORES)
 
 
 def draw(
     folder: Path,
+    model: Any,
+    data: OneClassData,
     scores: np.ndarray,
-    anomaly: np.ndarray | None,
     at: Threshold,
     metrics: dict[str, float],
     strangest: list[Strange],
 ) -> None:
-    """The figures: training curves, where there are some; the strangest rows, where the model can say why; histograms
-    of the test scores; with labels, ROC and PR."""
-    figures = folder / "figures"
-    if strangest and strangest[0].reasons:
+    """The figures: training curves, where there are some; the strangest images, or rows, where the model can say why;
+    histograms of the test scores; with labels, ROC and PR."""
+    figures, anomaly = folder / "figures", data.splits["test"].anomaly
+    if isinstance(data, OneClassImages):
+        strange_images.draw(figures / "anomalies.png", model, data.pictures, strangest)
+    elif strangest and strangest[0].reasons:
         plots.reasons(figures / "anomalies.png", [_in_words(row) for row in strangest[:ROWS_DRAWN]])
     if history := read_history(folder / HISTORY):
         plots.training_curves(figures / "training.png", history)
     if anomaly is None or "test/auroc" not in metrics:
-        plots.score_histograms(figures / "scores.png", {"all test rows": scores}, at.value)
+        plots.score_histograms(figures / "scores.png", {f"all test {data.rows}": scores}, at.value)
         return
     groups = {"normal": scores[~anomaly], "anomalies": scores[anomaly]}
     plots.score_histograms(figures / "scores.png", groups, at.value)
@@ -119,19 +130,22 @@ def _in_words(row: Strange) -> tuple[str, list[tuple[str, float]]]:
     return f"row {row.row}: score {row.score:.4g}{label}", told
 
 
-def tell(folder: Path, threshold: Threshold, metrics: dict[str, float], strangest: list[Strange]) -> None:
+def tell(
+    folder: Path, data: OneClassData, threshold: Threshold, metrics: dict[str, float], strangest: list[Strange]
+) -> None:
     """Say what was promised and what was realised, in words and a table."""
     if threshold.warning:
         console.warn(threshold.warning)
     console.say(f"threshold={threshold.rule}: {threshold.value:.6g} ({threshold.promise})")
-    flagged = f"{int(metrics['test/flagged']):,} of {int(metrics['test/rows']):,} test rows flagged"
+    flagged = f"{int(metrics['test/flagged']):,} of {int(metrics['test/rows']):,} test {data.rows} flagged"
     if "test/auroc" in metrics:
         normal = int(metrics["test/rows"] - metrics["test/anomalies"])
         low, high = binomial_interval(round(metrics["test/fpr"] * normal), normal)
-        realised = f"{metrics['test/fpr']:.2%} of {normal:,} normal rows (exact 95 % interval {low:.2%} to {high:.2%})"
+        among, interval = f"{normal:,} normal {data.rows}", f"exact 95 % interval {low:.2%} to {high:.2%}"
+        realised = f"{metrics['test/fpr']:.2%} of {among} ({interval})"
         console.say(f"false positives: {_nominal(threshold, threshold.nominal_fpr)}, realised {realised}")
         interval = f"95 % bootstrap interval {metrics['test/fdr_low']:.2%} to {metrics['test/fdr_high']:.2%}"
-        realised = f"{metrics['test/fdr']:.2%} of the rows flagged ({interval})"
+        realised = f"{metrics['test/fdr']:.2%} of the {data.rows} flagged ({interval})"
         console.say(f"false discoveries: {_nominal(threshold, threshold.nominal_fdr)}, realised {realised}")
         console.say(f"{flagged}; {int(metrics['test/anomalies']):,} are anomalies")
         names = [key.removeprefix("test/").removesuffix("_low") for key in metrics if key.endswith("_low")]
@@ -140,11 +154,11 @@ def tell(folder: Path, threshold: Threshold, metrics: dict[str, float], stranges
         console.say(console.table("", columns, rows, right=set(columns[1:])))
     else:
         console.say(f"{flagged}; without labels of both kinds there is nothing to measure them against")
-    if not any(row.reasons for row in strangest):
+    if not any(row.reasons for row in strangest) and not isinstance(data, OneClassImages):
         can = ", ".join(names_where("model", lambda target: hasattr(target, "explain")))
         console.say(f"{ANOMALIES} lists the strangest rows without reasons: this model can't say why; {can} can")
     figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))
-    console.say(f"figures: {figures}; scores: {SCORES}; strangest rows: {ANOMALIES}")
+    console.say(f"figures: {figures}; scores: {SCORES}; strangest {data.rows}: {ANOMALIES}")
 
 
 def _nominal(threshold: Threshold, rate: float | None) -> str:

@@ -123,14 +123,14 @@ def test_the_best_is_the_sum_of_its_parts_and_comes_back_from_a_folder(
 ) -> None:
     def made() -> DenoisingNeighbors:
         torch.manual_seed(len(list(tmp_path.iterdir())))  # other weights before and after
-        network = Autoencoder(n_features=4, hidden=[8], latent=8)
+        network = Autoencoder(shape=[4], hidden=[8], latent=8)
         return DenoisingNeighbors(ResidualNeighbors(k=3), Denoising(network, "gaussian", 0.5))
 
     train, test = rows
     detector, batch = made(), {"x": torch.from_numpy(test)}
     autoencoder, neighbors = detector.parts
     neighbors.fit(train, seed=0)
-    autoencoder.measure_spread(torch.from_numpy(train))
+    autoencoder.take_stock(torch.from_numpy(train))
     with torch.inference_mode():
         error = autoencoder.score(batch).sqrt().numpy()
         np.testing.assert_allclose(scores(detector, test), scores(neighbors, test) + np.log(error + 0.01), rtol=1e-5)
