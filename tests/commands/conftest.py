@@ -1,0 +1,69 @@
+"""What the tests of the verbs share that use a finished run: small finished runs, and image files."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssl_cli.cli import main
+
+SHORT = [
+    *("trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=4", "trainer.batch_size=16"),
+    *("probes=false", "importance_samples=2", "likelihood_images=4", "prior_steps=2"),
+]
+SMALL = {
+    "ae": ["model.network.hidden=[16]", "model.network.latent=4"],
+    "vae": ["model.network.hidden=[16]", "model.network.latent=2"],
+    "binary_ae": ["model.network.hidden=[16]", "model.network.latent=6"],
+    "vqvae": ["model.network.channels=[8]", "model.quantizer.codes=8", "model.prior_width=8", "model.prior_layers=1"],
+}
+Finished = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """`trained("vae", "seed=1")` -> a finished run's folder, made when it is first asked for. Not to be changed."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def train(model: str, *words: str) -> Path:
+        if (model, *words) not in made:
+            home, before = tmp_path_factory.mktemp(model), Path.cwd()
+            os.chdir(home)
+            try:
+                assert main(["reconstruct", f"model={model}", *SHORT, *SMALL[model], *words]) == 0
+            finally:
+                os.chdir(before)
+            (made[model, *words],) = home.glob("outputs/reconstruct/*/*")
+        return made[model, *words]
+
+    return train
+
+
+@pytest.fixture
+def finished(trained: Finished, workdir: Path) -> Finished:
+    """The same, as a copy in the working directory's outputs."""
+
+    def copy(model: str, *words: str) -> Path:
+        original = trained(model, *words)
+        folder = Path("outputs/reconstruct") / original.parent.name / original.name
+        shutil.copytree(original, folder)
+        return folder
+
+    return copy
+
+
+@pytest.fixture
+def pictures(workdir: Path) -> Path:
+    """A folder of image files: grey, RGB and of two sizes, one in a folder of its own, one of them broken."""
+    rng = np.random.default_rng(0)
+    folder = workdir / "pictures"
+    (folder / "more").mkdir(parents=True)
+    Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / "a.png")
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(folder / "a.jpg")
+    Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / "more" / "b.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    return folder
