@@ -64,5 +64,6 @@ def nearest(name: str, among: Iterable[str]) -> str:
 
 def _first_comment(path: Path) -> str:
     with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline().strip()
+        # Hydra wants its own `# @package _global_` on top.
+        first = next((line.strip() for line in file if not line.startswith("# @")), "")
     return first.removeprefix("#").strip() if first.startswith("#") else ""

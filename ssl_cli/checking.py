@@ -126,13 +126,22 @@ def _object_faults(node: DictConfig, where: str, annotation: Any, offered: Offer
         return
     wanted = bare(annotation)
     is_partial = bool(node.get("_partial_", False))
-    if inspect.isclass(wanted) and inspect.isclass(target) and not is_partial and not issubclass(target, wanted):
+    if inspect.isclass(wanted) and inspect.isclass(target) and not is_partial and not _is_a(target, wanted):
         yield f"{where} must be {article(wanted.__name__)}, not {article(target.__name__)}."
         return
     faults = list(_node_faults(node, f"{where}.", target, offered))
     yield from faults
     if not faults and hasattr(target, "option_faults"):
         yield from (f"{where}.{fault}" for fault in target.option_faults(node))
+
+
+def _is_a(target: type, wanted: type) -> bool:
+    """Whether it is a subclass, or has what a protocol asks for."""
+    if not getattr(wanted, "_is_protocol", False):
+        return issubclass(target, wanted)
+    return all(
+        hasattr(target, name) for name, value in vars(wanted).items() if inspect.isfunction(value) and name[0] != "_"
+    )
 
 
 def _parameters(schema: Callable) -> tuple[dict[str, tuple[Any, bool]], bool]:
@@ -167,10 +176,14 @@ def locate(dotted: str) -> Any:
 def _fit_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator[str]:
     """The model must read only what the data gives, and offer what the verb needs."""
     model = _target(cfg, "model")
-    if model is None or data is None:
+    if data is None:
         return
-    if not hasattr(data, "prepare"):
-        yield f"data={_chosen(cfg, 'data')} must name a class of tables: {cfg.data['_target_']} can't prepare rows."
+    wanted = getattr(shell, "data_needs", "")
+    if not hasattr(data, wanted):
+        fitting = names_where("data", lambda target: hasattr(target, wanted))
+        yield f"ssl {cfg.verb} can't use data={_chosen(cfg, 'data')}; it can use {', '.join(fitting)}."
+        return
+    if model is None:
         return
     reads, gives = getattr(model, "reads", ()), getattr(data, "gives", ())
     if not set(reads) <= set(gives):

@@ -17,6 +17,19 @@ from omegaconf.errors import OmegaConfBaseException
 from ssl_cli.bounds import Count, Delimiter, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
 from ssl_cli.errors import InputError
 
+
+def _by_kind(of_table: Any, of_image: Any, *, _root_: DictConfig) -> Any:
+    """`${by_kind:A,B}` in a model's YAML: A where the data are tables, B where they are images."""
+    target = OmegaConf.select(_root_, "data._target_")
+    try:
+        kind = getattr(hydra.utils.get_object(str(target)), "kind", "table")
+    except Exception:  # a class that can't be imported: `check` says so
+        kind = "table"
+    return of_image if kind == "image" else of_table
+
+
+OmegaConf.register_new_resolver("by_kind", _by_kind, replace=True)
+
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 
 Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]
@@ -105,6 +118,7 @@ class RunConfig(VerbConfig):
 @dataclass(kw_only=True)
 class DetectConfig(RunConfig):
     needs: ClassVar[str] = "score"  # what this verb asks of a model
+    data_needs: ClassVar[str] = "prepare"  # and of the data
     changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "fdr", "resamples", "anomalies"}
 
     threshold: Annotated[
@@ -122,6 +136,29 @@ class DetectConfig(RunConfig):
 
 
 @dataclass(kw_only=True)
+class ReconstructConfig(RunConfig):
+    needs: ClassVar[str] = "reconstruct"
+    data_needs: ClassVar[str] = "pictures"
+    homes: ClassVar[dict[str, tuple[str, ...]]] = {  # of the classes that serve, for its help
+        "model": ("ssl_cli.objectives.",),
+        "data": ("ssl_cli.data.images.", "ssl_cli.data.image_folder.", "ssl_cli.data.cifar."),
+    }
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"importance_samples", "likelihood_images", "probes"}
+    # What is asked of a finished run, instead of training one.
+    with_run: ClassVar[set[str]] = {"run", "input", "output", "overwrite", "trust", "paths.outputs"}
+
+    prior_steps: Annotated[Natural, "optimizer steps of a vqvae's prior over its codes; 0: none, it can't generate"]
+    importance_samples: Annotated[Count, "posterior samples behind each image's test/nll, of a variational model"]
+    likelihood_images: Annotated[Count, "test images that test/elbo and test/nll are measured on, the first ones"]
+    probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, where there are labels"]
+    run: Annotated[Path | None, "a finished run of ssl reconstruct, or latest: rebuild `input` with it, train nothing"]
+    input: Annotated[Path | None, "with run=: an image, or a folder of images"]
+    output: Annotated[Path | None, "with run=: the folder that the rebuilt images go to; null: a new one in outputs"]
+    overwrite: Annotated[bool, "with run=: write into an output folder that exists"]
+    trust: Annotated[str | None, "with run=: package whose classes may be built from the run folder: your own"]
+
+
+@dataclass(kw_only=True)
 class ScoreConfig(VerbConfig):
     run: Annotated[Path, "a run folder of ssl detect, or latest"]
     input: Annotated[Path, "a .csv (or .csv.gz, .bz2, .zst, .lz4) or .parquet file of rows to score"]
@@ -136,7 +173,58 @@ class ScoreConfig(VerbConfig):
     trust: Annotated[str | None, "package whose classes may be built from the run folder: your own"]
 
 
-SHELLS: dict[str, type[VerbConfig]] = {"detect": DetectConfig, "score": ScoreConfig}
+@dataclass(kw_only=True)
+class UseConfig(VerbConfig):
+    """What the verbs have that use a finished run."""
+
+    run: Annotated[Path, "a run folder of ssl reconstruct, or latest"]
+    overwrite: Annotated[bool, "write where there is something already, over files of the same names"]
+    trust: Annotated[str | None, "package whose classes may be built from the run folder: your own"]
+
+
+@dataclass(kw_only=True)
+class GenerateConfig(UseConfig):
+    n: Annotated[Count, "images to draw"]
+    seed: Annotated[Seed, "every draw follows from it"]
+    output: Annotated[Path | None, "folder for the PNG grid and the npz; null: a new one in outputs"]
+
+
+@dataclass(kw_only=True)
+class EmbedConfig(UseConfig):
+    data_needs: ClassVar[str] = "pictures"
+    homes: ClassVar[dict[str, tuple[str, ...]]] = {  # of the classes that serve, for its help
+        "model": ("ssl_cli.objectives.",),
+        "data": ("ssl_cli.data.images.", "ssl_cli.data.image_folder.", "ssl_cli.data.cifar."),
+    }
+
+    data: Annotated[Any, "the data set whose images are embedded; null: that of the run, in its splits"]
+    input: Annotated[Path | None, "an image, or a folder of images, instead of a data set"]
+    map: Annotated[Literal["tsne", "pca"], "how a code becomes a point of the map"]
+    output: Annotated[Path | None, "folder for codes.parquet and the map; null: a new one in outputs"]
+    seed: Annotated[Seed, "of the map, and of the splits of a data set given by data="]
+
+
+@dataclass(kw_only=True)
+class CompressConfig(UseConfig):
+    input: Annotated[Path, "an image, or a folder of images"]
+    output: Annotated[Annotated[str, Pattern(r".+\.sslz", "a path that ends in .sslz")], "where the codes go"]
+
+
+@dataclass(kw_only=True)
+class DecompressConfig(UseConfig):
+    input: Annotated[Annotated[str, Pattern(r".+\.sslz", "a path that ends in .sslz")], "a file of ssl compress"]
+    output: Annotated[Path, "the folder that the images go to, as PNG"]
+
+
+SHELLS: dict[str, type[VerbConfig]] = {
+    "detect": DetectConfig,
+    "reconstruct": ReconstructConfig,
+    "score": ScoreConfig,
+    "generate": GenerateConfig,
+    "embed": EmbedConfig,
+    "compress": CompressConfig,
+    "decompress": DecompressConfig,
+}
 
 
 def as_text(value: Any) -> str:

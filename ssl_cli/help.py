@@ -25,7 +25,7 @@ def verb_help(verb: str, overrides: list[str]) -> None:
         group: name for entry in primary.get("defaults", []) if entry != "_self_" for group, name in entry.items()
     }
     composed = OmegaConf.merge(
-        {group: read_yaml(choices(group)[name].path) for group, name in defaults.items()}, primary
+        {group: read_yaml(choices(group)[name].path) for group, name in defaults.items() if name}, primary
     )
     lines = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8").splitlines()
     sweep = "[-m for a sweep: option=a,b] " if issubclass(SHELLS[verb], RunConfig) else ""
@@ -36,6 +36,7 @@ def verb_help(verb: str, overrides: list[str]) -> None:
         rows = [
             [f"{group}={choice.name}", _about(choice.summary, choice.name == defaults.get(group), choice.built_in)]
             for choice in choices(group).values()
+            if _serves(choice, SHELLS[verb])
         ]
         console.say(console.table("", [group, ""], rows))
     rows = [[name, _shown(OmegaConf.select(composed, name)), about] for name, about in options(SHELLS[verb], "")]
@@ -45,7 +46,8 @@ def verb_help(verb: str, overrides: list[str]) -> None:
         console.say(f"\n{group}={choice.name}: override these as {group}.KEY=...", style="bold")
         console.say(choice.path.read_text(encoding="utf-8").rstrip())
     if defaults and not overrides:
-        console.say(f"\n`ssl {verb} model=NAME --help` shows a choice's own options too.")
+        group = "model" if "model" in defaults else next(iter(defaults))
+        console.say(f"\n`ssl {verb} {group}=NAME --help` shows a choice's own options too.")
 
 
 def _choice(word: str) -> Choice:
@@ -69,6 +71,14 @@ def options(shell: type, prefix: str) -> Iterator[tuple[str, str]]:
         elif field.name not in INTERNAL and not _is_node(hint):
             sentence = next((word for word in get_args(hint)[1:] if isinstance(word, str)), "")
             yield f"{prefix}{field.name}", f"{sentence} ({expected(hint)})"
+
+
+def _serves(choice: Choice, shell: type) -> bool:
+    """Whether a choice is any use to a verb, as far as the home of its class tells; the user's own are all shown."""
+    home = getattr(shell, "homes", {}).get(choice.path.parent.name)
+    if home is None or not choice.built_in:
+        return True
+    return str(read_yaml(choice.path)._target_).startswith(home)
 
 
 def _is_node(hint: Any) -> bool:

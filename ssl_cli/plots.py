@@ -36,7 +36,7 @@ def roc(path: Path, fpr: np.ndarray, recall: np.ndarray, auroc: str, at: tuple[f
         axes.plot(*at, "o", color=STRANGE, label=f"threshold {threshold}")
         axes.set(xlabel="false-positive rate", ylabel="recall", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title="ROC")
         axes.legend(loc="lower right")
-        _save(figure, path)
+        save(figure, path)
 
 
 def precision_recall(
@@ -58,7 +58,7 @@ def precision_recall(
             xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.05), title="Precision and recall"
         )
         axes.legend(loc="lower left")
-        _save(figure, path)
+        save(figure, path)
 
 
 def score_histograms(path: Path, groups: dict[str, np.ndarray], threshold: float) -> None:
@@ -83,7 +83,7 @@ def score_histograms(path: Path, groups: dict[str, np.ndarray], threshold: float
         axes.set(xlabel="score (larger is more abnormal)", ylabel="share of the group", title="Scores")
         axes.margins(y=0.35)  # room for the legend
         axes.legend(loc="upper right")
-        _save(figure, path)
+        save(figure, path)
 
 
 def _log_bins(scores: np.ndarray) -> np.ndarray:
@@ -114,23 +114,24 @@ def reasons(path: Path, rows: list[tuple[str, list[tuple[str, float]]]]) -> None
         for (place, _), share in zip(labels, shares, strict=True):
             axes.text(share + 0.01, place, f"{share:.0%}", va="center", fontsize=8)
         everything = sorted(titles + labels)
-        axes.set_yticks([place for place, _ in everything], [_cut(text, 70) for _, text in everything], fontsize=8)
+        axes.set_yticks([place for place, _ in everything], [cut(text, 70) for _, text in everything], fontsize=8)
         for tick, entry in zip(axes.get_yticklabels(), everything, strict=True):
             tick.set_fontweight("bold" if entry in titles else "normal")
         axes.set(xlim=(0, 1.05), ylim=(y - 0.9, -0.8), xlabel="share of the row's strangeness")
         axes.set_title("The strangest rows, and why", loc="left")
         axes.tick_params(axis="y", length=0)
         axes.grid(False, axis="y")
-        _save(figure, path)
+        save(figure, path)
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """A text for a figure, no longer than it may be."""
     # A dollar sign would start a formula.
     text = text.replace("$", r"\$")
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def training_curves(path: Path, history: list[dict[str, float]]) -> None:
+def training_curves(path: Path, history: list[dict[str, float]], title: str = "Training") -> None:
     """Training and validation loss over steps, from the rows of history.csv."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots()
@@ -141,11 +142,11 @@ def training_curves(path: Path, history: list[dict[str, float]]) -> None:
                     *zip(*points, strict=True), color=colour, label=label, marker="." if len(points) < 40 else None
                 )
         values = [row[name] for row in history for name in ("train/loss", "val/loss") if name in row]
-        if values and min(values) > 0:
+        if values and 0 < 10 * min(values) < max(values):
             axes.set_yscale("log")
-        axes.set(xlabel="optimizer step", ylabel="loss", title="Training")
+        axes.set(xlabel="optimizer step", ylabel="loss", title=title)
         axes.legend()
-        _save(figure, path)
+        save(figure, path)
 
 
 def sweep(path: Path, panels: Panels, axis: str, metric: str) -> None:
@@ -169,10 +170,11 @@ def sweep(path: Path, panels: Panels, axis: str, metric: str) -> None:
             if any(lines):
                 axes.legend(fontsize=8)
         grid[0][0].set_ylabel(metric)
-        _save(figure, path)
+        save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def save(figure: plt.Figure, path: Path) -> None:
+    """Write a figure, and let go of it."""
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)

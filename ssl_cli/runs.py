@@ -87,6 +87,8 @@ def find_run(
         if finished and not is_finished(folder):
             verb = read_config(folder).get("verb")
             raise InputError(f"{folder} is not finished: it has no {METRICS}. Go on with `{go_on(str(verb), folder)}`.")
+        if finished and verb and (other := read_config(folder).verb) != verb:
+            raise InputError(f"{folder} is a run of ssl {other}: this needs one of ssl {verb}.")
         return folder
     runs = [folder for folder in all_runs(outputs) if verb in (None, folder.parts[-3])]
     runs = [folder for folder in runs if is_finished(folder) or not finished]

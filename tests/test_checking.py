@@ -71,14 +71,14 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         (["model.network.hidden=wide"], "model.network.hidden must be a list"),
         (["model.network.actvation=tanh"], "Did you mean activation?"),
         (
-            ["model.network.n_features=${facts.vocab_size}"],
-            "needs the fact vocab_size, but data=breast_cancer gives only n_features",
+            ["model.network.shape=${facts.vocab_size}"],
+            "needs the fact vocab_size, but data=breast_cancer gives only shape",
         ),
         (["model.level=${optim.learning_rate}"], "model.level refers to something that does not exist"),
         (["model._target_=ssl_cli.objectives.nothing.Here"], "can't be imported"),
         (
             ["model.network._target_=ssl_cli.detection.gaussian.Gaussian"],
-            "model.network must be an Autoencoder, not a Gaussian.",
+            "model.network must be a Network, not a Gaussian.",
         ),
         (["optim.algorithm.betas=[0.9]"], "optim.algorithm.betas must be a list"),
         (["trainer.precision=16-mixed", "trainer.gradient_clip_val=1"], "needs optim.algorithm.fused=false"),
@@ -104,7 +104,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         (["data=table", "data.file=t.csv", "data.label="], "data.label must be a text or a whole number or null"),
         (["fpr=1e-320"], "fpr must be a number"),
         (["optim.algorithm=null"], "optim.algorithm must be a group of options with a _target_"),
-        (["model.network.n_features=7"], "model.network.n_features follows from the data"),
+        (["model.network.shape=[7]"], "model.network.shape follows from the data"),
         (["model=gaussian", "model.ridge=inf"], "model.ridge must be a number of at least 0"),
         (["threshold=nan"], "threshold must be a number or auto"),
         (["seed=5000000000"], "seed must be a whole number of at least 0 and of at most"),
@@ -142,4 +142,4 @@ def test_a_model_that_reads_what_the_data_does_not_give(cli: Cli) -> None:
 @pytest.mark.usefixtures("foreign_model")
 def test_a_model_that_cannot_do_what_the_verb_needs(cli: Cli) -> None:
     _, _, err = cli("detect", "model=mute")
-    assert "ssl detect needs a model that can score; mute can't, but these can: ae, best, dae, gaussian" in err
+    assert "ssl detect needs a model that can score; mute can't, but these can: ae, best, beta_vae, binary_ae" in err

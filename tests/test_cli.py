@@ -49,7 +49,7 @@ def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
         (["resume=latest", "data.calibration=0.5", "model=ae"], "data.calibration, model can't change"),
         (["-m", "resume=a,b", "seed=3"], "leave out -m"),
         (["verb=foo"], "verb is not an option: ssl sets it by itself"),
-        (["facts.n_features=3"], "facts.n_features is not an option"),
+        (["facts.shape=[3]"], "facts.shape is not an option"),
         (["hydra.mode=MULTIRUN"], "a sweep is -m"),
         (["-m", "hydra.sweep.dir=x"], "sweeps go to paths.outputs"),
         (["-m", "paths.outputs=/proc/x"], "No sweep folder can be made in /proc/x"),

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 import ssl_cli
 from ssl_cli import runs
+from ssl_cli.detection.finished import DetectRun
 from ssl_cli.errors import InputError
-from ssl_cli.loading import Run
 from tests.conftest import QUICK, Cli
 
 MODELS = ["best", "residual_knn", "ae", "dae", "vae", "gaussian", "knn", "iforest", "ocsvm"]
@@ -56,9 +56,7 @@ def test_a_finished_run_holds_what_it_should(cli: Cli, table: Path) -> None:
         "versions", "device", "git_revision", "seed", "data_fingerprint", "wall_time_s", "peak_memory_mb",
     }  # fmt: skip
     assert "auroc" in (folder / "log.txt").read_text()
-    assert (
-        OmegaConf.load(folder / "config.yaml").facts.n_features == 6
-    )  # a, b, b is missing, kind=y, kind=z, kind=other
+    assert OmegaConf.load(folder / "config.yaml").facts.shape == [6]  # a, b, b is missing, kind=y, kind=z, kind=other
 
 
 def test_scores_parquet_is_what_the_metrics_say(cli: Cli, table: Path) -> None:
@@ -181,7 +179,7 @@ def test_a_run_folder_names_no_foreign_class(cli: Cli, table: Path, target: str)
     cfg.model.ridge = {"_target_": target, "command": "touch hacked"}
     OmegaConf.save(cfg, folder / "config.yaml")
     with pytest.raises(InputError, match=f"names {target}, which isn't one of ssl's own classes"):
-        Run(folder)
+        DetectRun(folder)
     code, _, err = cli("detect", f"resume={folder}")
     assert code == 2 and f"names {target}" in err
     assert not Path("hacked").exists()

@@ -126,7 +126,7 @@ def test_mlflow_holds_the_config_the_history_and_the_metrics(run: Path) -> None:
     tracked = mlflow_run(client, run)
     assert tracked.info.status == "FINISHED"
     assert tracked.info.run_name == f"ae-breast_cancer {run.name}"
-    assert tracked.data.params["model.network.n_features"] == "30"
+    assert tracked.data.params["model.network.shape"] == "[30]"
     assert tracked.data.params["choices.logger"] == "tensorboard,wandb,mlflow"
     assert not [name for name in tracked.data.params if name.startswith("logger.")]
     rows = client.get_metric_history(tracked.info.run_id, "val/loss")

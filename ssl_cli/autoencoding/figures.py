@@ -1,0 +1,33 @@
+"""What is said of a figure; and codes and numbers as pictures."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssl_cli.autoencoding.views import mapped
+from ssl_cli.models.pixels import in_bytes
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A file in figures/, and a sentence on what it shows."""
+
+    name: str
+    caption: str
+
+
+def decoded_numbers(model: Any, codes: np.ndarray) -> np.ndarray:
+    """(N, Z) -> (N, C, H, W) float32"""
+    return mapped(model, model.decode, codes.astype(np.float32))
+
+
+def decoded(model: Any, codes: np.ndarray) -> np.ndarray:
+    """(N, Z) -> (N, C, H, W) uint8"""
+    return picture(decoded_numbers(model, codes))
+
+
+def picture(x: np.ndarray) -> np.ndarray:
+    """Numbers 0..1 -> the nearest bytes"""
+    return in_bytes(torch.from_numpy(x)).numpy()

@@ -1,0 +1,130 @@
+"""Pictures of codes: maps of them, how a codebook is used, what each class looks like."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ssl_cli import image_plots
+from ssl_cli.autoencoding.figures import Figure, decoded, picture
+from ssl_cli.autoencoding.views import View, is_continuous, is_discrete
+from ssl_cli.metrics.clusters import UNNAMED, majority_labels, perplexity
+
+MOST_MAPPED, LEAST_MAPPED = 2000, 8  # test images
+MOST_FOR_TSNE = 50  # numbers in a code; of a larger one, its principal components
+PLANE = 15  # decoded codes in each direction
+SHOWN, MOST_CLASSES = 8, 60
+
+
+def draw(figures: Path, views: dict[str, View], classes: list[str], seed: int) -> Iterator[Figure]:
+    test, model = views["test"], views["test"].model
+    few = test.take(np.arange(min(len(test), MOST_MAPPED)))
+    if hasattr(model, "embed") and len(few) >= LEAST_MAPPED and few.embedded.std() > 0:
+        yield from code_maps(figures, few, classes, seed)
+        if few.embedded.shape[1] == 2 and is_continuous(model):
+            yield decoded_plane(figures, views["train"])
+    if not is_discrete(model):
+        return
+    yield bits(figures, test) if model.alphabet == 2 else codebook(figures, test)
+    if grid := getattr(getattr(model, "network", None), "grid", None):
+        yield code_grids(figures, test, tuple(grid))
+    if hasattr(model, "classify"):
+        yield code_means(figures, views["train"], classes)
+
+
+def code_maps(figures: Path, test: View, classes: list[str], seed: int) -> Iterator[Figure]:
+    """Codes of test images on a plane: by PCA, by t-SNE, and a code of two numbers as it is."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    codes = test.embedded
+    coloured = ", coloured by label" if test.label is not None else ""
+    of = f"Codes of {len(test):,} test images"
+    if codes.shape[1] == 2:
+        names = ("first number of the code", "second number of the code")
+        image_plots.points(figures / "map_code.png", f"{of}, as they are{coloured}", codes, test.label, classes, names)
+        yield Figure("map_code.png", f"The two numbers of the code of each test image{coloured}.")
+    if codes.shape[1] < 2:
+        return
+    pca = PCA(min(MOST_FOR_TSNE, *codes.shape), svd_solver="full").fit(codes)
+    parts = pca.transform(codes)
+    share = pca.explained_variance_ratio_[:2]
+    names = (f"first component ({share[0]:.0%} of the variance)", f"second component ({share[1]:.0%})")
+    image_plots.points(figures / "map_pca.png", f"{of} by PCA{coloured}", parts[:, :2], test.label, classes, names)
+    yield Figure("map_pca.png", f"The codes' two leading principal components{coloured}.")
+    near = min(30.0, (len(codes) - 1) / 3)
+    xy = TSNE(perplexity=near, init="pca", random_state=seed, max_iter=750).fit_transform(parts.astype(np.float32))
+    names = ("t-SNE 1", "t-SNE 2")
+    image_plots.points(figures / "map_tsne.png", f"{of} by t-SNE{coloured}", xy, test.label, classes, names)
+    yield Figure(
+        "map_tsne.png", "A map that keeps neighbours together (t-SNE); distances between far groups mean little."
+    )
+
+
+def decoded_plane(figures: Path, train: View) -> Figure:
+    """What the plane of a code of two numbers decodes to, where nearly all training images lie."""
+    low, high = np.quantile(train.embedded, [0.01, 0.99], axis=0)  # (2,)
+    first, second = np.linspace(low[0], high[0], PLANE), np.linspace(high[1], low[1], PLANE)
+    codes = np.stack([np.tile(first, PLANE), np.repeat(second, PLANE)], axis=1)
+    title = "What each place of the code's plane decodes to"
+    image_plots.plane(figures / "map_plane.png", title, decoded(train.model, codes), first, second)
+    return Figure(
+        "map_plane.png", "The code's plane, decoded; 98 % of the training images lie within in each direction."
+    )
+
+
+def codebook(figures: Path, test: View) -> Figure:
+    counts, alphabet = test.counts, test.model.alphabet
+    used = int((counts > 0).sum())
+    title = (
+        f"Use of the {alphabet} codes by {len(test):,} test images: {used} used, perplexity {perplexity(counts):.1f}"
+    )
+    image_plots.shares(
+        figures / "codebook.png", title, counts / counts.sum(), 1 / alphabet, "codes, the commonest first", "share"
+    )
+    return Figure("codebook.png", "How often each code is used, from the commonest to the rarest.")
+
+
+def bits(figures: Path, test: View) -> Figure:
+    ones = test.codes.mean(0)  # (bits,)
+    stuck = int(((ones == 0) | (ones == 1)).sum())
+    title = f"The {len(ones)} bits of the code over {len(test):,} test images: {stuck} never change"
+    image_plots.shares(
+        figures / "codebook.png",
+        title,
+        ones,
+        0.5,
+        "bits, those that are most often 1 first",
+        "share of images with a 1",
+    )
+    return Figure("codebook.png", "How often each bit is 1; a bit tells most where that is half of the time.")
+
+
+def code_grids(figures: Path, test: View, grid: tuple[int, int]) -> Figure:
+    x = test.x[: 2 * SHOWN]
+    codes = test.codes[: len(x)].reshape(len(x), *grid)
+    shown = image_plots.codes_as_images(codes, test.model.alphabet, x.shape[2:])
+    lines = [("image", x), ("codes", shown), ("rebuilt", picture(test.rebuilt[: len(x)]))]
+    lines = [(name, images[k : k + SHOWN]) for k in range(0, len(x), SHOWN) for name, images in lines]
+    title = f"Test images as grids of {grid[0]} x {grid[1]} codes, a colour for each of {test.model.alphabet}"
+    image_plots.rows(figures / "code_grids.png", title, lines, bands=3)
+    return Figure("code_grids.png", "Test images, the grid of codes that is kept of each, and what is rebuilt from it.")
+
+
+def code_means(figures: Path, train: View, classes: list[str]) -> Figure:
+    """The mean training image of each class that the model made up; the commonest first."""
+    codes, counts = train.codes[:, 0], train.counts
+    names = np.full(len(counts), UNNAMED)
+    if (known := train.labels >= 0).any():
+        names = majority_labels(codes[known], train.labels[known], len(counts))
+    order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]][:MOST_CLASSES]
+    means = np.stack([train.x[codes == k].mean(0).round().astype(np.uint8) for k in order])
+    captions = []
+    for k in order:
+        label = "" if names[k] == UNNAMED else f"\n{image_plots.cut(classes[names[k]], 10)}"
+        captions.append(f"{counts[k] / counts.sum():.1%}{label}")
+    used = int((counts > 0).sum())
+    below = ", and its commonest label" if (names != UNNAMED).any() else ""
+    title = f"Mean training image of the {used} classes in use (of {len(counts)}), with its share{below}"
+    image_plots.sheet(figures / "code_means.png", title, means, 10, captions)
+    return Figure("code_means.png", "The mean of the training images of each class that the model made up.")
