@@ -8,21 +8,23 @@ import dataclasses
 import importlib
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.annotations import article, bare, expected, fits
 from ssl_cli.catalog import choices, nearest
-from ssl_cli.config import SHELLS, VerbConfig
+from ssl_cli.config import SHELLS, VerbConfig, target_of
 from ssl_cli.config import Node as TargetNode
 from ssl_cli.config import Nodes as TargetNodes
 from ssl_cli.errors import InputError
 
+PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 Offered = Mapping[str, type] | None  # the facts that the data gives; None where it isn't known which data that is
 
 
@@ -105,6 +107,8 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
                 yield f"{where}.{name} has options, but isn't chosen: say {where}={name}, or {where}=[{name},...]."
             else:
                 yield from _value_faults(value, name, TargetNode, f"{where}.", offered)
+    elif isinstance(value, DictConfig) and "_target_" in value and _is_plain(annotation):
+        yield f"{where} must be {expected(annotation)}, not a group of options with a _target_."
     elif isinstance(value, DictConfig) and "_target_" in value:
         yield from _object_faults(value, where, annotation, offered)
     elif isinstance(value, DictConfig) and dataclasses.is_dataclass(bare(annotation)):
@@ -133,6 +137,16 @@ def _object_faults(node: DictConfig, where: str, annotation: Any, offered: Offer
     yield from faults
     if not faults and hasattr(target, "option_faults"):
         yield from (f"{where}.{fault}" for fault in target.option_faults(node))
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether only numbers, texts and the like are wanted, and lists of them: nothing that is built."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _is_plain(args[0])
+    if origin in (typing.Union, types.UnionType):
+        return all(map(_is_plain, args))
+    return origin is Literal or (origin or annotation) in PLAIN
 
 
 def _is_a(target: type, wanted: type) -> bool:
@@ -258,9 +272,9 @@ def _logger_faults(cfg: DictConfig) -> Iterator[str]:
 def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
     """The choices of a config group whose class has a property."""
     names = []
-    for name, choice in choices(group).items():
+    for name in choices(group):
         try:
-            target = locate(OmegaConf.select(OmegaConf.load(choice.path), "_target_"))
+            target = locate(str(target_of(group, name)))
         except (InputError, OmegaConfBaseException):
             continue
         if holds(target):

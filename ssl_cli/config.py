@@ -14,6 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ssl_cli import catalog
 from ssl_cli.bounds import Count, Delimiter, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
 from ssl_cli.errors import InputError
 
@@ -33,6 +34,12 @@ OmegaConf.register_new_resolver("by_kind", _by_kind, replace=True)
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 
 Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]
+
+
+IMAGE_HOMES = {  # of the classes that serve a verb for images, for its help
+    "model": ("ssl_cli.objectives.",),
+    "data": ("ssl_cli.data.images.", "ssl_cli.data.image_folder.", "ssl_cli.data.cifar."),
+}
 
 
 @dataclass
@@ -96,7 +103,7 @@ class VerbConfig:
 class RunConfig(VerbConfig):
     # What a resumed run may change, besides its loggers' options: anything else would train it on other rows, or make
     # another model of it.
-    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr"} | {
+    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr", "data.cache"} | {
         f"trainer.{name}"
         for name in (
             *("max_epochs", "max_steps", "max_time", "default_steps", "checkpoint_every_n_steps"),
@@ -139,11 +146,10 @@ class DetectConfig(RunConfig):
 class ReconstructConfig(RunConfig):
     needs: ClassVar[str] = "reconstruct"
     data_needs: ClassVar[str] = "pictures"
-    homes: ClassVar[dict[str, tuple[str, ...]]] = {  # of the classes that serve, for its help
-        "model": ("ssl_cli.objectives.",),
-        "data": ("ssl_cli.data.images.", "ssl_cli.data.image_folder.", "ssl_cli.data.cifar."),
+    homes: ClassVar[dict[str, tuple[str, ...]]] = IMAGE_HOMES
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {
+        *("prior_steps", "importance_samples", "likelihood_images", "probes")
     }
-    changeable: ClassVar[set[str]] = RunConfig.changeable | {"importance_samples", "likelihood_images", "probes"}
     # What is asked of a finished run, instead of training one.
     with_run: ClassVar[set[str]] = {"run", "input", "output", "overwrite", "trust", "paths.outputs"}
 
@@ -151,11 +157,16 @@ class ReconstructConfig(RunConfig):
     importance_samples: Annotated[Count, "posterior samples behind each image's test/nll, of a variational model"]
     likelihood_images: Annotated[Count, "test images that test/elbo and test/nll are measured on, the first ones"]
     probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, where there are labels"]
-    run: Annotated[Path | None, "a finished run of ssl reconstruct, or latest: rebuild `input` with it, train nothing"]
-    input: Annotated[Path | None, "with run=: an image, or a folder of images"]
-    output: Annotated[Path | None, "with run=: the folder that the rebuilt images go to; null: a new one in outputs"]
-    overwrite: Annotated[bool, "with run=: write into an output folder that exists"]
-    trust: Annotated[str | None, "with run=: package whose classes may be built from the run folder: your own"]
+    # A saved config has none of these: without run= they say nothing of a run.
+    run: Annotated[
+        Path | None, "a finished run of ssl reconstruct, or latest: rebuild `input` with it, train nothing"
+    ] = None
+    input: Annotated[Path | None, "with run=: an image, or a folder of images"] = None
+    output: Annotated[
+        Path | None, "with run=: the folder that the rebuilt images go to; null: a new one in outputs"
+    ] = None
+    overwrite: Annotated[bool, "with run=: write into an output folder that exists"] = False
+    trust: Annotated[str | None, "with run=: package whose classes may be built from the run folder: your own"] = None
 
 
 @dataclass(kw_only=True)
@@ -192,10 +203,7 @@ class GenerateConfig(UseConfig):
 @dataclass(kw_only=True)
 class EmbedConfig(UseConfig):
     data_needs: ClassVar[str] = "pictures"
-    homes: ClassVar[dict[str, tuple[str, ...]]] = {  # of the classes that serve, for its help
-        "model": ("ssl_cli.objectives.",),
-        "data": ("ssl_cli.data.images.", "ssl_cli.data.image_folder.", "ssl_cli.data.cifar."),
-    }
+    homes: ClassVar[dict[str, tuple[str, ...]]] = IMAGE_HOMES
 
     data: Annotated[Any, "the data set whose images are embedded; null: that of the run, in its splits"]
     input: Annotated[Path | None, "an image, or a folder of images, instead of a data set"]
@@ -227,6 +235,11 @@ SHELLS: dict[str, type[VerbConfig]] = {
 }
 
 
+def used_options(verb: str) -> set[str]:
+    """The options of a verb that trains which are for a finished run alone, given by run=."""
+    return getattr(SHELLS[verb], "with_run", set()) - {"paths.outputs"}
+
+
 def as_text(value: Any) -> str:
     """A plain value as the command line writes it: null, true, [a, b]."""
     if isinstance(value, list | ListConfig):
@@ -253,6 +266,26 @@ def read_yaml(path: pathlib.Path) -> DictConfig:
     if not isinstance(content, DictConfig):
         raise InputError(f"{path} holds no mapping of options to values.")
     return content
+
+
+def target_of(group: str, name: str, heirs: tuple[str, ...] = ()) -> str | None:
+    """The class that a choice names: itself, or through the choices of its group that it inherits from by `defaults`.
+
+    None where nothing names one. Raises InputError where a YAML can't be read.
+    """
+    known = catalog.choices(group)
+    if name in heirs or name not in known:
+        return None
+    content = read_yaml(known[name].path)
+    entries = content.get("defaults") or []
+    found = None
+    for entry in [*entries, *([] if "_self_" in entries else ["_self_"])]:  # as Hydra does: the last one counts
+        if entry == "_self_":
+            own = OmegaConf.to_container(content, resolve=False)
+            found = own.get("_target_") or found  # type: ignore[union-attr]
+        elif isinstance(entry, str):
+            found = target_of(group, entry.removeprefix(f"/{group}/"), (*heirs, name)) or found
+    return found
 
 
 def build(node: DictConfig, **extra: Any) -> Any:

@@ -48,7 +48,7 @@ def fit(model: Any, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path, tr
     train(model, rows, watched, cfg, folder, trackers)
     if isinstance(model, TakesStock):
         with torch.inference_mode():
-            model.take_stock(x.to(device_of(model)))
+            model.take_stock(x)
 
 
 def out_of_fold(rows: Rows, watched: Rows | None, cfg: DictConfig, folder: Path) -> Calibration:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from ssl_cli import console
 from ssl_cli.annotations import expected
 from ssl_cli.catalog import Choice, built_in_conf, choices, groups, nearest
-from ssl_cli.config import SHELLS, RunConfig, read_yaml
+from ssl_cli.config import SHELLS, RunConfig, read_yaml, target_of
 from ssl_cli.errors import InputError
 
 INTERNAL = {"verb", "choices", "headline", "facts"}
@@ -78,7 +78,7 @@ def _serves(choice: Choice, shell: type) -> bool:
     home = getattr(shell, "homes", {}).get(choice.path.parent.name)
     if home is None or not choice.built_in:
         return True
-    return str(read_yaml(choice.path)._target_).startswith(home)
+    return str(target_of(choice.path.parent.name, choice.name)).startswith(home)
 
 
 def _is_node(hint: Any) -> bool:

@@ -22,9 +22,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf, conf_folders, groups
-from ssl_cli.config import SHELLS, RunConfig
+from ssl_cli.config import SHELLS, RunConfig, used_options
 from ssl_cli.errors import InputError
-from ssl_cli.overrides import check_choices, forced, given, named_choices, parse, refuse_unused, sort_words
+from ssl_cli.overrides import (
+    check_choices,
+    forced,
+    given,
+    named_choices,
+    parse,
+    refuse_absent_folder,
+    refuse_unused,
+    sort_words,
+)
 from ssl_cli.ranks import is_worker
 from ssl_cli.sweeps import QUIET, sweep
 from ssl_cli.vetting import refuse_foreign_targets
@@ -59,6 +68,7 @@ def launch(verb: str, arguments: list[str]) -> int:
     if resumed != "null" and issubclass(SHELLS[verb], RunConfig):
         return _resume(verb, resumed, overrides, only_show=kind is not None)
     refuse_unused(verb, overrides, sweeping)
+    refuse_absent_folder(overrides)
     with _hydra(verb) as hydra:
         lines = [forced(override) for override in overrides]
         job = partial(_job, verb=verb)
@@ -137,6 +147,8 @@ def _see_users_classes() -> None:
 
 def _run(cfg: DictConfig, verb: str) -> str:
     """Run the verb. The last line printed is the run folder's path, bare, for scripts to read."""
+    for name in used_options(verb) if cfg.get("run") is None else ():
+        cfg.pop(name, None)  # what is asked of a finished run is no part of a run that trains, nor of its saved config
     folder = str(import_module(f"ssl_cli.commands.{verb}").run(cfg))
     console.say_bare(folder)
     return folder

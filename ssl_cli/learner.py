@@ -52,9 +52,11 @@ class Learner(lightning.LightningModule):
         self.make_optimizer, self.lr_factor = make_optimizer, lr_factor
         self.batch_size, self.seed = batch_size, seed
         self.batches_per_epoch = IndexStream(len(train), batch_size, seed).batches_per_epoch
+        self._brought: dict[int, Rows] = {}  # on the device; rows that are learned and watched only once
         self._sums: dict[str, Tensor] = {}
         self._watched_sums: dict[str, Tensor] = {}
         self._batches = self._watched_rows = 0
+        self._was_looked_at = False  # what the objective gives: once is enough
         self._broken: Tensor | None = None  # the number of the first batch whose loss was, or FINE
         self._started = time.monotonic()
 
@@ -70,8 +72,12 @@ class Learner(lightning.LightningModule):
         return ordered_loader(rows, VALIDATION_IMAGES if rows.holds_images else VALIDATION_BATCH)
 
     def _at_hand(self, rows: Rows) -> Rows:
-        """On the device, where there is one; several take their shares from the host's memory."""
-        return rows.on(self.trainer.strategy.root_device) if self.trainer.world_size == 1 else rows
+        """On the device, where there is one, once; several take their shares from the host's memory."""
+        if self.trainer.world_size > 1:
+            return rows
+        if id(rows) not in self._brought:
+            self._brought[id(rows)] = rows.on(self.trainer.strategy.root_device)
+        return self._brought[id(rows)]
 
     def on_after_batch_transfer(self, batch: dict[str, Any], _: int) -> dict[str, Any]:
         # Lightning has converted what was a number already; bytes take the model's precision here.
@@ -85,6 +91,9 @@ class Learner(lightning.LightningModule):
         k, weight = batch["k"], batch.pop("weight")  # an objective that warms up asks for k
         self._reseed(k, self.global_rank)
         losses = self.objective(batch)
+        if not self._was_looked_at:
+            refuse_no_losses(self.objective, losses)
+            self._was_looked_at = True
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach() * (weight / self.trainer.world_size)
         self._batches += 1
@@ -220,3 +229,21 @@ class Learner(lightning.LightningModule):
         optimizer = self.make_optimizer(self.parameters())
         schedule = {"scheduler": LambdaLR(optimizer, self.lr_factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def refuse_no_losses(objective: nn.Module, losses: Any) -> None:
+    """Raise InputError where an objective, which may be the user's own, gives something else than it must."""
+    if not isinstance(losses, dict):
+        gives = f"a {type(losses).__name__}"
+    elif "loss" not in losses:
+        gives = f"one with {', '.join(map(str, losses)) or 'nothing in it'}"
+    elif odd := [name for name, value in losses.items() if not isinstance(value, Tensor) or value.ndim]:
+        value = losses[odd[0]]
+        kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        gives = f"one whose {odd[0]} is {kind}"
+    else:
+        return
+    raise InputError(
+        f"{type(objective).__name__}.forward must give a dict of scalar tensors, one of them called loss; "
+        f"it gives {gives}."
+    )

@@ -38,6 +38,8 @@ def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tup
     Nothing in the folder can run code: only ssl_cli's and torch's own classes are built from it, and those of the
     packages named in `trust`. Raises InputError where there is no such run, or it names other classes.
     """
+    if not isinstance(run, str | Path):
+        raise InputError(f"A run is named by its folder, or 'latest', not by a {type(run).__name__}.")
     folder = find_run(run, outputs, finished=True)
     module, _, name = CLASSES[read_config(folder).verb].rpartition(".")
     return getattr(import_module(f"ssl_cli.{module}"), name)(folder, trust)

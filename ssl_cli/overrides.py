@@ -1,11 +1,13 @@
 """The words of a command line: flags, and overrides in Hydra's grammar, each held against what there is."""
 
+from pathlib import Path
+
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from ssl_cli.catalog import choices, groups, nearest
-from ssl_cli.config import SHELLS, RunConfig, in_quotes
+from ssl_cli.config import SHELLS, RunConfig, in_quotes, used_options
 from ssl_cli.errors import InputError
 
 INTERNAL = {"verb", "choices", "facts", "headline"}
@@ -127,5 +129,12 @@ def refuse_unused(verb: str, overrides: list[Override], sweeping: bool) -> None:
         if idle := [key for key in keys if key not in used]:
             says = ", ".join(sorted(used))
             raise InputError(f"{', '.join(idle)}: no say with run=, which trains nothing. What has: {says}.")
-    elif idle := [key for key in told if key in used - {"paths.outputs"}]:
+    elif idle := [key for key in told if key in used_options(verb)]:
         raise InputError(f"{', '.join(idle)}: only with run=FOLDER, a finished run; without it a new one is trained.")
+
+
+def refuse_absent_folder(overrides: list[Override]) -> None:
+    """A folder of data that the command line names must be there: the hub is for where nobody names one."""
+    folder, hub = given(overrides, "data.dir", ""), given(overrides, "data.hub", "")
+    if folder and not hub and "${" not in folder and not Path(folder).expanduser().exists():
+        raise InputError(f"data.dir={folder}: there is no such file or folder.")

@@ -20,6 +20,8 @@ def config_hash(cfg: DictConfig, fingerprint: str) -> str:
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
     relevant = {name: value for name, value in content.items() if name not in IRRELEVANT}
+    if isinstance(data := relevant.get("data"), dict):
+        relevant["data"] = {name: value for name, value in data.items() if name != "cache"}  # where, too
     text = json.dumps([__version__, fingerprint, relevant], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -20,8 +20,9 @@ from ssl_cli.catalog import nearest
 from ssl_cli.config import as_text
 from ssl_cli.errors import InputError
 
-# Of these metrics less is better; of all others more.
+# Of these metrics less is better; of all others more. A codebook's perplexity says how much of it is used.
 LESS_IS_BETTER = re.compile(r".*(loss|error|mse|mae|perplexity|nll|brier|fpr|fdr|bits_per_\w+)")
+OF_A_CODEBOOK = re.compile(r".*/perplexity")
 SORTS = ("started", "seconds", "size", "state", "verb", "model", "data")
 DAMAGED = "damaged"
 ABSENT = "(no such option)"
@@ -98,7 +99,7 @@ def show(outputs: str, filters: dict[str, str], sort: str | None, best: str | No
     order = "oldest first"
     if best is not None:
         listed = [run for run in listed if best in run.metrics] or _unknown_metric(listed, best)
-        least = LESS_IS_BETTER.fullmatch(best) is not None
+        least = all(less_is_better(best, run.verb) for run in listed)
         listed.sort(key=lambda run: run.metrics[best], reverse=not least)
         order = f"best {best} first: the {'least' if least else 'largest'}"
     elif sort is not None:
@@ -106,6 +107,13 @@ def show(outputs: str, filters: dict[str, str], sort: str | None, best: str | No
         listed.sort(key=key, reverse=descending)
         order = f"by {sort.removeprefix('-')}, {'falling' if descending else 'rising'}"
     console.say(_table(f"runs in {outputs}, {order}", listed, best))
+
+
+def less_is_better(metric: str, verb: str) -> bool:
+    """Which way is better, of a metric of a verb's runs."""
+    if verb == "reconstruct" and OF_A_CODEBOOK.fullmatch(metric):
+        return False
+    return LESS_IS_BETTER.fullmatch(metric) is not None
 
 
 def _filter(listed: list[Listed], name: str, wanted: str) -> Callable[[Listed], bool]:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ssl_cli.models.pixels import numbers
+from ssl_cli.models.pixels import parts
 
-SCORE_BATCH = 8192  # rows
+SCORE_BATCH = 8192  # rows; fewer of large images
 
 
 def score_rows(model: Any, x: np.ndarray, device: torch.device | str = "cpu") -> np.ndarray:
@@ -16,10 +16,10 @@ def score_rows(model: Any, x: np.ndarray, device: torch.device | str = "cpu") ->
     if not len(x):
         return np.empty(0)
     # A detector that isn't trained by gradient knows rows only.
-    parts = (numbers(part.to(device)) for part in torch.from_numpy(x).split(SCORE_BATCH))
     with torch.inference_mode():
         batches = [
-            model.score({"x": part if isinstance(model, nn.Module) else part.flatten(1)}).cpu() for part in parts
+            model.score({"x": part if isinstance(model, nn.Module) else part.flatten(1)}).cpu()
+            for part in parts(torch.from_numpy(x), SCORE_BATCH, torch.device(device))
         ]
     return torch.cat(batches).double().numpy()
 

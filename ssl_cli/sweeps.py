@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ssl_cli import console, runs
@@ -21,7 +22,7 @@ from ssl_cli.catalog import built_in_conf
 from ssl_cli.config import as_text, in_quotes, read_yaml
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
 from ssl_cli.ranks import is_worker, n_started
-from ssl_cli.run_table import LESS_IS_BETTER
+from ssl_cli.run_table import less_is_better
 from ssl_cli.stopping import Stopped, raised
 
 # Runs have folders and logs of their own: Hydra's would only stand beside them.
@@ -52,7 +53,7 @@ def sweep(
     overrides = [
         f"hydra.sweep.dir={in_quotes(folder)}",
         *QUIET,
-        *(_optunas(lines, verb) if sweeper == "optuna" else []),
+        *(_optunas(hydra, lines, verb) if sweeper == "optuna" else []),
         *lines,
     ]
     go_on = "the same command with sweep.skip_done=true goes on with it"
@@ -71,7 +72,7 @@ def sweep(
         if "No trials are completed" not in str(error):  # Optuna's, where none gave a number: the table says why
             raise
     rows = show(folder, verb)
-    draw(folder / FIGURE, rows, headline(verb)[0])
+    draw(folder / FIGURE, rows, headline(folder, verb)[0])
     if (folder / BEST).is_file():
         _tell_best(folder / BEST)
     console.say_bare(str(folder))
@@ -79,14 +80,21 @@ def sweep(
     return BROKEN if any(text.startswith(BUG) for text in failures) else BAD_INPUT if failures else OK
 
 
-def _optunas(lines: list[str], verb: str) -> list[str]:
+def _optunas(hydra: Any, lines: list[str], verb: str) -> list[str]:
     """What Optuna must be told: which way is better, and not to give up at the first failure."""
     given = {key.lstrip("+"): value for key, _, value in (line.partition("=") for line in lines)}
     if given.get(DIRECTION, "").startswith("["):
         raise InputError(f"{DIRECTION}={given[DIRECTION]}: a run gives Optuna one number, sweep.metric; name one way.")
-    metric = given.get("sweep.metric") or headline(verb)[0]
-    way = "minimize" if LESS_IS_BETTER.fullmatch(metric) else "maximize"
+    metric = given.get("sweep.metric") or _common(hydra, lines, verb).headline[0]
+    way = "minimize" if less_is_better(metric, verb) else "maximize"
     return [f"{DIRECTION}={way}", "hydra.sweeper.max_failure_rate=1"]
+
+
+def _common(hydra: Any, lines: list[str], verb: str) -> DictConfig:
+    """The config of what doesn't vary: an experiment may have a headline of its own."""
+    parsed = OverridesParser.create().parse_overrides(lines)
+    fixed = [line for line, override in zip(lines, parsed, strict=True) if not override.is_sweep_override()]
+    return hydra.compose_config(verb, fixed, RunMode.RUN)
 
 
 def _tell_best(path: Path) -> None:
@@ -124,7 +132,7 @@ class _Combination:
             with raised():
                 run = self.job(cfg)
             metrics = runs.read_metrics(Path(run))
-            value = metrics.get(cfg.sweep.metric or headline(self.verb)[0])
+            value = metrics.get(cfg.sweep.metric or cfg.headline[0])
             if cfg.sweep.metric and value is None:
                 fault = f"sweep.metric={cfg.sweep.metric} is none of the run's metrics: {', '.join(metrics)}."
         except InputError as error:
@@ -137,7 +145,8 @@ class _Combination:
         own = self.folder / str(hydra.job.num)
         own.mkdir(exist_ok=True)
         settings = _settings(list(hydra.overrides.task))
-        runs.write_json(own / OUTCOME, {"settings": settings, "metrics": metrics, "run": run, "error": fault})
+        outcome = {"settings": settings, "metrics": metrics, "run": run, "error": fault}
+        runs.write_json(own / OUTCOME, outcome | {"headline": list(cfg.headline)})
         write_table(self.folder)
         return value
 
@@ -154,11 +163,12 @@ def _settings(overrides: list[str]) -> dict[str, str]:
 
 def collect(folder: Path) -> list[Row]:
     """The rows of sweep.csv: what has been done of a sweep so far, in the order of its combinations."""
-    rows: list[Row] = []
-    for path in sorted(folder.glob(f"*/{OUTCOME}"), key=lambda path: int(path.parent.name)):
-        outcome = json.loads(path.read_text(encoding="utf-8"))
-        rows.append(outcome["settings"] | outcome["metrics"] | {name: outcome[name] for name in LAST})
-    return rows
+    return [one["settings"] | one["metrics"] | {name: one[name] for name in LAST} for one in _outcomes(folder)]
+
+
+def _outcomes(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted(folder.glob(f"*/{OUTCOME}"), key=lambda path: int(path.parent.name))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def write_table(folder: Path) -> list[Row]:
@@ -172,7 +182,7 @@ def write_table(folder: Path) -> list[Row]:
 def show(folder: Path, verb: str) -> list[Row]:
     """The headline metrics on the terminal, by what varied. Returns all of the table's rows."""
     rows = write_table(folder)
-    varied, shown = what_varied(rows), headline(verb)
+    varied, shown = what_varied(rows), headline(folder, verb)
     failed = ["failed because"] if any(row["error"] for row in rows) else []
     cells = []
     for row in rows:
@@ -183,9 +193,10 @@ def show(folder: Path, verb: str) -> list[Row]:
     return rows
 
 
-def headline(verb: str) -> list[str]:
-    """The metrics that tables of this verb's runs show."""
-    return list(read_yaml(built_in_conf() / f"{verb}.yaml").headline)
+def headline(folder: Path, verb: str) -> list[str]:
+    """The metrics that the table shows: those that the combinations' configs name, else the verb's own."""
+    named = dict.fromkeys(name for one in _outcomes(folder) for name in one["headline"])
+    return list(named) or list(read_yaml(built_in_conf() / f"{verb}.yaml").headline)
 
 
 def what_varied(rows: list[dict[str, Any]]) -> list[str]:

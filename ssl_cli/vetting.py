@@ -18,7 +18,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ssl_cli.checking import locate
-from ssl_cli.config import SHELLS, RunConfig, read_yaml
+from ssl_cli.config import SHELLS, RunConfig, read_yaml, used_options
 from ssl_cli.errors import InputError
 
 LARGEST_TEXT = 1 << 20  # bytes of a config, or of a JSON of facts and figures
@@ -127,7 +127,18 @@ def read_saved_config(path: Path) -> DictConfig:
             raise InputError(f"{path} is damaged: choices.{group!s} must be a plain name, not {str(name)[:100]!r}.")
     if not all(isinstance(name, str) for name in cfg.get("headline") or []):
         raise InputError(f"{path} is damaged: headline must be a list of names of metrics.")
+    for name in sorted(used_options(verb)):
+        if not (cfg.get(name) is None or cfg.get(name) is False):
+            raise InputError(f"{path} is damaged: {name} is set, which is for the command line: no run saves it.")
+    _forget_cache(cfg)
     return cfg
+
+
+def _forget_cache(cfg: DictConfig) -> None:
+    """Decoded images are written there, so whoever opens the run says where; the config has no say."""
+    data = cfg.get("data")
+    if isinstance(data, DictConfig) and str(data.get("_target_")).startswith(HOMES["data"]) and "cache" in data:
+        data.cache = None
 
 
 def _refuse_odd_yaml(path: Path, text: str) -> None:

@@ -90,6 +90,14 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         (["trainer.max_time=00:00:01:00"], "optim.schedule must be constant when trainer.max_time is the only limit"),
         (["trainer.max_time=soon"], "a time as DD:HH:MM:SS or null"),
         (["data.train=dirty"], "data.train must be one of clean, polluted"),
+        (
+            ["model.network.activation={_target_: subprocess.getoutput, cmd: ls}"],
+            "model.network.activation must be one of relu, gelu, silu, tanh, sigmoid, not a group of options",
+        ),
+        (
+            ["model.network.latent={_target_: os.getpid}"],
+            "model.network.latent must be a whole number of at least 1, not",
+        ),
         (["model.noise=swap", "model.level=2", "fpr=7"], "model.level must be at most 1 with noise=swap"),
         (["data=table", "data.file=t.csv", "threshold=f1"], "threshold=f1 needs labels"),
         (["data=table", "data.file=t.csv", "data.train=polluted"], "data.train=polluted needs labels"),

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from ssl_cli.catalog import Choice
+from ssl_cli.checking import names_where
+from ssl_cli.config import SHELLS, target_of
+from ssl_cli.help import _serves
 from tests.conftest import Cli, run_ssl
 
 
@@ -138,3 +142,18 @@ def test_quiet_values_with_blanks_and_chinese(cli: Cli, workdir: Path) -> None:
     )
     assert code == 0, err
     assert str(folder) in out.strip().splitlines()[-1]
+
+
+def test_a_choice_that_inherits_its_class_is_listed(workdir: Path, cli: Cli) -> None:
+    """A YAML that says `defaults: [conv_ae, _self_]` has no `_target_` of its own."""
+    (workdir / "conf" / "model").mkdir(parents=True)
+    path = workdir / "conf" / "model" / "smaller.yaml"
+    path.write_text("# Smaller\ndefaults: [conv_ae, _self_]\nnetwork: {latent: 2}\n")
+    (workdir / "conf" / "model" / "itself.yaml").write_text("# Itself\ndefaults: [itself]\n")
+    code, out, err = cli("reconstruct", "--help")
+    assert code == 0 and "model=smaller" in out, err
+    assert target_of("model", "smaller") == "ssl_cli.objectives.reconstruction.Reconstruction"
+    assert target_of("model", "itself") is None
+    assert _serves(Choice("smaller", "", path, built_in=True), SHELLS["reconstruct"])
+    can = names_where("model", lambda target: hasattr(target, "reconstruct"))
+    assert "smaller" in can and "itself" not in can

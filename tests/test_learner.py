@@ -2,13 +2,16 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from ssl_cli.data.batches import Rows
+from ssl_cli.errors import InputError
 from ssl_cli.learner import Learner
 from ssl_cli.models.autoencoder import Autoencoder
 from ssl_cli.objectives.variational import Variational
@@ -68,3 +71,29 @@ def test_a_vae_of_images_resumes_to_the_bit(tmp_path: Path) -> None:
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     start = vae().state_dict()
     assert not torch.equal(whole["network.encoder.0.weight"], start["network.encoder.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("gives", "sentence"),
+    [
+        (lambda loss: loss, "it gives a Tensor."),
+        (lambda loss: {"error": loss}, "it gives one with error."),
+        (lambda loss: {}, "it gives one with nothing in it."),
+        (lambda loss: {"loss": loss.expand(3)}, r"it gives one whose loss is a tensor of shape \(3,\)."),
+        (lambda loss: {"loss": loss, "part": 1.0}, "it gives one whose part is a float."),
+        (lambda loss: None, "it gives a NoneType."),
+    ],
+)
+def test_an_objective_of_the_users_that_gives_no_loss(tmp_path: Path, gives: Any, sentence: str) -> None:
+    class Mine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, batch: dict[str, torch.Tensor]) -> Any:
+            return gives((self.scale * batch["x"]).mean())
+
+    rows = Rows({"x": IMAGES})
+    wanted = "Mine.forward must give a dict of scalar tensors, one of them called loss; "
+    with pytest.raises(InputError, match=wanted + sentence):
+        train(Mine(), rows, rows, config(2), tmp_path)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ssl_cli.launch import _hydra
+from ssl_cli.run_table import less_is_better
+from ssl_cli.sweeps import _optunas
 from tests.conftest import QUICK, Cli, run_ssl
 from tests.test_stopping import start, wait_for
 
@@ -56,6 +59,33 @@ def test_a_number_that_varied_makes_a_figure(cli: Cli) -> None:
     code, out, _ = cli("detect", "-m", "seed=0,1,2", "model=gaussian", *QUICK)
     assert "against" not in out
     assert not (Path(out.strip().splitlines()[-1]) / "sweep.png").exists()
+
+
+def test_an_experiment_has_a_headline_of_its_own(cli: Cli, workdir: Path) -> None:
+    (workdir / "conf" / "experiment").mkdir(parents=True)
+    mine = "# @package _global_\n# Mine\nprobes: false\nheadline: [test/ssim, test/squared_error]\n"
+    (workdir / "conf" / "experiment" / "mine.yaml").write_text(mine)
+    code, out, err = cli("reconstruct", "-m", "experiment=mine", "seed=0,1", "model=pca", "trainer=cpu")
+    assert code == 0, err
+    shown = out.split("2 runs")[1]
+    assert "test/ssim" in shown and "test/squared_error" in shown and "test/mse" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        (["experiment=vae_mnist_nll", "optim.lr=choice(1e-3,1e-2)"], "minimize"),  # test/nll
+        (["experiment=onehot_mnist"], "maximize"),  # test/majority_accuracy
+        (["experiment=choice(vae_mnist_nll,onehot_mnist)"], "minimize"),  # the verb's own: test/mse
+        (["model=vqvae", "sweep.metric=test/perplexity"], "maximize"),  # of a codebook: as many codes as can be
+        (["sweep.metric=val/perplexity"], "maximize"),
+        (["sweep.metric=test/bits_per_dim"], "minimize"),
+    ],
+)
+def test_optuna_is_told_which_way_is_better(words: list[str], way: str) -> None:
+    with _hydra("reconstruct") as hydra:
+        assert _optunas(hydra, words, "reconstruct")[0] == f"hydra.sweeper.direction={way}"
+    assert less_is_better("test/perplexity", "detect")
 
 
 # --- sweeps that are cut off --------------------------------------------------------------------------------

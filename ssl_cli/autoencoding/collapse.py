@@ -10,10 +10,11 @@ import numpy as np
 
 from ssl_cli.autoencoding.measures import ACTIVE, kl_per_dimension
 from ssl_cli.autoencoding.views import View, is_discrete
-from ssl_cli.metrics.clusters import perplexity
+from ssl_cli.models.quantizer import perplexity
 
 LOOKED_AT = 10_000  # training images
-SILENT, DEAD, STUCK = 0.5, 0.1, 0.1  # shares that are too many: of silent numbers, of dead ones, of constant bits
+LEAST_NATS, LEAST_ACTIVE = 1.0, 0.05  # what a variational code must say of an image; the share of it that must speak
+DEAD, STUCK = 0.1, 0.1  # shares that are too many: of dead numbers, of constant bits
 UNUSED, UNEVEN = 0.5, 0.1  # share of the alphabet used, and perplexity over the alphabet, that are too little
 LEAST_STD = 0.01  # of the largest standard deviation in the code: a number below is dead
 LEAST_VARIANCE = 0.05  # of the images' own, in the rebuilt ones
@@ -48,7 +49,7 @@ def constant_output(view: View) -> Alarm | None:
     of_rebuilt = float(view.rebuilt.var(0, dtype=np.float64).sum())
     if of_rebuilt >= LEAST_VARIANCE * of_images:
         return None
-    share = of_rebuilt / of_images if of_images else 0.0
+    share = of_rebuilt / of_images
     beta = getattr(view.model, "beta", 0)
     tries = "Try a smaller optim.lr, more steps (trainer.max_steps), or a wider network"
     if beta:
@@ -63,26 +64,31 @@ def constant_output(view: View) -> Alarm | None:
 
 
 def silent_posterior(view: View) -> Alarm | None:
-    """Numbers of a variational code that equal the prior, whatever goes in."""
+    """A variational code that equals the prior, whatever goes in, but for a number or two.
+
+    A code with room to spare prunes what it doesn't need: silent numbers beside enough that speak are no collapse.
+    """
     kl = kl_per_dimension(view)
-    silent = int((kl < ACTIVE).sum())
-    if silent < SILENT * len(kl):
+    active = int((kl >= ACTIVE).sum())
+    silent = len(kl) - active
+    is_lone = silent > 0 and active <= max(1, int(LEAST_ACTIVE * len(kl)))
+    if kl.sum() >= LEAST_NATS and not is_lone:
         return None
-    active = len(kl) - silent
     beta = getattr(view.model, "beta", None)
-    ease = (
-        "" if beta is None else f"a smaller model.beta than {beta:g}, a rise of it over model.warmup_batches=1000, or "
-    )
     meaning = (
-        "They are noise to the decoder: the model spends its code on the others alone"
+        "The model hardly uses its code"
         if active
         else "The code is noise, and the decoder has learned to do without it"
     )
-    tries = f"{ease}model.network.latent={max(active, 2)}"
+    tries = ["a smaller optim.lr"]
+    if beta is not None:
+        tries[:0] = [f"a smaller model.beta than {beta:g}", "a rise of it over model.warmup_batches=1000"]
+    if active and silent:
+        tries.append(f"model.network.latent={max(active, 2)}")
     return Alarm(
         "posterior collapse",
-        f"Posterior collapse: {silent} of the {len(kl)} numbers of the code say less than {ACTIVE} nats of an image "
-        f"({kl.sum():.3g} nats in all). {meaning}. Try {tries}.",
+        f"Posterior collapse: the code says {kl.sum():.3g} nats of an image in all, and {silent} of the {len(kl)} "
+        f"numbers in it say less than {ACTIVE}. {meaning}. Try {', '.join(tries)}.",
     )
 
 

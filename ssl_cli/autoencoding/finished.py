@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_cli.annotations import expected, fits
+from ssl_cli.bounds import Count, Seed
 from ssl_cli.data.image_files import ImageReader, Rejected
 from ssl_cli.errors import InputError
 from ssl_cli.loading import Finished
 from ssl_cli.models.pixels import in_bytes, numbers
-from ssl_cli.runs import find_run
+from ssl_cli.runs import find_run, go_on
 
 READER = "reader.json"
 BATCH = 64  # images: every batch is filled up to it, so that an image's numbers don't depend on its neighbours
@@ -58,8 +60,9 @@ class ReconstructRun(Finished):
         """(N, Z) as `embed` gives them -> (N, C, H, W) uint8"""
         self.need("decode")
         width = self.model.embed({"x": torch.zeros(1, *self.reader.shape)}).shape[1]
-        if codes.ndim != 2 or codes.shape[1] != width or not len(codes) or codes.dtype.kind != "f":
-            raise InputError(f"Codes must be an array (N, {width}) of numbers, not {_described(codes)}.")
+        is_array = isinstance(codes, np.ndarray) and codes.dtype.kind == "f" and codes.ndim == 2
+        if not is_array or codes.shape[1] != width or not len(codes) or not np.isfinite(codes).all():
+            raise InputError(f"Codes must be an array (N, {width}) of finite numbers, not {_described(codes)}.")
         return in_batches(lambda z: in_bytes(self._sound(self.model.decode(z))), codes.astype(np.float32, copy=False))
 
     def codes(self, images: np.ndarray) -> np.ndarray:
@@ -76,6 +79,9 @@ class ReconstructRun(Finished):
         """(n, C, H, W) uint8, drawn; the same seed gives the same images, and fewer of them are the first of more."""
         self.need("generate")
         self._refuse_unfitted_prior()
+        for name, value, wanted in (("n", n, Count), ("seed", seed, Seed)):
+            if not fits(value, wanted):
+                raise InputError(f"{name} must be {expected(wanted)}, not {value!r}.")
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             parts = [in_bytes(self._sound(self.model.generate(BATCH))) for _ in range(0, n, BATCH)]
@@ -91,15 +97,14 @@ class ReconstructRun(Finished):
         if steps == 0:
             raise InputError(
                 f"{self.folder} was trained with prior_steps=0: the prior that would draw its codes was never fitted, "
-                "so it can't generate. Train it with prior_steps=2000."
+                f"so it can't generate. Fit it with `{go_on('reconstruct', self.folder)} prior_steps=2000`."
             )
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
-        is_known = images.dtype == np.uint8 or images.dtype.kind == "f"
-        if list(images.shape[1:]) != list(self.reader.shape) or not len(images) or not is_known:
-            wanted = ", ".join(map(str, self.reader.shape))
-            raise InputError(f"Images must be an array (N, {wanted}) of bytes or numbers, not {_described(images)}.")
-        return images if images.dtype == np.uint8 else images.astype(np.float32, copy=False)
+        found = self.reader.checked(images)
+        if not len(found):
+            raise InputError("There are no images: the array is empty.")
+        return found
 
     def _sound(self, out: Tensor) -> Tensor:
         if not torch.isfinite(out).all():
@@ -117,5 +122,5 @@ def in_batches(function: Callable[[Tensor], Tensor], x: np.ndarray) -> np.ndarra
     return torch.cat(found).numpy()
 
 
-def _described(array: np.ndarray) -> str:
-    return f"{array.shape} of {array.dtype}"
+def _described(value: object) -> str:
+    return f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

@@ -28,7 +28,7 @@ def draw(folder: Path, views: dict[str, View], classes: list[str], seed: int) ->
     drawn = [reconstructions(figures, test)]
     if hasattr(model, "corrupt"):
         drawn.append(denoising(figures, test, seed))
-    if hasattr(model, "generate"):
+    if hasattr(model, "generate") and getattr(model, "prior_is_fitted", True):
         drawn.append(samples(figures, model, seed))
     if is_continuous(model):
         drawn += [interpolations(figures, test, seed), traversals(figures, views)]

@@ -2,18 +2,24 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ssl_cli import image_plots
 from ssl_cli.autoencoding.figures import Figure, decoded, picture
 from ssl_cli.autoencoding.views import View, is_continuous, is_discrete
-from ssl_cli.metrics.clusters import UNNAMED, majority_labels, perplexity
+from ssl_cli.metrics.clusters import UNNAMED, majority_labels
+from ssl_cli.models.components import leading_components
+from ssl_cli.models.quantizer import perplexity
 
-MOST_MAPPED, LEAST_MAPPED = 2000, 8  # test images
-MOST_FOR_TSNE = 50  # numbers in a code; of a larger one, its principal components
+MOST_MAPPED, LEAST_MAPPED = 2000, 8  # images
+MOST_FOR_TSNE, NEIGHBOURS, ITERATIONS = 50, 30.0, 750  # principal components, perplexity, of t-SNE
+LEAST_FOR_TSNE = 10  # codes, so that each has neighbours
 PLANE = 15  # decoded codes in each direction
 SHOWN, MOST_CLASSES = 8, 60
+How = Literal["code", "pca", "tsne"]
+METHODS = {"code": "as they are", "pca": "by PCA", "tsne": "by t-SNE"}
 
 
 def draw(figures: Path, views: dict[str, View], classes: list[str], seed: int) -> Iterator[Figure]:
@@ -34,31 +40,68 @@ def draw(figures: Path, views: dict[str, View], classes: list[str], seed: int) -
 
 def code_maps(figures: Path, test: View, classes: list[str], seed: int) -> Iterator[Figure]:
     """Codes of test images on a plane: by PCA, by t-SNE, and a code of two numbers as it is."""
-    from sklearn.decomposition import PCA
+    width = test.embedded.shape[1]
+    coloured = ", coloured by label" if test.label is not None else ""
+    captions: dict[How, str] = {
+        "code": f"The two numbers of the code of each test image{coloured}.",
+        "pca": f"The codes' two leading principal components{coloured}.",
+        "tsne": "A map that keeps neighbours together (t-SNE); distances between far groups mean little.",
+    }
+    for how, caption in captions.items():
+        if (how == "code" and width != 2) or width < 2:
+            continue
+        xy, done, axes = positions(test.embedded, how, seed)
+        if done == how:  # else there are too few for it
+            title = f"Codes of {len(test):,} test images {METHODS[how]}{coloured}"
+            image_plots.points(figures / f"map_{how}.png", title, xy, test.label, classes, axes)
+            yield Figure(f"map_{how}.png", caption)
+
+
+def draw_map(path: Path, codes: np.ndarray, labels: list[str | None], how: How, seed: int) -> None:
+    """One map of codes (N, Z) with a label or None for each; codes of two numbers are points already."""
+    rows = np.random.default_rng(seed).permutation(len(codes))[:MOST_MAPPED]
+    xy, done, axes = positions(codes[rows], "code" if codes.shape[1] == 2 else how, seed)
+    classes, label = numbered(labels)
+    some = f"{len(rows):,} of {len(codes):,}" if len(rows) < len(codes) else f"{len(rows):,}"
+    title = f"Codes of {some} image{'s' if len(codes) > 1 else ''} {METHODS[done]}"
+    image_plots.points(path, title, xy, label[rows] if classes else None, classes, axes)
+
+
+def numbered(labels: list[str | None]) -> tuple[list[str], np.ndarray]:
+    """Labels -> their names in order, 2 before 10, and the number (N,) of each; -1 for None."""
+    classes = sorted({label for label in labels if label is not None}, key=lambda name: (len(name), name))
+    if not all(name.isdecimal() for name in classes):
+        classes.sort()
+    place = {name: k for k, name in enumerate(classes)}
+    return classes, np.array([-1 if label is None else place[label] for label in labels])
+
+
+def positions(codes: np.ndarray, how: How, seed: int) -> tuple[np.ndarray, How, tuple[str, str]]:
+    """(N, Z) -> (N, 2), by what method, and the axes' names. A few codes, or equal ones, are too few for t-SNE."""
+    if how == "code":
+        return codes, how, ("first number of the code", "second number of the code")
+    parts, share = _components(codes.astype(np.float64), seed)
+    plane = parts[:, :2]
+    if how == "pca" or len(codes) < LEAST_FOR_TSNE or not plane.std():
+        first, second = (f"{share[k]:.0%}" for k in range(2))
+        return plane, "pca", (f"first component ({first} of the variance)", f"second component ({second})")
     from sklearn.manifold import TSNE
 
-    codes = test.embedded
-    coloured = ", coloured by label" if test.label is not None else ""
-    of = f"Codes of {len(test):,} test images"
-    if codes.shape[1] == 2:
-        names = ("first number of the code", "second number of the code")
-        image_plots.points(figures / "map_code.png", f"{of}, as they are{coloured}", codes, test.label, classes, names)
-        yield Figure("map_code.png", f"The two numbers of the code of each test image{coloured}.")
-    if codes.shape[1] < 2:
-        return
-    pca = PCA(min(MOST_FOR_TSNE, *codes.shape), svd_solver="full").fit(codes)
-    parts = pca.transform(codes)
-    share = pca.explained_variance_ratio_[:2]
-    names = (f"first component ({share[0]:.0%} of the variance)", f"second component ({share[1]:.0%})")
-    image_plots.points(figures / "map_pca.png", f"{of} by PCA{coloured}", parts[:, :2], test.label, classes, names)
-    yield Figure("map_pca.png", f"The codes' two leading principal components{coloured}.")
-    near = min(30.0, (len(codes) - 1) / 3)
-    xy = TSNE(perplexity=near, init="pca", random_state=seed, max_iter=750).fit_transform(parts.astype(np.float32))
-    names = ("t-SNE 1", "t-SNE 2")
-    image_plots.points(figures / "map_tsne.png", f"{of} by t-SNE{coloured}", xy, test.label, classes, names)
-    yield Figure(
-        "map_tsne.png", "A map that keeps neighbours together (t-SNE); distances between far groups mean little."
-    )
+    near = min(NEIGHBOURS, (len(codes) - 1) / 3)
+    start = plane / plane[:, 0].std() * 1e-4
+    found = TSNE(perplexity=near, init=start, random_state=seed, max_iter=ITERATIONS)
+    return found.fit_transform(parts.astype(np.float32)), "tsne", ("t-SNE 1", "t-SNE 2")
+
+
+def _components(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N, Z) -> the leading principal components (N, n), 2 to MOST_FOR_TSNE of them, zero where there are fewer; and
+    each one's share of the variance (n,)."""
+    n = min(MOST_FOR_TSNE, *codes.shape)
+    missing = max(0, 2 - n)
+    if len(codes) < 2 or not codes.std(0).any():
+        return np.zeros((len(codes), n + missing)), np.zeros(n + missing)
+    pca = leading_components(codes, n, seed)
+    return np.pad(pca.transform(codes), ((0, 0), (0, missing))), np.pad(pca.explained_variance_ratio_, (0, missing))
 
 
 def decoded_plane(figures: Path, train: View) -> Figure:

@@ -16,7 +16,9 @@ from ssl_cli.metrics.probes import (
     neighbor_accuracy,
     stratified,
 )
+from ssl_cli.models.components import leading_components
 from ssl_cli.models.pixels import numbers
+from ssl_cli.models.quantizer import perplexity
 from ssl_cli.objectives.variational import kl_by_dimension
 from ssl_cli.scoring import device_of
 
@@ -24,7 +26,6 @@ ACTIVE = 0.01  # nats: a number of the code with less than this on average says 
 ELBO_SAMPLES, LIKELIHOOD_BATCH = 16, 250
 LABELLED, DRAWS = (100, 1000), 3
 MOST_NUMBERS = 200_000_000  # of the training images that a probe sees, as float32: 0.8 GB
-MOST_FOR_EIGEN = 4096  # features: beyond, PCA is computed by random projections
 
 
 def measure(
@@ -97,7 +98,7 @@ def kl_per_dimension(view: View) -> np.ndarray:
 def usage(view: View) -> dict[str, float]:
     """How the alphabet is used over all images and places; and the size of a code, where it is all that is kept."""
     model, counts = view.model, view.counts
-    found = {"perplexity": clusters.perplexity(counts), "codes_used": float((counts > 0).mean())}
+    found = {"perplexity": perplexity(counts), "codes_used": float((counts > 0).mean())}
     if hasattr(model, "decode_codes"):
         found["bits_per_image"] = view.codes.shape[1] * math.log2(model.alphabet)
     return found
@@ -119,9 +120,9 @@ def sorting(train: View, test: View) -> dict[str, float]:
 
 def probing(train: View, test: View, seed: int) -> dict[str, float]:
     """Accuracy of simple classifiers on the code, beside the pixels themselves and their principal components."""
-    width, n_pixels = train.embedded.shape[1], train.features.shape[1]
-    most = max(LABELLED[-1], MOST_NUMBERS // max(width, n_pixels))
-    orders = [stratified(train.labels, np.random.default_rng([seed, 5, k]))[:most] for k in range(DRAWS)]
+    width, n_pixels = test.embedded.shape[1], test.x[0].size
+    train = within_bounds(train, max(width, n_pixels), seed)
+    orders = [stratified(train.labels, np.random.default_rng([seed, 5, k])) for k in range(DRAWS)]
     kinds = {
         "": (train.embedded, test.embedded),
         "_pixels": (train.features, test.features),
@@ -137,6 +138,14 @@ def probing(train: View, test: View, seed: int) -> dict[str, float]:
             accuracy |= by_neighbors(data, orders)
         found |= {f"{name}{kind}": value for name, value in accuracy.items()}
     return found
+
+
+def within_bounds(train: View, width: int, seed: int) -> View:
+    """As many of the images as MOST_NUMBERS allows where each has `width` features, each label by its share."""
+    most = max(LABELLED[-1], MOST_NUMBERS // width)
+    if len(train) <= most:
+        return train
+    return train.take(np.sort(stratified(train.labels, np.random.default_rng([seed, 8]))[:most]))
 
 
 def _sizes(orders: list[np.ndarray]) -> list[int]:
@@ -170,9 +179,5 @@ def by_neighbors(data: Features, orders: list[np.ndarray]) -> dict[str, float]:
 
 def components(train: np.ndarray, test: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The leading `n` principal components of rows (N, D), as many as there are, and of (M, D)."""
-    from sklearn.decomposition import PCA
-
-    n = min(n, *train.shape)
-    solver = "covariance_eigh" if train.shape[1] <= MOST_FOR_EIGEN else "randomized"
-    pca = PCA(n, svd_solver=solver, random_state=seed).fit(train)
+    pca = leading_components(train, min(n, *train.shape), seed)
     return pca.transform(train).astype(np.float32), pca.transform(test).astype(np.float32)

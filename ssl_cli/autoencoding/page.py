@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import product
 from pathlib import Path
 
 from ssl_cli import console
@@ -28,6 +29,7 @@ MEANINGS = {  # in the order they are told
     "ari": "adjusted Rand index of the two; 0 is chance",
 }
 PROBES = {"linear_probe": "linear probe", "knn": "5 nearest neighbours"}
+SIZES = {"100": "100 labels", "1000": "1,000 labels", "all": "all labels"}
 KINDS = {"": "code", "_pixels": "pixels", "_pca": "PCA of that size"}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }
@@ -90,9 +92,8 @@ def _numbers(metrics: Mapping[str, float]) -> str:
 def _told(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Each number but the probes': its key, its value as text, what it means."""
     known = [(f"test/{name}", meaning) for name, meaning in MEANINGS.items() if f"test/{name}" in metrics]
-    others = [
-        (key, "") for key in metrics if not key.startswith(tuple(f"test/{name}" for name in (*MEANINGS, *PROBES)))
-    ]
+    probes = {f"test/{name}_{size}{kind}" for name, size, kind in product(PROBES, SIZES, KINDS)}
+    others = [(key, "") for key in metrics if key not in probes.union(key for key, _ in known)]
     return [(key, number(metrics[key]), meaning) for key, meaning in [*known, *others]]
 
 
@@ -100,7 +101,7 @@ def _probed(metrics: Mapping[str, float]) -> list[tuple[str, list[float]]]:
     """Each probe in words, with its accuracies on KINDS."""
     found = []
     for name, words in PROBES.items():
-        for size, labels in (("100", "100 labels"), ("1000", "1,000 labels"), ("all", "all labels")):
+        for size, labels in SIZES.items():
             keys = [f"test/{name}_{size}{kind}" for kind in KINDS]
             if all(key in metrics for key in keys):
                 found.append((f"{words}, {labels}", [metrics[key] for key in keys]))

@@ -1,5 +1,6 @@
 """A second training for a model of codes: the prior that draws new grids of them."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,14 +9,18 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from ssl_cli import console
+from ssl_cli import checkpoints, console
 from ssl_cli.data.batches import Rows
 from ssl_cli.models.pixels import numbers
+from ssl_cli.ranks import is_worker
+from ssl_cli.runs import HISTORY, write_json
 from ssl_cli.scoring import device_of
 from ssl_cli.training import train
+from ssl_cli.vetting import read_object
 
 PRIOR = "prior"  # a folder in the run's, with the prior's own history and checkpoint
-AT_ONCE, WATCHED = 1024, 0.05
+CODES = "codes.json"  # in it: of which codes
+AT_ONCE, WATCHED, PATIENCE = 1024, 0.05, 5
 
 
 @runtime_checkable
@@ -23,6 +28,7 @@ class HasPrior(Protocol):
     """A model that draws its codes from a prior, an objective of its own that reads `codes` (N, h, w)."""
 
     prior: nn.Module
+    prior_is_fitted: Tensor
 
     def codes(self, batch: dict[str, Tensor]) -> Tensor: ...
 
@@ -36,13 +42,39 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
     watched = np.zeros(len(x), bool)
     # By lot: images often lie in the order of their classes, and the prior must learn them all.
     watched[np.random.default_rng([cfg.seed, 7]).permutation(len(x))[: max(1, round(WATCHED * len(x)))]] = True
-    own = OmegaConf.merge(cfg, {"trainer": {"max_steps": cfg.prior_steps, "max_epochs": None, "max_time": None}})
+    # Few images are soon known by heart: then the weights of the best validation are kept.
+    limits = {"max_steps": cfg.prior_steps, "max_epochs": None, "max_time": None, "patience": PATIENCE}
+    own = OmegaConf.merge(cfg, {"trainer": limits})
     assert isinstance(own, DictConfig)
     console.say(f"prior: {cfg.prior_steps:,} steps over the codes of {len(x):,} images")
-    (folder / PRIOR).mkdir(exist_ok=True)
+    place = folder / PRIOR
+    place.mkdir(exist_ok=True)
+    if not _is_of(codes, place):
+        own.resume = None
+        if not is_worker():
+            _begin_anew(codes, place)
     rows = Rows({"codes": codes})
-    train(prior.requires_grad_(True), rows.take(~watched), rows.take(watched), own, folder / PRIOR)
+    # Lightning leaves a network in the mode that it finds, and the model is done with training.
+    train(prior.train().requires_grad_(True), rows.take(~watched), rows.take(watched), own, place)
     prior.requires_grad_(False)
+    model.prior_is_fitted.fill_(True)
+
+
+def _is_of(codes: Tensor, place: Path) -> bool:
+    """Whether what lies there was learned from these codes: a model that has trained on gives images others."""
+    path = place / CODES
+    return path.is_file() and read_object(path).get("sha256") == _digest(codes)
+
+
+def _begin_anew(codes: Tensor, place: Path) -> None:
+    """Without the checkpoints of other codes. The digest comes last: cut off before, it is done again."""
+    for name in (CODES, checkpoints.LAST, checkpoints.PREVIOUS, checkpoints.PARTIAL, HISTORY):
+        (place / name).unlink(missing_ok=True)
+    write_json(place / CODES, {"sha256": _digest(codes)})
+
+
+def _digest(codes: Tensor) -> str:
+    return hashlib.sha256(codes.contiguous().numpy().data).hexdigest()
 
 
 def codes_of(model: Any, x: np.ndarray) -> Tensor:

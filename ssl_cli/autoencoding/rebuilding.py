@@ -10,8 +10,10 @@ from ssl_cli import console
 from ssl_cli.autoencoding import sheets
 from ssl_cli.autoencoding.finished import reopen
 from ssl_cli.autoencoding.results import refuse_taken, results, warn_of_rejects, write_rejects
+from ssl_cli.autoencoding.sslz_names import refuse_outside
 from ssl_cli.data.image_files import Rejected
 from ssl_cli.errors import InputError
+from ssl_cli.metrics.images import psnr
 from ssl_cli.runs import write_csv
 
 SHEET, ERRORS, ERROR_COLUMNS = "reconstructions.png", "errors.csv", ["name", "file", "mse", "psnr"]
@@ -27,16 +29,19 @@ def rebuild(cfg: DictConfig) -> Path:
     refuse_taken(cfg.output, cfg.overwrite)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     names, x, rejected = finished.read(source)
+    files = png_names(names)
+    if cfg.output is not None:
+        refuse_outside(Path(cfg.output).expanduser(), files)
     console.say(f"rebuild {source} with {finished.folder}")
     otherwise = Path(cfg.paths.outputs) / "rebuilt" / finished.folder.resolve().name
     with results(cfg.output, cfg.overwrite, otherwise) as (folder, place):
         rebuilt = finished.reconstruct(x)
-        files, mse = png_names(names), squared_errors(x, rebuilt)
+        mse = squared_errors(x, rebuilt)
         for name, image in zip(files, rebuilt, strict=True):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             sheets.save(folder / name, image)
         sheets.pairs(folder / SHEET, x, rebuilt)
-        figures = ([f"{value:.6g}" for value in values] for values in (mse, psnr(mse)))
+        figures = ([f"{value:.6g}" for value in values] for values in (mse, map(psnr, mse)))
         rows = zip(names, files, *figures, strict=True)
         write_csv(folder / ERRORS, ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, row, strict=True)) for row in rows])
         write_rejects(folder, rejected)
@@ -76,15 +81,9 @@ def squared_errors(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
     return np.array([np.square((a.astype(np.float64) - b) / 255).mean() for a, b in zip(x, rebuilt, strict=True)])
 
 
-def psnr(mse: np.ndarray) -> np.ndarray:
-    """In decibels; infinite where nothing differs"""
-    with np.errstate(divide="ignore"):
-        return -10 * np.log10(mse)
-
-
 def tell(mse: np.ndarray, shape: list[int], rejected: Rejected) -> None:
     """What became of every file that came in."""
     warn_of_rejects(rejected, len(mse))
     total = len(mse) + len(rejected)
     console.say(f"images: {total:,} in = {len(mse):,} rebuilt, at {shape[1]} x {shape[2]} + {len(rejected):,} rejected")
-    console.say(f"mean squared error {mse.mean():.3g}, a PSNR of {psnr(mse.mean()[None])[0]:.1f} dB")
+    console.say(f"mean squared error {mse.mean():.3g}, a PSNR of {psnr(mse.mean()):.1f} dB")

@@ -1,5 +1,6 @@
 """Where the verbs that use a finished run put what they make: a folder, there when all in it is written."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from ssl_cli.data.image_files import Rejected
 from ssl_cli.errors import InputError
 from ssl_cli.runs import new_folder, write_csv
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors name no file
 REJECTS, REJECT_COLUMNS = "rejects.csv", ["name", "reason"]
 
 
@@ -29,8 +31,9 @@ def results(output: str | None, overwrite: bool, otherwise: Path) -> Iterator[tu
         with beside as name:
             folder = Path(name) / "results"  # made as any folder is: the one around it is for us alone
             folder.mkdir()
-            with _told(place):
+            with _told(place, of=folder):
                 yield folder, place
+            with _told(place):
                 _move(folder, place)
     except BaseException:
         if output is None:
@@ -45,12 +48,13 @@ def write_rejects(folder: Path, rejected: Rejected) -> None:
     write_csv(folder / REJECTS, REJECT_COLUMNS, rows)
 
 
-def warn_of_rejects(rejected: Rejected, sound: int) -> None:
-    """How many files can't be read, beside those that can, and why the first of them can't."""
+def warn_of_rejects(rejected: Rejected, sound: int, kept: bool = True) -> None:
+    """How many files can't be read, beside those that can, and why the first of them can't; `kept`: in REJECTS, all."""
     if rejected:
         told = "; ".join(f"{name}: {reason}" for name, reason in rejected[:3])
         total = len(rejected) + sound
-        console.warn(f"{len(rejected):,} of {total:,} files can't be read, {REJECTS} has the reasons: {told}")
+        where = f", {REJECTS} has the reasons" if kept else ", and are left out"
+        console.warn(f"{len(rejected):,} of {total:,} files can't be read{where}: {told}")
 
 
 def refuse_taken(output: str | None, overwrite: bool) -> None:
@@ -77,11 +81,14 @@ def _new_place(parent: Path) -> Path:
 
 
 @contextmanager
-def _told(place: Path) -> Iterator[None]:
-    """What keeps a file from being written, as one sentence."""
+def _told(place: Path, of: Path | None = None) -> Iterator[None]:
+    """What keeps a file from being written, as one sentence; of work of many kinds, what the folder `of` is to blame
+    for."""
     try:
         yield
     except OSError as error:
+        if of is not None and error.errno not in FULL and not Path(str(error.filename)).is_relative_to(of):
+            raise  # a file that is read, say
         raise InputError(f"{place} can't be written: {error.strerror or error}.") from error
 
 

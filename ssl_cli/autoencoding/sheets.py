@@ -1,4 +1,8 @@
-"""Images -> one PNG of many, pixel by pixel: each enlarged by a whole number, thin gaps between them."""
+"""Images -> one PNG of many, pixel by pixel: each enlarged by a whole number, thin gaps between them.
+
+The figures of a report are image_plots, by matplotlib, which fits images into a page and resamples them. These are
+results of their own: as many images as there are, their pixels just as the model gave them, for a program to cut out.
+"""
 
 from pathlib import Path
 

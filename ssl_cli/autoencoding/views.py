@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.images import ImageData, ImageSplit
-from ssl_cli.models.pixels import numbers
+from ssl_cli.models.pixels import parts
 from ssl_cli.scoring import device_of
 
-AT_ONCE = 512  # images
+AT_ONCE = 512  # images; fewer of large ones
 
 
 class View:
@@ -79,9 +79,7 @@ def mapped(model: Any, function: Callable[[Tensor], Tensor], x: np.ndarray) -> n
     """`function` of images x (N, ...), bytes or numbers, AT_ONCE at a time on the model's device."""
     device = device_of(model)
     with torch.inference_mode():
-        return torch.cat(
-            [function(numbers(part.to(device))).cpu() for part in torch.from_numpy(x).split(AT_ONCE)]
-        ).numpy()
+        return torch.cat([function(part).cpu() for part in parts(torch.from_numpy(x), AT_ONCE, device)]).numpy()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """ssl compress: images -> one file of codes, by a finished run whose model has some."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ from ssl_cli import console
 from ssl_cli.autoencoding import sslz
 from ssl_cli.autoencoding.coding import Coder, checksum, entropy
 from ssl_cli.autoencoding.finished import reopen
+from ssl_cli.autoencoding.results import warn_of_rejects
+from ssl_cli.data.images import in_words
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.images import mean_squared_error, psnr
-
-TOLD = 3  # files that can't be read
 
 
 def run(cfg: DictConfig) -> Path:
@@ -22,8 +23,8 @@ def run(cfg: DictConfig) -> Path:
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     coder = Coder(finished)
     console.say(f"compress {source} with {finished.folder}")
-    names, x, rejected = finished.reader.read_all(source)
-    refuse_none(source, names, rejected)
+    names, x, rejected = finished.read(source)
+    warn_of_rejects(rejected, len(names), kept=False)
     codes = finished.codes(x)
     rebuilt = coder.decode(codes)
     content = sslz.pack(names, codes, checksum(rebuilt), coder.counts, coder.fingerprint)
@@ -50,17 +51,6 @@ def places(cfg: DictConfig) -> tuple[Path, Path]:
     return source, output
 
 
-def refuse_none(source: Path, names: list[str], rejected: list[tuple[str, str]]) -> None:
-    """Name the files that can't be read; raise InputError where there is no other."""
-    told = "; ".join(": ".join(reject) for reject in rejected[:TOLD])
-    if not names:
-        raise InputError(f"input={source} has no image that can be read ({told}).")
-    if rejected:
-        more = f"; and {len(rejected) - TOLD:,} more" if len(rejected) > TOLD else ""
-        files = "1 file is" if len(rejected) == 1 else f"{len(rejected):,} files are"
-        console.warn(f"{files} left out, which can't be read: {told}{more}")
-
-
 def file_bytes(source: Path, names: list[str]) -> int:
     """Bytes of the files that the images were read from; of a zip, its own."""
     return sum((source / name).stat().st_size for name in names) if source.is_dir() else source.stat().st_size
@@ -78,7 +68,8 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         raise InputError(f"{path} can't be written: {error.strerror}.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+            partial.unlink(missing_ok=True)
 
 
 # --- what came of it ----------------------------------------------------------------------------------------
@@ -86,9 +77,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def tell_rate(x: np.ndarray, before: int, content: bytes) -> None:
     """Of images x (N, C, H, W) that took `before` bytes in their files."""
-    n, channels, height, width = x.shape
-    kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
-    console.say(f"images: {n:,} of {height} x {width} {kind}")
+    n, _, height, width = x.shape
+    console.say(f"images: {n:,} of {in_words(list(x.shape[1:]))}")
     console.say(f"bytes: {before:,} in files, {x.size:,} as pixels, {len(content):,} compressed")
     rate = 8 * len(content) / (n * height * width)
     console.say(f"rate: {rate:.4f} bits a pixel, all included; {x.size / len(content):.1f} times less than the pixels")

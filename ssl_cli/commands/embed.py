@@ -10,13 +10,13 @@ import pyarrow.parquet
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.autoencoding.code_map import draw
 from ssl_cli.autoencoding.finished import ReconstructRun, reopen
+from ssl_cli.autoencoding.maps import draw_map
 from ssl_cli.autoencoding.results import refuse_taken, results, warn_of_rejects, write_rejects
 from ssl_cli.checking import check
 from ssl_cli.config import build
 from ssl_cli.data.image_files import Rejected
-from ssl_cli.data.images import ImageData
+from ssl_cli.data.images import ImageData, in_words
 from ssl_cli.errors import InputError
 from ssl_cli.runs import read_environment
 
@@ -55,7 +55,7 @@ def run(cfg: DictConfig) -> Path:
     with results(cfg.output, cfg.overwrite, otherwise) as (folder, place):
         table = pa.concat_tables([codes(finished, part) for part in given.parts]).sort_by("row")
         pyarrow.parquet.write_table(table, folder / CODES)
-        draw(folder / MAP, np.stack(table["code"].to_numpy()), table["label"].to_pylist(), cfg.map, cfg.seed)
+        draw_map(folder / MAP, np.stack(table["code"].to_numpy()), table["label"].to_pylist(), cfg.map, cfg.seed)
         if cfg.input is not None:
             write_rejects(folder, given.rejected)
     tell(table, given.rejected)
@@ -104,19 +104,14 @@ def data_parts(data: ImageData, finished: ReconstructRun) -> list[Part]:
     """Its splits. Raises InputError for images of another shape than the model's."""
     if data.facts["shape"] != list(finished.reader.shape):
         raise InputError(
-            f"The images of this data set are {size(data.facts['shape'])}, those of {finished.folder} "
-            f"{size(finished.reader.shape)}: choose a data set like the run's, or give a folder as input=, "
+            f"The images of this data set are {in_words(data.facts['shape'])}, those of {finished.folder} "
+            f"{in_words(finished.reader.shape)}: choose a data set like the run's, or give a folder as input=, "
             "whose images are resized."
         )
     return [
         Part(split.x, split.row, name, labels=names_of(split.label, data.classes))
         for name, split in data.splits.items()
     ]
-
-
-def size(shape: list[int]) -> str:
-    channels, height, width = shape
-    return f"{height} x {width} {({1: 'grey', 3: 'RGB'}).get(channels, f'of {channels} channels')}"
 
 
 def names_of(label: np.ndarray | None, classes: list[str]) -> list[str | None] | None:

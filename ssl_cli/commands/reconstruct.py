@@ -12,7 +12,7 @@ from ssl_cli.autoencoding.prior import fit_prior
 from ssl_cli.autoencoding.views import look
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
-from ssl_cli.data.images import ImageData
+from ssl_cli.data.images import ImageData, in_words
 from ssl_cli.fitting import fit, new_model
 from ssl_cli.loading import WEIGHTS
 from ssl_cli.ranks import is_worker
@@ -24,7 +24,7 @@ from ssl_cli.workers import refuse_miscounted, workers
 
 def run(cfg: DictConfig) -> Path:
     """One run, from config to a finished run folder, whose path it returns; or the folder of rebuilt images."""
-    if cfg.run is not None:
+    if cfg.get("run") is not None:
         return rebuilding.rebuild(cfg)
     refuse_miscounted(cfg)
     data = build(cfg.data).pictures(cfg.seed)
@@ -38,12 +38,12 @@ def run(cfg: DictConfig) -> Path:
         workers(cfg, folder),
     ):
         describe(cfg, data)
-        fit(model, rows(data, "train"), rows(data, "val" if "val" in data.splits else "train"), cfg, folder, trackers)
+        train = rows(data, "train")
+        fit(model, train, rows(data, "val") if "val" in data.splits else train, cfg, folder, trackers)
         fit_prior(model, data.splits["train"].x, cfg, folder)
         if is_worker():
             return folder
-        model.eval().to("cpu")
-        save_model(model, str(folder / WEIGHTS))
+        save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder / READER)
 
         views = look(model, data)
@@ -58,10 +58,8 @@ def run(cfg: DictConfig) -> Path:
 
 def describe(cfg: DictConfig, data: ImageData) -> None:
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
-    channels, height, width = data.facts["shape"]
-    kind = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
-    console.say(f"reconstruct {chosen}: {height} x {width} {kind}; images: {sizes}")
+    console.say(f"reconstruct {chosen}: {in_words(data.facts['shape'])}; images: {sizes}")
     for warning in data.warnings:
         console.warn(warning)
 

@@ -19,7 +19,12 @@ Parted = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> images (N, C, H, W
 
 def source(folder: Path, hub: str | None) -> str | Path | None:
     """Where Parquet files are had from: `hub` where that is a folder, `folder` where it holds some, and the hub where
-    there is no such folder. None: from nowhere, so that the folder's other files are to be read."""
+    there is no such folder. None: from nowhere, so that the folder's other files are to be read.
+
+    Raises InputError where `folder` is a file.
+    """
+    if folder.is_file():
+        raise InputError(f"data.dir={folder} is a file: name the folder that it lies in.")
     if hub is not None and Path(hub).expanduser().is_dir():
         return hub
     if folder.is_dir():

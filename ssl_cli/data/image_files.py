@@ -83,15 +83,21 @@ class ImageReader:
 
     def checked(self, images: Any) -> np.ndarray:
         """Images as users have them: (N, C, H, W) of bytes, or of numbers from 0 to 1. Raises InputError for others."""
-        array = np.asarray(images)
+        try:
+            array = np.asarray(images)
+        except (TypeError, ValueError, RuntimeError) as error:  # a ragged list; a tensor on a GPU, or with a gradient
+            raise InputError(f"Images must be an array of numpy's: {error}.") from error
         wanted = ", ".join(map(str, self.shape))
         if array.ndim != 4 or list(array.shape[1:]) != list(self.shape):
             raise InputError(f"Images must be an array (N, {wanted}), not {array.shape}.")
         if array.dtype == np.uint8:
             return array
-        if array.dtype.kind != "f" or not ((array >= 0) & (array <= 1)).all():
+        if array.dtype.kind != "f":
             raise InputError(f"Images must be bytes (uint8), or numbers from 0 to 1; these are {array.dtype}.")
-        return array.astype(np.float32)
+        if not ((array >= 0) & (array <= 1)).all():
+            has = f"these go from {array.min():g} to {array.max():g}"
+            raise InputError(f"Images must be bytes (uint8), or numbers from 0 to 1; {has}.")
+        return array.astype(np.float32, copy=False)
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all."""

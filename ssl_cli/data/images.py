@@ -120,7 +120,12 @@ class Images(OneClass):
         n_val = round(self.val * len(train))
         index = {"train": train[n_val:], "val": train[:n_val], "test": np.flatnonzero(is_test)}
         if len(index["train"]) < 2 or not len(index["test"]):
-            raise InputError(f"{n} images are too few to part into training and test images.")
+            held_out = f" with data.val={self.val}" if len(index["val"]) else ""
+            left = ", ".join(f"{len(rows):,} {name}" for name, rows in index.items() if name != "val" or held_out)
+            raise InputError(
+                f"The {n:,} images can't be parted{held_out}: that leaves {left}, and there must be two to train on "
+                "and one to test on at least."
+            )
         splits = {
             name: ImageSplit(gathered(found.x, rows), None if found.label is None else found.label[rows], rows)
             for name, rows in ((name, np.sort(rows)) for name, rows in index.items() if len(rows))
@@ -185,7 +190,8 @@ class Digits(Images):
 
         raw = load_digits()
         x = np.round(raw.images * (255 / 16)).astype(np.uint8)[:, None]
-        return Pictures(x, raw.target.astype(np.int64), [str(name) for name in raw.target_names], digest(x))
+        label = raw.target.astype(np.int64)
+        return Pictures(x, label, [str(name) for name in raw.target_names], digest(x, label))
 
 
 @dataclass(kw_only=True)
@@ -230,9 +236,11 @@ def published(parted: Parted, classes: list[str]) -> Pictures:
     images, labels = zip(*parted.values(), strict=True)
     if len({x.shape[1:] for x in images}) > 1:
         raise InputError(f"The images differ in size: {', '.join(str(x.shape[1:]) for x in images)}.")
-    x = np.concatenate(images)
+    if 0 in images[0].shape[1:]:
+        raise InputError(f"The images have no pixels: they are {' x '.join(map(str, images[0].shape[1:]))}.")
+    x, label = np.concatenate(images), np.concatenate(labels).astype(np.int64)
     is_test = np.repeat([split == "test" for split in parted], [len(x) for x in images])
-    return Pictures(x, np.concatenate(labels).astype(np.int64), classes, digest(x), is_test)
+    return Pictures(x, label, classes, digest(x, label, is_test), is_test)
 
 
 def gathered(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -252,5 +260,9 @@ def in_words(shape: list[int]) -> str:
     return f"{height} x {width} {'grey' if channels == 1 else 'RGB'}"
 
 
-def digest(x: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(x).data).hexdigest()
+def digest(*arrays: np.ndarray) -> str:
+    """Of the images, and of what else of them decides how a run comes out: labels, and the published split."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()

@@ -7,12 +7,6 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 UNNAMED = -1
 
 
-def perplexity(counts: np.ndarray) -> float:
-    """How many codes, used equally often, would be as uncertain: of how often each code was used, (K,)."""
-    p = counts[counts > 0] / counts.sum()
-    return float(np.exp(-(p * np.log(p)).sum()))
-
-
 def cluster_accuracy(codes: np.ndarray, labels: np.ndarray) -> float:
     """The largest share of rows whose code (N,) is matched with their label (N,), one code to one label at most.
 

@@ -16,8 +16,9 @@ def mean_squared_error(x: np.ndarray, rebuilt: np.ndarray) -> float:
 
 
 def psnr(mse: float) -> float:
-    """Peak signal-to-noise ratio in decibels, of pixels in 0..1, from the error pooled over all images; mse > 0."""
-    return -10 * math.log10(mse)
+    """Peak signal-to-noise ratio in decibels, of pixels in 0..1, from the error pooled over all images; infinite
+    where there is none."""
+    return -10 * math.log10(mse) if mse else math.inf
 
 
 def ssim(x: np.ndarray, rebuilt: np.ndarray) -> float:

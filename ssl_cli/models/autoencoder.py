@@ -57,6 +57,13 @@ class Autoencoder(nn.Module):
         self.encoder = mlp([n_features, *hidden, heads * latent], activation, linear)
         self.decoder = mlp([condition + latent, *reversed(hidden), n_features], activation, linear)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """(D,), what the decoder adds last"""
+        last = self.decoder[-1]
+        assert isinstance(last, nn.Linear)
+        return last.bias
+
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(x.flatten(1))
 

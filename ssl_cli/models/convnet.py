@@ -6,11 +6,12 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from ssl_cli.bounds import Count, Natural
+from ssl_cli.bounds import Count, Natural, Range
 from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import ACTIVATIONS, Activation, Heads, Shape
 
 Channels = Annotated[list[Count], "channels after each halving of height and width"]
+Classes = Annotated[int, Range(2, 10_000), "kinds to sort into"]
 Blocks = Annotated[Natural, "residual blocks where the image is smallest, on the way down and on the way up"]
 
 
@@ -62,6 +63,8 @@ def sizes(shape: list[int], halvings: int) -> list[tuple[int, int]]:
     """Height and width of an image after 0, 1, ... halvings. Raises InputError where nothing is left to halve."""
     if len(shape) != 3:
         raise InputError(f"A convolutional network needs images, not rows of {math.prod(shape)} features.")
+    if not halvings:
+        raise InputError("A convolutional network needs the channels of one halving at least, such as [16, 32].")
     found = [(shape[1], shape[2])]
     for _ in range(halvings):
         if max(found[-1]) < 2:
@@ -94,6 +97,13 @@ class ConvAutoencoder(nn.Module):
         self.from_code = nn.Linear(latent, width)
         self.up = Up(self.shape, channels, activation, blocks)
 
+    @property
+    def output_bias(self) -> Tensor:
+        """(C,), what the decoder adds last to each channel"""
+        *_, last = (layer for layer in self.up.modules() if isinstance(layer, nn.ConvTranspose2d))
+        assert last.bias is not None
+        return last.bias
+
     def encode(self, x: Tensor) -> Tensor:
         return self.to_code(self.down(x).flatten(1))
 
@@ -104,7 +114,7 @@ class ConvAutoencoder(nn.Module):
 class Classifier(nn.Module):
     """Convolutions, normalised over the batch, to the logits of classes: (B, C, H, W) -> (B, classes)"""
 
-    def __init__(self, shape: Shape, channels: Channels, hidden: Count, classes: Count):
+    def __init__(self, shape: Shape, channels: Channels, hidden: Count, classes: Classes):
         super().__init__()
         self.classes = classes
         layers: list[nn.Module] = []

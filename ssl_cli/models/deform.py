@@ -40,5 +40,6 @@ class Deform(nn.Module):
             torch.stack([across * cos, down * (cos * shear - sin), 2 * draws[4] * self.shift], dim=1),
             torch.stack([across * sin, down * (sin * shear + cos), 2 * draws[5] * self.shift], dim=1),
         ]
-        grid = functional.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
-        return functional.grid_sample(x, grid.to(x.dtype), align_corners=False)
+        with torch.autocast(x.device.type, enabled=False):  # half a pixel of 28 is no more than bf16 can tell apart
+            grid = functional.affine_grid(torch.stack(rows, dim=1), list(x.shape), align_corners=False)
+            return functional.grid_sample(x, grid.to(x.dtype), align_corners=False)

@@ -1,15 +1,26 @@
 """Images as numbers: kept as bytes wherever they lie, made numbers where they are computed with."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, float64, uint8
 from torch.nn import functional
 
 SMOOTHINGS, LEAST_SQUARE = 2, 1e-3
+MOST_TOGETHER = 2**23  # numbers of images that go through a network together: 32 MB, and its layers some times that
 
 
 def numbers(x: Tensor) -> Tensor:
     """Bytes 0..255 -> float32 0..1, on the device they are on; numbers stay as they are."""
     return x.float().div_(255) if x.dtype == uint8 else x
+
+
+def parts(x: Tensor, most: int, device: torch.device) -> Iterator[Tensor]:
+    """x (N, ...) as numbers on a device, part by part: `most` rows together, of large images as many as MOST_TOGETHER
+    allows. The whole of x stays where it lies: it may be larger than the device's memory."""
+    rows = min(most, max(1, MOST_TOGETHER // x.shape[1:].numel())) if x.dim() == 4 else most
+    for part in x.split(rows):
+        yield numbers(part.to(device))
 
 
 def shifted(x: Tensor, most: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
@@ -132,9 +133,10 @@ def rotated(x: Tensor, chosen: Tensor) -> Tensor:
     return turned * (goal / length.clamp(min=1e-6)).detach()
 
 
-def perplexity(counts: Tensor) -> float:
+def perplexity(counts: Tensor | np.ndarray) -> float:
     """How many codes, used equally often, would be as uncertain: of how often each code was used, (K,)."""
-    p = counts.double() / counts.sum().clamp(min=1)
+    used = torch.as_tensor(counts).double()
+    p = used / used.sum().clamp(min=1)
     return float(torch.special.entr(p).sum().exp())
 
 

@@ -1,7 +1,11 @@
 """Restricted Boltzmann machines, learned by one step of contrastive divergence."""
 
+import math
+
 import torch
 from torch import Tensor
+
+from ssl_cli.errors import InputError
 
 WEIGHT_DECAY, MOMENTUM_AT_FIRST, MOMENTUM, EPOCHS_AT_FIRST = (
     2e-4,
@@ -61,5 +65,7 @@ class RestrictedBoltzmann:
                 for part, change, gradient in zip(self._parts(), self._change, gradients, strict=True):
                     part += change.mul_(momentum).add_(gradient, alpha=lr)
                 total += float(error.sum())
+                if not math.isfinite(total):
+                    raise InputError(f"The machine of {x.shape[1]} visible units diverged: try a smaller model.rbm_lr.")
             errors.append(total / len(x))
         return errors

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.models.autoencoder import Network
-from ssl_cli.models.pixels import numbers
+from ssl_cli.models.pixels import parts
 from ssl_cli.objectives.reconstruction import AT_ONCE, Batch, Reconstruction
 
 
@@ -41,7 +41,8 @@ class BinaryCode(Reconstruction):
     def take_stock(self, x: Tensor) -> None:
         """Also count how often each bit is 0 and 1 over the training rows."""
         super().take_stock(x)
-        ones = torch.stack([self.codes({"x": numbers(part)}).sum(0) for part in x.split(AT_ONCE)]).sum(0)  # (bits,)
+        looked_at = parts(x, AT_ONCE, self.code_counts.device)
+        ones = torch.stack([self.codes({"x": part}).sum(0) for part in looked_at]).sum(0)  # (bits,)
         self.code_counts.copy_(torch.stack([len(x) - ones, ones], dim=1))
 
     def generate(self, n: int) -> Tensor:

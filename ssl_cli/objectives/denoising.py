@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from ssl_cli.bounds import Positive
+from ssl_cli.bounds import Natural, Positive
 from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Network
 from ssl_cli.models.deform import Deform
@@ -33,8 +33,11 @@ class Denoising(Reconstruction):
             Positive,
             "gaussian: standard deviation; deform: 1 is 20 degrees; else the share of features hit",
         ] = 0.1,
+        loss: Literal["squared_error", "cross_entropy"] = "squared_error",
+        output: Literal["linear", "sigmoid"] = "linear",
+        shift: Annotated[Natural, "pixels by which each training image is moved at random, at most"] = 0,
     ):
-        super().__init__(network)
+        super().__init__(network, loss, output, shift)
         for fault in self.option_faults({"noise": noise, "level": level}):
             raise InputError(fault)
         if noise in OF_IMAGES and len(network.shape) == 1:
@@ -49,7 +52,7 @@ class Denoising(Reconstruction):
             yield f"level must be at most 1 with noise={noise}, where it is a share, not {level:g}."
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        x = batch["x"]  # (B, *shape)
+        x = self._moved(batch["x"])  # (B, *shape)
         return {"loss": self._loss(self.network.decode(self.network.encode(self.corrupt(x))), x)}
 
     def corrupt(self, x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Squeeze an image through the choice of one class: the auto-encoder that sorts without labels."""
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar
 
 import torch
@@ -11,8 +12,8 @@ from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Network
 from ssl_cli.models.convnet import Classifier
 from ssl_cli.models.deform import Deform
-from ssl_cli.models.pixels import misfit, numbers, precise
-from ssl_cli.objectives.reconstruction import AT_ONCE, Batch, need_heads
+from ssl_cli.models.pixels import misfit, parts, precise
+from ssl_cli.objectives.reconstruction import AT_ONCE, Batch, need_heads, start_at_mean
 from ssl_cli.objectives.variational import gaussian_kl
 
 TINY = 1e-8
@@ -42,12 +43,11 @@ class OneHot(nn.Module):
         balance: Annotated[NonNegative, "weight of the entropy of the classes' shares"] = 100.0,
     ):
         super().__init__()
-        need_heads(network, 2)
-        condition = getattr(network, "condition", 0)
-        if condition != classifier.classes:
+        if getattr(network, "condition", 0) != classifier.classes:
             raise InputError(
-                f"model.network.condition={condition} must be the number of classes, {classifier.classes}."
+                f"model.network must be an Autoencoder whose condition is the number of classes, {classifier.classes}."
             )
+        need_heads(network, 2, condition=classifier.classes)
         self.network, self.classifier, self.deform = network, classifier, deform
         self.temperature, self.style_weight = temperature, style_weight
         self.agreement, self.balance = agreement, balance
@@ -65,12 +65,16 @@ class OneHot(nn.Module):
             chosen = one_hot(first.argmax(1), self.alphabet)
         mean, log_var = self._style(x)
         style = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
-        out = precise(self.network.decode(torch.cat([chosen, style], dim=1)))
+        out = precise(self.network.decode(torch.cat([chosen, style], dim=1).to(x.dtype)))
         error = functional.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1).mean()
         rate = gaussian_kl(mean, log_var).mean()
         shared, spread = mutual_information(first.softmax(1), second.softmax(1))
         loss = error + self.style_weight * rate - self.agreement * shared - self.balance * spread
         return {"loss": loss / x[0].numel(), "error": error, "rate": rate, "agreement": shared}
+
+    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+        """Before training: see `Pretrains`."""
+        start_at_mean(self.network, x)
 
     def _style(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) -> mean and log variance, each (B, S)"""
@@ -89,7 +93,7 @@ class OneHot(nn.Module):
 
     def take_stock(self, x: Tensor) -> None:
         """Count how often each class is chosen over the training images (N, C, H, W)."""
-        chosen = torch.cat([self.classify({"x": numbers(part)}) for part in x.split(AT_ONCE)])
+        chosen = torch.cat([self.classify({"x": part}) for part in parts(x, AT_ONCE, self.code_counts.device)])
         self.code_counts.copy_(torch.bincount(chosen, minlength=self.alphabet)[None])
 
     def embed(self, batch: Batch) -> Tensor:
@@ -126,7 +130,8 @@ def mutual_information(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
     `first`, `second` (B, K): each view's probabilities (arXiv 1807.06653, eqs. 2 and 3, the joint made symmetric).
     """
-    joint = first.T @ second / len(first)
+    with torch.autocast(first.device.type, enabled=False):  # its logarithms count a hundredfold in the loss
+        joint = first.T @ second / len(first)
     joint = ((joint + joint.T) / 2).clamp(min=TINY)  # (K, K)
     share = joint.sum(1)  # (K,)
     shared = (joint * (joint.log() - share.log()[:, None] - share.log()[None])).sum()

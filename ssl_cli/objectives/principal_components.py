@@ -4,12 +4,12 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from ssl_cli.bounds import Count
 from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Shape
+from ssl_cli.models.components import leading_components
 from ssl_cli.objectives.reconstruction import Reconstruction
 
 
@@ -50,7 +50,7 @@ class PrincipalComponents(Reconstruction):
         assert isinstance(network, _Projection)
         if len(x) < network.latent:
             raise InputError(f"model.latent={network.latent}: {len(x)} training rows have no more than {len(x)}.")
-        found = PCA(network.latent, svd_solver="covariance_eigh").fit(x)
+        found = leading_components(x, network.latent, seed)
         network.mean.copy_(torch.from_numpy(found.mean_))
         network.components.copy_(torch.from_numpy(found.components_))
         self.take_stock(torch.from_numpy(x).unflatten(1, network.shape))

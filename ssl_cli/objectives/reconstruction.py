@@ -10,10 +10,10 @@ from torch.nn import functional
 from ssl_cli.bounds import Natural
 from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Network
-from ssl_cli.models.pixels import misfit, numbers, precise, shifted
+from ssl_cli.models.pixels import misfit, parts, precise, shifted
 
 Batch = dict[str, Tensor]
-AT_ONCE = 4096  # rows that go through the network together when a trained model looks at all of them
+AT_ONCE = 4096  # rows that go through the network together when a trained model looks at all; fewer of large images
 
 
 @runtime_checkable
@@ -30,7 +30,7 @@ class TakesStock(Protocol):
     """A model that wants to see the training rows once more when it is trained."""
 
     def take_stock(self, x: Tensor) -> None:
-        """`x` (N, ...) are all training rows, images as bytes, on the model's device."""
+        """`x` (N, ...) are all training rows, images as bytes, on whatever device."""
 
 
 @runtime_checkable
@@ -72,9 +72,8 @@ class Reconstruction(nn.Module):
         need_heads(network, 1)
         of_images = {"loss": loss == "cross_entropy", "output": output == "sigmoid", "shift": shift > 0}
         if len(network.shape) == 1 and (asked := [name for name, is_asked in of_images.items() if is_asked]):
-            raise InputError(
-                f"model.{asked[0]} is for images: for the rows of a table leave loss=squared_error, output=linear, shift=0."
-            )
+            plain = "for the rows of a table leave loss=squared_error, output=linear, shift=0"
+            raise InputError(f"model.{asked[0]} is for images: {plain}.")
         self.network, self.loss, self.shift = network, loss, shift
         self.squashes = output == "sigmoid" or loss == "cross_entropy"
         n_features = torch.Size(network.shape).numel()
@@ -84,8 +83,11 @@ class Reconstruction(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of a batch, a scalar; `batch["x"]` is (B, *shape)."""
-        x = shifted(batch["x"], self.shift) if self.training and self.shift else batch["x"]
+        x = self._moved(batch["x"])
         return {"loss": self._loss(self.network.decode(self._code(x)), x)}
+
+    def _moved(self, x: Tensor) -> Tensor:
+        return shifted(x, self.shift) if self.training and self.shift else x
 
     def _loss(self, out: Tensor, x: Tensor) -> Tensor:
         """`out` (B, *shape), what the network said of x"""
@@ -98,6 +100,11 @@ class Reconstruction(nn.Module):
         """(B, *shape) -> (B, latent), what the decoder gets"""
         return self.network.encode(x)
 
+    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+        """Before training: see `Pretrains`."""
+        if self.squashes:
+            start_at_mean(self.network, x)
+
     # --- once it is trained ---
 
     def take_stock(self, x: Tensor) -> None:
@@ -106,7 +113,7 @@ class Reconstruction(nn.Module):
         squared = torch.zeros_like(self.spread, dtype=torch.float64)
         total = torch.zeros_like(self.code_mean, dtype=torch.float64)
         products = torch.zeros_like(self.code_factor, dtype=torch.float64)
-        for part in map(numbers, x.split(AT_ONCE)):
+        for part in parts(x, AT_ONCE, self.spread.device):
             squared += (self.reconstruct({"x": part}) - part).flatten(1).double().square().sum(0)
             code = self.embed({"x": part}).double()
             total, products = total + code.sum(0), products + code.T @ code
@@ -150,8 +157,26 @@ class Reconstruction(nn.Module):
         return ((rebuilt - x) / self.spread).square()  # (B, D)
 
 
-def need_heads(network: Network, heads: int) -> None:
-    """Raise InputError for a network whose encoder says something else of each number of the code."""
+def start_at_mean(network: Network, x: Tensor) -> None:
+    """Have an untrained decoder of logits say the mean training image: x (N, C, H, W) bytes.
+
+    Otherwise a code is given up for dead while the decoder learns that most pixels are black.
+    """
+    if (bias := getattr(network, "output_bias", None)) is None:
+        return
+    sums = [part.double().sum(0) for part in parts(x, AT_ONCE, bias.device)]
+    mean = torch.stack(sums).sum(0) / len(x)  # (C, H, W)
+    if bias.numel() < mean.numel():
+        mean = mean.mean((1, 2))  # a bias a channel
+    with torch.no_grad():
+        bias.copy_(mean.flatten().clamp(0.001, 0.999).logit())
+
+
+def need_heads(network: Network, heads: int, condition: int = 0) -> None:
+    """Raise InputError for a network whose encoder says something else of each number of the code, or whose decoder is
+    told something else besides."""
+    if (told := getattr(network, "condition", 0)) != condition:
+        raise InputError(f"model.network.condition must be {condition} for this model, not {told}.")
     if getattr(network, "heads", None) != heads:
         has = getattr(network, "heads", "no heads at all, since its code is a grid")
         raise InputError(f"model.network.heads must be {heads} for this model, not {has}.")

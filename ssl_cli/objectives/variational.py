@@ -1,7 +1,7 @@
 """The variational auto-encoder."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -12,7 +12,7 @@ from ssl_cli.bounds import Count, Natural, NonNegative, Positive
 from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Network
 from ssl_cli.models.pixels import precise
-from ssl_cli.objectives.reconstruction import Batch, by_column, need_heads
+from ssl_cli.objectives.reconstruction import Batch, by_column, need_heads, start_at_mean
 
 LOG_2PI = math.log(2 * math.pi)
 LEAST_LOG_STD = math.log(0.01)  # of a training standard deviation; of an image, of full white
@@ -64,6 +64,11 @@ class Variational(nn.Module):
         if options.get("likelihood") != "bernoulli" and options.get("binarize"):
             yield "binarize=true needs likelihood=bernoulli."
 
+    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+        """Before training: see `Pretrains`."""
+        if self.likelihood == "bernoulli":
+            start_at_mean(self.network, x)
+
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, *shape) -> mean and log variance, each (B, latent)"""
         mean, log_var = precise(self.network.encode(x)).chunk(2, dim=1)
@@ -91,7 +96,7 @@ class Variational(nn.Module):
 
     def _distortion(self, x: Tensor, z: Tensor) -> Tensor:
         """-log p(x|z) of each row, in nats: (B, ...), (B, latent) -> (B,)"""
-        out, x = precise(self.network.decode(z)).flatten(1), x.flatten(1)
+        out, x = precise(self.network.decode(z.to(x.dtype))).flatten(1), x.flatten(1)
         if self.likelihood == "bernoulli":
             return functional.binary_cross_entropy_with_logits(out, x, reduction="none").sum(1)
         log_std = self._log_std()

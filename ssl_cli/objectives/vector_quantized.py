@@ -6,10 +6,11 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.bounds import Count
+from ssl_cli.bounds import Count, Range
+from ssl_cli.errors import InputError
 from ssl_cli.models.convnet import GridAutoencoder
 from ssl_cli.models.pixelcnn import PixelCNN
-from ssl_cli.models.pixels import misfit, numbers
+from ssl_cli.models.pixels import misfit, numbers, parts
 from ssl_cli.models.quantizer import Quantizer, perplexity
 from ssl_cli.objectives.reconstruction import AT_ONCE, Batch
 
@@ -25,19 +26,23 @@ class VectorQuantized(nn.Module):
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
     code_counts: Tensor
+    prior_is_fitted: Tensor
 
     def __init__(
         self,
         network: GridAutoencoder,
         quantizer: Quantizer,
-        prior_width: Annotated[Count, "channels of the prior over the grid, a PixelCNN"] = 64,
+        prior_width: Annotated[int, Range(2), "channels of the prior over the grid, a PixelCNN"] = 64,
         prior_layers: Annotated[Count, "residual blocks of the prior"] = 6,
     ):
         super().__init__()
+        if (width := quantizer.vectors.shape[1]) != network.latent:
+            raise InputError(f"model.quantizer.width={width} must be model.network.latent, {network.latent}.")
         self.network, self.quantizer = network, quantizer
         self.alphabet, (height, width) = len(quantizer.vectors), network.grid
         self.prior = PixelCNN(self.alphabet, network.grid, prior_width, prior_layers).requires_grad_(False)
         self.register_buffer("code_counts", torch.zeros(height * width, self.alphabet, dtype=torch.int64))
+        self.register_buffer("prior_is_fitted", torch.tensor(False))
         self._seen = torch.zeros(self.alphabet, dtype=torch.int64)
 
     def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
@@ -78,8 +83,8 @@ class VectorQuantized(nn.Module):
     def take_stock(self, x: Tensor) -> None:
         """Count how often each place of the grid has each code over the training images (N, C, H, W)."""
         self.code_counts.zero_()
-        for part in x.split(AT_ONCE):
-            codes = self.codes({"x": numbers(part)})
+        for part in parts(x, AT_ONCE, self.code_counts.device):
+            codes = self.codes({"x": part})
             self.code_counts.T.scatter_add_(0, codes, torch.ones_like(codes))
 
     def reconstruct(self, batch: Batch) -> Tensor:

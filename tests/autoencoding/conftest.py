@@ -19,7 +19,7 @@ SMALL = {
     "binary_ae": {"network.hidden": [16], "network.latent": 12},
     "conv_ae": {"network.channels": [4, 4], "network.latent": 2},
     "dae": {"network.hidden": [16], "network.latent": 6},
-    "dbn_ae": {"network.hidden": [16], "network.latent": 6, "epochs": 1},
+    "dbn_ae": {"network.hidden": [16], "network.latent": 6, "rbm_epochs": 1},
     "onehot_ae": {
         "classifier.channels": [4, 4],
         "classifier.hidden": 8,

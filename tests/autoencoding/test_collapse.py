@@ -25,7 +25,41 @@ def test_a_huge_beta_silences_the_posterior(views_of: Made) -> None:
     found = collapse.alarms(views_of("beta_vae", beta=500.0))
     assert [alarm.name for alarm in found] == ["constant output", "posterior collapse"]
     assert "6 of the 6 numbers" in found[1].text and "model.beta than 500" in found[1].text
-    assert "The code is noise" in found[1].text
+    assert "The code is noise" in found[1].text and "network.latent" not in found[1].text
+
+
+class Speaks(torch.nn.Module):
+    """A variational code whose numbers say given nats of any image."""
+
+    beta = 1.0
+
+    def __init__(self, nats: list[float]):
+        super().__init__()
+        self.mean = torch.nn.Parameter((2 * torch.tensor(nats)).sqrt())
+
+    def posterior(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = self.mean.detach().expand(len(x), -1)
+        return mean, torch.zeros_like(mean)
+
+
+@pytest.mark.parametrize(
+    ("nats", "rings"),
+    [
+        ([2.0] * 3 + [0.0] * 37, False),  # pruned, and three of forty are more than one in twenty
+        ([2.0] * 2 + [0.0] * 38, True),
+        ([2.0] + [0.0] * 5, True),
+        ([2.0, 2.0, 0.0], False),
+        ([2.0], False),
+        ([0.02] * 40, True),  # all of them speak, and say less than a nat together
+        ([0.0] * 8, True),
+    ],
+)
+def test_pruned_numbers_are_no_collapse(digits: ImageData, nats: list[float], rings: bool) -> None:
+    alarm = collapse.silent_posterior(View(Speaks(nats), digits.splits["test"]))
+    assert (alarm is not None) == rings
+    if alarm is not None:
+        assert f"{nats.count(0.0)} of the {len(nats)} numbers" in alarm.text
+        assert ("model.network.latent=" in alarm.text) == (0 < nats.count(0.0) < len(nats))
 
 
 def test_a_codebook_far_off_without_revival_is_hardly_used(digits: ImageData) -> None:

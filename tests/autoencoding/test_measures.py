@@ -12,6 +12,7 @@ from ssl_cli.autoencoding import measures, page
 from ssl_cli.autoencoding.views import View, seeded
 from ssl_cli.data.images import ImageData, ImageSplit
 from ssl_cli.metrics.probes import Features
+from ssl_cli.models.components import leading_components
 from ssl_cli.objectives.variational import Variational
 from tests.autoencoding.conftest import SMALL, Made
 
@@ -112,6 +113,23 @@ def test_pca_beside_a_pca_is_the_same(views_of: Made) -> None:
     for name in ("linear_probe_100", "linear_probe_all", "knn_100", "knn_all"):
         assert found[f"test/{name}"] == pytest.approx(found[f"test/{name}_pca"], abs=0.02)
         assert found[f"test/{name}_pixels"] > 0.3
+
+
+def test_a_probes_rows_are_taken_before_their_features_are_made(
+    views_of: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = views_of("ae")["train"]
+    assert measures.within_bounds(train, 64, seed=0) is train
+    monkeypatch.setattr(measures, "LABELLED", (10, 20))
+    monkeypatch.setattr(measures, "MOST_NUMBERS", 64 * 50)
+    few = measures.within_bounds(train, 64, seed=0)
+    assert len(few) == 50 and set(few.labels) == set(range(10))
+    fitted = []
+    monkeypatch.setattr(
+        measures, "leading_components", lambda x, n, seed: fitted.append(len(x)) or leading_components(x, n, seed)
+    )
+    measures.probing(train, views_of("ae")["test"], 0)
+    assert fitted == [50]
 
 
 def test_all_components_of_the_pixels_have_the_pixels_neighbours(views_of: Made, digits: ImageData) -> None:

@@ -9,12 +9,17 @@ from ssl_cli.autoencoding import page
 from ssl_cli.autoencoding.collapse import Alarm
 from ssl_cli.autoencoding.figures import Figure
 
-METRICS = {"test/mse": 0.0123456, "test/nll": 88.2, "test/own": 3.0} | {
-    f"test/{probe}_{n}{kind}": 0.5 + 0.1 * (kind == "_pca")
-    for probe in ("linear_probe", "knn")
-    for n in (100, "all")
-    for kind in ("", "_pixels", "_pca")
-}
+OWN = {"test/own": 3.0, "test/nll_of_mine": 77.3, "test/knn_mine": 66.4}
+METRICS = (
+    {"test/mse": 0.0123456, "test/nll": 88.2}
+    | OWN
+    | {
+        f"test/{probe}_{n}{kind}": 0.5 + 0.1 * (kind == "_pca")
+        for probe in ("linear_probe", "knn")
+        for n in (100, "all")
+        for kind in ("", "_pixels", "_pca")
+    }
+)
 ALARM, FIGURE = Alarm("collapse", "All <b>is</b> lost & gone."), Figure("map_pca.png", 'Codes of "<i>".')
 
 
@@ -52,6 +57,7 @@ def test_is_sound_and_escaped(report: str) -> None:
 def test_tells_warnings_first_and_every_number(report: str) -> None:
     assert report.index("lost") < report.index("What was run") < report.index("0.01235") < report.index("figures/")
     assert "88.2" in report and "test/own" in report
+    assert "77.3" in report and "66.4" in report  # whose names begin like those we know
     assert report.count("60.00%") == 4 and report.count('class="number best"') == 4
 
 

@@ -101,7 +101,7 @@ def test_the_figures_that_are_told(cli: Cli, runs: dict[str, Path], pictures: Pi
     (source / "broken.png").write_bytes(b"no picture")
     code, said, err = cli("compress", f"run={runs['vqvae']}", f"input={source}", "output=x.sslz")
     assert code == 0, err
-    assert "1 file is left out, which can't be read: broken.png" in err
+    assert "1 of 51 files can't be read, and are left out: broken.png" in err
     size, before = Path("x.sslz").stat().st_size, sum(path.stat().st_size for path in source.glob("*/*.png"))
     assert f"bytes: {before:,} in files, 3,200 as pixels, {size:,} compressed" in said
     assert f"rate: {8 * size / 3200:.4f} bits a pixel" in said
@@ -130,7 +130,8 @@ def test_what_is_wrong_is_said(cli: Cli, runs: dict[str, Path], pictures: Pictur
     assert "there is no folder" in fault(cli, "compress", run, f"input={source}", "output=absent/x.sslz")
     Path("bad").mkdir()
     Path("bad/1.png").write_bytes(b"no picture")
-    assert "no image that can be read" in fault(cli, "compress", run, "input=bad", "output=x.sslz")
+    told = "bad has no image that can be used: none of its 1 files can be read, such as 1.png: "
+    assert told in fault(cli, "compress", run, "input=bad", "output=x.sslz")
     assert not list(Path().glob("*.sslz")) and not list(Path().glob(".x*"))
 
     assert cli("compress", run, f"input={source}", "output=x.sslz")[0] == 0

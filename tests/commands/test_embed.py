@@ -14,8 +14,8 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 import ssl_cli
-from ssl_cli.autoencoding.code_map import numbered, positions
 from ssl_cli.autoencoding.finished import ReconstructRun
+from ssl_cli.autoencoding.maps import numbered, positions
 from ssl_cli.config import build
 from ssl_cli.errors import InputError
 from tests.commands.conftest import Finished
@@ -136,33 +136,32 @@ def test_data_that_have_changed_since(cli: Cli, finished: Finished, mnist: Path)
 
 def test_points_by_pca_are_scikit_learns() -> None:
     codes = np.random.default_rng(0).normal(size=(50, 7)) * [5, 3, 1, 1, 1, 1, 1]
-    found, method = positions(codes, "pca", 0)
-    assert method == "by PCA"
+    found, method, axes = positions(codes, "pca", 0)
+    share = PCA(2).fit(codes).explained_variance_ratio_
+    assert (method, axes[1]) == ("pca", f"second component ({share[1]:.0%})")
     np.testing.assert_allclose(np.abs(found), np.abs(PCA(2).fit_transform(codes)), atol=1e-9)
 
 
 def test_points_by_tsne_keep_groups_together() -> None:
     rng = np.random.default_rng(0)
     group = np.repeat([0, 1, 2], 20)
-    found, method = positions(rng.normal(size=(60, 9)) + 20 * np.eye(9)[group], "tsne", 0)
-    assert method == "by t-SNE" and found.shape == (60, 2)
+    found, method, _ = positions(rng.normal(size=(60, 9)) + 20 * np.eye(9)[group], "tsne", 0)
+    assert method == "tsne" and found.shape == (60, 2)
     distance = np.linalg.norm(found[:, None] - found[None], axis=2) + np.where(np.eye(60), np.inf, 0)
     assert (group[distance.argmin(1)] == group).all()
 
 
 @pytest.mark.parametrize(("n", "width"), [(1, 5), (2, 1), (30, 1), (3, 5)])
 def test_codes_too_few_for_a_map(n: int, width: int) -> None:
-    found, method = positions(np.random.default_rng(0).normal(size=(n, width)), "tsne", 0)
+    found, method, _ = positions(np.random.default_rng(0).normal(size=(n, width)), "tsne", 0)
     assert found.shape == (n, 2) and np.isfinite(found).all()
-    assert method == ("by t-SNE" if n == 30 else "by PCA")
+    assert method == ("tsne" if n == 30 else "pca")
 
 
 def test_codes_that_are_all_the_same_or_points_already() -> None:
-    assert positions(np.ones((40, 5)), "tsne", 0)[1] == "by PCA"
+    assert positions(np.ones((40, 5)), "tsne", 0)[1] == "pca"
     points = np.random.default_rng(0).normal(size=(40, 2))
-    found, method = positions(points, "tsne", 0)
-    np.testing.assert_array_equal(found, points)
-    assert method == "as they are"
+    np.testing.assert_array_equal(positions(points, "code", 0)[0], points)
 
 
 def test_labels_are_numbered_in_order() -> None:
@@ -238,11 +237,11 @@ def test_a_finished_run_in_python(finished: Finished) -> None:
     np.testing.assert_array_equal(run.decode(codes), run.reconstruct(x))
     np.testing.assert_allclose(run.embed(x / 255), codes, atol=1e-6)  # numbers in 0..1 are images too
     np.testing.assert_array_equal(run.embed(x[:3]), codes[:3])  # bit by bit: no image depends on its neighbours
-    for wrong in (x[:, 0], x[:0], x[..., :7], x.astype(np.int64), x > 9):
-        with pytest.raises(InputError, match=r"Images must be an array \(N, 1, 8, 8\) of bytes or numbers, not "):
+    for wrong in (x[:, 0], x[:0], x[..., :7], x.astype(np.int64), x > 9, x / 254, x * np.nan):
+        with pytest.raises(InputError, match=r"Images must be (an array \(N, 1, 8, 8\)|bytes)|are no images"):
             run.embed(wrong)
     for wrong in (codes[:, :1], codes[0], codes[:0], codes.astype(int)):
-        with pytest.raises(InputError, match=r"Codes must be an array \(N, 2\) of numbers"):
+        with pytest.raises(InputError, match=r"Codes must be an array \(N, 2\) of finite numbers"):
             run.decode(wrong)
     with pytest.raises(InputError, match=r"model=vae has no codes; .*vqvae.* have"):
         run.codes(x)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,6 +112,36 @@ def test_a_prior_that_was_never_fitted(cli: Cli, finished: Finished) -> None:
     code, _, err = cli("generate", "output=new")
     assert code == 2 and "was trained with prior_steps=0: the prior that would draw its codes was never fitted" in err
     assert not Path("new").exists()
+    (run,) = Path("outputs/reconstruct").glob("*/*")
+    assert f"Fit it with `ssl reconstruct resume={run} prior_steps=2000`" in err
+    assert cli("reconstruct", f"resume={run}", "prior_steps=3")[0] == 0
+    assert cli("generate", "n=2", "output=new")[0] == 0, "the remedy works"
+
+
+@pytest.mark.parametrize(
+    ("n", "seed"), [(0, 0), (-1, 0), (1.5, 0), ("3", 0), (None, 0), (1, -1), (1, 2**64), (1, None)]
+)
+def test_numbers_that_are_none(finished: Finished, n: Any, seed: Any) -> None:
+    run = ssl_cli.load(finished("ae"))
+    with pytest.raises(InputError, match="must be a whole number of at least"):
+        run.generate(n, seed)
+
+
+def test_a_run_that_is_no_name() -> None:
+    with pytest.raises(InputError, match="named by its folder, or 'latest', not by a NoneType"):
+        ssl_cli.load(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("codes", [None, [1.0], np.full((1, 4), np.nan), np.zeros((0, 4)), np.zeros((1, 4), int)])
+def test_codes_that_are_none(finished: Finished, codes: Any) -> None:
+    with pytest.raises(InputError, match=r"Codes must be an array \(N, 4\) of finite numbers, not"):
+        ssl_cli.load(finished("ae")).decode(codes)
+
+
+@pytest.mark.parametrize("images", [None, [[1], [1, 2]], np.full((1, 1, 8, 8), 255.0), np.full((1, 1, 8, 8), np.nan)])
+def test_images_that_are_none(finished: Finished, images: Any) -> None:
+    with pytest.raises(InputError, match="Images must be"):
+        ssl_cli.load(finished("ae")).embed(images)
 
 
 def test_a_model_that_cannot(cli: Cli, workdir: Path, finished: Finished) -> None:

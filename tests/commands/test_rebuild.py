@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 import ssl_cli
 from ssl_cli.autoencoding import sheets
 from ssl_cli.autoencoding.rebuilding import png_names
+from ssl_cli.errors import InputError
 from tests.commands.conftest import Finished
 from tests.conftest import Cli
 
@@ -93,6 +95,33 @@ def test_a_zip_reaches_no_place_outside(cli: Cli, finished: Finished, pictures: 
     made = {path.relative_to("new").as_posix() for path in Path("new").rglob("*.png")} - {"reconstructions.png"}
     assert {row["file"] for row in rows("new/errors.csv")} == made and len(made) == 4
     assert not list(Path("..").glob("up.png"))
+
+
+def test_a_link_in_the_output_leads_nowhere(cli: Cli, finished: Finished, pictures: Path) -> None:
+    finished("ae")
+    Path("elsewhere").mkdir()
+    Path("new").mkdir()
+    Path("new/more").symlink_to(Path("elsewhere").resolve())
+    code, _, err = cli("reconstruct", "run=latest", f"input={pictures}", "output=new", "overwrite=true")
+    assert code == 2 and "new/more leads out of output=new by a link" in err
+    assert not list(Path("elsewhere").iterdir()) and [path.name for path in Path("new").iterdir()] == ["more"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("run", "theirs"), ("input", "."), ("output", "mine"), ("overwrite", True), ("trust", "os")]
+)
+def test_a_saved_config_cannot_ask_for_it(cli: Cli, finished: Finished, name: str, value: object) -> None:
+    """A stranger's run that is resumed would else rebuild what it likes, where it likes, with code that it trusts."""
+    run = finished("ae")
+    config = OmegaConf.load(run / "config.yaml")
+    assert not {"run", "input", "output", "overwrite", "trust"} & set(config)
+    config[name] = value
+    OmegaConf.save(config, run / "config.yaml")
+    for words in ([f"resume={run}"], [f"run={run}", "input=x"]):
+        code, _, err = cli("reconstruct", *words)
+        assert code == 2 and f"config.yaml is damaged: {name} is set, which is for the command line" in err
+    with pytest.raises(InputError):
+        ssl_cli.load(run)
 
 
 def test_no_two_images_share_a_name() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from ssl_cli.data import image_cache, image_sources
@@ -18,7 +19,10 @@ from ssl_cli.data.decoding import decoded
 from ssl_cli.data.image_files import ImageReader
 from ssl_cli.data.image_folder import ImageFolder
 from ssl_cli.data.images import Digits, FashionMnist, Mnist
+from ssl_cli.data.images import published as published_set
 from ssl_cli.errors import InputError
+from ssl_cli.runs import read_config
+from tests.conftest import Cli
 
 
 def picture(path: Path, pixels: np.ndarray, **how: object) -> Path:
@@ -120,7 +124,7 @@ def test_the_real_sets(shared: Path) -> None:
     mnist = Mnist(dir=str(shared / "mnist")).read()
     assert mnist.is_test is not None
     assert (mnist.x.shape, int(mnist.is_test.sum())) == ((70_000, 1, 28, 28), 10_000)
-    assert mnist.fingerprint.startswith("5b92582eb909")
+    assert mnist.fingerprint.startswith("ce9872250c00")
     photographs = ImageFolder(dir=str(shared / "cifar10_jpg" / "cifar10_jpg.zip")).read()
     assert photographs.is_test is not None
     assert (len(photographs.x), int(photographs.is_test.sum()), photographs.classes) == (12_000, 2_000, CLASSES)
@@ -364,3 +368,39 @@ def test_images_without_labels_have_no_normal_class(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="These images have no labels"):
         ImageFolder(dir=str(tmp_path)).prepare(seed=0)
     assert len(ImageFolder(dir=str(tmp_path), val=0.2).pictures(0).splits["train"].x) == 6
+
+
+def test_labels_and_the_published_split_are_part_of_the_data() -> None:
+    x, label = np.zeros((4, 1, 2, 2), np.uint8), np.arange(4)
+    parted = {"train": (x[:2], label[:2]), "test": (x[2:], label[2:])}
+    relabelled = parted | {"test": (x[2:], label[1:3])}
+    otherwise = {"train": (x[:3], label[:3]), "test": (x[3:], label[3:])}
+    names = ["a", "b", "c", "d"]
+    assert len({published_set(one, names).fingerprint for one in (parted, relabelled, otherwise)}) == 3
+    assert published_set(parted, names).fingerprint == published_set(dict(parted), names).fingerprint
+
+
+def test_images_without_pixels_are_said() -> None:
+    empty = np.zeros((3, 1, 0, 28), np.uint8), np.zeros(3, int)
+    with pytest.raises(InputError, match="The images have no pixels: they are 1 x 0 x 28"):
+        published_set({"train": empty, "test": empty}, ["a"])
+
+
+def test_a_folder_that_is_named_must_be_there(cli: Cli) -> None:
+    """The hub would else be asked, and its images learned in place of those."""
+    Path("file").touch()
+    for value, sentence in (("typo", "data.dir=typo: there is no such file or folder."), ("file", "is a file: name")):
+        code, _, err = cli("reconstruct", "data=mnist", f"data.dir={value}")
+        assert code == 2 and sentence in err
+
+
+def test_too_few_to_part_says_by_what() -> None:
+    with pytest.raises(InputError, match=r"The 1,797 images can't be parted with data.val=0.9999: that leaves 0 train"):
+        Digits(val=0.9999).pictures(0)
+
+
+def test_a_saved_cache_has_no_say(published: Path, tmp_path: Path) -> None:
+    cfg = OmegaConf.create({"verb": "detect", "data": {"_target_": "ssl_cli.data.image_folder.ImageFolder"}})
+    cfg.data.update({"dir": str(published), "cache": str(tmp_path)})
+    OmegaConf.save(cfg, tmp_path / "config.yaml")
+    assert read_config(tmp_path).data == {**cfg.data, "cache": None}

@@ -108,7 +108,7 @@ def test_the_wrong_kind_of_input_is_said(cli: Cli, published: Path, on_photograp
     [
         (["data=digits", "data.normal=11"], "data.normal=11 is no class"),
         (["data=digits", "data.normal=[0,1.5]"], "data.normal must be a whole number or a text or a list"),
-        (["data=images", "data.dir=absent"], "data.dir=absent is no folder and no zip of images"),
+        (["data=images", "data.dir=absent"], "data.dir=absent: there is no such file or folder"),
         (["data=images", "data.dir=.", "data.size=0"], "data.size must be a whole number of at least 1"),
         (["data=images"], "data.dir is missing"),
     ],

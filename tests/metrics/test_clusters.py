@@ -8,12 +8,6 @@ from ssl_cli.metrics import clusters
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
 
 
-def test_perplexity() -> None:
-    assert clusters.perplexity(np.array([5, 5, 5, 5])) == pytest.approx(4)
-    assert clusters.perplexity(np.array([7, 0, 0])) == pytest.approx(1)
-    assert clusters.perplexity(np.array([2, 1, 1])) == pytest.approx(2**1.5)
-
-
 def test_names_of_classes_do_not_matter() -> None:
     renamed = np.array([7, 3, 5])[LABELS]
     assert clusters.cluster_accuracy(renamed, LABELS) == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ssl_cli.models.pixels import in_bytes, misfit, numbers, shifted
+from ssl_cli.models.pixels import MOST_TOGETHER, in_bytes, misfit, numbers, parts, shifted
 
 
 def test_every_byte_comes_back() -> None:
@@ -18,6 +18,17 @@ def test_numbers_stay_and_what_lies_outside_is_cut_off() -> None:
     x = torch.tensor([-0.3, 0.0, 0.5, 1.0, 7.0])
     assert numbers(x) is x
     assert in_bytes(x).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_large_images_go_together_in_smaller_parts() -> None:
+    cpu = torch.device("cpu")
+    sizes = [len(part) for part in parts(torch.zeros(50, 3, 512, 512, dtype=torch.uint8), 40, cpu)]
+    assert sizes == [10] * 5 and 10 * 3 * 512 * 512 <= MOST_TOGETHER < 11 * 3 * 512 * 512
+    assert [len(part) for part in parts(torch.zeros(9, 3, 8, 8), 4, cpu)] == [4, 4, 1]
+    rows = torch.zeros(3, 1).expand(3, MOST_TOGETHER)  # of a table: as many as ever, however wide
+    assert [len(part) for part in parts(rows, 2, cpu)] == [2, 1]
+    x = torch.arange(48, dtype=torch.uint8).view(6, 1, 2, 4)
+    assert torch.equal(torch.cat([*parts(x, 4, cpu)]), numbers(x))
 
 
 def test_misfit_squares_the_smoothed_error_in_the_images_own_units() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -237,4 +238,5 @@ def test_perplexity() -> None:
     assert perplexity(torch.tensor([0, 9, 0])) == pytest.approx(1)
     p = torch.tensor([0.5, 0.25, 0.25])
     assert perplexity(p * 100) == pytest.approx(float(2 ** -(p * p.log2()).sum()))
+    assert perplexity(np.array([2, 1, 1])) == pytest.approx(2**1.5)
     assert perplexity(torch.zeros(4)) == 1  # of nothing seen

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.models.autoencoder import Autoencoder
-from ssl_cli.models.convnet import ConvAutoencoder, GridAutoencoder
+from ssl_cli.models.convnet import Classifier, ConvAutoencoder, GridAutoencoder
+from ssl_cli.models.deform import Deform
 from ssl_cli.models.pixels import numbers
 from ssl_cli.models.quantizer import Quantizer
 from ssl_cli.objectives.binary_code import BinaryCode
 from ssl_cli.objectives.deep_belief import DeepBelief
 from ssl_cli.objectives.denoising import Denoising
+from ssl_cli.objectives.one_hot import OneHot
 from ssl_cli.objectives.principal_components import PrincipalComponents
 from ssl_cli.objectives.reconstruction import Pretrains, Reconstruction
 from ssl_cli.objectives.variational import Variational
@@ -24,6 +26,11 @@ SHAPE, N = [2, 6, 8], 33
 
 def mlp(heads: int = 1, activation: str = "gelu") -> Autoencoder:
     return Autoencoder(SHAPE, [10], 4, activation, heads)  # type: ignore[arg-type]
+
+
+def onehot() -> OneHot:
+    network = Autoencoder(SHAPE, [10], 4, "gelu", heads=2, condition=6)
+    return OneHot(network, Classifier(SHAPE, [4], 8, 6), Deform())
 
 
 def vqvae(**options: object) -> VectorQuantized:
@@ -41,7 +48,8 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
     "binary_ae": lambda: BinaryCode(mlp()),
     "vqvae": lambda: vqvae(),
     "vqvae, loss": lambda: vqvae(codebook="loss", gradient="rotation", cosine=True),
-    "dbn_ae": lambda: DeepBelief(mlp(activation="sigmoid"), epochs=1),
+    "dbn_ae": lambda: DeepBelief(mlp(activation="sigmoid"), rbm_epochs=1),
+    "onehot_ae": onehot,
     "pca": lambda: PrincipalComponents(SHAPE, 7),
 }
 
@@ -136,7 +144,7 @@ def test_the_same_seed_trains_the_same_model(name: str, pixels: Tensor) -> None:
     assert all(torch.equal(one[part], two[part]) for part in one)
 
 
-@pytest.mark.parametrize("name", ["ae", "vae", "binary_ae", "vqvae", "dbn_ae", "dae"])
+@pytest.mark.parametrize("name", ["ae", "vae", "binary_ae", "vqvae", "dbn_ae", "dae", "onehot_ae"])
 def test_it_trains_in_half_precision(name: str, pixels: Tensor) -> None:
     torch.manual_seed(1)
     model = MAKE[name]().train()

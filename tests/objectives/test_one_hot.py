@@ -98,5 +98,5 @@ def test_what_is_drawn_follows_the_classes_shares(x: Tensor) -> None:
 
 
 def test_a_decoder_that_is_told_another_number_of_classes_is_refused() -> None:
-    with pytest.raises(InputError, match=r"condition=4 must be the number of classes, 5"):
+    with pytest.raises(InputError, match=r"an Autoencoder whose condition is the number of classes, 5"):
         OneHot(Autoencoder(SHAPE, [16], 3, heads=2, condition=4), Classifier(SHAPE, [4], 16, 5), Deform())

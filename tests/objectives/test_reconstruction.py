@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Autoencoder
+from ssl_cli.models.convnet import ConvAutoencoder
 from ssl_cli.objectives.reconstruction import Reconstruction
 
 
@@ -108,3 +109,21 @@ def test_fewer_rows_than_numbers_in_the_code(x: Tensor) -> None:
         torch.testing.assert_close(
             model.code_factor @ model.code_factor.T, model.embed({"x": x[:2]}).T.cov(correction=0), atol=1e-6, rtol=0
         )
+
+
+def test_a_decoder_of_logits_starts_at_the_mean_image() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
+    model = Reconstruction(Autoencoder([1, 8, 8], [16], 3), output="sigmoid")
+    model.pretrain(x, 0, lambda _: None)
+    mean = x.double().mean(0) / 255
+    torch.testing.assert_close(model.network.output_bias.sigmoid().view(1, 8, 8).double(), mean, rtol=1e-4, atol=1e-4)
+    channels = Reconstruction(ConvAutoencoder([2, 8, 8], [4], 3), output="sigmoid")
+    x = torch.cat([x, x // 2], dim=1)
+    channels.pretrain(x, 0, lambda _: None)
+    by_channel = x.double().mean((0, 2, 3)) / 255
+    torch.testing.assert_close(channels.network.output_bias.sigmoid().double(), by_channel, rtol=1e-4, atol=1e-4)
+    linear = Reconstruction(Autoencoder([1, 8, 8], [16], 3))
+    before = linear.network.output_bias.clone()
+    linear.pretrain(x[:, :1], 0, lambda _: None)
+    assert torch.equal(linear.network.output_bias, before)

@@ -17,7 +17,7 @@ SMALL = ["probes=false", "likelihood_images=10", "importance_samples=2", "traine
 TRAINED = [*SMALL, "trainer.max_steps=200", "trainer.checkpoint_every_n_steps=10"]
 VQVAE = ["model=vqvae", "model.network.channels=[8]", "model.quantizer.codes=16", "prior_steps=200"]
 VQVAE += ["model.prior_width=8", "model.prior_layers=1"]
-DBN = ["model=dbn_ae", "model.network.hidden=[24,16]", "model.network.latent=4", "model.epochs=2"]
+DBN = ["model=dbn_ae", "model.network.hidden=[24,16]", "model.network.latent=4", "model.rbm_epochs=2"]
 PRETRAINED = ("start from k-means", "machine 64 - 24")  # what the log says of a start
 
 
