@@ -1,4 +1,4 @@
-"""The curves of several runs in one figure: `scripts/bench curves NAME=RUN NAME=RUN ... --metric val/loss --output x.png`.
+"""The curves of several runs in one figure: `scripts/bench curves NAME=RUN ... --metric val/loss --output x.png`.
 
 Each RUN is a run folder, of which history.csv is read; `--times` multiplies the metric, 784 for the error of a whole
 MNIST image.

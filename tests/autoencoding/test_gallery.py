@@ -62,6 +62,14 @@ def test_curves_of_a_history_and_of_the_priors(tmp_path: Path, views_of: Made, d
     assert drawn(tmp_path, views_of("vqvae"), digits.classes) == ALWAYS | OWN["vqvae"] | curves
 
 
+def test_an_unfitted_prior_draws_nothing(tmp_path: Path, views_of: Made, digits: ImageData) -> None:
+    views = views_of("vqvae")
+    model = views["test"].model
+    model.prior_is_fitted.fill_(False)
+    assert "samples" not in drawn(tmp_path, views, digits.classes)
+    model.prior_is_fitted.fill_(True)
+
+
 def test_few_images(tmp_path: Path, views_of: Made, digits: ImageData) -> None:
     views = {name: view.take(np.arange(3)) for name, view in views_of("ae").items()}
     assert drawn(tmp_path, views, digits.classes) == {"reconstructions", "samples", *OF_NUMBERS}

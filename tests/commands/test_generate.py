@@ -236,7 +236,7 @@ DAMAGES = {
         "is damaged",
     ),
     "weights of other shapes": (
-        weights(lambda found: {k: v[..., :-1].contiguous() for k, v in found.items()}),
+        weights(lambda found: {k: v[..., :-1].contiguous() if v.ndim else v for k, v in found.items()}),
         "holds",
     ),
     "weights without the prior": (
