@@ -126,6 +126,7 @@ class RunConfig(VerbConfig):
 class DetectConfig(RunConfig):
     needs: ClassVar[str] = "score"  # what this verb asks of a model
     data_needs: ClassVar[str] = "prepare"  # and of the data
+    of_others: ClassVar[dict[str, str]] = {"data.val": "reconstruct"}  # options that only another verb heeds
     changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "fdr", "resamples", "anomalies"}
 
     threshold: Annotated[
@@ -149,6 +150,9 @@ class ReconstructConfig(RunConfig):
     homes: ClassVar[dict[str, tuple[str, ...]]] = IMAGE_HOMES
     changeable: ClassVar[set[str]] = RunConfig.changeable | {
         *("prior_steps", "importance_samples", "likelihood_images", "probes")
+    }
+    of_others: ClassVar[dict[str, str]] = {
+        f"data.{name}": "detect" for name in ("train", "pollution", "calibration", "normal")
     }
     # What is asked of a finished run, instead of training one.
     with_run: ClassVar[set[str]] = {"run", "input", "output", "overwrite", "trust", "paths.outputs"}

@@ -119,6 +119,9 @@ def _texts(override: Override) -> list[str]:
 def refuse_unused(verb: str, overrides: list[Override], sweeping: bool) -> None:
     """A verb that trains may also use a finished run: what only training asks for has then no say."""
     used: set[str] = getattr(SHELLS[verb], "with_run", set())
+    for override in overrides:
+        if (other := getattr(SHELLS[verb], "of_others", {}).get(override.key_or_group)) is not None:
+            raise InputError(f"{override.key_or_group} has no say in ssl {verb}: it is for ssl {other}.")
     keys = [override.key_or_group for override in overrides]
     told = [
         override.key_or_group for override in overrides if override.is_sweep_override() or override.value() is not None

@@ -157,3 +157,16 @@ def test_a_choice_that_inherits_its_class_is_listed(workdir: Path, cli: Cli) -> 
     assert _serves(Choice("smaller", "", path, built_in=True), SHELLS["reconstruct"])
     can = names_where("model", lambda target: hasattr(target, "reconstruct"))
     assert "smaller" in can and "itself" not in can
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("reconstruct", "data.normal=3"), "data.normal has no say in ssl reconstruct: it is for ssl detect."),
+        (("detect", "data=digits", "data.val=0.1"), "data.val has no say in ssl detect: it is for ssl reconstruct."),
+    ],
+)
+def test_an_option_that_only_another_verb_heeds_is_refused(cli: Cli, words: tuple[str, ...], sentence: str) -> None:
+    code, _, err = cli(*words)
+    assert code == 2
+    assert sentence in err

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,10 @@ ALL_OPTIONS += ["trainer.accumulate_grad_batches=3", "trainer.batch_size=32"]
 
 def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ssl_cli.cli", *words]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # Tests that a shell runs in the background are born deaf to Ctrl-C, and so would be their children.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, cwd=cwd, text=True, preexec_fn=hear, **pipes)
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
