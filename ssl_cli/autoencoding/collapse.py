@@ -111,10 +111,8 @@ def _of_codes(model: Any, used: int) -> tuple[str, str]:
     """What the letters are called, and what helps, by what the model is made of."""
     if hasattr(model, "quantizer"):
         revive = "" if getattr(model.quantizer, "revive_below", 1) else "model.quantizer.revive_below=0.05, "
-        return (
-            "codes",
-            f"{revive}model.quantizer.codebook=ema, model.quantizer.codes={max(used, 2)}, a smaller optim.lr",
-        )
+        follow = "" if getattr(model.quantizer, "codebook", "") == "ema" else "model.quantizer.codebook=ema, "
+        return "codes", f"{revive}{follow}model.quantizer.codes={max(used, 2)}, a smaller optim.lr"
     if hasattr(model, "balance"):
         return "classes", f"a larger model.balance than {model.balance:g}, or model.classifier.classes={max(used, 2)}"
     return "codes", f"a smaller alphabet, of {max(used, 2)}, or a smaller optim.lr"

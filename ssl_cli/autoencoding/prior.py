@@ -5,22 +5,20 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ssl_cli import checkpoints, console
+from ssl_cli.autoencoding.views import mapped
 from ssl_cli.data.batches import Rows
-from ssl_cli.models.pixels import numbers
 from ssl_cli.ranks import is_worker
 from ssl_cli.runs import HISTORY, write_json
-from ssl_cli.scoring import device_of
 from ssl_cli.training import train
 from ssl_cli.vetting import read_object
 
 PRIOR = "prior"  # a folder in the run's, with the prior's own history and checkpoint
 CODES = "codes.json"  # in it: of which codes
-AT_ONCE, WATCHED, PATIENCE = 1024, 0.05, 5
+WATCHED, PATIENCE = 0.05, 5  # share of the images; validations without improvement
 
 
 @runtime_checkable
@@ -38,7 +36,7 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
     if not isinstance(model, HasPrior) or not cfg.prior_steps:
         return
     prior: Any = model.prior
-    codes = codes_of(model, x).view(len(x), *prior.grid)  # (N, h, w)
+    codes = mapped(model, lambda part: model.codes({"x": part}), x).reshape(len(x), *prior.grid)  # (N, h, w)
     watched = np.zeros(len(x), bool)
     # By lot: images often lie in the order of their classes, and the prior must learn them all.
     watched[np.random.default_rng([cfg.seed, 7]).permutation(len(x))[: max(1, round(WATCHED * len(x)))]] = True
@@ -60,26 +58,18 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
     model.prior_is_fitted.fill_(True)
 
 
-def _is_of(codes: Tensor, place: Path) -> bool:
+def _is_of(codes: np.ndarray, place: Path) -> bool:
     """Whether what lies there was learned from these codes: a model that has trained on gives images others."""
     path = place / CODES
     return path.is_file() and read_object(path).get("sha256") == _digest(codes)
 
 
-def _begin_anew(codes: Tensor, place: Path) -> None:
+def _begin_anew(codes: np.ndarray, place: Path) -> None:
     """Without the checkpoints of other codes. The digest comes last: cut off before, it is done again."""
     for name in (CODES, checkpoints.LAST, checkpoints.PREVIOUS, checkpoints.PARTIAL, HISTORY):
         (place / name).unlink(missing_ok=True)
     write_json(place / CODES, {"sha256": _digest(codes)})
 
 
-def _digest(codes: Tensor) -> str:
-    return hashlib.sha256(codes.contiguous().numpy().data).hexdigest()
-
-
-def codes_of(model: Any, x: np.ndarray) -> Tensor:
-    """(N, C, H, W) bytes -> (N, places) int64 on the CPU"""
-    device = device_of(model)
-    with torch.inference_mode():
-        parts = [model.codes({"x": numbers(part.to(device))}).cpu() for part in torch.from_numpy(x).split(AT_ONCE)]
-    return torch.cat(parts)
+def _digest(codes: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest()

@@ -1,7 +1,6 @@
 """ssl compress: images -> one file of codes, by a finished run whose model has some."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from ssl_cli.autoencoding.results import warn_of_rejects
 from ssl_cli.data.images import in_words
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.images import mean_squared_error, psnr
+from ssl_cli.runs import write_bytes
 
 
 def run(cfg: DictConfig) -> Path:
@@ -57,19 +57,11 @@ def file_bytes(source: Path, names: list[str]) -> int:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Raises InputError where the disk doesn't take it; then nothing of it is left."""
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_bytes(path, content)
     except OSError as error:
         raise InputError(f"{path} can't be written: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):  # where nothing can be written, nothing can be removed either
-            partial.unlink(missing_ok=True)
 
 
 # --- what came of it ----------------------------------------------------------------------------------------

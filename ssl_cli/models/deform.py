@@ -24,15 +24,15 @@ class Deform(nn.Module):
         shift: Annotated[NonNegative, "share of the size, in each direction"] = 0.09,
     ):
         super().__init__()
-        self.turn, self.scale, self.shear, self.shift = math.radians(turn), scale, shear, shift
+        self.turn, self.scale, self.shear, self.shift = turn, scale, shear, shift
 
     def times(self, level: float) -> "Deform":
         """The same, to limits that are `level` times as wide."""
-        return Deform(*(level * limit for limit in (math.degrees(self.turn), self.scale, self.shear, self.shift)))
+        return Deform(*(level * limit for limit in (self.turn, self.scale, self.shear, self.shift)))
 
     def forward(self, x: Tensor) -> Tensor:
         draws = 2 * torch.rand(6, len(x), device=x.device) - 1  # (6, B) in -1..1
-        angle, shear = draws[0] * self.turn, draws[1] * self.shear
+        angle, shear = draws[0] * math.radians(self.turn), draws[1] * self.shear
         across, down = (1 + draws[2:4] * self.scale).unbind()
         cos, sin = angle.cos(), angle.sin()
         # Where each pixel is fetched from: turned, after a shear, after scaling. A grid's side is 2 units long.

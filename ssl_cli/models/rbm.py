@@ -7,12 +7,9 @@ from torch import Tensor
 
 from ssl_cli.errors import InputError
 
-WEIGHT_DECAY, MOMENTUM_AT_FIRST, MOMENTUM, EPOCHS_AT_FIRST = (
-    2e-4,
-    0.5,
-    0.9,
-    5,
-)  # of Hinton's own code, as the paper says
+# Of Hinton's own code, as the paper says.
+WEIGHT_DECAY = 2e-4
+MOMENTUM_AT_FIRST, MOMENTUM, EPOCHS_AT_FIRST = 0.5, 0.9, 5
 
 
 class RestrictedBoltzmann:

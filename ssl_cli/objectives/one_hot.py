@@ -14,7 +14,7 @@ from ssl_cli.models.convnet import Classifier
 from ssl_cli.models.deform import Deform
 from ssl_cli.models.pixels import misfit, parts, precise
 from ssl_cli.objectives.reconstruction import AT_ONCE, Batch, need_heads, start_at_mean
-from ssl_cli.objectives.variational import gaussian_kl
+from ssl_cli.objectives.variational import drawn, gaussian, gaussian_kl
 
 TINY = 1e-8
 
@@ -63,9 +63,9 @@ class OneHot(nn.Module):
             chosen = functional.gumbel_softmax(first, self.temperature, hard=True)
         else:
             chosen = one_hot(first.argmax(1), self.alphabet)
-        mean, log_var = self._style(x)
-        style = mean + torch.randn_like(mean) * (0.5 * log_var).exp()
-        out = precise(self.network.decode(torch.cat([chosen, style], dim=1).to(x.dtype)))
+        mean, log_var = gaussian(self.network, x)  # of the style
+        code = torch.cat([chosen, drawn(mean, log_var)], dim=1)  # (B, K + S)
+        out = precise(self.network.decode(code.to(x.dtype)))
         error = functional.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1).mean()
         rate = gaussian_kl(mean, log_var).mean()
         shared, spread = mutual_information(first.softmax(1), second.softmax(1))
@@ -75,11 +75,6 @@ class OneHot(nn.Module):
     def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
         """Before training: see `Pretrains`."""
         start_at_mean(self.network, x)
-
-    def _style(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> mean and log variance, each (B, S)"""
-        mean, log_var = precise(self.network.encode(x)).chunk(2, dim=1)
-        return mean, log_var.clamp(-20, 10)
 
     # --- codes ---
 
@@ -98,7 +93,7 @@ class OneHot(nn.Module):
 
     def embed(self, batch: Batch) -> Tensor:
         """(B, K + S): the classes' probabilities, then the style code's mean"""
-        return torch.cat([self.classifier(batch["x"]).softmax(1), self._style(batch["x"])[0]], dim=1)
+        return torch.cat([self.classifier(batch["x"]).softmax(1), gaussian(self.network, batch["x"])[0]], dim=1)
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, K + S) -> (B, C, H, W): a class as a one-hot code or a mixture, and a style"""
@@ -107,7 +102,7 @@ class OneHot(nn.Module):
     def reconstruct(self, batch: Batch) -> Tensor:
         """(B, C, H, W), from the likeliest class and the style code's mean"""
         chosen = one_hot(self.classify(batch), self.alphabet)
-        return self.decode(torch.cat([chosen, self._style(batch["x"])[0]], dim=1)).view_as(batch["x"])
+        return self.decode(torch.cat([chosen, gaussian(self.network, batch["x"])[0]], dim=1)).view_as(batch["x"])
 
     def generate(self, n: int) -> Tensor:
         """(n, C, H, W): a class as often as in training, a style from N(0, 1); from torch's own random stream"""

@@ -71,14 +71,13 @@ class Variational(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, *shape) -> mean and log variance, each (B, latent)"""
-        mean, log_var = precise(self.network.encode(x)).chunk(2, dim=1)
-        return mean, log_var.clamp(-20, 10)
+        return gaussian(self.network, x)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """loss, and its two parts in nats a row: the distortion (-log p(x|z)) and the rate (KL)."""
         x = self.look(batch["x"])
         mean, log_var = self.posterior(x)
-        distortion = self._distortion(x, mean + torch.randn_like(mean) * (0.5 * log_var).exp()).mean()
+        distortion = self._distortion(x, drawn(mean, log_var)).mean()
         rate = gaussian_kl(mean, log_var).mean()
         loss = distortion + self._weight(batch) * rate
         # Per feature, so that one learning rate serves narrow rows and wide ones.
@@ -111,8 +110,7 @@ class Variational(nn.Module):
     def elbo(self, x: Tensor, samples: int = 1) -> Tensor:
         """(B,) the evidence lower bound of rows as they were looked at, in nats, averaged over posterior samples"""
         mean, log_var = self.posterior(x)
-        std = (0.5 * log_var).exp()
-        draws = [self._distortion(x, mean + std * torch.randn_like(mean)) for _ in range(samples)]
+        draws = [self._distortion(x, drawn(mean, log_var)) for _ in range(samples)]
         return -torch.stack(draws).mean(0) - gaussian_kl(mean, log_var)
 
     def log_likelihood(self, x: Tensor, samples: int, at_once: int = 5000) -> Tensor:
@@ -166,6 +164,17 @@ class Variational(nn.Module):
         if self.likelihood == "gaussian":
             squared = 0.5 * squared / (2 * self._log_std()).exp()
         return expected, by_column(squared, columns)
+
+
+def gaussian(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What an encoder with two heads says of x (B, *shape): mean and log variance, each (B, latent)"""
+    mean, log_var = precise(network.encode(x)).chunk(2, dim=1)
+    return mean, log_var.clamp(-20, 10)
+
+
+def drawn(mean: Tensor, log_var: Tensor) -> Tensor:
+    """A draw of each row's Gaussian, (B, latent), through which the gradient passes (arXiv 1312.6114, eq. 9)."""
+    return mean + torch.randn_like(mean) * (0.5 * log_var).exp()
 
 
 def kl_by_dimension(mean: Tensor, log_var: Tensor) -> Tensor:

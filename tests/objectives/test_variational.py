@@ -233,3 +233,16 @@ def test_new_rows_are_decoded_draws_from_the_prior() -> None:
     torch.manual_seed(4)
     assert torch.equal(drawn, model.network.decode(torch.randn(5, 3)).sigmoid())
     assert drawn.shape == (5, *IMAGE)
+
+
+def test_a_bernoulli_decoder_starts_at_the_mean_image() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
+    mean = (x.double().mean(0) / 255).float()
+    model = Variational(Autoencoder([1, 8, 8], [16], 3, heads=2), likelihood="bernoulli")
+    model.pretrain(x, 0, lambda _: None)
+    torch.testing.assert_close(model.network.output_bias.sigmoid().view(1, 8, 8), mean, rtol=1e-4, atol=1e-4)
+    other = Variational(Autoencoder([1, 8, 8], [16], 3, heads=2))
+    before = other.network.output_bias.clone()
+    other.pretrain(x, 0, lambda _: None)
+    assert torch.equal(other.network.output_bias, before)
