@@ -33,11 +33,10 @@ def check(cfg: DictConfig, verb: str) -> None:
     shell = SHELLS[verb]
     data = _target(cfg, "data")
     offered = None if data is None else getattr(data, "offers", {})
-    faults = [
+    faults = [*_use_faults(cfg, data, shell)] or [  # a choice that is no use here has no options worth naming
         *_node_faults(cfg, "", shell, offered),
-        *_fit_faults(cfg, data, shell),
+        *_fit_faults(cfg, data),
         *_label_faults(cfg),
-        *_length_faults(cfg),
         *_device_faults(cfg),
         *_logger_faults(cfg),
     ]
@@ -86,7 +85,8 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
         yield f"{where} is missing: it must be {expected(annotation)}; say {where}=..."
         return
     fact = _fact_named(parent, key)
-    if fact is None and key in (offered or {}) and not OmegaConf.select(parent._get_root(), "facts"):
+    is_of_model = path.startswith("model.")  # facts are for models: data and tokenizers are what they come from
+    if fact is None and is_of_model and key in (offered or {}) and not OmegaConf.select(parent._get_root(), "facts"):
         yield f"{where} follows from the data: leave it at ${{facts.{key}}}."
         return
     if fact is not None:
@@ -187,17 +187,19 @@ def locate(dotted: str) -> Any:
 # --- the parts against each other ---------------------------------------------------------------------------
 
 
-def _fit_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator[str]:
-    """The model must read only what the data gives, and offer what the verb needs."""
-    model = _target(cfg, "model")
-    if data is None:
-        return
+def _use_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator[str]:
+    """The data and the model must have what the verb needs."""
     wanted = getattr(shell, "data_needs", "")
-    if not hasattr(data, wanted):
+    if data is not None and not hasattr(data, wanted):
         fitting = names_where("data", lambda target: hasattr(target, wanted))
         yield f"ssl {cfg.verb} can't use data={_chosen(cfg, 'data')}; it can use {', '.join(fitting)}."
-        return
-    if model is None:
+    yield from _need_faults(cfg, shell)
+
+
+def _fit_faults(cfg: DictConfig, data: Any) -> Iterator[str]:
+    """The model must read only what the data gives."""
+    model = _target(cfg, "model")
+    if data is None or model is None:
         return
     reads, gives = getattr(model, "reads", ()), getattr(data, "gives", ())
     if not set(reads) <= set(gives):
@@ -206,12 +208,11 @@ def _fit_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator
             f"model={_chosen(cfg, 'model')} reads {', '.join(reads)}, but data={_chosen(cfg, 'data')} gives "
             f"{', '.join(gives) or 'nothing that a model reads'}. Try data={' or '.join(fitting) or '... (none fits)'}."
         )
-    yield from _need_faults(cfg, shell)
 
 
 def _need_faults(cfg: DictConfig, shell: type[VerbConfig]) -> Iterator[str]:
     model, needs = _target(cfg, "model"), getattr(shell, "needs", None)
-    if needs and model is not None and not hasattr(model, needs):
+    if needs and callable(model) and not hasattr(model, needs):
         fitting = names_where("model", lambda target: hasattr(target, needs))
         asked = f"ssl {cfg.verb} needs a model that can {needs}; {_chosen(cfg, 'model')} can't"
         yield f"{asked}, but these can: {', '.join(fitting)}."
@@ -227,24 +228,11 @@ def _label_faults(cfg: DictConfig) -> Iterator[str]:
         yield "data.train=polluted needs labels, to know what to hide: say data.label=..., or use data.train=clean."
 
 
-def _length_faults(cfg: DictConfig) -> Iterator[str]:
-    trainer = cfg.get("trainer") or {}
-    only_time = trainer.get("max_time") and not trainer.get("max_epochs") and not trainer.get("max_steps")
-    if only_time and (cfg.get("optim") or {}).get("schedule") != "constant":
-        yield (
-            "optim.schedule must be constant when trainer.max_time is the only limit, "
-            "since the number of steps is then unknown; or give trainer.max_steps too."
-        )
-
-
 def _device_faults(cfg: DictConfig) -> Iterator[str]:
     """What the trainer asks for must be on this machine."""
     import torch
 
     trainer = cfg.get("trainer") or {}
-    algorithm = (cfg.get("optim") or {}).get("algorithm") or {}
-    if algorithm.get("fused") and trainer.get("precision") == "16-mixed" and trainer.get("gradient_clip_val"):
-        yield "trainer.gradient_clip_val with trainer.precision=16-mixed needs optim.algorithm.fused=false."
     accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
     visible = {"gpu": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if trainer.get("strategy") == "fsdp" and visible["gpu"] == 0:

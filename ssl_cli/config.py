@@ -42,6 +42,12 @@ IMAGE_HOMES = {  # of the classes that serve a verb for images, for its help
 }
 
 
+TEXT_HOMES = {
+    "model": ("ssl_cli.objectives.masked_lm.", "ssl_cli.objectives.causal_lm."),
+    "data": ("ssl_cli.data.texts.", "ssl_cli.data.text_records.", "ssl_cli.data.published_texts."),
+}
+
+
 @dataclass
 class Paths:
     data: Annotated[Path, "folder that holds a folder for each dataset"]
@@ -65,14 +71,15 @@ class TrainerConfig:
     num_nodes: Annotated[Count, "machines"]
     precision: Annotated[
         Literal["auto", "32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"],
-        "auto: bf16-mixed on a GPU that has it, else 32-true",
+        "auto: bf16-mixed on a GPU that has it, and for text on a CPU that has it; else 32-true",
     ]
     batch_size: Annotated[Count, "rows a batch, over all devices together"]
     max_epochs: Annotated[Count | None, "passes over the training rows, then stop"]
     max_steps: Annotated[Count | None, "optimizer steps, then stop"]
     max_time: Annotated[
-        Annotated[str, Pattern(r"(?!00:00:00:00)\d{2}:\d{2}:\d{2}:\d{2}", "a time as DD:HH:MM:SS")] | None,
-        "DD:HH:MM:SS, then stop",
+        Annotated[str, Pattern(r"(?!(00:){2,3}00$)(\d{2}:)?\d{2}:\d{2}:\d{2}", "a time as HH:MM:SS or DD:HH:MM:SS")]
+        | None,
+        "HH:MM:SS or DD:HH:MM:SS of training, then stop; the learning rate falls to 0 by then",
     ]
     default_steps: Annotated[Count, "optimizer steps where none of the three limits is given"]
     accumulate_grad_batches: Annotated[Count, "batches an optimizer step"]
@@ -174,6 +181,28 @@ class ReconstructConfig(RunConfig):
 
 
 @dataclass(kw_only=True)
+class PretrainConfig(RunConfig):
+    needs: ClassVar[str] = "prepare"
+    data_needs: ClassVar[str] = "texts"
+    homes: ClassVar[dict[str, tuple[str, ...]]] = TEXT_HOMES
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"watched_tokens"}
+    of_init: ClassVar[set[str]] = {"tokenizer"} | {  # what init= brings
+        f"model.{name}"
+        for name in (
+            *("size", "layers", "width", "heads", "feedforward"),
+            *("positions", "norm", "norm_eps", "activation", "segments"),
+        )
+    }
+
+    tokenizer: Node
+    init: Annotated[
+        str | None, "a folder or hub id of a BERT, RoBERTa or GPT-2 checkpoint to go on from, with its tokenizer"
+    ]
+    watched_tokens: Annotated[Count, "tokens of held-out text behind each row of the curves; the end measures them all"]
+    show: Annotated[Literal["batch"] | None, "batch: print examples as the model will see them, and stop"] = None
+
+
+@dataclass(kw_only=True)
 class ScoreConfig(VerbConfig):
     run: Annotated[Path, "a run folder of ssl detect, or latest"]
     input: Annotated[Path, "a .csv (or .csv.gz, .bz2, .zst, .lz4) or .parquet file of rows to score"]
@@ -199,9 +228,54 @@ class UseConfig(VerbConfig):
 
 @dataclass(kw_only=True)
 class GenerateConfig(UseConfig):
-    n: Annotated[Count, "images to draw"]
+    # What has a say where the run writes texts, and none where it draws images.
+    of_text: ClassVar[tuple[str, ...]] = (
+        *("prompt", "prompts", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop"),
+        *("batch_size", "precision"),
+    )
+
+    run: Annotated[Path, "a run folder of ssl reconstruct or ssl pretrain, or latest"]
+    n: Annotated[Count | None, "images to draw, or texts for each prompt; null: 64 images, 1 text"]
     seed: Annotated[Seed, "every draw follows from it"]
-    output: Annotated[Path | None, "folder for the PNG grid and the npz; null: a new one in outputs"]
+    output: Annotated[
+        Path | None,
+        "folder for samples.png and samples.npz, null: a new one in outputs; or for texts.jsonl, null: none",
+    ]
+    prompt: Annotated[str | None, "a text to go on from; null: the start of a new one"]
+    prompts: Annotated[Path | None, "a file of prompts, one a line, instead of prompt"]
+    max_tokens: Annotated[Count, "tokens written at most, after the prompt's"]
+    temperature: Annotated[NonNegative, "below 1 likely tokens become likelier; 0: always the likeliest"]
+    top_k: Annotated[Count | None, "draw among the k likeliest tokens; null: no limit"]
+    top_p: Annotated[
+        Annotated[float, Range(0, 1, open_low=True)] | None, "draw among the likeliest tokens that make up this share"
+    ]
+    min_p: Annotated[
+        Annotated[float, Range(0, 1)] | None, "draw among the tokens at least this likely, measured by the likeliest"
+    ]
+    repetition_penalty: Annotated[Annotated[float, Range(1)], "makes what was there less likely; 1: no penalty"]
+    stop: Annotated[list[str], r"texts that end a text and are left out; \n is a new line"]
+    batch_size: Annotated[Count, "texts written at a time"]
+    precision: Annotated[
+        Literal["auto", "32-true", "bf16-true"], "of the weights; auto: bf16-true where the CPU has it, twice as fast"
+    ]
+
+
+@dataclass(kw_only=True)
+class FillConfig(UseConfig):
+    run: Annotated[Path, "a run folder of ssl pretrain, or latest"]
+    text: Annotated[str | list[str] | None, "a text in which [MASK] stands for each word that is wanted, or several"]
+    input: Annotated[Path | None, "a file of such texts, one a line, instead of text"]
+    n: Annotated[Count, "answers to each mask"]
+    output: Annotated[
+        Annotated[str, Pattern(r".+\.jsonl", "a path that ends in .jsonl")] | None,
+        "where the answers go too; null: no file",
+    ]
+
+
+@dataclass(kw_only=True)
+class ExportConfig(UseConfig):
+    run: Annotated[Path, "a run folder of ssl pretrain, or latest"]
+    output: Annotated[Path, "the folder that transformers will read"]
 
 
 @dataclass(kw_only=True)
@@ -230,9 +304,12 @@ class DecompressConfig(UseConfig):
 
 SHELLS: dict[str, type[VerbConfig]] = {
     "detect": DetectConfig,
+    "pretrain": PretrainConfig,
     "reconstruct": ReconstructConfig,
     "score": ScoreConfig,
     "generate": GenerateConfig,
+    "fill": FillConfig,
+    "export": ExportConfig,
     "embed": EmbedConfig,
     "compress": CompressConfig,
     "decompress": DecompressConfig,
@@ -257,7 +334,12 @@ def in_quotes(text: Any) -> str:
     """A text as Hydra's grammar reads it back, whatever is in it: in quotes, where it isn't plain."""
     if re.fullmatch(r"[\w./+-]+", str(text)):
         return str(text)
-    escaped = str(text).replace("\\", "\\\\").replace("'", "\\'")
+    return quoted(str(text))
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, as Hydra's grammar reads it back."""
+    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'")  # before a quote alone does one escape
     return f"'{escaped}'"
 
 

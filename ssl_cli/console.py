@@ -74,6 +74,11 @@ def say_bare(line: str) -> None:
     _print(Console(highlight=False, quiet=is_worker(), soft_wrap=True, emoji=False), Text(line))
 
 
+def say_piece(text: str) -> None:
+    """Print a piece of a text to stdout, as it comes, without ending the line."""
+    _print(_console(), Text(harmless(text)), end="", soft_wrap=True)
+
+
 def warn(text: str) -> None:
     """Print a warning to stderr and to the log."""
     text, console = harmless(text), _console(stderr=True)

@@ -15,7 +15,7 @@ from ssl_cli.data.batches import Rows
 from ssl_cli.detection.detector import FittedInOneGo, HasParts
 from ssl_cli.detection.thresholds import Calibration
 from ssl_cli.models.pixels import numbers
-from ssl_cli.objectives.reconstruction import Pretrains, TakesStock
+from ssl_cli.objectives.abilities import Pretrains, TakesStock
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.tracking import Tracker
 from ssl_cli.training import train

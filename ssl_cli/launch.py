@@ -106,8 +106,8 @@ def _hydra(verb: str) -> Iterator[Any]:
         raise InputError(f"The config can't be composed: {' '.join(lines[:4])}") from error
 
 
-def _job(cfg: DictConfig, verb: str) -> str:
-    """What Hydra calls with each composed config: check it, run the verb; returns the run folder.
+def _job(cfg: DictConfig, verb: str) -> str | None:
+    """What Hydra calls with each composed config: check it, run the verb; returns the run folder, where it made one.
 
     May be called in another process, where a sweep's launcher starts some.
     """
@@ -127,7 +127,7 @@ def _job(cfg: DictConfig, verb: str) -> str:
     return _run(cfg, verb)
 
 
-def _telling(job: Callable[[DictConfig], str], faults: list[InputError]) -> Callable[[DictConfig], None]:
+def _telling(job: Callable[[DictConfig], str | None], faults: list[InputError]) -> Callable[[DictConfig], None]:
     """Hydra would print an exception of the job in its own way: bad input is told, not raised."""
 
     def told(cfg: DictConfig) -> None:
@@ -145,13 +145,15 @@ def _see_users_classes() -> None:
         sys.path.append(str(Path.cwd()))
 
 
-def _run(cfg: DictConfig, verb: str) -> str:
-    """Run the verb. The last line printed is the run folder's path, bare, for scripts to read."""
+def _run(cfg: DictConfig, verb: str) -> str | None:
+    """Run the verb. The last line printed is the path of what it made, bare, for scripts to read; if it made any."""
     for name in used_options(verb) if cfg.get("run") is None else ():
         cfg.pop(name, None)  # what is asked of a finished run is no part of a run that trains, nor of its saved config
-    folder = str(import_module(f"ssl_cli.commands.{verb}").run(cfg))
-    console.say_bare(folder)
-    return folder
+    made = import_module(f"ssl_cli.commands.{verb}").run(cfg)
+    if made is None:
+        return None
+    console.say_bare(str(made))
+    return str(made)
 
 
 def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) -> int:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
@@ -19,13 +18,14 @@ from torch.utils.data import DataLoader
 from ssl_cli import console
 from ssl_cli.checkpoints import finite
 from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
+from ssl_cli.draws import reseed
 from ssl_cli.errors import InputError
 from ssl_cli.models.pixels import numbers
-from ssl_cli.objectives.reconstruction import CountsOverEpoch
+from ssl_cli.objectives.abilities import CountsOverEpoch, Derives
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-VALIDATION_BATCH = 4096  # rows of a table
-VALIDATION_IMAGES = 256  # what convolutions make of more at once falls out of a CPU's cache: twice the time
+# Optimizer steps taken, and a clock of the seconds gone (asked only where time counts) -> factor of the learning rate.
+Schedule = Callable[[int, Callable[[], float]], float]
 FINE = 2**62  # no batch has this number
 SHOWN = 10  # rows that a message names
 
@@ -33,7 +33,7 @@ SHOWN = 10  # rows that a message names
 class Learner(lightning.LightningModule):
     """`objective(batch)` gives a dict of scalar losses; the one called `loss` is minimised.
 
-    `lr_factor(step)` multiplies the learning rate. `watched` rows are only looked at, unless early stopping is on.
+    `schedule` multiplies the learning rate. `watched` rows are only looked at, unless early stopping is on.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Learner(lightning.LightningModule):
         train: Rows,
         watched: Rows,
         make_optimizer: MakeOptimizer,
-        lr_factor: Callable[[int], float],
+        schedule: Schedule,
         batch_size: int,
         seed: int,
     ):
         super().__init__()
         self.objective = objective
         self.train_rows, self.watched = train, watched
-        self.make_optimizer, self.lr_factor = make_optimizer, lr_factor
+        self.make_optimizer, self.schedule = make_optimizer, schedule
         self.batch_size, self.seed = batch_size, seed
         self.batches_per_epoch = IndexStream(len(train), batch_size, seed).batches_per_epoch
         self._brought: dict[int, Rows] = {}  # on the device; rows that are learned and watched only once
@@ -59,6 +59,8 @@ class Learner(lightning.LightningModule):
         self._was_looked_at = False  # what the objective gives: once is enough
         self._broken: Tensor | None = None  # the number of the first batch whose loss was, or FINE
         self._started = time.monotonic()
+        self._pace = Pace()
+        self._gradient_norm: Tensor | None = None
 
     # --- data, from the step that is due ---
 
@@ -69,7 +71,7 @@ class Learner(lightning.LightningModule):
 
     def val_dataloader(self) -> DataLoader:
         rows = self._at_hand(self.watched)
-        return ordered_loader(rows, VALIDATION_IMAGES if rows.holds_images else VALIDATION_BATCH)
+        return ordered_loader(rows, rows.watched_at_once)
 
     def _at_hand(self, rows: Rows) -> Rows:
         """On the device, where there is one, once; several take their shares from the host's memory."""
@@ -88,8 +90,9 @@ class Learner(lightning.LightningModule):
     # --- one step ---
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        self._pace.go_on()
         k, weight = batch["k"], batch.pop("weight")  # an objective that warms up asks for k
-        self._reseed(k, self.global_rank)
+        reseed(self.seed, k, self.global_rank, self.device)
         losses = self.objective(batch)
         if not self._was_looked_at:
             refuse_no_losses(self.objective, losses)
@@ -104,23 +107,18 @@ class Learner(lightning.LightningModule):
         if self.trainer.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True  # so that the last step is validated too
 
+    def on_validation_start(self) -> None:
+        self._pace.pause()
+
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         # The same noise at every validation and on every device: the curve shows the weights and not the draw, and
         # the devices find the same loss.
-        self._reseed(batch.pop("k"), rank=0)
+        reseed(self.seed, batch.pop("k"), 0, self.device)
         del batch["weight"]
         n_rows = len(next(iter(batch.values())))
         for name, value in self.objective(batch).items():
             self._watched_sums[name] = self._watched_sums.get(name, 0) + value * n_rows
         self._watched_rows += n_rows
-
-    def _reseed(self, k: int, rank: int) -> None:
-        seed = int(np.random.SeedSequence([self.seed, k, rank]).generate_state(1, np.uint64)[0] >> 1)
-        # torch.manual_seed would note a stack trace for each kind of device that isn't there, which takes as long as
-        # half a small network's step.
-        torch.default_generator.manual_seed(seed)
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(seed)
 
     # --- a loss that is no number any more ---
 
@@ -168,10 +166,18 @@ class Learner(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         step = self.trainer.global_step
         row = {"epoch": step * self.trainer.accumulate_grad_batches / self.batches_per_epoch}
-        row["seconds"] = time.monotonic() - self._started
+        row["seconds"] = self.elapsed_s()
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        if self._gradient_norm is not None:
+            row["train/grad_norm"] = float(self._gradient_norm)
+        if self.train_rows.tokens_per_row:
+            rows_per_s = self._pace.batches_per_s() * self.batch_size
+            row["train/tokens_per_s"] = rows_per_s * self.train_rows.tokens_per_row
         row |= {f"train/{name}": total / max(self._batches, 1) for name, total in self._totals().items()}
-        row |= {f"val/{name}": float(total) / self._watched_rows for name, total in self._watched_sums.items()}
+        means = {name: float(total) / self._watched_rows for name, total in self._watched_sums.items()}
+        row |= {f"val/{name}": value for name, value in means.items()}
+        if isinstance(self.objective, Derives):
+            row |= {f"val/{name}": value for name, value in self.objective.derived(means).items()}
         if isinstance(self.objective, CountsOverEpoch):
             row |= {f"val/{name}": value for name, value in self.objective.over_epoch().items()}
         self.log("val/loss", row["val/loss"], logger=False, sync_dist=self.trainer.world_size > 1, batch_size=1)
@@ -201,8 +207,8 @@ class Learner(lightning.LightningModule):
                 count["processed"] = count["completed"]
         for count in (loop["epoch_loop.batch_progress"]["total"], loop["epoch_loop.batch_progress"]["current"]):
             count["ready"] = count["started"] = count["completed"]
-        elapsed = time.monotonic() - self._started
-        checkpoint["since_validation"] = {"sums": self._shares(), "batches": self._batches, "elapsed_s": elapsed}
+        since = {"sums": self._shares(), "batches": self._batches, "elapsed_s": self.elapsed_s()}
+        checkpoint["since_validation"] = since
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         part = checkpoint["since_validation"]
@@ -215,6 +221,27 @@ class Learner(lightning.LightningModule):
 
     # --- optimisation ---
 
+    def elapsed_s(self) -> float:
+        """Since the run began, without the time that it lay stopped."""
+        return time.monotonic() - self._started
+
+    def _agreed_elapsed_s(self) -> float:
+        """That of the first process: all must have one learning rate."""
+        mine = torch.tensor(self.elapsed_s(), dtype=torch.float64, device=self.device)
+        if self.trainer.world_size > 1:
+            torch.distributed.broadcast(mine, 0)
+        return float(mine)
+
+    def _lr_factor(self, step: int) -> float:
+        return self.schedule(step, self._agreed_elapsed_s)
+
+    def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
+        """The last gradient before a validation is measured, before it is clipped."""
+        batches = (self.trainer.global_step + 1) * self.trainer.accumulate_grad_batches
+        if batches % int(self.trainer.val_check_interval) == 0:
+            gradients = [weight.grad for weight in self.objective.parameters() if weight.grad is not None]
+            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+
     def on_train_start(self) -> None:
         """A resumed run may have another learning rate than its checkpoint."""
         (schedule,) = self.trainer.lr_scheduler_configs
@@ -222,13 +249,36 @@ class Learner(lightning.LightningModule):
         base = optimizer.defaults["lr"]  # as it was made; a checkpoint restores the groups alone
         for group in optimizer.param_groups:
             if group["initial_lr"] != base:
-                group["initial_lr"], group["lr"] = base, base * self.lr_factor(schedule.scheduler.last_epoch)
+                group["initial_lr"], group["lr"] = base, base * self._lr_factor(schedule.scheduler.last_epoch)
         schedule.scheduler.base_lrs = [base] * len(schedule.scheduler.base_lrs)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.parameters())
-        schedule = {"scheduler": LambdaLR(optimizer, self.lr_factor), "interval": "step"}
+        schedule = {"scheduler": LambdaLR(optimizer, self._lr_factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class Pace:
+    """Batches a second since the last asking, without the time between `pause` and the next batch."""
+
+    def __init__(self) -> None:
+        self._batches, self._seconds = 0, 0.0
+        self._since: float | None = None
+
+    def go_on(self) -> None:
+        """A batch begins."""
+        self._since = time.monotonic() if self._since is None else self._since
+        self._batches += 1
+
+    def pause(self) -> None:
+        if self._since is not None:
+            self._seconds += time.monotonic() - self._since
+            self._since = None
+
+    def batches_per_s(self) -> float:
+        pace = self._batches / self._seconds if self._seconds else 0.0
+        self._batches, self._seconds = 0, 0.0
+        return pace
 
 
 def refuse_no_losses(objective: nn.Module, losses: Any) -> None:

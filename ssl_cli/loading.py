@@ -17,7 +17,11 @@ from ssl_cli.runs import find_run, read_config, read_metrics
 from ssl_cli.vetting import refuse_foreign_targets
 
 WEIGHTS = "model.safetensors"
-CLASSES = {"detect": "detection.finished.DetectRun", "reconstruct": "autoencoding.finished.ReconstructRun"}
+CLASSES = {
+    "detect": "detection.finished.DetectRun",
+    "reconstruct": "autoencoding.finished.ReconstructRun",
+    "pretrain": "language.finished.PretrainRun",
+}
 # What the readers of a model raise where its files are not what they should be.
 DAMAGES = (
     SafetensorError,

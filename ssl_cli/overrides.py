@@ -7,7 +7,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from ssl_cli.catalog import choices, groups, nearest
-from ssl_cli.config import SHELLS, RunConfig, in_quotes, used_options
+from ssl_cli.config import SHELLS, RunConfig, in_quotes, quoted, used_options
 from ssl_cli.errors import InputError
 
 INTERNAL = {"verb", "choices", "facts", "headline"}
@@ -17,6 +17,7 @@ HYDRAS_OWN = {
     "hydra.job.chdir": "paths are relative to where you are",
 }
 TAKE_LISTS = {"logger"}  # groups of which a run may have several choices
+RUNNING_TEXT = {"text", "prompt"}  # options
 FLAGS = ("-m", "--multirun", "--resolve")
 
 
@@ -43,6 +44,9 @@ def sort_words(arguments: list[str]) -> tuple[set[str], str | None, list[str]]:
 def parse(word: str) -> Override:
     """One override. A value that Hydra's grammar can't read (a path with blanks or in Chinese) is quoted for it."""
     parser = OverridesParser.create()
+    key, _, text = word.partition("=")
+    if key in RUNNING_TEXT and text != "null" and not _is_quoted(text):
+        word = f"{key}={quoted(text)}".replace("${", r"\${")
     try:
         return parser.parse_override(word)
     except HydraException as error:
@@ -51,6 +55,16 @@ def parse(word: str) -> Override:
             return parser.parse_override(f"{key}={in_quotes(value)}")
         except HydraException:
             raise InputError(f"{word} can't be read as option=value: {str(error).splitlines()[0]}.") from error
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether running text is in quotes as a whole, or a list of such: its commas say nothing to Hydra otherwise."""
+    if not text.startswith(("'", '"', "['", '["')):
+        return False
+    try:
+        return not OverridesParser.create().parse_override(f"text={text}").is_sweep_override()
+    except HydraException:
+        return False
 
 
 def given(overrides: list[Override], key: str, default: str) -> str:
@@ -118,6 +132,11 @@ def _texts(override: Override) -> list[str]:
 
 def refuse_unused(verb: str, overrides: list[Override], sweeping: bool) -> None:
     """A verb that trains may also use a finished run: what only training asks for has then no say."""
+    brought: set[str] = getattr(SHELLS[verb], "of_init", set())
+    if brought and given(overrides, "init", "null") != "null":
+        words = [override.key_or_group for override in overrides]
+        if idle := [key for key in words if key in brought or key.startswith("tokenizer.")]:
+            raise InputError(f"{', '.join(idle)}: no say with init=, whose checkpoint brings its shape and tokenizer.")
     used: set[str] = getattr(SHELLS[verb], "with_run", set())
     for override in overrides:
         if (other := getattr(SHELLS[verb], "of_others", {}).get(override.key_or_group)) is not None:

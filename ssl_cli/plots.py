@@ -149,6 +149,30 @@ def training_curves(path: Path, history: list[dict[str, float]], title: str = "T
         save(figure, path)
 
 
+def histories(path: Path, title: str, history: list[dict[str, float]], panels: dict[str, list[str]]) -> None:
+    """Columns of history.csv over steps: a panel for each y-axis label, a line in it for each of its columns."""
+    told = {
+        label: {name: [(row["step"], row[name]) for row in history if name in row] for name in names}
+        for label, names in panels.items()
+    }
+    told = {label: {name: line for name, line in lines.items() if line} for label, lines in told.items()}
+    told = {label: lines for label, lines in told.items() if lines}
+    across = min(3, len(told))
+    down = -(-len(told) // across)
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(down, across, figsize=(3.9 * across, 2.9 * down), squeeze=False)
+        for axes, (label, lines) in zip(grid.flat, told.items(), strict=False):
+            for (name, line), colour in zip(lines.items(), (NORMAL, STRANGE), strict=False):
+                axes.plot(*zip(*line, strict=True), color=colour, label=name, marker="." if len(line) < 40 else None)
+            axes.set(xlabel="optimizer step", ylabel=label)
+            if len(lines) > 1:
+                axes.legend(fontsize=8)
+        for axes in list(grid.flat)[len(told) :]:
+            axes.set_axis_off()
+        figure.suptitle(title)
+        save(figure, path)
+
+
 def sweep(path: Path, panels: Panels, axis: str, metric: str) -> None:
     """A metric against a number that varied: the mean of the values at each x, and a band over their range."""
     xs = sorted({x for lines in panels.values() for points in lines.values() for x in points})

@@ -77,23 +77,29 @@ def go_on(verb: str, folder: Path) -> str:
 
 
 def find_run(
-    name: str | Path, outputs: str | Path = "outputs", verb: str | None = None, finished: bool = False
+    name: str | Path,
+    outputs: str | Path = "outputs",
+    verb: str | tuple[str, ...] | None = None,
+    finished: bool = False,
 ) -> Path:
-    """The folder of a run given by path, or `latest`, the newest (of `verb`; finished). InputError if there is none."""
+    """The folder of a run given by path, or `latest`, the newest (of these verbs; finished). InputError if there is
+    none."""
+    verbs = (verb,) if isinstance(verb, str) else verb or ()
+    wanted = " or ".join(verbs)
     if str(name) != LATEST:
         folder = Path(name).expanduser()
         if not (folder / CONFIG).is_file():
             raise InputError(f"{folder} is no run folder: it has no {CONFIG}. `ssl list runs` shows those in outputs.")
         if finished and not is_finished(folder):
-            verb = read_config(folder).get("verb")
-            raise InputError(f"{folder} is not finished: it has no {METRICS}. Go on with `{go_on(str(verb), folder)}`.")
-        if finished and verb and (other := read_config(folder).verb) != verb:
-            raise InputError(f"{folder} is a run of ssl {other}: this needs one of ssl {verb}.")
+            own = read_config(folder).get("verb")
+            raise InputError(f"{folder} is not finished: it has no {METRICS}. Go on with `{go_on(str(own), folder)}`.")
+        if finished and verbs and (other := read_config(folder).verb) not in verbs:
+            raise InputError(f"{folder} is a run of ssl {other}: this needs one of ssl {wanted}.")
         return folder
-    runs = [folder for folder in all_runs(outputs) if verb in (None, folder.parts[-3])]
+    runs = [folder for folder in all_runs(outputs) if not verbs or folder.parts[-3] in verbs]
     runs = [folder for folder in runs if is_finished(folder) or not finished]
     if not runs:
-        kind = f"{'finished ' if finished else ''}{verb + ' ' if verb else ''}run"
+        kind = f"{'finished ' if finished else ''}{wanted + ' ' if verbs else ''}run"
         raise InputError(f"There is no {kind} in {Path(outputs).resolve()}; run one first, or name its folder.")
     return runs[-1]
 

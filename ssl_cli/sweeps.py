@@ -39,7 +39,7 @@ Row = dict[str, Any]  # of sweep.csv: settings (texts), metrics (numbers), run a
 
 
 def sweep(
-    hydra: Any, verb: str, job: Callable[[DictConfig], str], lines: list[str], outputs: Path, sweeper: str
+    hydra: Any, verb: str, job: Callable[[DictConfig], str | None], lines: list[str], outputs: Path, sweeper: str
 ) -> int:
     """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
     if (n_started() or 1) > 1 or is_worker():
@@ -117,7 +117,7 @@ def _new_folder(parent: Path) -> Path:
 class _Combination:
     """What a launcher calls with each composed config, in whatever process it likes."""
 
-    def __init__(self, job: Callable[[DictConfig], str], folder: Path, verb: str):
+    def __init__(self, job: Callable[[DictConfig], str | None], folder: Path, verb: str):
         self.job, self.folder, self.verb = job, folder.resolve(), verb
 
     def __call__(self, cfg: DictConfig) -> float | None:
@@ -130,8 +130,8 @@ class _Combination:
         metrics: dict[str, float] = {}
         try:
             with raised():
-                run = self.job(cfg)
-            metrics = runs.read_metrics(Path(run))
+                run = self.job(cfg) or ""
+            metrics = runs.read_metrics(Path(run)) if run else {}
             value = metrics.get(cfg.sweep.metric or cfg.headline[0])
             if cfg.sweep.metric and value is None:
                 fault = f"sweep.metric={cfg.sweep.metric} is none of the run's metrics: {', '.join(metrics)}."

@@ -8,8 +8,9 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as lightning
 import torch
@@ -30,7 +31,10 @@ from ssl_cli.callbacks import History, callbacks, finish
 from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
-from ssl_cli.learner import Learner, MakeOptimizer
+from ssl_cli.learner import Learner, MakeOptimizer, Schedule
+from ssl_cli.models.bf16 import has_bf16
+from ssl_cli.objectives.abilities import LargeProducts
+from ssl_cli.processor import for_large_products
 from ssl_cli.ranks import by_srun, by_torchrun
 from ssl_cli.runs import HISTORY
 
@@ -51,18 +55,22 @@ def train(
     """
     batches_per_epoch = -(-len(rows) // cfg.trainer.batch_size)
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
-    make_optimizer, lr_factor = _optimizer_maker(cfg.optim.algorithm), lr_schedule(cfg.optim, max_steps)
-    learner = Learner(objective, rows, watched, make_optimizer, lr_factor, cfg.trainer.batch_size, cfg.seed)
+    make_optimizer = _optimizer_maker(cfg.optim.algorithm)
+    schedule = lr_schedule(cfg.optim, max_steps, seconds(cfg.trainer.max_time))
+    learner = Learner(objective, rows, watched, make_optimizer, schedule, cfg.trainer.batch_size, cfg.seed)
     chosen = callbacks(cfg.trainer, max_steps, folder)
-    trainer = _trainer(cfg.trainer, max_steps, chosen, [History(folder / HISTORY), *loggers], folder)
+    numbers, told = precision(cfg.trainer, objective), [History(folder / HISTORY), *loggers]
+    trainer = _trainer(cfg.trainer, numbers, max_steps, chosen, told, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
-    trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    with for_large_products() if on_cpu and isinstance(objective, LargeProducts) else nullcontext():
+        trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     finish(chosen, learner)
     objective.to(trainer.strategy.root_device, torch.float32).eval()
 
 
 def _trainer(
-    settings: DictConfig, max_steps: int, chosen: list[Callback], loggers: list[Logger], folder: Path
+    settings: DictConfig, numbers: str, max_steps: int, chosen: list[Callback], loggers: list[Logger], folder: Path
 ) -> lightning.Trainer:
     """Lightning's Trainer, counting steps. Raises InputError for what this machine can't do."""
     every = settings.validate_every_n_steps if max_steps < 0 else min(settings.validate_every_n_steps, max_steps)
@@ -72,10 +80,10 @@ def _trainer(
             strategy=settings.strategy if settings.devices * settings.num_nodes > 1 else "auto",
             devices=settings.devices,
             num_nodes=settings.num_nodes,
-            precision=precision(settings),
+            precision=numbers,  # type: ignore[arg-type]
             max_epochs=-1,
             max_steps=max_steps,
-            max_time=settings.max_time,
+            max_time=None if settings.max_time is None else timedelta(seconds=seconds(settings.max_time)),
             accumulate_grad_batches=settings.accumulate_grad_batches,
             gradient_clip_val=settings.gradient_clip_val,
             val_check_interval=every * settings.accumulate_grad_batches,
@@ -128,9 +136,12 @@ def _optimizer_maker(algorithm: DictConfig) -> MakeOptimizer:
 
     def careful(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         try:
-            return make(parameters)
+            optimizer = make(parameters)
         except ValueError as error:  # torch's own sentence about a learning rate or a beta out of range
             raise InputError(f"optim.algorithm can't be built: {error}.") from error
+        # A fused one would divide gradients by a loss scale itself, after they were to be clipped: it needn't.
+        optimizer._step_supports_amp_scaling = False
+        return optimizer
 
     return careful
 
@@ -145,24 +156,39 @@ def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:
     return min(limits, default=-1)
 
 
-def lr_schedule(optim: DictConfig, max_steps: int) -> Callable[[int], float]:
-    """step -> factor of the learning rate: a linear rise over `warmup_steps`, then constant, linear or cosine to 0."""
+def seconds(max_time: str | None) -> float:
+    """HH:MM:SS or DD:HH:MM:SS as seconds; infinite where there is no limit"""
+    if max_time is None:
+        return math.inf
+    units = (1, 60, 3600, 86400)
+    return float(sum(unit * int(part) for unit, part in zip(units, reversed(max_time.split(":")), strict=False)))
+
+
+def lr_schedule(optim: DictConfig, max_steps: int, max_s: float = math.inf) -> Schedule:
+    """A linear rise over `warmup_steps`, then constant, or linear or cosine to 0 by the limit of steps or of time,
+    whichever comes first (a budget, as in arXiv 2212.14034)."""
     warmup, kind = optim.warmup_steps, optim.schedule
 
-    def factor(step: int) -> float:
+    def factor(step: int, elapsed_s: Callable[[], float]) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
         if kind == "constant":
             return 1.0
-        done = min(1.0, (step - warmup) / max(1, max_steps - warmup))
+        by_step = (step - warmup) / max(1, max_steps - warmup) if max_steps > 0 else 0.0
+        by_time = elapsed_s() / max_s if math.isfinite(max_s) else 0.0
+        done = min(1.0, max(by_step, by_time))
         return 1 - done if kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
     return factor
 
 
-def precision(settings: DictConfig) -> Any:
-    """What `auto` means here: bf16-mixed on a CUDA device that has it, 32-true elsewhere."""
+def precision(settings: DictConfig, objective: nn.Module) -> str:
+    """What `auto` means here: bf16-mixed on a CUDA device that has it, and on a CPU that has it for an objective whose
+    time goes into large products; 32-true elsewhere."""
     if settings.precision != "auto":
         return settings.precision
-    on_cuda = settings.accelerator in ("auto", "gpu") and torch.cuda.is_available()
-    return "bf16-mixed" if on_cuda and torch.cuda.is_bf16_supported() else "32-true"
+    if settings.accelerator in ("auto", "gpu") and torch.cuda.is_available():
+        return "bf16-mixed" if has_bf16(torch.device("cuda")) else "32-true"
+    on_cpu = settings.accelerator == "cpu" or not torch.backends.mps.is_available()
+    pays = on_cpu and isinstance(objective, LargeProducts) and has_bf16(torch.device("cpu"))
+    return "bf16-mixed" if pays else "32-true"

@@ -27,10 +27,11 @@ DEEPEST = 20  # levels of a config; ours have five
 HOMES = {
     "model": ("ssl_cli.objectives.", "ssl_cli.models.", "ssl_cli.detection.", "torch.nn.modules."),
     "data": ("ssl_cli.data.",),
+    "tokenizer": ("ssl_cli.data.",),
     "optim": ("torch.optim.",),
     "logger": ("ssl_cli.trackers.",),
 }
-SECTIONS = ("model", "data", "optim", "optim.algorithm", "trainer", "paths", "choices", "facts")
+SECTIONS = ("model", "data", "tokenizer", "optim", "optim.algorithm", "trainer", "paths", "choices", "facts")
 CHOICE = re.compile(r"\w[\w .+,-]*")  # several loggers, with commas
 TENSORS, ZIPS = (".safetensors",), (".ckpt", ".skops")
 

@@ -1,6 +1,7 @@
 """What the tests share: small tables in every published format, a way to run `ssl`, the real data's folder."""
 
 import gzip
+import json
 import os
 import struct
 import subprocess
@@ -80,6 +81,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _hub(root / "hub" / "mnist", "image", "L", 28, rng)
     _hub(root / "hub" / "cifar10", "img", "RGB", 32, rng)
     _photographs(root / "photographs", rng)
+    _texts(root, rng)
     return root
 
 
@@ -185,3 +187,23 @@ def _wisconsin(path: Path, rng: np.random.Generator) -> None:
             values[5] = "?"
         lines.append(",".join([str(1000 + row), *values, "4" if malignant else "2"]))
     path.write_text("\n".join(lines) + "\n")
+
+
+def _texts(root: Path, rng: np.random.Generator) -> None:
+    """300 little stories: in `text` as plain text (a block each), JSON lines, CSV and Parquet; as WikiText and C4."""
+    story = "the a bird cat dog fish can will fly swim sing run far well today again"
+    stories = [
+        "\n".join(" ".join(rng.choice(story.split(), 8).tolist()).capitalize() + "." for _ in range(rng.integers(3, 9)))
+        for _ in range(300)
+    ]
+    for name in ("text", "wikitext", "c4"):
+        (root / name).mkdir()
+    (root / "text" / "stories.txt").write_text("\n\n".join(stories))
+    lines = "".join(json.dumps({"text": story}) + "\n" for story in stories)
+    (root / "text" / "stories.jsonl").write_text(lines)
+    (root / "text" / "stories.csv").write_text("text\n" + "".join(f'"{story}"\n' for story in stories))
+    pyarrow.parquet.write_table(pa.table({"text": stories}), root / "text" / "stories.parquet")
+    (root / "c4" / "c4-train.00000-of-01024.json.gz").write_bytes(gzip.compress(lines.encode()))
+    for part, some in (("train", stories[:270]), ("valid", stories[270:])):
+        articles = "".join(f" \n = Story {k} = \n \n {story} \n" for k, story in enumerate(some))
+        (root / "wikitext" / f"wiki.{part}.tokens").write_text(articles)

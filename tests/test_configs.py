@@ -13,6 +13,7 @@ from tests.conftest import QUICK, Cli
 
 NEEDED = {"adbench": ["data.name=cardio"]}
 EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}
+TINY = ["trainer=cpu", "trainer.max_steps=2", "trainer.batch_size=4", "model.size=tiny", "model.context=16"]
 FEW = ["trainer.max_steps=2", "prior_steps=1", "importance_samples=2", "likelihood_images=4", "probes=false"]
 
 
@@ -21,7 +22,7 @@ def names(group: str) -> list[str]:
 
 
 def of_kind(kind: str) -> list[str]:
-    """The data sets that are tables, or images."""
+    """The data sets that are tables, images, or text."""
     return names_where("data", lambda target: target.kind == kind)
 
 
@@ -33,7 +34,9 @@ def needed(name: str, published: Path) -> list[str]:
     extra = {
         "table": [f"data.file={published}/creditcard_fraud/creditcard.csv", "data.label=Class"],
         "images": [f"data.dir={published}/photographs", "data.size=8"],
-    }
+        "text": [f"data.files={published}/text", "data.document=block"],
+        "c4": ["data.val=0.1"],
+    } | {name: [f"data.files={published}/text"] for name in ("jsonl", "csv", "parquet")}
     return [f"paths.data={published}", *NEEDED.get(name, extra.get(name, []))]
 
 
@@ -52,8 +55,8 @@ def test_every_choice_says_what_it_is() -> None:
         assert all(choice.summary for choice in choices(group).values()), group
 
 
-def test_data_is_a_table_or_images() -> None:
-    assert sorted([*of_kind("table"), *of_kind("image")]) == names("data")
+def test_data_is_a_table_or_images_or_text() -> None:
+    assert sorted([*of_kind("table"), *of_kind("image"), *of_kind("text")]) == names("data")
 
 
 @pytest.mark.parametrize("name", of_kind("table"))
@@ -67,6 +70,19 @@ def test_images(cli: Cli, published: Path, name: str) -> None:
     words = [f"data={name}", *needed(name, published), "model=ae"]
     assert 0 <= trained(cli, *QUICK, *words)["test/auroc"] <= 1
     assert trained(cli, "trainer=cpu", *FEW, *words, verb="reconstruct")["test/mse"] > 0
+
+
+@pytest.mark.parametrize("name", of_kind("text"))
+def test_texts(cli: Cli, published: Path, name: str) -> None:
+    words = [f"data={name}", *needed(name, published), "data.cache=tokens", *TINY]
+    assert trained(cli, *words, verb="pretrain")["val/loss"] > 0
+
+
+@pytest.mark.parametrize("name", names("tokenizer"))
+def test_tokenizers(cli: Cli, published: Path, name: str) -> None:
+    words = ["data=text", *needed("text", published), "data.cache=tokens", f"tokenizer={name}", *TINY]
+    for model in that_can("prepare"):
+        assert trained(cli, *words, f"model={model}", verb="pretrain")["val/loss"] > 0
 
 
 @pytest.mark.parametrize("name", that_can("score"))

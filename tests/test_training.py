@@ -3,6 +3,7 @@
 import json
 import math
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Autoencoder
 from ssl_cli.objectives.denoising import Denoising
 from ssl_cli.runs import read_history
-from ssl_cli.training import lr_schedule, step_limit, train
+from ssl_cli.training import lr_schedule, seconds, step_limit, train
 from tests.conftest import Cli
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
@@ -248,14 +249,26 @@ def test_the_nearest_limit_ends_the_run(limits: dict[str, Any], steps: int) -> N
 
 def test_schedules() -> None:
     optim = OmegaConf.create({"warmup_steps": 4, "schedule": "cosine"})
-    factor = lr_schedule(optim, 104)
+    factor = partial(lr_schedule(optim, 104), elapsed_s=never_asked)
     assert [factor(step) for step in range(4)] == [0.2, 0.4, 0.6, 0.8]
     assert (factor(4), factor(54), factor(104)) == pytest.approx((1, 0.5, 0))
     assert factor(29) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
     optim.schedule = "linear"
-    assert lr_schedule(optim, 104)(29) == pytest.approx(0.75)
+    assert lr_schedule(optim, 104)(29, never_asked) == pytest.approx(0.75)
     optim.schedule = "constant"
-    assert lr_schedule(optim, -1)(10**6) == 1
+    assert lr_schedule(optim, -1)(10**6, never_asked) == 1
+
+
+def never_asked() -> float:
+    raise AssertionError("the clock has no say in this schedule")
+
+
+def test_a_schedule_ends_with_the_time_it_has() -> None:
+    optim = OmegaConf.create({"warmup_steps": 2, "schedule": "linear"})
+    factor = lr_schedule(optim, -1, max_s=600)
+    assert [factor(5, [s].pop) for s in (0.0, 150.0, 600.0, 700.0)] == [1, 0.75, 0, 0]
+    assert lr_schedule(optim, 102, max_s=600)(77, lambda: 150.0) == 0.25  # the steps are further on
+    assert [seconds(text) for text in ("00:10:00", "01:00:00:01", None)] == [600, 86401, math.inf]
 
 
 def test_divergence_is_said_in_words(cli: Cli, workdir: Path) -> None:

@@ -37,7 +37,7 @@ from ssl_cli.data.batches import Rows
 from ssl_cli.fitting import new_model
 from ssl_cli.models.convnet import GridAutoencoder
 from ssl_cli.models.pixels import numbers
-from ssl_cli.objectives.reconstruction import Pretrains
+from ssl_cli.objectives.abilities import Pretrains
 from ssl_cli.training import train
 
 EXTRA = "bench"  # scripts/bench installs it

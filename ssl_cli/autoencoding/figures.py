@@ -1,6 +1,5 @@
-"""What is said of a figure; and codes and numbers as pictures."""
+"""Codes and numbers as pictures."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,14 +7,6 @@ import torch
 
 from ssl_cli.autoencoding.views import mapped
 from ssl_cli.models.pixels import in_bytes
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A file in figures/, and a sentence on what it shows."""
-
-    name: str
-    caption: str
 
 
 def decoded_numbers(model: Any, codes: np.ndarray) -> np.ndarray:

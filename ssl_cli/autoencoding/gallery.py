@@ -9,11 +9,12 @@ import torch
 
 from ssl_cli import image_plots, plots
 from ssl_cli.autoencoding import maps
-from ssl_cli.autoencoding.figures import Figure, decoded, decoded_numbers, picture
+from ssl_cli.autoencoding.figures import decoded, decoded_numbers, picture
 from ssl_cli.autoencoding.measures import kl_per_dimension
 from ssl_cli.autoencoding.prior import PRIOR
 from ssl_cli.autoencoding.views import View, is_continuous, mapped, seeded
 from ssl_cli.models.pixels import in_bytes
+from ssl_cli.report_page import Figure
 from ssl_cli.runs import HISTORY, read_history
 
 SIDE, ACROSS = 8, 12  # images: a grid's side, and a row of originals
@@ -37,20 +38,26 @@ def draw(folder: Path, views: dict[str, View], classes: list[str], seed: int) ->
 
 
 def reconstructions(figures: Path, test: View) -> Figure:
-    x, rebuilt = test.x[: 3 * ACROSS], picture(test.rebuilt[: 3 * ACROSS])
+    some = spread(len(test), 3 * ACROSS)
+    x, rebuilt = test.x[some], picture(test.rebuilt[some])
     lines = [
         line
         for k in range(0, len(x), ACROSS)
         for line in (("original", x[k : k + ACROSS]), ("rebuilt", rebuilt[k : k + ACROSS]))
     ]
-    mse = float(np.mean([np.square(a - b).mean() for a, b in zip(x / 255, test.rebuilt[: len(x)], strict=True)]))
+    mse = float(np.mean([np.square(a - b).mean() for a, b in zip(x / 255, test.rebuilt[some], strict=True)]))
     title = f"Test images over what is rebuilt of them (squared error a pixel of these: {mse:.4f})"
     image_plots.rows(figures / "reconstructions.png", title, lines, bands=2)
     return Figure("reconstructions.png", "Test images, and below each what the model rebuilds from its code.")
 
 
+def spread(n: int, wanted: int) -> np.ndarray:
+    """So many places among n, evenly: images often lie in the order of their classes."""
+    return np.linspace(0, n - 1, min(n, wanted)).round().astype(int)
+
+
 def denoising(figures: Path, test: View, seed: int) -> Figure:
-    model, x = test.model, test.x[:ACROSS]
+    model, x = test.model, test.x[spread(len(test), ACROSS)]
     with seeded(model, seed):
         noisy = mapped(model, model.corrupt, x)
     cleaned = mapped(model, lambda part: model.reconstruct({"x": part}), noisy)

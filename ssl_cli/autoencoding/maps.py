@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 
 from ssl_cli import image_plots
-from ssl_cli.autoencoding.figures import Figure, decoded, picture
+from ssl_cli.autoencoding.figures import decoded, picture
 from ssl_cli.autoencoding.views import View, is_continuous, is_discrete
 from ssl_cli.metrics.clusters import UNNAMED, majority_labels
 from ssl_cli.models.components import leading_components
 from ssl_cli.models.quantizer import perplexity
+from ssl_cli.report_page import Figure
 
 MOST_MAPPED, LEAST_MAPPED = 2000, 8  # images
 MOST_FOR_TSNE, NEIGHBOURS, ITERATIONS = 50, 30.0, 750  # principal components, perplexity, of t-SNE

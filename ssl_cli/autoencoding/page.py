@@ -5,12 +5,11 @@ from html import escape
 from itertools import product
 from pathlib import Path
 
-from ssl_cli import console
+from ssl_cli import console, report_page
 from ssl_cli.autoencoding.collapse import Alarm
-from ssl_cli.autoencoding.figures import Figure
-from ssl_cli.runs import CONFIG, METRICS, write_text
+from ssl_cli.report_page import REPORT, Figure, number, table
+from ssl_cli.runs import METRICS
 
-REPORT = "report.html"
 MEANINGS = {  # in the order they are told
     "mse": "squared error a pixel, of pixels in 0..1",
     "squared_error": "squared error an image: its pixels' errors added up",
@@ -31,17 +30,6 @@ MEANINGS = {  # in the order they are told
 PROBES = {"linear_probe": "linear probe", "knn": "5 nearest neighbours"}
 SIZES = {"100": "100 labels", "1000": "1,000 labels", "all": "all labels"}
 KINDS = {"": "code", "_pixels": "pixels", "_pca": "PCA of that size"}
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse } td, th { padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-tr + tr td { border-top: 1px solid #eee } .best { font-weight: 700 }
-.alarm { background: #fdeeec; border-left: 4px solid #d9483b; padding: .5rem .9rem; margin: .8rem 0 }
-.fine { color: #666 } code, pre { font-size: .85rem } pre { background: #f6f6f6; padding: .8rem; overflow-x: auto }
-figure { margin: 1.6rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
-"""
 
 
 def write(
@@ -52,41 +40,22 @@ def write(
     figures: Sequence[Figure],
 ) -> None:
     """The report: warnings, choices, numbers and figures on one page. `chosen` are the choices worth naming."""
-    title = escape(f"ssl reconstruct: {chosen.get('model')} on {chosen.get('data')}")
-    names = sorted(chosen, key=lambda name: name not in ("model", "data"))
     parts = [
-        f"<h1>{title}</h1>",
         _warnings(alarms),
-        "<h2>What was run</h2>",
-        _table([[f"<td>{escape(name)}</td>", f"<td>{escape(str(chosen[name]))}</td>"] for name in names]),
-        f"<details><summary>the whole config</summary><pre>{escape((folder / CONFIG).read_text())}</pre></details>",
         "<h2>Numbers</h2>",
         '<p class="fine">All are of test images; docs/reconstruct.md has the formulas.</p>',
-        _numbers(metrics),
+        report_page.numbers(_told(metrics)),
         _probes(metrics),
         "<h2>Figures</h2>",
-        *map(_figure, figures),
+        *map(report_page.shown, figures),
     ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    text = "\n".join(part for part in parts if part)
-    whole = (
-        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{text}\n</body></html>\n'
-    )
-    write_text(folder / REPORT, whole)
+    report_page.write(folder, "reconstruct", chosen, parts)
 
 
 def _warnings(alarms: Sequence[Alarm]) -> str:
     if not alarms:
         return '<p class="fine">No sign of collapse was found.</p>'
     return "\n".join(f'<p class="alarm">{escape(alarm.text)}</p>' for alarm in alarms)
-
-
-def _numbers(metrics: Mapping[str, float]) -> str:
-    rows = [
-        [f"<td><code>{escape(key)}</code></td>", f'<td class="number">{value}</td>', f"<td>{escape(meaning)}</td>"]
-        for key, value, meaning in _told(metrics)
-    ]
-    return _table(rows)
 
 
 def _told(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
@@ -117,23 +86,7 @@ def _probes(metrics: Mapping[str, float]) -> str:
         return ""
     head = "".join(f'<th class="number">{kind}</th>' for kind in KINDS.values())
     what = "Accuracy on the test images of simple classifiers, taught a few labels of training images"
-    return f"<p>{what}:</p>\n{_table(rows, f'<tr><th></th>{head}</tr>')}"
-
-
-def _table(rows: list[list[str]], head: str = "") -> str:
-    return f"<table>{head}\n" + "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows) + "\n</table>"
-
-
-def _figure(figure: Figure) -> str:
-    source, caption = escape(f"figures/{figure.name}"), escape(figure.caption)
-    return f'<figure><img src="{source}" alt="{caption}" loading="lazy"><figcaption>{caption}</figcaption></figure>'
-
-
-def number(value: float) -> str:
-    """Four digits that count; whole numbers as they are."""
-    if float(value).is_integer() and abs(value) < 1e6:
-        return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"<p>{what}:</p>\n{table(rows, f'<tr><th></th>{head}</tr>')}"
 
 
 def tell(metrics: Mapping[str, float], alarms: Sequence[Alarm], figures: Sequence[Figure]) -> None:

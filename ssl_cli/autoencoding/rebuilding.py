@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.autoencoding import sheets
 from ssl_cli.autoencoding.finished import reopen
-from ssl_cli.autoencoding.results import refuse_taken, results, warn_of_rejects, write_rejects
 from ssl_cli.autoencoding.sslz_names import refuse_outside
 from ssl_cli.data.image_files import Rejected
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.images import psnr
+from ssl_cli.results import refuse_taken, results, warn_of_rejects, write_rejects
 from ssl_cli.runs import write_csv
 
 SHEET, ERRORS, ERROR_COLUMNS = "reconstructions.png", "errors.csv", ["name", "file", "mse", "psnr"]

@@ -10,11 +10,10 @@ from ssl_cli import console
 from ssl_cli.autoencoding import sslz
 from ssl_cli.autoencoding.coding import Coder, checksum, entropy
 from ssl_cli.autoencoding.finished import reopen
-from ssl_cli.autoencoding.results import warn_of_rejects
 from ssl_cli.data.images import in_words
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.images import mean_squared_error, psnr
-from ssl_cli.runs import write_bytes
+from ssl_cli.results import warn_of_rejects, write_whole
 
 
 def run(cfg: DictConfig) -> Path:
@@ -54,14 +53,6 @@ def places(cfg: DictConfig) -> tuple[Path, Path]:
 def file_bytes(source: Path, names: list[str]) -> int:
     """Bytes of the files that the images were read from; of a zip, its own."""
     return sum((source / name).stat().st_size for name in names) if source.is_dir() else source.stat().st_size
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Raises InputError where the disk doesn't take it; then nothing of it is left."""
-    try:
-        write_bytes(path, content)
-    except OSError as error:
-        raise InputError(f"{path} can't be written: {error.strerror}.") from error
 
 
 # --- what came of it ----------------------------------------------------------------------------------------

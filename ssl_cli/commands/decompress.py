@@ -9,9 +9,9 @@ from ssl_cli import console
 from ssl_cli.autoencoding import sheets, sslz
 from ssl_cli.autoencoding.coding import Coder, checksum
 from ssl_cli.autoencoding.finished import reopen
-from ssl_cli.autoencoding.results import results
 from ssl_cli.autoencoding.sslz_names import places, refuse_outside
 from ssl_cli.errors import InputError
+from ssl_cli.results import results
 
 
 def run(cfg: DictConfig) -> Path:

@@ -20,11 +20,11 @@ from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshol
 from ssl_cli.fitting import fit, new_model, out_of_fold
 from ssl_cli.loading import WEIGHTS
 from ssl_cli.ranks import is_worker
-from ssl_cli.recording import open_run
 from ssl_cli.repeats import done_before
 from ssl_cli.scoring import device_of, score_rows
-from ssl_cli.tracking import Tracker, tracked
-from ssl_cli.workers import refuse_miscounted, workers
+from ssl_cli.tracking import Tracker
+from ssl_cli.under_way import under_way
+from ssl_cli.workers import refuse_miscounted
 
 
 def run(cfg: DictConfig) -> Path:
@@ -35,11 +35,7 @@ def run(cfg: DictConfig) -> Path:
     if done := done_before(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
-    with (
-        open_run(cfg, data.fingerprint) as (folder, metrics),
-        tracked(cfg, folder, metrics) as trackers,
-        workers(cfg, folder),
-    ):
+    with under_way(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
         learn(model, data, cfg, folder, trackers)
         calibration = calibrate(model, data, cfg, folder)

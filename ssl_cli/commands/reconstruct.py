@@ -16,10 +16,9 @@ from ssl_cli.data.images import ImageData, in_words
 from ssl_cli.fitting import fit, new_model
 from ssl_cli.loading import WEIGHTS
 from ssl_cli.ranks import is_worker
-from ssl_cli.recording import open_run
 from ssl_cli.repeats import done_before
-from ssl_cli.tracking import tracked
-from ssl_cli.workers import refuse_miscounted, workers
+from ssl_cli.under_way import under_way
+from ssl_cli.workers import refuse_miscounted
 
 
 def run(cfg: DictConfig) -> Path:
@@ -32,11 +31,7 @@ def run(cfg: DictConfig) -> Path:
     if done := done_before(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
-    with (
-        open_run(cfg, data.fingerprint) as (folder, metrics),
-        tracked(cfg, folder, metrics) as trackers,
-        workers(cfg, folder),
-    ):
+    with under_way(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
         train = rows(data, "train")
         fit(model, train, rows(data, "val") if "val" in data.splits else train, cfg, folder, trackers)

@@ -60,6 +60,8 @@ class IndexStream(Sampler[tuple[int, Tensor, float]]):
 
 
 MOST_ON_DEVICE = 2**30  # bytes
+WATCHED_ROWS = 4096  # of a table, in a validation batch
+WATCHED_IMAGES = 256  # what convolutions make of more at once falls out of a CPU's cache: twice the time
 
 
 class Rows(Dataset[dict[str, Any]]):
@@ -67,6 +69,8 @@ class Rows(Dataset[dict[str, Any]]):
 
     `number` (N,) is what their owner calls the rows: where they lie in his file. Without it they are counted from 0.
     """
+
+    tokens_per_row = 0  # of text
 
     def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], number: np.ndarray | None = None):
         self.arrays = {name: torch.as_tensor(array) for name, array in arrays.items()}
@@ -76,9 +80,10 @@ class Rows(Dataset[dict[str, Any]]):
         return len(next(iter(self.arrays.values())))
 
     @property
-    def holds_images(self) -> bool:
-        """Or grids of codes; not the rows of a table"""
-        return any(array.dim() > 2 for array in self.arrays.values())
+    def watched_at_once(self) -> int:
+        """Rows of a validation batch"""
+        holds_images = any(array.dim() > 2 for array in self.arrays.values())  # or grids of codes
+        return WATCHED_IMAGES if holds_images else WATCHED_ROWS
 
     @property
     def device(self) -> torch.device:

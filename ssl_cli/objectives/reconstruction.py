@@ -1,7 +1,7 @@
 """Rebuild the input: the plain auto-encoder."""
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,30 +14,6 @@ from ssl_cli.models.pixels import misfit, parts, precise, shifted
 
 Batch = dict[str, Tensor]
 AT_ONCE = 4096  # rows that go through the network together when a trained model looks at all; fewer of large images
-
-
-@runtime_checkable
-class Pretrains(Protocol):
-    """A model that learns something of the training rows before it is trained by gradient."""
-
-    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
-        """`x` (N, ...) are all training rows, images as bytes; every random draw follows from the seed. `tell` takes a
-        line for the log."""
-
-
-@runtime_checkable
-class TakesStock(Protocol):
-    """A model that wants to see the training rows once more when it is trained."""
-
-    def take_stock(self, x: Tensor) -> None:
-        """`x` (N, ...) are all training rows, images as bytes, on whatever device."""
-
-
-@runtime_checkable
-class CountsOverEpoch(Protocol):
-    """An objective with figures that are no mean over batches: of what it saw in evaluation since it was last asked."""
-
-    def over_epoch(self) -> dict[str, float]: ...
 
 
 class Reconstruction(nn.Module):

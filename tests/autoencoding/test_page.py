@@ -7,7 +7,7 @@ import pytest
 
 from ssl_cli.autoencoding import page
 from ssl_cli.autoencoding.collapse import Alarm
-from ssl_cli.autoencoding.figures import Figure
+from ssl_cli.report_page import Figure
 
 OWN = {"test/own": 3.0, "test/nll_of_mine": 77.3, "test/knn_mine": 66.4}
 METRICS = (

@@ -12,12 +12,13 @@ from ssl_cli.models.convnet import Classifier, ConvAutoencoder, GridAutoencoder
 from ssl_cli.models.deform import Deform
 from ssl_cli.models.pixels import numbers
 from ssl_cli.models.quantizer import Quantizer
+from ssl_cli.objectives.abilities import Pretrains
 from ssl_cli.objectives.binary_code import BinaryCode
 from ssl_cli.objectives.deep_belief import DeepBelief
 from ssl_cli.objectives.denoising import Denoising
 from ssl_cli.objectives.one_hot import OneHot
 from ssl_cli.objectives.principal_components import PrincipalComponents
-from ssl_cli.objectives.reconstruction import Pretrains, Reconstruction
+from ssl_cli.objectives.reconstruction import Reconstruction
 from ssl_cli.objectives.variational import Variational
 from ssl_cli.objectives.vector_quantized import VectorQuantized
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.autoencoding.results import results
 from ssl_cli.errors import InputError
+from ssl_cli.results import results
 
 
 def test_what_can_not_be_written_is_told_and_what_can_not_be_read_is_not(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the verbs that use a finished run put what they make: a folder, there when all in it is written."""
+"""Where the verbs that use a finished run put what they make: a folder or a file, there when all in it is written."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from ssl_cli import console
 from ssl_cli.data.image_files import Rejected
 from ssl_cli.errors import InputError
-from ssl_cli.runs import new_folder, write_csv
+from ssl_cli.runs import new_folder, write_bytes, write_csv
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors name no file
 REJECTS, REJECT_COLUMNS = "rejects.csv", ["name", "reason"]
@@ -40,6 +40,14 @@ def results(output: str | None, overwrite: bool, otherwise: Path) -> Iterator[tu
             with suppress(OSError):
                 place.rmdir()
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Raises InputError where the disk doesn't take it; then nothing of it is left."""
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise InputError(f"{path} can't be written: {error.strerror}.") from error
 
 
 def write_rejects(folder: Path, rejected: Rejected) -> None:

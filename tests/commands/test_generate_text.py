@@ -1,0 +1,113 @@
+"""`ssl generate` with a run of `ssl pretrain`: it goes on with texts."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import ssl_cli
+from ssl_cli.language.generation import Wish
+from ssl_cli.language.sampling import Sampling
+from tests.commands.conftest import Finished
+from tests.conftest import Cli
+from tests.text_runs import make_run
+
+
+@pytest.fixture
+def run(workdir: Path) -> Path:
+    return make_run(Path("outputs/pretrain/gpt-pydoc/1"), "gpt", "char")
+
+
+def rows(path: str) -> list[dict]:
+    return [json.loads(line) for line in Path(path, "texts.jsonl").read_text().splitlines()]
+
+
+def test_one_text_is_printed_as_it_is_written_and_nothing_is_kept(cli: Cli, run: Path) -> None:
+    before = sorted(Path().rglob("*"))
+    code, out, err = cli("generate", "prompt=Birds, they", "max_tokens=12", "temperature=0", "precision=32-true")
+    assert code == 0, err
+    ((text,),) = ssl_cli.load(run).generate(  # type: ignore[attr-defined]
+        ["Birds, they"], Wish(max_tokens=12), Sampling(0), precision="32-true"
+    )
+    assert out.startswith(f"generate n=1 seed=0 with {run}\nBirds, they{text.text}\n")
+    assert f"{len(text.tokens)} tokens in " in out.splitlines()[-1] and out.endswith("tokens/s\n")
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_prompts_of_a_file_into_a_folder(cli: Cli, run: Path) -> None:
+    Path("prompts.txt").write_text("Birds can\n\nThe sun is warm\n")
+    for name, words in (("one", ["n=3"]), ("again", ["n=3"]), ("fewer", ["n=2"]), ("other", ["n=3", "seed=1"])):
+        code, out, err = cli("generate", "prompts=prompts.txt", "max_tokens=10", f"output={name}", *words)
+        assert code == 0, err
+        assert out.splitlines()[-1] == name
+    assert Path("one/texts.jsonl").read_bytes() == Path("again/texts.jsonl").read_bytes()
+    assert [row["prompt"] for row in rows("one")] == ["Birds can"] * 3 + ["The sun is warm"] * 3
+    assert rows("fewer") == [*rows("one")[:2], *rows("one")[3:5]]
+    assert not {row["text"] for row in rows("one")} & {row["text"] for row in rows("other")}
+    assert all(row["tokens"] == 10 or row["ended"] == "end" for row in rows("one"))
+    for row in rows("other"):
+        assert row["prompt"] + row["text"] in out
+    assert [path.name for path in Path("one").iterdir()] == ["texts.jsonl"]
+
+
+def test_a_stop_string_ends_it(cli: Cli, run: Path) -> None:
+    words = ("generate", "prompt=Birds", "max_tokens=30", "n=2", "precision=32-true")
+    assert cli(*words, "output=free")[0] == 0
+    stop = rows("free")[0]["text"][4]
+    assert cli(*words, "output=cut", f"stop=['{stop}','zebra']")[0] == 0
+    assert rows("cut")[0]["text"] == rows("free")[0]["text"].split(stop)[0]
+    assert rows("cut")[0]["ended"] == "stop"
+
+
+def test_without_a_prompt_a_text_begins(cli: Cli, run: Path) -> None:
+    code, out, err = cli("generate", "max_tokens=3", "top_p=0.9", "top_k=null", "min_p=0.01", "repetition_penalty=1.2")
+    assert code == 0, err
+    assert len(out.splitlines()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["prompt=a", "prompts=x"], "prompt= and prompts= are two things to go on from: say one of them."),
+        (["prompts=absent"], "prompts=absent can't be read"),
+        (["stop=['']"], "stop has an empty text"),
+        (["max_tokens=0"], "max_tokens must be a whole number of at least 1, not 0."),
+        (["temperature=-1"], "temperature must be a number of at least 0, not -1."),
+        (["top_p=1.5"], "top_p must be a number above 0 and of at most 1 or null, not 1.5."),
+        (["precision=16"], "precision must be one of auto, 32-true, bf16-true, not 16."),
+        (["n=0"], "n must be a whole number of at least 1"),
+        (["output=kept"], "output=kept exists: name another folder, or say overwrite=true."),
+    ],
+)
+def test_what_is_refused(cli: Cli, run: Path, words: list[str], sentence: str) -> None:
+    Path("kept").mkdir()
+    Path("kept/mine.txt").write_text("mine")
+    code, _, err = cli("generate", *words)
+    assert code == 2 and sentence in err and err.count("\n") == 1, err
+    assert [path.name for path in Path("kept").iterdir()] == ["mine.txt"]
+
+
+def test_bert_names_the_verb_that_it_serves(cli: Cli, workdir: Path) -> None:
+    make_run(Path("outputs/pretrain/bert-pydoc/1"), "bert", "wordpiece")
+    code, _, err = cli("generate", "prompt=a", "output=new")
+    assert code == 2 and "model=bert sees both sides of a gap" in err and "`ssl fill text=...`" in err
+    assert not Path("new").exists()
+
+
+def test_options_of_text_are_refused_by_a_run_of_images(cli: Cli, finished: Finished) -> None:
+    run = finished("ae")
+    code, _, err = cli("generate", "prompt=a", "top_k=3", "output=new")
+    assert code == 2 and f"prompt, top_k: no say in images, which {run} draws" in err
+    assert not Path("new").exists()
+
+
+def test_the_newest_run_is_used_whatever_it_draws(cli: Cli, finished: Finished) -> None:
+    images = finished("ae")
+    texts = make_run(Path("outputs/pretrain/gpt-pydoc/1"), "gpt", "char")
+    for run, age in ((images, 2000), (texts, 1000)):
+        (run / "environment.json").unlink(missing_ok=True)  # which numbers the runs
+        os.utime(run / "config.yaml", (age, age))
+    assert f"with {images}" in cli("generate", "n=1")[1]
+    os.utime(texts / "config.yaml", (3000, 3000))
+    assert f"with {texts}" in cli("generate", "n=1", "max_tokens=2")[1]
