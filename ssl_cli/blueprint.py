@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 from safetensors import safe_open
 from torch import nn
 
-from ssl_cli.config import build
 from ssl_cli.detection.detector import HasParts
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import build
 
 
 def refuse_giant(cfg: DictConfig) -> None:

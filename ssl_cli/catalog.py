@@ -5,6 +5,7 @@ directory is searched before ours, so that `conf/data/mine.yaml` there is enough
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,12 @@ def choices(group: str) -> dict[str, Choice]:
             built_in = folder == built_in_conf()
             found.setdefault(path.stem, Choice(path.stem, _first_comment(path), path, built_in))
     return dict(sorted(found.items()))
+
+
+def verb_of(recipe: Choice) -> str | None:
+    """The verb that a recipe is for, by the command in its comment, `#   ssl VERB experiment=...`; None without one"""
+    found = re.search(r"^#\s+ssl (\w+) ", recipe.path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return found[1] if found else None
 
 
 def groups() -> list[str]:

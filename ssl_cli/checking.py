@@ -19,10 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.annotations import article, bare, expected, fits
 from ssl_cli.catalog import choices, nearest
-from ssl_cli.config import SHELLS, VerbConfig, target_of
+from ssl_cli.config import SHELLS, VerbConfig
 from ssl_cli.config import Node as TargetNode
 from ssl_cli.config import Nodes as TargetNodes
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import target_of
 
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 Offered = Mapping[str, type] | None  # the facts that the data gives; None where it isn't known which data that is
@@ -214,7 +215,8 @@ def _need_faults(cfg: DictConfig, shell: type[VerbConfig]) -> Iterator[str]:
     model, needs = _target(cfg, "model"), getattr(shell, "needs", None)
     if needs and callable(model) and not hasattr(model, needs):
         fitting = names_where("model", lambda target: hasattr(target, needs))
-        asked = f"ssl {cfg.verb} needs a model that can {needs}; {_chosen(cfg, 'model')} can't"
+        ability = getattr(shell, "needs_in_words", needs)
+        asked = f"ssl {cfg.verb} needs a model that can {ability}; {_chosen(cfg, 'model')} can't"
         yield f"{asked}, but these can: {', '.join(fitting)}."
 
 

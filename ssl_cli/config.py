@@ -3,33 +3,10 @@ signatures of the classes they name; `checking.check` holds a config against bot
 under conf/, and nowhere else.
 """
 
-import pathlib
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-import hydra.utils
-import yaml
-from hydra.errors import InstantiationException
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from ssl_cli import catalog
 from ssl_cli.bounds import Count, Delimiter, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
-from ssl_cli.errors import InputError
-
-
-def _by_kind(of_table: Any, of_image: Any, *, _root_: DictConfig) -> Any:
-    """`${by_kind:A,B}` in a model's YAML: A where the data are tables, B where they are images."""
-    target = OmegaConf.select(_root_, "data._target_")
-    try:
-        kind = getattr(hydra.utils.get_object(str(target)), "kind", "table")
-    except Exception:  # a class that can't be imported: `check` says so
-        kind = "table"
-    return of_image if kind == "image" else of_table
-
-
-OmegaConf.register_new_resolver("by_kind", _by_kind, replace=True)
 
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 
@@ -183,6 +160,7 @@ class ReconstructConfig(RunConfig):
 @dataclass(kw_only=True)
 class PretrainConfig(RunConfig):
     needs: ClassVar[str] = "prepare"
+    needs_in_words: ClassVar[str] = "learn from text"
     data_needs: ClassVar[str] = "texts"
     homes: ClassVar[dict[str, tuple[str, ...]]] = TEXT_HOMES
     changeable: ClassVar[set[str]] = RunConfig.changeable | {"watched_tokens"}
@@ -319,68 +297,3 @@ SHELLS: dict[str, type[VerbConfig]] = {
 def used_options(verb: str) -> set[str]:
     """The options of a verb that trains which are for a finished run alone, given by run=."""
     return getattr(SHELLS[verb], "with_run", set()) - {"paths.outputs"}
-
-
-def as_text(value: Any) -> str:
-    """A plain value as the command line writes it: null, true, [a, b]."""
-    if isinstance(value, list | ListConfig):
-        return f"[{', '.join(as_text(item) for item in value)}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
-
-
-def in_quotes(text: Any) -> str:
-    """A text as Hydra's grammar reads it back, whatever is in it: in quotes, where it isn't plain."""
-    if re.fullmatch(r"[\w./+-]+", str(text)):
-        return str(text)
-    return quoted(str(text))
-
-
-def quoted(text: str) -> str:
-    """A text in quotes, as Hydra's grammar reads it back."""
-    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'")  # before a quote alone does one escape
-    return f"'{escaped}'"
-
-
-def read_yaml(path: pathlib.Path) -> DictConfig:
-    """A YAML file's mapping. Raises InputError where it can't be read, or holds none."""
-    try:
-        content = OmegaConf.load(path)
-    except (yaml.YAMLError, ValueError, OSError, OmegaConfBaseException) as error:
-        raise InputError(f"{path} is no sound YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, DictConfig):
-        raise InputError(f"{path} holds no mapping of options to values.")
-    return content
-
-
-def target_of(group: str, name: str, heirs: tuple[str, ...] = ()) -> str | None:
-    """The class that a choice names: itself, or through the choices of its group that it inherits from by `defaults`.
-
-    None where nothing names one. Raises InputError where a YAML can't be read.
-    """
-    known = catalog.choices(group)
-    if name in heirs or name not in known:
-        return None
-    content = read_yaml(known[name].path)
-    entries = content.get("defaults") or []
-    found = None
-    for entry in [*entries, *([] if "_self_" in entries else ["_self_"])]:  # as Hydra does: the last one counts
-        if entry == "_self_":
-            own = OmegaConf.to_container(content, resolve=False)
-            found = own.get("_target_") or found  # type: ignore[union-attr]
-        elif isinstance(entry, str):
-            found = target_of(group, entry.removeprefix(f"/{group}/"), (*heirs, name)) or found
-    return found
-
-
-def build(node: DictConfig, **extra: Any) -> Any:
-    """The object that a `_target_` node describes, built from the inside out.
-
-    Raises InputError where the constructor finds its input at fault.
-    """
-    try:
-        return hydra.utils.instantiate(node, _convert_="all", **extra)
-    except InstantiationException as error:
-        # The constructor's own exception: an InputError is the user's to mend, any other a bug of ours.
-        raise (error.__cause__ or error) from None

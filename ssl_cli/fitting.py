@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 
 from ssl_cli import checkpoints, console
 from ssl_cli.blueprint import refuse_giant
-from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.detection.detector import FittedInOneGo, HasParts
 from ssl_cli.detection.thresholds import Calibration
 from ssl_cli.models.pixels import numbers
+from ssl_cli.nodes import build
 from ssl_cli.objectives.abilities import Pretrains, TakesStock
 from ssl_cli.scoring import device_of, score_rows
 from ssl_cli.tracking import Tracker

@@ -10,9 +10,10 @@ from omegaconf import OmegaConf
 
 from ssl_cli import console
 from ssl_cli.annotations import expected
-from ssl_cli.catalog import Choice, built_in_conf, choices, groups, nearest
-from ssl_cli.config import SHELLS, RunConfig, read_yaml, target_of
+from ssl_cli.catalog import Choice, built_in_conf, choices, groups, nearest, verb_of
+from ssl_cli.config import SHELLS, TEXT_HOMES, RunConfig
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import read_yaml, target_of
 
 INTERNAL = {"verb", "choices", "headline", "facts"}
 
@@ -75,10 +76,14 @@ def options(shell: type, prefix: str) -> Iterator[tuple[str, str]]:
 
 def _serves(choice: Choice, shell: type) -> bool:
     """Whether a choice is any use to a verb, as far as the home of its class tells; the user's own are all shown."""
-    home = getattr(shell, "homes", {}).get(choice.path.parent.name)
-    if home is None or not choice.built_in:
+    group = choice.path.parent.name
+    if group == "experiment":
+        return SHELLS.get(verb_of(choice) or "", shell) is shell
+    if not choice.built_in or group not in TEXT_HOMES:
         return True
-    return str(target_of(choice.path.parent.name, choice.name)).startswith(home)
+    home, target = getattr(shell, "homes", {}).get(group, ("",)), str(target_of(group, choice.name))
+    is_of_text, wants_text = target.startswith(TEXT_HOMES[group]), home == TEXT_HOMES[group]
+    return target.startswith(home) and is_of_text == wants_text
 
 
 def _is_node(hint: Any) -> bool:

@@ -11,8 +11,8 @@ from torch import nn
 
 from ssl_cli.blueprint import refuse_other_shapes
 from ssl_cli.checking import check_saved, names_where
-from ssl_cli.config import build
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import build
 from ssl_cli.runs import find_run, read_config, read_metrics
 from ssl_cli.vetting import refuse_foreign_targets
 

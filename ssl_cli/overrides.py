@@ -6,9 +6,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
-from ssl_cli.catalog import choices, groups, nearest
-from ssl_cli.config import SHELLS, RunConfig, in_quotes, quoted, used_options
+from ssl_cli.catalog import choices, groups, nearest, verb_of
+from ssl_cli.config import SHELLS, RunConfig, used_options
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import in_quotes, quoted
 
 INTERNAL = {"verb", "choices", "facts", "headline"}
 HYDRAS_OWN = {
@@ -107,6 +108,8 @@ def check_choices(verb: str, overrides: list[Override], sweeping: bool) -> None:
                 faults.append(f"{group} takes one choice; `-m {group}=NAME,NAME` compares several.")
                 continue
             for name in named_choices(override):
+                if group == "experiment" and name in known and (verb_of(known[name]) or verb) != verb:
+                    faults.append(f"experiment={name} is a recipe of ssl {verb_of(known[name])}, not of ssl {verb}.")
                 if name not in known:
                     faults.append(f"{group}={name} is no choice.{nearest(name, known)} It has {', '.join(known)}.")
     if faults:

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import nearest
-from ssl_cli.config import as_text
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import as_text
 
 # Of these metrics less is better; of all others more. A codebook's perplexity says how much of it is used.
 LESS_IS_BETTER = re.compile(r".*(loss|error|mse|mae|perplexity|nll|brier|fpr|fdr|bits_per_\w+)")

@@ -29,8 +29,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ssl_cli import console, vetting
-from ssl_cli.config import in_quotes
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import in_quotes
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
 LATEST = "latest"

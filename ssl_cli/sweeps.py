@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import as_text, in_quotes, read_yaml
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
+from ssl_cli.nodes import as_text, in_quotes, read_yaml
 from ssl_cli.ranks import is_worker, n_started
 from ssl_cli.run_table import less_is_better
 from ssl_cli.stopping import Stopped, raised

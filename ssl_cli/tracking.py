@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers.logger import Logger
 
 from ssl_cli import console, runs, vetting
-from ssl_cli.config import build
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
 
 IDS = "tracking.json"  # in the run folder: what the run is called in each store, so that a resumed run goes on there

@@ -28,11 +28,11 @@ from torch import nn
 
 from ssl_cli import checkpoints, console
 from ssl_cli.callbacks import History, callbacks, finish
-from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
 from ssl_cli.learner import Learner, MakeOptimizer, Schedule
 from ssl_cli.models.bf16 import has_bf16
+from ssl_cli.nodes import build
 from ssl_cli.objectives.abilities import LargeProducts
 from ssl_cli.processor import for_large_products
 from ssl_cli.ranks import by_srun, by_torchrun

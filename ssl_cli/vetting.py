@@ -18,8 +18,9 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ssl_cli.checking import locate
-from ssl_cli.config import SHELLS, RunConfig, read_yaml, used_options
+from ssl_cli.config import SHELLS, RunConfig, used_options
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import read_yaml
 
 LARGEST_TEXT = 1 << 20  # bytes of a config, or of a JSON of facts and figures
 DEEPEST = 20  # levels of a config; ours have five

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch.distributed
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_cli.config import in_quotes
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import in_quotes
 from ssl_cli.ranks import RANKS, is_worker, n_started
 from ssl_cli.runs import CONFIG
 

@@ -8,8 +8,9 @@ import pytest
 
 from ssl_cli.catalog import Choice
 from ssl_cli.checking import names_where
-from ssl_cli.config import SHELLS, target_of
+from ssl_cli.config import SHELLS
 from ssl_cli.help import _serves
+from ssl_cli.nodes import target_of
 from tests.conftest import Cli, run_ssl
 
 
@@ -170,3 +171,17 @@ def test_an_option_that_only_another_verb_heeds_is_refused(cli: Cli, words: tupl
     code, _, err = cli(*words)
     assert code == 2
     assert sentence in err
+
+
+@pytest.mark.parametrize(("verb", "shown"), [("pretrain", True), ("reconstruct", False), ("detect", False)])
+def test_help_shows_what_is_for_text_where_it_is_of_use(cli: Cli, verb: str, shown: bool) -> None:
+    out = cli(verb, "--help")[1]
+    assert ("model=bert" in out, "data=pydoc" in out) == (shown, shown)
+    assert ("model=vae" in out, "data=digits" in out) == (not shown, not shown)
+
+
+def test_a_recipe_is_for_the_verb_that_it_names(cli: Cli) -> None:
+    assert "experiment=one_class_mnist" in cli("detect", "--help")[1]
+    assert "experiment=one_class_mnist" not in cli("reconstruct", "--help")[1]
+    code, _, err = cli("reconstruct", "experiment=one_class_mnist")
+    assert (code, err) == (2, "error: experiment=one_class_mnist is a recipe of ssl detect, not of ssl reconstruct.\n")

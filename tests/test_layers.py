@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "ssl_cli"
 HYDRA_MAY = {
     "blueprint",
     "checking",
-    "config",
+    "nodes",
     "fitting",
     "workers",
     "help",

@@ -29,11 +29,11 @@ from sklearn.decomposition import PCA
 from ssl_cli.autoencoding import sslz
 from ssl_cli.autoencoding.finished import ReconstructRun, in_batches
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.fitting import fit, new_model
 from ssl_cli.metrics.images import mean_squared_error, psnr
 from ssl_cli.models.pixels import in_bytes
+from ssl_cli.nodes import build
 
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "compress.png"

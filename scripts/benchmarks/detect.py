@@ -30,9 +30,9 @@ from pyod.models.auto_encoder import AutoEncoder
 from sklearn.metrics import roc_auc_score
 
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.fitting import fit, new_model
+from ssl_cli.nodes import build
 from ssl_cli.scoring import score_rows
 
 EXTRA = "pyod"  # scripts/bench installs it

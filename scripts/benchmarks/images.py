@@ -32,11 +32,11 @@ from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import Tensor
 
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.fitting import new_model
 from ssl_cli.models.convnet import GridAutoencoder
 from ssl_cli.models.pixels import numbers
+from ssl_cli.nodes import build
 from ssl_cli.objectives.abilities import Pretrains
 from ssl_cli.training import train
 

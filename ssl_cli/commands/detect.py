@@ -11,7 +11,6 @@ from safetensors.torch import save_model
 from torch import nn
 
 from ssl_cli import console
-from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.detection import reasons, report
@@ -19,6 +18,7 @@ from ssl_cli.detection.finished import CALIBRATION, ENCODER
 from ssl_cli.detection.thresholds import Calibration, Threshold, choose_threshold, refuse_degenerate
 from ssl_cli.fitting import fit, new_model, out_of_fold
 from ssl_cli.loading import WEIGHTS
+from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
 from ssl_cli.repeats import done_before
 from ssl_cli.scoring import device_of, score_rows

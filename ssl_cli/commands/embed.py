@@ -13,10 +13,10 @@ from ssl_cli import console
 from ssl_cli.autoencoding.finished import ReconstructRun, reopen
 from ssl_cli.autoencoding.maps import draw_map
 from ssl_cli.checking import check
-from ssl_cli.config import build
 from ssl_cli.data.image_files import Rejected
 from ssl_cli.data.images import ImageData, in_words
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import build
 from ssl_cli.results import refuse_taken, results, warn_of_rejects, write_rejects
 from ssl_cli.runs import read_environment
 

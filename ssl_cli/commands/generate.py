@@ -12,7 +12,7 @@ from ssl_cli import console
 from ssl_cli.autoencoding import sheets
 from ssl_cli.autoencoding.finished import ReconstructRun
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import GenerateConfig, read_yaml
+from ssl_cli.config import GenerateConfig
 from ssl_cli.errors import InputError
 from ssl_cli.language.finished import PretrainRun
 from ssl_cli.language.generation import Wish
@@ -20,6 +20,7 @@ from ssl_cli.language.lines import read_lines
 from ssl_cli.language.sampling import Sampling
 from ssl_cli.language.writing import Writer
 from ssl_cli.loading import load
+from ssl_cli.nodes import read_yaml
 from ssl_cli.results import refuse_taken, results
 from ssl_cli.runs import find_run, write_text
 

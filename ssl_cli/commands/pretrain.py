@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from safetensors.torch import save_model
 
 from ssl_cli import console
-from ssl_cli.config import build
 from ssl_cli.data.text_data import TextData
 from ssl_cli.draws import reseed
 from ssl_cli.errors import InputError
@@ -17,6 +16,7 @@ from ssl_cli.language import examples, figures, measures, page, seen
 from ssl_cli.language.finished import TOKENIZER
 from ssl_cli.language.starting import Start, starting_point
 from ssl_cli.loading import WEIGHTS
+from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
 from ssl_cli.repeats import done_before
 from ssl_cli.runs import HISTORY, read_history

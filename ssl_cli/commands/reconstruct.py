@@ -10,11 +10,11 @@ from ssl_cli.autoencoding import collapse, gallery, measures, page, rebuilding
 from ssl_cli.autoencoding.finished import READER
 from ssl_cli.autoencoding.prior import fit_prior
 from ssl_cli.autoencoding.views import look
-from ssl_cli.config import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.data.images import ImageData, in_words
 from ssl_cli.fitting import fit, new_model
 from ssl_cli.loading import WEIGHTS
+from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
 from ssl_cli.repeats import done_before
 from ssl_cli.under_way import under_way

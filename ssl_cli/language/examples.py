@@ -76,7 +76,7 @@ def guesses(model: Any, tokenizer: Tokenizer, batch: Mapping[str, Tensor], seed:
         parts, plain = list[Part](), list[int]()
         for place, token in enumerate(given["inputs"][row].tolist()):
             if place not in at:
-                plain.append(token)
+                plain += [token] if place else []  # a row begins with [CLS]
                 continue
             parts.append(Part(_joined(tokenizer, plain)))
             target, n = at[place]

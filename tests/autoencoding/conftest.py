@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from ssl_cli.autoencoding.views import View, look
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import build
 from ssl_cli.data.images import Digits, ImageData, ImageSplit
+from ssl_cli.nodes import build
 
 SMALL = {
     "ae": {"network.hidden": [16], "network.latent": 6},

@@ -16,8 +16,8 @@ from sklearn.decomposition import PCA
 import ssl_cli
 from ssl_cli.autoencoding.finished import ReconstructRun
 from ssl_cli.autoencoding.maps import numbered, positions
-from ssl_cli.config import build
 from ssl_cli.errors import InputError
+from ssl_cli.nodes import build
 from tests.commands.conftest import Finished
 from tests.conftest import Cli
 

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import ssl_cli
-from ssl_cli.config import build
 from ssl_cli.language.measures import measure
+from ssl_cli.nodes import build
 from ssl_cli.runs import read_history
 from tests.conftest import Cli
 
@@ -71,6 +71,15 @@ def test_a_resumed_run_reaches_the_same_weights(cli: Cli, stories: list[str]) ->
         assert torch.equal(weights, load_file(part / "model.safetensors")[name]), name
 
 
+@pytest.mark.parametrize(("words", "tokenizer"), [(["model=gpt"], "bpe"), (["model=gpt", "tokenizer=char"], "char")])
+def test_gpt_comes_with_a_tokenizer_that_gives_text_back(
+    cli: Cli, stories: list[str], words: list[str], tokenizer: str
+) -> None:
+    code, out, err = cli("pretrain", *stories, *words, "show=batch")
+    assert code == 0, err
+    assert f"tokenizer={tokenizer} " in out
+
+
 def test_show_batch_stops_before_anything_is_made(cli: Cli, stories: list[str], workdir: Path) -> None:
     code, out, err = cli("pretrain", *stories, "show=batch", "model.pair=nsp")
     assert code == 0, err
@@ -104,7 +113,7 @@ def test_time_is_a_limit_and_the_rate_falls_to_nothing(cli: Cli, stories: list[s
         (["model.context=4096"], "fewer than the 4,095 of one row"),
         (["model.replace.keep=0.5"], "shares that add up to 1"),
         (["data=digits"], "ssl pretrain can't use data=digits"),
-        (["model=vae"], "ssl pretrain needs a model that can prepare"),
+        (["model=vae"], "ssl pretrain needs a model that can learn from text"),
         (["tokenizer.vocab_size=5"], "vocab_size"),
         (["init=nowhere/at-all-here/x"], "nowhere/at-all-here/x"),
         (["init=.", "model.layers=3"], "model.layers: no say with init="),

@@ -1,0 +1,93 @@
+"""How well `ssl pretrain` learns, beside transformers and nanoGPT: loss on held-out text after as many steps.
+
+BERT 4x256 on news, beside transformers' Trainer: the same text and tokenizer, batches of 32 rows of 128 tokens, AdamW
+(weight decay 0.01), a linear rise and fall of the learning rate. GPT on letters of tiny Shakespeare, beside nanoGPT's
+train.py in its own settings: its README's for a CPU (its README says 1.88), or the 6x384 one (1.4697; hours on a CPU).
+Each side measures its own loss on the same held-out text: nats a hidden token, in the masks of its own draws; nats a
+letter, nanoGPT's on batches drawn from it, ours on all of it.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from text import SHAKESPEARE, SHAPES, news, shakespeare
+from text_sides.nanogpt import SETTINGS, NanoGPT
+from text_sides.timing import alone
+
+EXTRA = "bench"  # scripts/bench installs it
+LR = 5e-4  # of BERT, on both sides
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--bert-steps", type=int, default=1000)
+    parser.add_argument("--gpt-steps", type=int, default=2000, help="nanoGPT's README has 2,000 for a CPU")
+    parser.add_argument("--gpt", choices=list(SETTINGS), default="4x128")
+    parser.add_argument("--peer-bf16", action="store_true", help="transformers in bf16, not its default: half the time")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="torch's, for every side")
+    parser.add_argument("--only", nargs="+", choices=["bert", "gpt"], default=["bert", "gpt"])
+    parser.add_argument("--nanogpt", type=Path, default=os.environ.get("NANOGPT"), help="its folder; default $NANOGPT")
+    options = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    print("| | loss, peer | loss, ssl |\n|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if "bert" in options.only:
+            bert(options, Path(folder))
+        if "gpt" in options.only:
+            gpt(options, Path(folder))
+
+
+def bert(options: argparse.Namespace, folder: Path) -> None:
+    shape, batch_size = SHAPES["mini"]
+    steps = options.bert_steps
+    words = [
+        *news(options, folder), "model.size=mini", f"trainer.batch_size={batch_size}", f"trainer.max_steps={steps}",
+        f"optim.lr={LR}", "optim.weight_decay=0.01", f"optim.warmup_steps={min(100, steps // 10)}",
+    ]  # fmt: skip
+
+    def theirs(seed: int) -> float:
+        settings = (folder, shape, batch_size, steps, seed, LR)
+        return alone(options.threads, "run_mlm:validation_loss", *settings, bf16=options.peer_bf16)
+
+    def ours(seed: int) -> float:
+        return alone(options.threads, "ours:validation_loss", folder, [*words, f"seed={seed}"])
+
+    line(f"BERT 4x256, {steps:,} steps", theirs, ours, options.seeds)
+
+
+def gpt(options: argparse.Namespace, folder: Path) -> None:
+    if not (options.nanogpt and (options.nanogpt / "train.py").is_file()):
+        print("GPT: left out. Give nanoGPT's folder (github.com/karpathy/nanoGPT) by --nanogpt or in $NANOGPT.")
+        return
+    peer = NanoGPT(options.nanogpt, SHAKESPEARE, folder, options.threads)
+    steps = options.gpt_steps
+    words = [*shakespeare(options.gpt), f"trainer.max_steps={steps}", "optim.warmup_steps=100"]
+
+    def ours(seed: int) -> float:
+        return alone(options.threads, "ours:validation_loss", folder, [*words, f"seed={seed}"])
+
+    line(
+        f"GPT {options.gpt}, {steps:,} steps",
+        lambda seed: peer.validation_loss(SETTINGS[options.gpt], steps, seed),
+        ours,
+        options.seeds,
+    )
+
+
+def line(name: str, theirs: Callable[[int], float], ours: Callable[[int], float], seeds: list[int]) -> None:
+    """Both sides' losses, seed by seed, and their means"""
+    found = [(theirs(seed), ours(seed)) for seed in seeds]
+    cells = [
+        f"{statistics.mean(losses):.4f} ({', '.join(f'{loss:.4f}' for loss in losses)})"
+        for losses in zip(*found, strict=True)
+    ]
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Greedy text from a model of GPT-2's shape with random weights: transformers' generate, and ours."""
+
+import torch
+from text_sides.timing import repeated
+
+VOCABULARY, CONTEXT = 50257, 1024
+PROMPT = 32  # tokens
+
+
+def transformers_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config()).eval().to(torch.bfloat16 if bf16 else torch.float32)
+    prompts = torch.randint(VOCABULARY, (rows, PROMPT))
+    settings = {"do_sample": False, "max_new_tokens": new_tokens, "eos_token_id": None, "pad_token_id": 0}
+
+    def work() -> None:
+        written = model.generate(prompts, attention_mask=torch.ones_like(prompts), **settings)
+        assert written.shape == (rows, PROMPT + new_tokens)
+
+    return repeated(work)
+
+
+def our_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
+    from ssl_cli.language.generation import Wish, written
+    from ssl_cli.language.packed import Packed
+    from ssl_cli.language.sampling import Sampling
+    from ssl_cli.models.transformer import Transformer
+
+    network = Transformer(VOCABULARY, CONTEXT, "base", norm="pre", causal=True, activation="gelu_tanh")
+    model = Packed(network.eval(), "bf16-true" if bf16 else "32-true")
+    prompts = torch.randint(VOCABULARY, (rows, PROMPT)).tolist()
+
+    def work() -> None:
+        found = written(model, prompts, Wish(max_tokens=new_tokens), Sampling(temperature=0))
+        assert all(len(writer.tokens) == new_tokens for (writer,) in found)
+
+    return repeated(work)
