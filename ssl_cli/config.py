@@ -50,6 +50,7 @@ class TrainerConfig:
         Literal["auto", "32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"],
         "auto: bf16-mixed on a GPU that has it, and for text on a CPU that has it; else 32-true",
     ]
+    compile: Annotated[bool, "compile the network by torch.compile: a minute or so before the first step, then faster"]
     batch_size: Annotated[Count, "rows a batch, over all devices together"]
     max_epochs: Annotated[Count | None, "passes over the training rows, then stop"]
     max_steps: Annotated[Count | None, "optimizer steps, then stop"]

@@ -6,9 +6,11 @@ when to stop.
 
 import logging
 import math
+import os
+import shutil
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -63,10 +65,29 @@ def train(
     trainer = _trainer(cfg.trainer, numbers, max_steps, chosen, told, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
-    with for_large_products() if on_cpu and isinstance(objective, LargeProducts) else nullcontext():
+    fast = for_large_products() if on_cpu and isinstance(objective, LargeProducts) else nullcontext()
+    with fast, compiled(objective, on_cpu) if cfg.trainer.compile else nullcontext():
         trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     finish(chosen, learner)
     objective.to(trainer.strategy.root_device, torch.float32).eval()
+
+
+@contextmanager
+def compiled(objective: nn.Module, on_cpu: bool) -> Iterator[None]:
+    """Within it the objective's network runs as torch.compile has made it; it is compiled when it first runs.
+
+    Raises InputError where there is no network, or no compiler.
+    """
+    network = getattr(objective, "network", None)
+    if not isinstance(network, nn.Module):
+        raise InputError(f"trainer.compile=true needs a model with a network; {type(objective).__name__} has none.")
+    if on_cpu and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))):
+        raise InputError("trainer.compile=true needs a C++ compiler on a CPU: install g++, or leave it false.")
+    network.compile(dynamic=False)
+    try:
+        yield
+    finally:
+        network._compiled_call_impl = None
 
 
 def _trainer(

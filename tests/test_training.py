@@ -18,7 +18,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Autoencoder
 from ssl_cli.objectives.denoising import Denoising
 from ssl_cli.runs import read_history
-from ssl_cli.training import lr_schedule, seconds, step_limit, train
+from ssl_cli.training import compiled, lr_schedule, seconds, step_limit, train
 from tests.conftest import Cli
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
@@ -318,3 +318,22 @@ class Unplugs(Denoising):
         if self.left < 0:
             raise Unplugged
         return super().forward(batch)
+
+
+@pytest.mark.long
+def test_a_compiled_network_learns_the_same(tmp_path: Path) -> None:
+    runs = []
+    for compile_it in (False, True):
+        (tmp_path / str(compile_it)).mkdir()
+        runs.append(trained(tmp_path / str(compile_it), config(max_steps=4, compile=compile_it)))
+    assert runs[1].network._compiled_call_impl is None
+    for mine, theirs in zip(*(run.parameters() for run in runs), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_compiling_needs_a_network_and_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler"):
+        trained(tmp_path, config(max_steps=1, compile=True))
+    with pytest.raises(InputError, match="Linear has none"), compiled(torch.nn.Linear(1, 1), on_cpu=False):
+        pass

@@ -61,6 +61,7 @@ def make_run(folder: Path, model: str = "gpt", tokenizer: str = "bpe", **options
     made = causal(words.vocab_size, **options) if model == "gpt" else masked(words, **options)
     own = {"bytes_per_token": 4.0} if model == "gpt" else {"specials": words.specials}
     defaults: Any = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "model" / f"{model}.yaml"), resolve=False)
+    defaults.pop("defaults", None)
     node = defaults | {"vocab_size": words.vocab_size}
     config = {
         "verb": "pretrain",

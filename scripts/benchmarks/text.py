@@ -72,7 +72,14 @@ def bert(options: argparse.Namespace, folder: Path) -> None:
             return lambda: rows * LENGTH / alone(options.threads, "run_mlm:seconds_a_step", *settings, bf16=bf16)
 
         def ours(precision: str, size: str = size, rows: int = batch_size) -> Work:
-            chosen = [*words, *PEERS_OPTIMIZER, f"model.size={size}", f"trainer.batch_size={rows}", precision]
+            chosen = [
+                *words,
+                *PEERS_OPTIMIZER,
+                f"model.size={size}",
+                "model.positions=learned",
+                f"trainer.batch_size={rows}",
+                precision,
+            ]
             return lambda: rows * LENGTH / alone(options.threads, "ours:seconds_a_step", folder, chosen, options.steps)
 
         sides = [peer(False, True), peer(True, True), peer(True, False), ours(FLOAT32), ours(BFLOAT16)]

@@ -46,7 +46,8 @@ def bert(options: argparse.Namespace, folder: Path) -> None:
     shape, batch_size = SHAPES["mini"]
     steps = options.bert_steps
     words = [
-        *news(options, folder), "model.size=mini", f"trainer.batch_size={batch_size}", f"trainer.max_steps={steps}",
+        *news(options, folder), "model.size=mini", "model.positions=learned",
+        f"trainer.batch_size={batch_size}", f"trainer.max_steps={steps}",
         f"optim.lr={LR}", "optim.weight_decay=0.01", f"optim.warmup_steps={min(100, steps // 10)}",
     ]  # fmt: skip
 

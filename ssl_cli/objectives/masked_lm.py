@@ -46,7 +46,7 @@ class MaskedLM(nn.Module):
         pair: Annotated[Pair, "nsp: is the second text the next, or from elsewhere; sop: are they swapped"] = "none",
         size: network.Size = "mini",
         context: network.Context = 128,
-        positions: network.Positions = "learned",
+        positions: network.Positions = "rotary",
         norm: network.Norm = "pre",
         layers: network.Layers = None,
         width: network.Width = None,

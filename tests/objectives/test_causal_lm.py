@@ -94,6 +94,7 @@ def test_the_next_token_is_the_same_with_a_cache(ids: Tensor) -> None:
 
 def test_its_yaml_says_what_its_signature_says() -> None:
     said = yaml.safe_load((built_in_conf() / "model" / "gpt.yaml").read_text())
+    assert said.pop("defaults")[-1] == "_self_"
     parameters = inspect.signature(CausalLM).parameters
     assert said.pop("_target_") == "ssl_cli.objectives.causal_lm.CausalLM"
     assert set(said) == set(parameters)

@@ -28,7 +28,7 @@ def table(steps: int, news: Callable[[], list[str]], nanogpt: Path | None, shake
     pace = alone(1, "gpu:products_per_s")
     print(f"{torch.cuda.get_device_name()}: {pace / 1e12:,.0f} TFLOP/s in a bfloat16 product.\n")
     print("| | tokens/s, peer | share of that pace | tokens/s, ssl | share |\n|---|---|---|---|---|")
-    words = [*news(), "model.size=base", f"trainer.batch_size={BERT['rows']}", *ON_GPU]
+    words = [*news(), "model.size=base", "model.positions=learned", f"trainer.batch_size={BERT['rows']}", *ON_GPU]
     line("BERT base, transformers", BERT, pace, [
         alone(1, "run_mlm:seconds_a_step", folder, {}, BERT["rows"], steps, **COMPILED),
         alone(1, "ours:seconds_a_step", folder, words, steps, compiled=True),
