@@ -15,12 +15,14 @@ from ssl_cli.detection.detector import HasParts
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import build
 
+SMALL = 1 << 28  # bytes of what a model makes for itself, such as tables of angles, and keeps in no file
+
 
 def refuse_giant(cfg: DictConfig) -> None:
-    """Raise InputError for a model whose weights alone are more than this machine's memory."""
+    """Raise InputError for a model whose tensors alone are more than this machine's memory."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for module in modules(cfg):
-        size = sum(tensor.nbytes for tensor in module.state_dict().values())
+        size = sum(tensor.nbytes for _, tensor in _named_once(module))
         if size > machine:
             raise InputError(
                 f"The model has {size / 1e9:,.0f} GB of weights, and this machine {machine / 1e9:,.0f} GB of memory: "
@@ -43,6 +45,9 @@ def refuse_other_shapes(cfg: DictConfig, weights: Path) -> None:
         unique = sum(math.prod(wanted[name]) for name, _ in _named_once(module) if name in wanted)
         if unique > stored:
             raise InputError(f"{weights} holds {stored:,} numbers; the config's model has {unique:,}.")
+        made = sum(table.nbytes for name, table in module.named_buffers() if name not in wanted)
+        if made > max(weights.stat().st_size, SMALL):
+            raise InputError(f"{weights} is far smaller than the tables of the config's model: {made / 1e6:,.0f} MB.")
 
 
 def modules(cfg: DictConfig) -> list[nn.Module]:

@@ -23,7 +23,7 @@ from ssl_cli.config import SHELLS, VerbConfig
 from ssl_cli.config import Node as TargetNode
 from ssl_cli.config import Nodes as TargetNodes
 from ssl_cli.errors import InputError
-from ssl_cli.nodes import target_of
+from ssl_cli.nodes import as_text, target_of
 
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 Offered = Mapping[str, type] | None  # the facts that the data gives; None where it isn't known which data that is
@@ -38,6 +38,7 @@ def check(cfg: DictConfig, verb: str) -> None:
         *_node_faults(cfg, "", shell, offered),
         *_fit_faults(cfg, data),
         *_label_faults(cfg),
+        *_unit_faults(cfg),
         *_device_faults(cfg),
         *_logger_faults(cfg),
     ]
@@ -117,7 +118,19 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
     else:
         plain = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
         if not fits(plain, annotation):
-            yield f"{where} must be {expected(annotation)}, not {plain!r}."
+            yield from _misfits(where, plain, annotation)
+
+
+def _misfits(where: str, value: Any, annotation: Any) -> Iterator[str]:
+    """What a plain value should have been; of a mapping, each of its values that is at fault."""
+    inner = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+    if isinstance(value, dict) and typing.get_origin(inner) is dict:
+        wanted = typing.get_args(inner)[1]
+        for name, item in value.items():
+            if not fits(item, wanted):
+                yield f"{where}.{name} must be {expected(wanted)}, not {as_text(item)!r}."
+        return
+    yield f"{where} must be {expected(annotation)}, not {value!r}."
 
 
 def _object_faults(node: DictConfig, where: str, annotation: Any, offered: Offered) -> Iterator[str]:
@@ -228,6 +241,16 @@ def _label_faults(cfg: DictConfig) -> Iterator[str]:
         yield "threshold=f1 needs labels: say which column has them with data.label=..., or use threshold=auto."
     if cfg.data.get("train") == "polluted":
         yield "data.train=polluted needs labels, to know what to hide: say data.label=..., or use data.train=clean."
+
+
+def _unit_faults(cfg: DictConfig) -> Iterator[str]:
+    """A list of words is for a model that hides words."""
+    units, model = (cfg.get("data") or {}).get("units"), cfg.get("model") or {}
+    told = f"data.units={units} says what is hidden as a whole, and"
+    if units is not None and "mask" not in model:
+        yield f"{told} model={_chosen(cfg, 'model')} hides nothing: leave it out."
+    elif units is not None and model.get("mask") == "token":
+        yield f"{told} model.mask=token hides tokens: say model.mask=whole_word."
 
 
 def _device_faults(cfg: DictConfig) -> Iterator[str]:

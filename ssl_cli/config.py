@@ -164,7 +164,7 @@ class PretrainConfig(RunConfig):
     needs_in_words: ClassVar[str] = "learn from text"
     data_needs: ClassVar[str] = "texts"
     homes: ClassVar[dict[str, tuple[str, ...]]] = TEXT_HOMES
-    changeable: ClassVar[set[str]] = RunConfig.changeable | {"watched_tokens"}
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"watched_tokens", "measured_tokens"}
     of_init: ClassVar[set[str]] = {"tokenizer"} | {  # what init= brings
         f"model.{name}"
         for name in (
@@ -175,9 +175,10 @@ class PretrainConfig(RunConfig):
 
     tokenizer: Node
     init: Annotated[
-        str | None, "a folder or hub id of a BERT, RoBERTa or GPT-2 checkpoint to go on from, with its tokenizer"
+        str | None, "a folder or hub id of a BERT, RoBERTa, GPT-2 or GPT-NeoX to go on from, with its tokenizer"
     ]
-    watched_tokens: Annotated[Count, "tokens of held-out text behind each row of the curves; the end measures them all"]
+    watched_tokens: Annotated[Count, "tokens of held-out text behind each row of the curves"]
+    measured_tokens: Annotated[Count | None, "tokens of held-out text behind the final figures; null: all of it"]
     show: Annotated[Literal["batch"] | None, "batch: print examples as the model will see them, and stop"] = None
 
 

@@ -36,12 +36,16 @@ from ssl_cli.overrides import (
 )
 from ssl_cli.ranks import is_worker
 from ssl_cli.sweeps import QUIET, sweep
-from ssl_cli.vetting import refuse_foreign_targets
+from ssl_cli.vetting import forgotten_cache, refuse_foreign_targets
 
 OTHER_DEVICES = (
     "This run was begun on {before} device(s) and goes on with {now}: each step still takes the same rows, but they "
     "are parted otherwise, so that sums round otherwise and each device draws other noise. It ends near to where it "
     "would have ended, not at the same bits."
+)
+OTHER_CACHE = (
+    "This run kept its data in {place}. A run folder doesn't decide that: they go to the folder that is kept for all, "
+    "~/.cache/ssl, unless you say data.cache={place} again."
 )
 
 
@@ -182,6 +186,8 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     check(cfg, verb)
     if not is_worker():  # which tells no logger anything
         refuse_unasked_places(cfg, folder, set(plain))
+        if "data.cache" not in plain and (place := forgotten_cache(folder / runs.CONFIG)):
+            console.say(OTHER_CACHE.format(place=place))
     before = cfg.trainer.devices * cfg.trainer.num_nodes
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)

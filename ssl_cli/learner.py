@@ -21,13 +21,15 @@ from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_load
 from ssl_cli.draws import reseed
 from ssl_cli.errors import InputError
 from ssl_cli.models.pixels import numbers
-from ssl_cli.objectives.abilities import CountsOverEpoch, Derives
+from ssl_cli.objectives.abilities import CountsOverEpoch, DecaysMatrices, Derives
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+Weights = Iterable[nn.Parameter] | list[dict[str, Any]]  # or groups of them, with options of their own
+MakeOptimizer = Callable[[Weights], torch.optim.Optimizer]
 # Optimizer steps taken, and a clock of the seconds gone (asked only where time counts) -> factor of the learning rate.
 Schedule = Callable[[int, Callable[[], float]], float]
 FINE = 2**62  # no batch has this number
 SHOWN = 10  # rows that a message names
+WRAPPED = "_fsdp_wrapped_module."  # in the name of a weight that is spread over devices
 
 
 class Learner(lightning.LightningModule):
@@ -60,6 +62,8 @@ class Learner(lightning.LightningModule):
         self._broken: Tensor | None = None  # the number of the first batch whose loss was, or FINE
         self._started = time.monotonic()
         self._pace = Pace()
+        # Now: a device that holds a part of each weight only has them all flat.
+        self._matrices = {name for name, weight in objective.named_parameters() if weight.dim() > 1}
         self._gradient_norm: Tensor | None = None
 
     # --- data, from the step that is due ---
@@ -157,7 +161,7 @@ class Learner(lightning.LightningModule):
         last = f"The last good checkpoint is of step {saved_step}." if saved_step else "No checkpoint was written yet."
         raise InputError(
             f"{what} became NaN or infinite in step {k // self.trainer.accumulate_grad_batches + 1}, with the batch of "
-            f"these {len(rows)} rows of the file (the first is 0; log.txt has them all): {shown}. {last} "
+            f"these {len(rows)} {self.train_rows.named} (the first is 0; log.txt has them all): {shown}. {last} "
             "Try a smaller optim.lr, or trainer.gradient_clip_val=1: both may change in a resumed run."
         )
 
@@ -170,6 +174,7 @@ class Learner(lightning.LightningModule):
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         if self._gradient_norm is not None:
             row["train/grad_norm"] = float(self._gradient_norm)
+            self._gradient_norm = None
         if self.train_rows.tokens_per_row:
             rows_per_s = self._pace.batches_per_s() * self.batch_size
             row["train/tokens_per_s"] = rows_per_s * self.train_rows.tokens_per_row
@@ -237,8 +242,9 @@ class Learner(lightning.LightningModule):
 
     def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
         """The last gradient before a validation is measured, before it is clipped."""
-        batches = (self.trainer.global_step + 1) * self.trainer.accumulate_grad_batches
-        if batches % int(self.trainer.val_check_interval) == 0:
+        step = self.trainer.global_step + 1
+        is_due = step * self.trainer.accumulate_grad_batches % int(self.trainer.val_check_interval) == 0
+        if is_due or step == self.trainer.max_steps:
             gradients = [weight.grad for weight in self.objective.parameters() if weight.grad is not None]
             self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
 
@@ -252,8 +258,18 @@ class Learner(lightning.LightningModule):
                 group["initial_lr"], group["lr"] = base, base * self._lr_factor(schedule.scheduler.last_epoch)
         schedule.scheduler.base_lrs = [base] * len(schedule.scheduler.base_lrs)
 
+    def _weights(self) -> Weights:
+        """For an objective that wants it so, without decay of what is no matrix: biases, and the scales of norms"""
+        if not isinstance(self.objective, DecaysMatrices):
+            return self.parameters()
+        named = [(name.replace(WRAPPED, ""), weight) for name, weight in self.objective.named_parameters()]
+        groups: list[dict[str, Any]] = [{"params": []}, {"params": [], "weight_decay": 0.0}]
+        for name, weight in named:
+            groups[name not in self._matrices]["params"].append(weight)
+        return groups
+
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(self._weights())
         schedule = {"scheduler": LambdaLR(optimizer, self._lr_factor), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 

@@ -10,10 +10,10 @@ from safetensors.torch import load_model
 from torch import nn
 
 from ssl_cli.blueprint import refuse_other_shapes
-from ssl_cli.checking import check_saved, names_where
+from ssl_cli.checking import check_saved, locate, names_where
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import build
-from ssl_cli.runs import find_run, read_config, read_metrics
+from ssl_cli.runs import Able, find_run, read_config, read_metrics
 from ssl_cli.vetting import refuse_foreign_targets
 
 WEIGHTS = "model.safetensors"
@@ -47,6 +47,21 @@ def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tup
     folder = find_run(run, outputs, finished=True)
     module, _, name = CLASSES[read_config(folder).verb].rpartition(".")
     return getattr(import_module(f"ssl_cli.{module}"), name)(folder, trust)
+
+
+def able(to: str, *methods: str, trust: tuple[str, ...] = ()) -> Able:
+    """Runs whose model has one of these methods, by the class that the config names: none is built."""
+
+    def is_able(folder: Path) -> bool:
+        try:
+            cfg = read_config(folder)
+            refuse_foreign_targets(cfg, folder, trust)
+            found = locate(cfg.model._target_)
+        except (InputError, AttributeError):
+            return True  # a run that can't be opened is for whoever opens it to say
+        return any(hasattr(found, method) for method in methods)
+
+    return Able(to, is_able)
 
 
 class Finished:

@@ -144,6 +144,8 @@ def refuse_unused(verb: str, overrides: list[Override], sweeping: bool) -> None:
     for override in overrides:
         if (other := getattr(SHELLS[verb], "of_others", {}).get(override.key_or_group)) is not None:
             raise InputError(f"{override.key_or_group} has no say in ssl {verb}: it is for ssl {other}.")
+    if sweeping and given(overrides, "show", "null") != "null":
+        raise InputError("show= looks at one config, and makes no runs to compare: leave out -m.")
     keys = [override.key_or_group for override in overrides]
     told = [
         override.key_or_group for override in overrides if override.is_sweep_override() or override.value() is not None

@@ -180,8 +180,14 @@ def _disk_fault(error: BaseException | None) -> str | None:
 def _folder(cfg: DictConfig, fingerprint: str) -> tuple[Path, int]:
     """The resumed run's folder, one begun by an earlier try of the same sweep, or a new one; and its lock."""
     if cfg.resume is not None:
+        # A stranger's config may name any file of this machine: only one whose content he knew goes into a run.
         folder = Path(cfg.resume)
-        before = read_environment(folder).get("data_fingerprint", fingerprint)
+        before = read_environment(folder).get("data_fingerprint")
+        if before is None:
+            raise InputError(
+                f"{folder / ENVIRONMENT} doesn't say what data the run learned from (data_fingerprint), so it can't be "
+                "resumed: start a new run."
+            )
         if before != fingerprint:
             raise InputError(
                 f"The data has changed since {folder} was started: resume it with the same file, or start a new run."

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from ssl_cli import console
 from ssl_cli.data.image_files import Rejected
 from ssl_cli.errors import InputError
-from ssl_cli.runs import new_folder, write_bytes, write_csv
+from ssl_cli.runs import new_folder, run_around, write_bytes, write_csv
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors name no file
 REJECTS, REJECT_COLUMNS = "rejects.csv", ["name", "reason"]
@@ -73,6 +73,10 @@ def refuse_taken(output: str | None, overwrite: bool) -> None:
 
 def free_place(output: str, overwrite: bool) -> Path:
     place = Path(output).expanduser()
+    if (run := run_around(place)) is not None:
+        raise InputError(
+            f"output={place} {'is' if run == place.resolve() else 'lies in'} a run: name a folder outside it."
+        )
     if place.is_dir():
         if not overwrite and any(place.iterdir()):
             raise InputError(f"output={place} exists: name another folder, or say overwrite=true.")

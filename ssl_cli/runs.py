@@ -12,7 +12,6 @@ outputs/<verb>/<model>-<data>/<time>/
 """
 
 import csv
-import errno
 import fcntl
 import io
 import itertools
@@ -20,8 +19,9 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ssl_cli import console, vetting
+from ssl_cli.data.locks import LOCKLESS
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import in_quotes
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
 LATEST = "latest"
 LARGEST_HISTORY = 1 << 26  # bytes: some half a million validations
-LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system says that has no locks
 FINISHED, RUNNING, STOPPED, FAILED, KILLED = STATES = ("finished", "running", "stopped", "failed", "killed")
 
 
@@ -76,14 +76,23 @@ def go_on(verb: str, folder: Path) -> str:
     return f"ssl {verb} {shlex.quote(f'resume={in_quotes(folder)}')}"
 
 
+@dataclass(frozen=True)
+class Able:
+    """What `latest` must be able to do, `to` in words; `is_able` is asked of a run's folder."""
+
+    to: str
+    is_able: Callable[[Path], bool]
+
+
 def find_run(
     name: str | Path,
     outputs: str | Path = "outputs",
     verb: str | tuple[str, ...] | None = None,
     finished: bool = False,
+    able: Able | None = None,
 ) -> Path:
-    """The folder of a run given by path, or `latest`, the newest (of these verbs; finished). InputError if there is
-    none."""
+    """The folder of a run given by path, or `latest`, the newest (of these verbs; finished; able). InputError if there
+    is none."""
     verbs = (verb,) if isinstance(verb, str) else verb or ()
     wanted = " or ".join(verbs)
     if str(name) != LATEST:
@@ -98,10 +107,27 @@ def find_run(
         return folder
     runs = [folder for folder in all_runs(outputs) if not verbs or folder.parts[-3] in verbs]
     runs = [folder for folder in runs if is_finished(folder) or not finished]
-    if not runs:
+    found = next((folder for folder in reversed(runs) if able is None or able.is_able(folder)), None)
+    if found is None:
         kind = f"{'finished ' if finished else ''}{wanted + ' ' if verbs else ''}run"
+        kind += f" that can {able.to}" if able else ""
         raise InputError(f"There is no {kind} in {Path(outputs).resolve()}; run one first, or name its folder.")
-    return runs[-1]
+    return found
+
+
+def run_around(place: Path) -> Path | None:
+    """The run folder that a place is, or lies in, however it is named; sound or not."""
+    whole = place.expanduser().resolve()
+    return next((folder for folder in (whole, *whole.parents) if _looks_like_run(folder)), None)
+
+
+def _looks_like_run(folder: Path) -> bool:
+    """Whether its config.yaml begins as ours do: other programs have files of that name too."""
+    try:
+        with (folder / CONFIG).open("rb") as file:
+            return any(line.startswith(b"verb:") for line in file.read(vetting.LARGEST_TEXT).splitlines())
+    except OSError:
+        return False
 
 
 # --- reading ------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from ssl_cli.bounds import Pattern, Positive
+from ssl_cli.data.locks import LOCKLESS
 from ssl_cli.errors import InputError
-from ssl_cli.runs import LOCKLESS
 from ssl_cli.tracking import IDS, Ended, Start, Tracker, brief
 
 LOCAL_STORE = "mlflow.db"  # in the folder of runs

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from ssl_cli import checkpoints, console
 from ssl_cli.callbacks import History, callbacks, finish
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
-from ssl_cli.learner import Learner, MakeOptimizer, Schedule
+from ssl_cli.learner import Learner, MakeOptimizer, Schedule, Weights
 from ssl_cli.models.bf16 import has_bf16
 from ssl_cli.nodes import build
 from ssl_cli.objectives.abilities import LargeProducts
@@ -155,9 +155,9 @@ def _checkpoint(folder: Path, max_steps: int, learner: Learner) -> Path | None:
 def _optimizer_maker(algorithm: DictConfig) -> MakeOptimizer:
     make = build(algorithm)
 
-    def careful(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def careful(weights: Weights) -> torch.optim.Optimizer:
         try:
-            optimizer = make(parameters)
+            optimizer = make(weights)
         except ValueError as error:  # torch's own sentence about a learning rate or a beta out of range
             raise InputError(f"optim.algorithm can't be built: {error}.") from error
         # A fused one would divide gradients by a loss scale itself, after they were to be clipped: it needn't.
@@ -191,14 +191,13 @@ def lr_schedule(optim: DictConfig, max_steps: int, max_s: float = math.inf) -> S
     warmup, kind = optim.warmup_steps, optim.schedule
 
     def factor(step: int, elapsed_s: Callable[[], float]) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
+        risen = min(1.0, (step + 1) / (warmup + 1))
         if kind == "constant":
-            return 1.0
-        by_step = (step - warmup) / max(1, max_steps - warmup) if max_steps > 0 else 0.0
+            return risen
+        by_step = max(0, step - warmup) / max(1, max_steps - warmup) if max_steps > 0 else 0.0
         by_time = elapsed_s() / max_s if math.isfinite(max_s) else 0.0
         done = min(1.0, max(by_step, by_time))
-        return 1 - done if kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+        return min(risen, 1 - done if kind == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
     return factor
 

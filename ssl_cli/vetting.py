@@ -137,10 +137,15 @@ def read_saved_config(path: Path) -> DictConfig:
 
 
 def _forget_cache(cfg: DictConfig) -> None:
-    """Decoded images are written there, so whoever opens the run says where; the config has no say."""
+    """Decoded images and tokens are written there, so whoever opens the run says where; the config has no say."""
     data = cfg.get("data")
     if isinstance(data, DictConfig) and str(data.get("_target_")).startswith(HOMES["data"]) and "cache" in data:
         data.cache = None
+
+
+def forgotten_cache(path: Path) -> str | None:
+    """What a config, read before, says of it"""
+    return OmegaConf.select(read_yaml(path), "data.cache")
 
 
 def _refuse_odd_yaml(path: Path, text: str) -> None:

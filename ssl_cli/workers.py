@@ -143,7 +143,10 @@ def _started(cfg: DictConfig, folder: Path) -> Iterator[None]:
 
 def _start(cfg: DictConfig, folder: Path, rank: int) -> tuple[subprocess.Popen[bytes], int]:
     """A worker, and the pipe that ends when it is ready; or dead."""
-    command = [sys.executable, "-m", "ssl_cli.cli", cfg.verb, f"resume={in_quotes(folder)}"]
+    # -P: nothing is imported from the working directory before our own; the user's classes come after (launch.py).
+    command = [sys.executable, "-P", "-m", "ssl_cli.cli", cfg.verb, f"resume={in_quotes(folder)}"]
+    if cache := OmegaConf.select(cfg, "data.cache"):
+        command.append(f"data.cache={in_quotes(cache)}")  # which no run folder may say, see vetting.py
     # What the first process has built, its workers may build.
     targets = re.findall(r"_target_: (\w+)", OmegaConf.to_yaml(cfg))
     if trusted := sorted(set(targets) - {"ssl_cli", "torch"}):

@@ -196,8 +196,11 @@ def _texts(root: Path, rng: np.random.Generator) -> None:
         "\n".join(" ".join(rng.choice(story.split(), 8).tolist()).capitalize() + "." for _ in range(rng.integers(3, 9)))
         for _ in range(300)
     ]
-    for name in ("text", "wikitext", "c4"):
+    for name in ("text", "wikitext", "c4", "corpus_en"):
         (root / name).mkdir()
+    (root / "corpus_en" / "news_en.txt.gz").write_bytes(gzip.compress("\n\n".join(stories).encode()))
+    for name in ("wikitext2_valid", "tinyshakespeare"):
+        (root / "corpus_en" / f"{name}.txt").write_text("\n\n".join(stories))
     (root / "text" / "stories.txt").write_text("\n\n".join(stories))
     lines = "".join(json.dumps({"text": story}) + "\n" for story in stories)
     (root / "text" / "stories.jsonl").write_text(lines)

@@ -121,12 +121,14 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
     """Each runs with the command that it gives itself, shortened; and what its headline names is measured."""
     text = (built_in_conf() / "experiment" / f"{name}.yaml").read_text()
     (command,) = re.findall(rf"^#   ssl (\w+) .*experiment={name}\b", text, re.MULTILINE)
-    short = FEW if command == "reconstruct" else QUICK[2:]
+    short = {"reconstruct": FEW, "pretrain": ["data.cache=tokens", "model.context=16"]}.get(command, QUICK[2:])
     words = [f"experiment={name}", f"paths.data={published}", "trainer=cpu", "trainer.max_steps=2", *short]
     if "linear_probe" in text:
         words.append("probes=true")
     cells = trained(cli, *words, verb=command)
-    wanted = re.findall(r"test/\w+", text.partition("headline:")[2].replace("_1000", "_all"))  # there are fewer images
+    wanted = re.findall(
+        r"(?:test|val|train)/\w+", text.partition("headline:")[2].replace("_1000", "_all")
+    )  # there are fewer images
     assert set(wanted) <= set(cells)
 
 

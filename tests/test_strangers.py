@@ -275,7 +275,7 @@ def test_a_choice_that_leaves_the_folder(refused: Callable[..., None], name: str
 
 @pytest.mark.parametrize("verb", ["../x", "detect; touch hacked", ["detect"], None, 5])
 def test_a_verb_that_is_none(refused: Callable[..., None], verb: Any) -> None:
-    refused(configured(verb=verb), "verb must be detect or reconstruct, not", listed=True)
+    refused(configured(verb=verb), "verb must be detect or pretrain or reconstruct, not", listed=True)
 
 
 def test_a_resumed_run_writes_into_its_own_folder_only(honest: Path, cli: Cli, workdir: Path) -> None:
@@ -517,6 +517,125 @@ def test_poisoned_facts(refused: Callable[..., None], name: str, text: str, ways
 def test_other_data_is_not_taken_for_the_runs_own(refused: Callable[..., None]) -> None:
     attack = lambda folder: (folder / "environment.json").write_text('{"data_fingerprint": [1]}')  # noqa: E731
     refused(attack, "The data has changed since", ("resume",))
+
+
+def unsaid(folder: Path) -> None:
+    path = folder / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_fingerprint": None}))
+
+
+@pytest.mark.parametrize("attack", [unsaid, lambda folder: (folder / "environment.json").unlink()])
+def test_data_of_which_nothing_is_known(refused: Callable[..., None], attack: Attack) -> None:
+    refused(attack, "doesn't say what data the run learned from (data_fingerprint)", ("resume",))
+
+
+# --- 11. a model of text --------------------------------------------------------------------------------------
+
+SECRET = "the password of the safe is swordfish and nobody may know it"
+
+
+@pytest.fixture(scope="module")
+def honest_text(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Path:
+    """A finished run of ssl pretrain."""
+    home, before = tmp_path_factory.mktemp("text"), Path.cwd()
+    words = ["trainer=cpu", "trainer.max_steps=2", "trainer.batch_size=8", "model.size=tiny", "model.context=24"]
+    words += ["data=text", f"data.files={published}/text/stories.txt", "data.document=block", "data.cache=tokens"]
+    os.chdir(home)
+    try:
+        assert main(["pretrain", *words]) == 0
+    finally:
+        os.chdir(before)
+    (folder,) = home.glob("outputs/pretrain/*/*")
+    return folder
+
+
+def secret(folder: Path) -> None:
+    configured(data__files=str(Path("secret.txt").resolve()))(folder)
+
+
+def secret_unsaid(folder: Path) -> None:
+    secret(folder)
+    unsaid(folder)
+
+
+def secret_units(folder: Path) -> None:
+    configured(data__units=str(Path("secret.txt").resolve()), model__mask="whole_word")(folder)
+
+
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (secret, "The data has changed since"),
+        (secret_units, "The data has changed since"),
+        (secret_unsaid, "doesn't say what data the run learned from"),
+    ],
+)
+def test_a_text_of_mine_goes_into_no_run_of_theirs(
+    honest_text: Path, cli: Cli, workdir: Path, attack: Attack, sentence: str
+) -> None:
+    """Whoever resumes a run gives it no file that its maker didn't have himself."""
+    (workdir / "secret.txt").write_text(f"{SECRET}\n\n" * 100)
+    folder = shutil.copytree(honest_text, workdir / "theirs")
+    attack(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    code, _, err = cli("pretrain", "resume=theirs", "trainer.max_steps=4", "data.cache=tokens")
+    assert code == 2
+    assert sentence in err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("section", ["init", "tokenizer"])
+def test_what_a_run_began_with_is_not_looked_for(honest_text: Path, cli: Cli, workdir: Path, section: str) -> None:
+    """A pipe there would never end; the run has its tokenizer and its weights."""
+    os.mkfifo(workdir / "tokenizer.json")
+    os.mkfifo(workdir / "config.json")
+    folder = shutil.copytree(honest_text, workdir / "theirs")
+    taken = {"_target_": "ssl_cli.data.taken_tokenizer.Taken", "folder": str(workdir)}
+    configured(**{section: str(workdir) if section == "init" else taken})(folder)
+    code, _, err = cli("pretrain", "resume=theirs", "trainer.max_steps=4", "data.cache=tokens")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (
+            configured(model__vocab_size=2 * 10**7),
+            "model.vocab_size must be a whole number of at least 1 and of at most",
+        ),
+        (configured(model__layers=3000), "model.layers must be a whole number of at least 1 and of at most 1000"),
+        (configured(model__context=10**7), "model.context must be a whole number of at least 8 and of at most 131072"),
+        (configured(model__width=512, model__layers=1), "the config's model has it as"),
+        (configured(model__specials={"mask": 4, "cls": 10**6, "sep": 3}), "is damaged: IndexError"),
+        (pickled("model.safetensors"), "is a pickle: it holds more than numbers, and would run code"),
+        (bomb("last.ckpt"), "last.ckpt would unpack to more than its size"),
+        (lambda folder: (folder / "tokenizer.json").write_text("[" * 10**5), "is no tokenizer that can be read"),
+    ],
+    ids=range(8),
+)
+def test_a_model_of_text_with_surprises(
+    honest_text: Path, cli: Cli, workdir: Path, attack: Attack, sentence: str
+) -> None:
+    folder = shutil.copytree(honest_text, workdir / "theirs")
+    attack(folder)
+    with pytest.raises(InputError) as raised:
+        ssl_cli.load(folder)
+    code, _, err = cli("fill", "run=theirs", "text=the [MASK]")
+    assert code == 2
+    for said in (str(raised.value), err):
+        assert sentence in said
+        assert len(said) < 1500 and "Traceback" not in said
+    assert not list(workdir.rglob(CANARY))
+
+
+def test_tables_that_dwarf_the_weights(honest_text: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rotary positions are computed, not read: their size is the config's to say."""
+    monkeypatch.setattr("ssl_cli.blueprint.SMALL", 1 << 20)
+    folder = shutil.copytree(honest_text, workdir / "theirs")
+    assert ssl_cli.load(folder)
+    configured(model__context=131_072)(folder)
+    with pytest.raises(InputError, match="is far smaller than the tables of the config's model: 34 MB"):
+        ssl_cli.load(folder)
 
 
 def test_a_terminal_obeys_nothing_that_a_run_says(honest: Path, cli: Cli, workdir: Path) -> None:

@@ -263,6 +263,15 @@ def never_asked() -> float:
     raise AssertionError("the clock has no say in this schedule")
 
 
+def test_a_budget_of_time_is_used_from_the_first_step_on() -> None:
+    """No jump where the warm-up ends."""
+    optim = OmegaConf.create({"warmup_steps": 9, "schedule": "linear"})
+    factor = lr_schedule(optim, -1, max_s=100)
+    rates = [factor(step, partial(float, 4 * step)) for step in range(25)]
+    assert rates[:7] == [(step + 1) / 10 for step in range(7)]
+    assert rates[8:] == pytest.approx([1 - 4 * step / 100 for step in range(8, 25)])
+
+
 def test_a_schedule_ends_with_the_time_it_has() -> None:
     optim = OmegaConf.create({"warmup_steps": 2, "schedule": "linear"})
     factor = lr_schedule(optim, -1, max_s=600)

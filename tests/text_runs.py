@@ -11,7 +11,7 @@ from torch import nn
 
 from ssl_cli.catalog import built_in_conf
 from ssl_cli.data.tokenizer import Tokenizer
-from ssl_cli.data.tokenizing import BytePairs, Characters, Trained, Unigram, WordPiece
+from ssl_cli.data.tokenizing import BytePairs, Characters, Trained, Unigram, WordPiece, Words
 from ssl_cli.objectives.causal_lm import CausalLM
 from ssl_cli.objectives.masked_lm import MaskedLM
 
@@ -25,6 +25,7 @@ MAKERS: dict[str, Trained] = {
     "bpe": BytePairs(vocab_size=300, sample_bytes=10**6),
     "unigram": Unigram(vocab_size=160, sample_bytes=10**6),
     "char": Characters(vocab_size=120, sample_bytes=10**6),
+    "word": Words(vocab_size=120, sample_bytes=10**6, lowercase=True),
 }
 SMALL: dict[str, Any] = {"size": None, "layers": 2, "width": 32, "heads": 2, "context": 32}
 _made: dict[str, Tokenizer] = {}

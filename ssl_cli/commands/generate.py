@@ -19,7 +19,7 @@ from ssl_cli.language.generation import Wish
 from ssl_cli.language.lines import read_lines
 from ssl_cli.language.sampling import Sampling
 from ssl_cli.language.writing import Writer
-from ssl_cli.loading import load
+from ssl_cli.loading import able, load
 from ssl_cli.nodes import read_yaml
 from ssl_cli.results import refuse_taken, results
 from ssl_cli.runs import find_run, write_text
@@ -31,8 +31,10 @@ IMAGES = 64  # where nobody says how many
 def run(cfg: DictConfig) -> Path | None:
     """What the run can draw: images into a folder, whose path it returns; or texts, into one only if asked."""
     refuse_taken(cfg.output, cfg.overwrite)
-    folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True)
-    finished = load(folder, trust=tuple((cfg.trust or "").split()))
+    trust = tuple((cfg.trust or "").split())
+    draws = able("generate", "generate", "next_logits", trust=trust)
+    folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True, able=draws)
+    finished = load(folder, trust=trust)
     if isinstance(finished, PretrainRun):
         return texts(cfg, finished)
     assert isinstance(finished, ReconstructRun)
@@ -75,6 +77,7 @@ def texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
     prompts, stop = prompts_of(cfg), stops_of(cfg)
     wish = Wish(cfg.n or 1, cfg.max_tokens, cfg.seed, cfg.batch_size)
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.min_p, cfg.repetition_penalty)
+    finished.prompted(prompts, wish, sampling)  # what is refused is so before the prompt is shown
     console.say(f"generate n={wish.n} seed={wish.seed} with {finished.folder}")
     is_one, started = len(prompts) == wish.n == 1, time.monotonic()
     if is_one:

@@ -71,6 +71,7 @@ class Rows(Dataset[dict[str, Any]]):
     """
 
     tokens_per_row = 0  # of text
+    named = "rows of the file"  # what `number` counts
 
     def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], number: np.ndarray | None = None):
         self.arrays = {name: torch.as_tensor(array) for name, array in arrays.items()}

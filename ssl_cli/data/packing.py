@@ -14,6 +14,7 @@ from ssl_cli.data.tokenizer import Tokenizer
 
 TOKENS_AT_ONCE = 8192  # of a validation batch
 SHIFT = 9  # the stream of random numbers that shifts are drawn from
+SCATTER = 10  # and what is watched its order
 
 
 class Reads(Protocol):
@@ -79,6 +80,8 @@ class TextRows(Rows):
     those that the model reads; and `document` where documents are to be isolated.
     """
 
+    named = "rows of this epoch's text"
+
     def __init__(
         self,
         text: TokenArrays,
@@ -92,10 +95,13 @@ class TextRows(Rows):
         self.reads = {*model.reads, *(["document"] if isolate_documents else [])}
         self.tokens_per_row = model.row_length
         n_rows = len(text.ids) // model.row_length
-        evenly = np.arange(n_rows) * model.row_length, np.zeros(n_rows, np.int64)
         self._is_turned = seed is not None and runs is None
-        self._start, self._document = (torch.from_numpy(part).to(text.ids.device) for part in runs or evenly)
-        self.number = np.arange(len(self._start))
+        # Rows that follow each other need no list of where they begin: 16 bytes a row, of a long text gigabytes.
+        self._start: Tensor | None = None
+        self._document: Tensor | None = None
+        if runs is not None:
+            self._start, self._document = (torch.from_numpy(part).to(text.ids.device) for part in runs)
+        self.number = np.arange(n_rows if runs is None else len(runs[0]))
         self._along = torch.arange(-1, model.row_length + model.looks_ahead, device=text.ids.device)
         self._last_shift = (-1, 0)  # of the last epoch asked for
 
@@ -107,6 +113,11 @@ class TextRows(Rows):
         return self.text.ids.device
 
     @property
+    def n_documents(self) -> int:
+        """That the rows are of, joined ones counted once: as `document_id` has them"""
+        return 1 if self._document is None else len(self._document.unique())
+
+    @property
     def watched_at_once(self) -> int:
         return max(1, TOKENS_AT_ONCE // self.tokens_per_row)
 
@@ -116,15 +127,17 @@ class TextRows(Rows):
             return self
         there = copy.copy(self)
         there.text = self.text.on(device)
-        there._start, there._document, there._along = (
-            part.to(device) for part in (self._start, self._document, self._along)
+        there._along = self._along.to(device)
+        there._start, there._document = (
+            None if part is None else part.to(device) for part in (self._start, self._document)
         )
         return there
 
     def take(self, which: np.ndarray) -> "TextRows":
         """Some of the rows, by index or by truth (N,)"""
-        some, index = copy.copy(self), torch.from_numpy(np.asarray(which)).to(self.device)
-        some._start, some._document, some.number = self._start[index], self._document[index], self.number[which]
+        some, index = copy.copy(self), torch.from_numpy(np.arange(len(self))[which]).to(self.device)
+        some._start, some.number = self._begins(index), self.number[which]
+        some._document = None if self._document is None else self._document[index]
         return some
 
     def shift(self, k: int) -> int:
@@ -137,10 +150,18 @@ class TextRows(Rows):
             self._last_shift = epoch, int(turned)
         return self._last_shift[1]
 
+    def _begins(self, index: Tensor | slice) -> Tensor:
+        """(B,) int64: where rows begin in the stream as it lies"""
+        if self._start is not None:
+            return self._start[index]
+        if isinstance(index, slice):
+            index = torch.arange(len(self), device=self.device)[index]
+        return index * self.tokens_per_row
+
     def __getitem__(self, which: tuple[int, Tensor | np.ndarray | slice, float]) -> dict[str, Any]:
         k, index, weight = which
         index = index if isinstance(index, slice) else torch.as_tensor(index, device=self.device)
-        first = self._start[index] + self.shift(k)  # (B,)
+        first = self._begins(index) + self.shift(k)  # (B,)
         place = (first[:, None] + self._along) % len(self.text.ids)  # (B, 1 + L), the token before the row in front
         ids = self.text.at(place[:, 1:])
         batch: dict[str, Any] = {"ids": ids}
@@ -150,7 +171,7 @@ class TextRows(Rows):
             is_end = ids == self.text.end
             batch["document"] = is_end.cumsum(1) - is_end.long()
         if "document_id" in self.reads:
-            batch["document_id"] = self._document[index]
+            batch["document_id"] = torch.zeros_like(first) if self._document is None else self._document[index]
         if "sentence_ends" in self.reads:
             batch["sentence_ends"] = self.text.ends_sentence[ids]
         return batch | {"k": k, "weight": weight}
@@ -179,3 +200,10 @@ def runs_within(ends: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     nth = np.arange(len(document_of)) - np.repeat(np.cumsum(n_runs) - n_runs, n_runs)
     room = (size - length)[document_of]
     return start[document_of] + nth * room // np.maximum(1, n_runs - 1)[document_of], document_of
+
+
+def scattered(start: np.ndarray, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same runs in a disorder that is always the same: so that each batch of what is watched, row after row, is of
+    many documents, as batches are that are learned."""
+    order = np.random.default_rng(SCATTER).permutation(len(start))
+    return start[order], document[order]

@@ -30,7 +30,7 @@ COLLAPSED: dict[str, Any] = {  # the normaliser of our unigram tokenizer
     "normalizers": [{"type": "NFKC"}, {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}],
 }
 SIGNS_APART: list[dict[str, Any]] = [  # and what cuts its texts
-    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True},
     {"type": "Punctuation", "behavior": "Isolated"},
 ]
 SEAM = re.compile(rf"(?<=[^{WHITE}])[ \n](?=[^{WHITE}])")  # no pattern above looks across it

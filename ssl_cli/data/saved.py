@@ -17,6 +17,8 @@ def read_state(path: Path) -> dict[str, Any]:
         state = json.loads(path.read_text(encoding="utf-8"))
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}.") from error
     if not isinstance(state, dict):

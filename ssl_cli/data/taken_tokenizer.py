@@ -11,6 +11,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from ssl_cli.bounds import Path as FilePath
 from ssl_cli.data.saved import read_state
 from ssl_cli.data.tokenizer import ROLES, Tokenizer
+from ssl_cli.data.tokenizer_file import refuse_gaps, sound
 from ssl_cli.errors import InputError
 
 LIBRARYS, BERTS, GPTS, CONFIG = "tokenizer.json", "vocab.txt", ("vocab.json", "merges.txt"), "tokenizer_config.json"
@@ -28,13 +29,11 @@ class Taken:
         path = self.folder / LIBRARYS
         if path.is_file():
             return Tokenizer.load(path)
-        try:
+        with sound(self.folder):
             if (self.folder / BERTS).is_file():
                 return Tokenizer(self._berts())
             if all((self.folder / name).is_file() for name in GPTS):
                 return Tokenizer(self._gpts())
-        except Exception as error:  # the library raises bare Exceptions
-            raise InputError(f"The tokenizer in {self.folder} can't be read: {error}.") from error
         raise InputError(f"{self.folder} has no tokenizer: no {LIBRARYS}, no {BERTS}, and no {' with '.join(GPTS)}.")
 
     def description(self) -> list[Any]:
@@ -58,6 +57,7 @@ class Taken:
     def _gpts(self) -> tokenizers.Tokenizer:
         vocabulary, merges = (str(self.folder / name) for name in GPTS)
         library = tokenizers.Tokenizer(models.BPE.from_file(vocabulary, merges))
+        refuse_gaps(self.folder / GPTS[0], list(library.get_vocab().values()))
         library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         library.decoder = decoders.ByteLevel()
         specials = _named(library)

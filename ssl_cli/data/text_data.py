@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ssl_cli.data.packing import Reads, TextRows, TokenArrays, runs_within
+from ssl_cli.data.packing import Reads, TextRows, TokenArrays, runs_within, scattered
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 
+LOOKED_AT = 1 << 20  # tokens, to see how many are unknown
 BLOCK = 1 << 24  # tokens that are searched for the ends of documents at once
 
 
@@ -33,6 +34,10 @@ class TokenStream:
         found = [np.flatnonzero(self.ids[start : start + BLOCK] == self.end) + start + 1 for start in blocks]
         return np.concatenate([*found, np.zeros(0, np.int64)])
 
+    def has(self, token: int) -> bool:
+        blocks = range(0, len(self.ids), BLOCK)
+        return any((self.ids[start : start + BLOCK] == token).any() for start in blocks)
+
 
 @dataclass
 class TextData:
@@ -44,14 +49,22 @@ class TextData:
     warnings: list[str] = field(default_factory=list)
     isolate_documents: bool = False
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
-        watched = self.splits.get("val", self.splits["train"])
+        """`bytes_per_token` is of the text that is watched, and None where its tokens don't give it back."""
+        watched, unknown = self.splits.get("val", self.splits["train"]), self.tokenizer.specials.get("unk")
+        is_whole = self.tokenizer.is_lossless and (unknown is None or not watched.has(unknown))
         return {
             "vocab_size": self.tokenizer.vocab_size,
             "specials": dict(self.tokenizer.specials),
-            "bytes_per_token": watched.n_bytes / len(watched.ids),
+            "bytes_per_token": watched.n_bytes / len(watched.ids) if is_whole else None,
         }
+
+    @property
+    def unknown(self) -> float:
+        """Share of the first tokens that stand for what the tokenizer doesn't know"""
+        first, unknown = self.splits["train"].ids[:LOOKED_AT], self.tokenizer.specials.get("unk")
+        return 0.0 if unknown is None else float((first == unknown).mean())
 
     def rows(self, split: str, model: Reads, seed: int, batch_size: int) -> TextRows:
         """The rows that a model reads. Raises InputError where there is less text than one row."""
@@ -64,7 +77,14 @@ class TextData:
                 f"The {split} text has {len(stream.ids):,} tokens, fewer than the {needed:,} of one row: give more "
                 f"text, or say a smaller model.context{cure}."
             )
+        if model.within_documents and self.isolate_documents:
+            raise InputError(
+                "model.pair compares texts across documents, which data.isolate_documents=true keeps apart: set "
+                "data.isolate_documents=false."
+            )
         text = TokenArrays.of(stream.ids, stream.starts, self.tokenizer)
         runs = runs_within(stream.ends, model.row_length) if model.within_documents else None
+        if runs is not None and split == "val":
+            runs = scattered(*runs)
         shift_by = seed if split == "train" else None  # what is watched always stays the same
         return TextRows(text, model, self.isolate_documents, runs, shift_by, batch_size)

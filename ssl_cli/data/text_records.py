@@ -135,6 +135,7 @@ class CsvText(RecordFiles):
         try:
             names = next(reader, [])
             self._refuse_other_sign(path, names)
+            self._refuse_twins(path, names)
             end = reader.line_num
             for row in reader:
                 start, end = end, reader.line_num
@@ -144,6 +145,10 @@ class CsvText(RecordFiles):
             raise InputError(f"{path}, line {end + 1:,}: {error}; is there a quote that isn't closed?") from error
         if lines.n_quotes % 2 and end - start > 1:
             raise InputError(f"{path}, line {start + 1:,}: a quote is opened there and not closed.")
+
+    def _refuse_twins(self, path: Path, names: list[str]) -> None:
+        if names.count(self.field) > 1:
+            raise InputError(f"{path} has {names.count(self.field)} columns called {self.field}: rename all but one.")
 
     def _refuse_other_sign(self, path: Path, names: list[str]) -> None:
         other = next((sign for sign in ";\t|," if sign in names[0]), None) if len(names) == 1 else None

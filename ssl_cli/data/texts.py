@@ -16,7 +16,7 @@ from ssl_cli.data.text_files import files_of, marks
 from ssl_cli.errors import InputError
 
 if TYPE_CHECKING:
-    from ssl_cli.data.token_cache import TextData
+    from ssl_cli.data.text_data import TextData
     from ssl_cli.data.tokenizing import TokenizerMaker
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tokens", ".raw")
@@ -62,10 +62,10 @@ class TextSource:
     def stamp(self) -> list[object]:
         """JSON-able; two sources of one stamp have the same documents in the same splits."""
         units = [] if self.units is None else marks(files_of(self.units, TEXT_SUFFIXES))
-        return [type(self).__name__, self.val, self.max_tokens, units, *self.marked()]
+        return [f"{type(self).__module__}.{type(self).__qualname__}", self.val, self.max_tokens, units, *self.marked()]
 
-    def texts(self, tokenizer: "TokenizerMaker", seed: int) -> "TextData":
-        """The documents as tokens, from the cache where they are there already. They don't depend on the seed."""
+    def texts(self, tokenizer: "TokenizerMaker") -> "TextData":
+        """The documents as tokens, from the cache where they are there already."""
         from ssl_cli.data.token_cache import build
 
         home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ssl" / "tokens"

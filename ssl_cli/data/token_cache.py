@@ -2,18 +2,19 @@
 
 import hashlib
 import json
+import math
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import numpy as np
+import tokenizers
 
 from ssl_cli.annotations import fits
 from ssl_cli.data.documents import Faults
+from ssl_cli.data.locks import held
 from ssl_cli.data.saved import read_state
 from ssl_cli.data.text_data import TextData, TokenStream
 from ssl_cli.data.token_writer import TokenWriter, fill, token_type
@@ -22,11 +23,12 @@ from ssl_cli.data.tokenizing import TokenizerMaker
 from ssl_cli.data.units import Units
 from ssl_cli.errors import InputError
 
-VERSION = 1  # of what is made of a text
+VERSION = 3  # of what is made of a text
 SPLITS = ("train", "val")
 TOKENIZER, ABOUT = "tokenizer.json", "about.json"
 STATE = {"splits": dict[str, dict[str, int]], "digest": str, "warnings": list[str]}
-PARTIAL, ABANDONED_S = ".part-", 3600  # a folder in the making, and how long after its last change it is no more
+PARTIAL, LOCK = ".part-", ".lock-"  # a folder in the making, and what says that it is being made
+LONG = 16  # characters of a token; no text has tokens of so many on average
 
 
 class Source(Protocol):
@@ -36,6 +38,10 @@ class Source(Protocol):
     max_tokens: int | None
     isolate_documents: bool
     units: str | None
+
+    @property
+    def val(self) -> float | None:
+        """None: what is held out comes first, and is kept whole."""
 
     def splits(self) -> Iterator[tuple[str, str]]: ...
 
@@ -50,7 +56,11 @@ def build(source: Source, maker: TokenizerMaker, cache: Path) -> TextData:
     place = cache / key(source, maker)
     try:
         if not place.is_dir():
-            _write(source, maker, place)
+            cache.mkdir(parents=True, exist_ok=True)
+            _sweep(cache)
+            with held(cache / f"{LOCK}{place.name}"):  # of the processes that want it at once, one makes it
+                if not place.is_dir():
+                    _write(source, maker, place)
         data = _opened(place)
     except ChildProcessError:
         raise
@@ -65,7 +75,8 @@ def build(source: Source, maker: TokenizerMaker, cache: Path) -> TextData:
 
 def key(source: Source, maker: TokenizerMaker) -> str:
     """Changes with the text, with what parts it, and with the tokenizer."""
-    return hashlib.sha256(json.dumps([VERSION, source.stamp(), maker.description()]).encode()).hexdigest()[:32]
+    made_by = [VERSION, tokenizers.__version__]
+    return hashlib.sha256(json.dumps([made_by, source.stamp(), maker.description()]).encode()).hexdigest()[:32]
 
 
 # --- making it -------------------------------------------------------------------------------------------------
@@ -73,15 +84,14 @@ def key(source: Source, maker: TokenizerMaker) -> str:
 
 def _write(source: Source, maker: TokenizerMaker, place: Path) -> None:
     """A folder that gets its name when it is whole."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(place.parent)
-    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=place.parent))
+    partial = place.parent / f"{PARTIAL}{place.name}-{uuid4().hex}"
+    partial.mkdir()
     try:
         _make(source, maker, partial)
         try:
             partial.replace(place)
         except OSError:
-            if not place.is_dir():  # another process was faster, and wrote the same
+            if not place.is_dir():  # where there are no locks: another process was faster, and wrote the same
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -90,13 +100,16 @@ def _write(source: Source, maker: TokenizerMaker, place: Path) -> None:
 def _make(source: Source, maker: TokenizerMaker, folder: Path) -> None:
     """The text is read twice: for the vocabulary, as far as that needs it, and for the tokens."""
     units = None if source.units is None else Units.read(Path(source.units).expanduser())
-    tokenizer = maker.train(text for split, text in source.splits() if split == "train")
+    tokenizer = maker.train(_teaching(source))
     if "end" not in tokenizer.specials:
         raise InputError("The tokenizer has no token to part documents by, such as [SEP], </s> or <|endoftext|>.")
     tokenizer.save(folder / TOKENIZER)
-    writers = {split: TokenWriter(folder, split, tokenizer, units is not None) for split in SPLITS}
+    writers = {
+        split: TokenWriter(folder, split, tokenizer, units is not None, limit)
+        for split, limit in limits(source.max_tokens, source.val).items()
+    }
     try:
-        fill(writers, source.splits(), source.max_tokens, tokenizer, units)
+        fill(writers, source.splits(), tokenizer, units)
     finally:
         for writer in writers.values():
             writer.close()
@@ -110,12 +123,31 @@ def _make(source: Source, maker: TokenizerMaker, folder: Path) -> None:
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
+def limits(max_tokens: int | None, val: float | None) -> dict[str, int | None]:
+    """The tokens that each split may have: of one limit for both, whichever comes first would take all."""
+    if max_tokens is None or val is None:
+        return {"train": max_tokens, "val": None}
+    held_out = max(round(max_tokens * val), 1 if val else 0)
+    return {"train": max(1, max_tokens - held_out), "val": held_out}
+
+
+def _teaching(source: Source) -> Iterator[str]:
+    """The text that teaches the vocabulary: that of training, no more than `max_tokens` can need."""
+    left = math.inf if source.max_tokens is None else source.max_tokens * LONG
+    for split, text in source.splits():
+        if split == "train":
+            yield text
+            left -= len(text)
+            if left <= 0:
+                return
+
+
 def _sweep(cache: Path) -> None:
-    """Remove what a process left that was killed."""
+    """Remove what killed processes left: nobody holds its lock."""
     for left in cache.glob(f"{PARTIAL}*"):
-        with suppress(OSError):
-            changed = max(path.stat().st_mtime for path in (left, *left.iterdir()))
-            if time.time() - changed > ABANDONED_S:
+        name = left.name.removeprefix(PARTIAL).partition("-")[0]
+        with held(cache / f"{LOCK}{name}", wait=False) as is_abandoned:
+            if is_abandoned:
                 shutil.rmtree(left, ignore_errors=True)
 
 

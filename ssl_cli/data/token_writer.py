@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,14 @@ from ssl_cli.data.text_encoding import CHARACTERS, Encoded, encoded
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.data.units import Units
 
+TO_BE_LIMITED = 1 << 14  # characters of a part: where there is a limit, it is passed by no more
+
 
 class TokenWriter:
-    """The files of one split, as they grow."""
+    """The files of one split, as they grow, up to a `limit` of tokens where there is one."""
 
-    def __init__(self, folder: Path, split: str, tokenizer: Tokenizer, has_units: bool):
+    def __init__(self, folder: Path, split: str, tokenizer: Tokenizer, has_units: bool, limit: int | None):
+        self.limit = limit
         self.type = token_type(tokenizer.vocab_size)
         self.end = tokenizer.specials["end"]
         self.ids = (folder / f"{split}.bin").open("wb")
@@ -28,6 +30,10 @@ class TokenWriter:
         self.digest = hashlib.sha256()
         self.n_tokens = self.n_bytes = 0
         self._rest = np.zeros(0, bool)  # starts that don't fill a byte yet
+
+    @property
+    def is_full(self) -> bool:
+        return self.limit is not None and self.n_tokens >= self.limit
 
     def write(self, ids: np.ndarray, starts: np.ndarray | None, n_bytes: int) -> None:
         content = ids.astype(self.type, copy=False).tobytes()
@@ -66,59 +72,64 @@ class _Part:
 
 
 def fill(
-    writers: dict[str, TokenWriter],
-    documents: Iterator[tuple[str, str]],
-    max_tokens: int | None,
-    tokenizer: Tokenizer,
-    units: Units | None,
+    writers: dict[str, TokenWriter], documents: Iterator[tuple[str, str]], tokenizer: Tokenizer, units: Units | None
 ) -> None:
-    """Encode documents, each given with its split, until there are no more or `max_tokens` are had."""
+    """Encode documents, each given with its split, until there are no more or every limit is reached."""
+    limited = [writer for writer in writers.values() if writer.limit is not None]
     under_way: deque[list[_Part]] = deque()
 
     def batches() -> Iterator[list[str]]:
-        for batch in _batched(documents):
+        for batch in _batched(documents, writers):
             under_way.append(batch)
             yield [part.text for part in batch]
 
-    left = max_tokens
     with closing(encoded(batches(), tokenizer, units)) as results:
         for found in results:
-            n_written = _write_parts(writers, under_way.popleft(), found, left)
-            if left is not None and (left := left - n_written) <= 0:
+            parts = under_way.popleft()
+            for split, writer in writers.items():
+                _write_parts(writer, parts, found, np.array([part.split == split for part in parts]))
+            if limited and all(writer.is_full for writer in limited):
                 break
 
 
-def _batched(documents: Iterator[tuple[str, str]]) -> Iterator[list[_Part]]:
+def _batched(documents: Iterator[tuple[str, str]], writers: dict[str, TokenWriter]) -> Iterator[list[_Part]]:
+    """Some parts at a time, of about as much text: also of what is read and isn't wanted any more."""
     batch: list[_Part] = []
     size = 0
     for split, text in documents:
-        *others, last = cut(text)
-        for part in chain((_Part(split, other, False) for other in others), [_Part(split, last, True)]):
-            batch.append(part)
+        for part in _parts(split, text, writers[split].limit is not None):
             size += len(part.text)
-            if size >= CHARACTERS:
+            if not writers[split].is_full:
+                batch.append(part)
+            if batch and size >= CHARACTERS:
                 yield batch
                 batch, size = [], 0
     if batch:
         yield batch
 
 
-def _write_parts(writers: dict[str, TokenWriter], parts: list[_Part], found: Encoded, left: int | None) -> int:
-    """Write them, as far as `left` tokens are had: there the document ends, too. Gives the number of tokens."""
+def _parts(split: str, text: str, is_limited: bool) -> Iterator[_Part]:
+    *others, last = cut(text, TO_BE_LIMITED) if is_limited else cut(text)
+    yield from (_Part(split, other, False) for other in others)
+    yield _Part(split, last, True)
+
+
+def _write_parts(writer: TokenWriter, parts: list[_Part], found: Encoded, mine: np.ndarray) -> None:
+    """Write those that are `mine` (T,) as far as there is room: where the limit is reached, the document ends."""
+    if writer.is_full or not mine.any():
+        return
     is_last = np.array([part.is_last for part in parts])
-    written = np.cumsum(found.length + is_last)  # with the ends
-    n_parts = len(parts) if left is None else min(len(parts), int(np.searchsorted(written, left)) + 1)
-    is_last, length = np.r_[is_last[: n_parts - 1], True], found.length[:n_parts]
-    stop = np.cumsum(length)
-    closing_at = stop[is_last]  # an `end` comes before these
-    of_split = np.array([part.split == "val" for part in parts[:n_parts]])
-    ids = np.insert(found.ids[: stop[-1]], closing_at, writers["train"].end)
-    starts = None if found.starts is None else np.insert(found.starts[: stop[-1]], closing_at, True)
-    is_val = np.insert(np.repeat(of_split, length), closing_at, of_split[is_last])
-    for writer, mine, parts_mine in ((writers["train"], ~is_val, ~of_split), (writers["val"], is_val, of_split)):
-        n_bytes = int(found.n_bytes[:n_parts][parts_mine].sum())
-        writer.write(ids[mine], None if starts is None else starts[mine], n_bytes)
-    return len(ids)
+    number = np.flatnonzero(mine)
+    if writer.limit is not None:
+        written = writer.n_tokens + np.cumsum((found.length + is_last)[mine])  # with the ends
+        reached_by = int(np.searchsorted(written, writer.limit))
+        is_last[number[reached_by : reached_by + 1]] = True
+        mine[number[reached_by + 1 :]] = False
+    is_token = np.repeat(mine, found.length)
+    closing_at = np.cumsum(found.length[mine])[is_last[mine]]  # an `end` comes before these
+    ids = np.insert(found.ids[is_token], closing_at, writer.end)
+    starts = None if found.starts is None else np.insert(found.starts[is_token], closing_at, True)
+    writer.write(ids, starts, int(found.n_bytes[mine].sum()))
 
 
 def token_type(vocab_size: int) -> np.dtype:

@@ -1,15 +1,15 @@
 """A tokenizer: text <-> the numbers of its tokens."""
 
+import json
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import tokenizers
+from tokenizers import processors
 
-from ssl_cli.data.pieces import Pieces
-from ssl_cli.data.saved import LARGEST_FILE
-from ssl_cli.data.token_kinds import token_kinds
-from ssl_cli.errors import InputError
+from ssl_cli.data.token_kinds import BYTE_OF, token_kinds
+from ssl_cli.data.tokenizer_file import read_library
 
 ROLES = {  # of special tokens -> what ours, BERT's, RoBERTa's and GPT-2's tokenizers call them
     "pad": ("[PAD]", "<pad>"),
@@ -41,11 +41,6 @@ class Tokenizer:
         """The tokens of a text, in which `[MASK]` and the like mean the special tokens; none is added."""
         return self.library.encode(text, add_special_tokens=False).ids
 
-    def encode_all(self, texts: list[str]) -> list[np.ndarray]:
-        """The tokens of each text (n,) uint32, of text alone: what looks like a special token is none."""
-        tokens, length = self._pieces.encode(texts)
-        return np.split(tokens, np.cumsum(length)[:-1]) if texts else []
-
     def decode(self, ids: list[int] | np.ndarray) -> str:
         """The text of tokens, special ones too. Byte-level and character tokenizers give back what was encoded."""
         return self.library.decode([int(number) for number in ids], skip_special_tokens=False)
@@ -54,9 +49,27 @@ class Tokenizer:
         """How the vocabulary writes a token; empty where it has none of this number"""
         return self.library.id_to_token(int(number)) or ""
 
+    @property
+    def unwritten(self) -> list[int]:
+        """Special tokens that no text is written with: all but what ends it"""
+        special = [number for number, token in self.library.get_added_tokens_decoder().items() if token.special]
+        return sorted(set(special) - {self.specials.get("end")})
+
     @cached_property
-    def _pieces(self) -> Pieces:
-        return Pieces(self.library)
+    def is_byte_level(self) -> bool:
+        """Whether its tokens are pieces of UTF-8, which the vocabulary writes by a letter a byte"""
+        return (json.loads(self.library.to_str())["decoder"] or {}).get("type") == "ByteLevel"
+
+    @cached_property
+    def is_lossless(self) -> bool:
+        """Whether a text comes back from its tokens as it was, where none is unknown: they are bytes or characters"""
+        state = json.loads(self.library.to_str())
+        decoder, cutter = ((state[part] or {}) for part in ("decoder", "pre_tokenizer"))
+        if state["normalizer"] is not None:
+            return False
+        if decoder.get("type") == "ByteLevel":
+            return BYTE_OF.keys() <= self.library.get_vocab().keys()
+        return decoder.get("type") == "Fuse" and cutter.get("behavior") == "Isolated"
 
     @cached_property
     def _kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,16 +106,16 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
-        """From a tokenizer.json. Raises InputError where it is none."""
-        try:
-            if path.stat().st_size > LARGEST_FILE:
-                raise InputError(f"{path} is damaged: it has more than {LARGEST_FILE:,} bytes.")
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except InputError:
-            raise
-        except Exception as error:  # the library raises bare Exceptions
-            raise InputError(f"{path} is no tokenizer.json that can be read: {error}.") from error
+        """From a tokenizer.json, which may be a stranger's. Raises InputError where it is none, or no harmless one."""
+        return cls(read_library(path))
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
         return cls(tokenizers.Tokenizer.from_str(text))
+
+
+def framing(cls: tuple[str, int], sep: tuple[str, int]) -> processors.TemplateProcessing:
+    """What transformers puts around a text, or two: [CLS] TEXT [SEP] and [CLS] FIRST [SEP] SECOND [SEP], as BERT."""
+    return processors.TemplateProcessing(
+        single=f"{cls[0]} $A {sep[0]}", pair=f"{cls[0]} $A {sep[0]} $B:1 {sep[0]}:1", special_tokens=[cls, sep]
+    )

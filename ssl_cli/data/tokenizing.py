@@ -6,16 +6,16 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 import tokenizers
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
-from ssl_cli.bounds import Count
+from ssl_cli.bounds import Count, Range
 from ssl_cli.data.pieces import CHARACTERS, cut
-from ssl_cli.data.tokenizer import Tokenizer
+from ssl_cli.data.tokenizer import Tokenizer, framing
 from ssl_cli.data.unigram import learn_pieces
 from ssl_cli.errors import InputError
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-UNK, CLS, SEP = "[UNK]", "[CLS]", "[SEP]"
+UNK, CLS, SEP, MASK = "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 END_OF_TEXT = "<|endoftext|>"
 MIN_FREQUENCY = 2  # of what becomes a token
 # While pairs are counted: a clause without spaces would be one word, of its own kind, which takes gigabytes.
@@ -36,8 +36,11 @@ class Trained:
 
     least: ClassVar[int] = len(SPECIALS) + 3  # of tokens: the special ones, and something to write with
     why: ClassVar[str] = f"the {len(SPECIALS)} special tokens come first"
+    space_is_of_word: ClassVar[bool] = False  # a word's token begins with the space before it, so a mask takes it too
 
-    vocab_size: Annotated[int, "tokens at most, special ones among them; fewer where the text has no more"]
+    vocab_size: Annotated[
+        int, Range(1, 1_000_000), "tokens at most, special ones among them; fewer where the text has no more"
+    ]
     sample_bytes: Annotated[Count, "bytes of the training text that teach the vocabulary, from its beginning"]
 
     def __post_init__(self) -> None:
@@ -48,19 +51,15 @@ class Trained:
             )
 
     def description(self) -> list[Any]:
-        return [type(self).__name__, asdict(self)]
+        return [f"{type(self).__module__}.{type(self).__qualname__}", asdict(self)]
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """Learn from the first `sample_bytes` of the texts. Raises InputError where there is nothing to read."""
         sample = Sample(texts, self.sample_bytes)
         library = self.learn(sample)
-        library.add_special_tokens(self.specials)
-        if self.specials == SPECIALS:
-            library.post_processor = processors.TemplateProcessing(
-                single=f"{CLS} $A {SEP}",
-                pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
-                special_tokens=[(CLS, SPECIALS.index(CLS)), (SEP, SPECIALS.index(SEP))],
-            )
+        mask = AddedToken(MASK, lstrip=self.space_is_of_word, special=True)
+        library.add_special_tokens([mask if name == MASK else name for name in self.specials])
+        library.post_processor = framing((CLS, SPECIALS.index(CLS)), (SEP, SPECIALS.index(SEP)))
         return Tokenizer(library)
 
     @property
@@ -106,6 +105,7 @@ class BytePairs(Trained):
 
     least: ClassVar[int] = len(SPECIALS) + 1 + 256
     why: ClassVar[str] = f"the {len(SPECIALS) + 1} special tokens and the 256 bytes come first"
+    space_is_of_word: ClassVar[bool] = True
 
     @property
     def specials(self) -> list[str]:
@@ -131,12 +131,15 @@ class BytePairs(Trained):
 class Unigram(Trained):
     """The likeliest cut of a text into pieces of a vocabulary (arXiv 1804.10959), as SentencePiece writes them."""
 
+    space_is_of_word: ClassVar[bool] = True
+
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
         library = tokenizers.Tokenizer(models.BPE())
         library.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])
         texts, _ = sample.with_frequent(library.normalizer, self.room // 2)
         # Signs stand apart: a full stop is a token whatever word it follows.
-        cutters = [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+        # Only a text's beginning gets a space of its own: what follows a mask at once has none.
+        cutters = [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
         library.pre_tokenizer = pre_tokenizers.Sequence([*cutters, IN_SHORT])
         library.model = learn_pieces(texts, library, self.specials, SPECIALS.index(UNK), self.room)
         library.pre_tokenizer, library.decoder = pre_tokenizers.Sequence(cutters), decoders.Metaspace()

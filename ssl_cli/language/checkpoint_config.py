@@ -7,9 +7,9 @@ from typing import Any
 from ssl_cli.data.saved import read_state
 from ssl_cli.errors import InputError
 from ssl_cli.language.checkpoint_files import CONFIG
-from ssl_cli.models.transformer import Transformer
+from ssl_cli.models.transformer import Transformer, refuse_misfits
 
-READABLE = ("bert", "roberta", "gpt2", "esm")
+READABLE = ("bert", "roberta", "gpt2", "gpt_neox", "esm")
 # Option of ours -> its name in config.json.
 OF_BERT = {
     "vocab_size": "vocab_size",
@@ -31,11 +31,18 @@ OF_GPT2 = {
 OF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 TO_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 # What ours doesn't do: option of config.json -> the only value that is understood.
-PLAIN = {
+PLAIN: dict[str, dict[str, Any]] = {
     "bert": {"is_decoder": False},
     "roberta": {"is_decoder": False},
     "esm": {"is_decoder": False, "token_dropout": False, "emb_layer_norm_before": False},
     "gpt2": {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
+    "gpt_neox": {
+        "use_parallel_residual": False,
+        "attention_bias": True,
+        "rope_type": "default",
+        "rotary_pct": 1.0,
+        "rotary_emb_base": 10_000,
+    },
 }
 
 
@@ -47,10 +54,29 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in READABLE:
         raise InputError(f"{folder} holds a model of type {kind!r}; these can be read: {', '.join(READABLE)}.")
+    said = config | _of_neox(folder / CONFIG, config) if kind == "gpt_neox" else config
     for name, value in PLAIN[kind].items():
-        if config.get(name, value) != value:
-            raise InputError(f"{folder / CONFIG} has {name}={config[name]}, which isn't understood: only {value} is.")
+        if said.get(name, value) != value:
+            raise InputError(f"{folder / CONFIG} has {name}={said[name]}, which isn't understood: only {value} is.")
     return config
+
+
+def _of_neox(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """What is so where GPT-NeoX's config says nothing, and its rotary positions under the names of old."""
+    turns = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(turns, dict):
+        raise InputError(f"{path} must say rope_parameters, names with values, not {turns!r}.")
+    return {
+        "use_parallel_residual": config.get("use_parallel_residual", True),
+        "rope_type": turns.get("rope_type", turns.get("type", "default")),
+        "rotary_pct": turns.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
+        "rotary_emb_base": turns.get("rope_theta", config.get("rotary_emb_base", 10_000)),
+    }
+
+
+def is_tied(config: dict[str, Any]) -> bool:
+    """Whether logits are made by the table of tokens, so that a checkpoint needs no other matrix for them."""
+    return bool(config.get("tie_word_embeddings", config["model_type"] != "gpt_neox"))
 
 
 def options_of(path: Path, config: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -59,7 +85,7 @@ def options_of(path: Path, config: dict[str, Any]) -> tuple[dict[str, Any], int]
     `path` is that of config.json. Raises InputError where a size is missing, or what it says isn't understood.
     """
     kind = config["model_type"]
-    is_gpt = kind == "gpt2"
+    is_gpt2 = kind == "gpt2"
     options = _sizes(path, config, kind)
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute" and (kind, positions) != ("esm", "rotary"):
@@ -67,12 +93,14 @@ def options_of(path: Path, config: dict[str, Any]) -> tuple[dict[str, Any], int]
     pad = config.get("pad_token_id")
     skipped = skipped_positions(kind, {"pad": pad if isinstance(pad, int) and pad >= 0 else 1})
     options["context"] -= skipped
-    options |= {"causal": is_gpt, "norm": "pre" if kind in ("gpt2", "esm") else "post"}
-    options["positions"] = "rotary" if positions == "rotary" else "learned"
+    options |= {"causal": kind in ("gpt2", "gpt_neox"), "norm": "post" if kind in ("bert", "roberta") else "pre"}
+    options["positions"] = "rotary" if positions == "rotary" or kind == "gpt_neox" else "learned"
     options.setdefault("segments", 0)
-    options["activation"] = _activation(path, config.get("activation_function" if is_gpt else "hidden_act", "gelu"))
-    name, usual = ("layer_norm_epsilon", 1e-5) if is_gpt else ("layer_norm_eps", 1e-12)
-    eps = config.get(name, usual)
+    name, usual = ("activation_function", "gelu_new") if is_gpt2 else ("hidden_act", "gelu")
+    options["activation"] = _activation(path, config.get(name, usual))
+    refuse_misfits(options["width"], options["heads"], options["positions"])
+    name = "layer_norm_epsilon" if is_gpt2 else "layer_norm_eps"
+    eps = config.get(name, 1e-5 if options["causal"] else 1e-12)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
         raise InputError(f"{path} must say {name}, a number above 0 and below 1, not {eps!r}.")
     return options | {"norm_eps": float(eps)}, skipped
@@ -80,7 +108,7 @@ def options_of(path: Path, config: dict[str, Any]) -> tuple[dict[str, Any], int]
 
 def _sizes(path: Path, config: dict[str, Any], kind: str) -> dict[str, Any]:
     names = dict(OF_GPT2 if kind == "gpt2" else OF_BERT)
-    if kind == "esm":
+    if kind in ("esm", "gpt_neox"):
         del names["segments"]
     sizes: dict[str, Any] = {ours: config.get(theirs) for ours, theirs in names.items()}
     if kind == "gpt2" and sizes["feedforward"] is None and isinstance(sizes["width"], int):

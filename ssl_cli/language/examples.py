@@ -12,6 +12,7 @@ from ssl_cli.data.batches import Rows
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.draws import reseed
 from ssl_cli.language.generation import generate
+from ssl_cli.language.seen import visible
 from ssl_cli.models.cross_entropy import IGNORED
 from ssl_cli.runs import write_text
 from ssl_cli.scoring import device_of
@@ -80,7 +81,7 @@ def guesses(model: Any, tokenizer: Tokenizer, batch: Mapping[str, Tensor], seed:
                 continue
             parts.append(Part(_joined(tokenizer, plain)))
             target, n = at[place]
-            said, truth = (tokenizer.token(int(one)) for one in (answer[row, n], target))
+            said, truth = (visible(tokenizer, int(one)) for one in (answer[row, n], target))
             parts.append(Part(guess=said, truth=truth, share=float(share[row, n])))
             plain = []
         found.append(Example([*parts, Part(_joined(tokenizer, plain))]))
@@ -97,6 +98,7 @@ def continued(model: Any, tokenizer: Tokenizer, batch: Mapping[str, Tensor], see
     """The start of each row, and how the model goes on, drawn at TEMPERATURE."""
     length = model.row_length // PROMPT
     prompts = [row[:length].tolist() for row in batch["ids"]]
-    drawn = generate(model, prompts, max_tokens=model.row_length - length, temperature=TEMPERATURE, seed=seed)
+    more, barred = model.row_length - length, tokenizer.unwritten
+    drawn = generate(model, prompts, max_tokens=more, temperature=TEMPERATURE, seed=seed, barred=barred)
     pairs = zip(prompts, drawn, strict=True)
     return [Example([Part(tokenizer.decode(prompt)), Part(guess=tokenizer.decode(said))]) for prompt, said in pairs]

@@ -1,18 +1,15 @@
 """Our models as checkpoints of transformers, which its AutoModel and AutoTokenizer open."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ssl_cli.data.tokenizer import Tokenizer
+from ssl_cli.data.tokenizer import Tokenizer, framing
 from ssl_cli.errors import InputError
 from ssl_cli.language.checkpoint_config import config_of, skipped_positions
 from ssl_cli.language.checkpoint_files import CONFIG, SAFE, write_json
@@ -20,44 +17,29 @@ from ssl_cli.language.names import FAMILIES, Part, head_parts, network_parts, pa
 from ssl_cli.models.positions import angles
 from ssl_cli.models.transformer import Transformer
 
+FRAMINGS = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
 SPECIAL_TOKENS = {"pad": "pad_token", "unk": "unk_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
 
 
 def write_checkpoint(objective: nn.Module, tokenizer: Tokenizer, folder: Path) -> list[str]:
     """A folder of config.json, model.safetensors and a tokenizer, of an objective with a `network` and perhaps heads.
 
-    Gives sentences on what couldn't be taken along. Raises InputError where transformers has no such model, or the
-    folder is there already and holds anything.
+    Gives sentences on what couldn't be taken along. Raises InputError where transformers has no such model.
     """
     network = objective.network
     assert isinstance(network, Transformer)
     kind = family_of(network, tokenizer)
     weights, warnings = _fitted(kind, objective.state_dict())
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there already: name a folder that isn't, or is empty.")
     config = config_of(kind, network, tokenizer.specials) | {"architectures": [_class_of(kind, weights)]}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, config)
     try:
-        with _appearing(folder) as partial:
-            write_json(partial / CONFIG, config)
-            save_file(_named(kind, network, tokenizer, weights), partial / SAFE, metadata={"format": "pt"})
-            _write_tokenizer(network, tokenizer, partial)
-    except (OSError, SafetensorError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise InputError(f"{folder} can't be written: {reason}.") from error
+        save_file(_named(kind, network, tokenizer, weights), folder / SAFE, metadata={"format": "pt"})
+    except SafetensorError as error:  # the disk is full, say: an error like any other file's
+        reason = str(error).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
+        raise OSError(None, reason, str(folder / SAFE)) from error
+    _write_tokenizer(network, tokenizer, folder)
     return warnings
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to write in, which gets its name when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    try:
-        partial.chmod(0o755)  # as any other folder's: a temporary one is for its owner alone
-        yield partial
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 # --- which of their models ours is ---
@@ -152,10 +134,8 @@ def _others(kind: str, network: Transformer) -> dict[str, Tensor]:
 
 
 def _write_tokenizer(network: Transformer, tokenizer: Tokenizer, folder: Path) -> None:
-    content = json.loads(tokenizer.to_json())
-    if network.causal and (content.get("post_processor") or {}).get("type") == "TemplateProcessing":
-        content["post_processor"] = None  # a decoder's text begins with itself, not with [CLS]
-    (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    content = json.dumps(_framed(network, tokenizer), ensure_ascii=False)
+    (folder / "tokenizer.json").write_text(content, encoding="utf-8")
     roles = {
         name: tokenizer.token(tokenizer.specials[role])
         for role, name in SPECIAL_TOKENS.items()
@@ -168,3 +148,17 @@ def _write_tokenizer(network: Transformer, tokenizer: Tokenizer, folder: Path) -
     kinds = inputs if network.segments < 2 else {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
     write_json(folder / "tokenizer_config.json", about | kinds | {"clean_up_tokenization_spaces": False} | roles)
     write_json(folder / "special_tokens_map.json", roles)
+
+
+def _framed(network: Transformer, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Its tokenizer.json: an encoder's text stands between [CLS] and [SEP], a decoder's begins with itself."""
+    content: dict[str, Any] = json.loads(tokenizer.to_json())
+    is_framed = (content.get("post_processor") or {}).get("type") in FRAMINGS
+    if network.causal and is_framed:
+        return content | {"post_processor": None}
+    if network.causal or is_framed or not {"cls", "sep"} <= tokenizer.specials.keys():
+        return content
+    own = Tokenizer.from_json(tokenizer.to_json())  # one that was taken from elsewhere
+    cls, sep = ((own.token(own.specials[role]), own.specials[role]) for role in ("cls", "sep"))
+    own.library.post_processor = framing(cls, sep)
+    return json.loads(own.to_json())

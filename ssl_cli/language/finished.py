@@ -17,11 +17,10 @@ from ssl_cli.language.packed import Packed, Precision
 from ssl_cli.language.sampling import Sampling
 from ssl_cli.language.writing import Spelling, Writer
 from ssl_cli.loading import Finished
-from ssl_cli.runs import find_run
+from ssl_cli.runs import Able, find_run
 
 TOKENIZER = "tokenizer.json"
 MASK = "[MASK]"  # however the run's tokenizer writes it
-SPACES = ("Ġ", "▁")  # tokens that are a space alone; before a word it belongs to the word's token
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,11 @@ class Answer:
     probability: float
 
 
-def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "PretrainRun":
-    """The finished run of ssl pretrain that a verb's options name. Raises InputError where it is none."""
-    return PretrainRun(find_run(run, outputs, "pretrain", finished=True), tuple((trust or "").split()))
+def reopen(run: str | Path, outputs: str | Path, trust: str | None, able: Able | None = None) -> "PretrainRun":
+    """The finished run of ssl pretrain that a verb's options name; `latest` is one that is `able`. Raises InputError
+    where it is none."""
+    trusted = tuple((trust or "").split())
+    return PretrainRun(find_run(run, outputs, "pretrain", finished=True, able=able), trusted)
 
 
 class PretrainRun(Finished):
@@ -48,7 +49,10 @@ class PretrainRun(Finished):
         if hasattr(self.model, "predict") and self.tokenizer.specials.get("mask") != self.model.mask_token:
             raise InputError(f"{self.folder / TOKENIZER} is damaged: its mask token isn't the model's.")
         with torch.inference_mode():
-            self._sound(self.model.network(torch.zeros(1, 1, dtype=torch.long)))
+            try_it = getattr(self.model, "predict", self.model.network)
+            self._sound(try_it(torch.full((1, 1), getattr(self.model, "mask_token", 0))))
+        if found != self.config.facts.get("vocab_size", found):  # a checkpoint's table may be larger than its tokenizer
+            raise InputError(f"{self.folder / TOKENIZER} is damaged: it isn't that of the text that was learned.")
 
     # --- blanks ---
 
@@ -71,9 +75,9 @@ class PretrainRun(Finished):
         ]
 
     def spelt(self, token: int) -> str:
-        """A token by itself, for people"""
-        name = self.tokenizer.token(token)
-        return name if name.startswith("##") else self.tokenizer.decode([token]).strip() or name
+        """A token by itself, for people: without the blanks beside it, but where it is nothing else"""
+        name, text = self.tokenizer.token(token), self.tokenizer.decode([token])
+        return name if name.startswith("##") else text.strip() or text or name
 
     def _masked(self, text: str) -> list[int]:
         """The tokens of a text with masks. Raises InputError where it has none, or is too long."""
@@ -83,9 +87,6 @@ class PretrainRun(Finished):
         ids = self.tokenizer.encode(text.replace(MASK, self.tokenizer.token(mask)))
         if mask not in ids:
             raise InputError(f"{_brief(text)} has no {MASK}: write it where a word is wanted, as in Birds can {MASK}.")
-        beside = [mask in ids[max(0, place - 1) : place + 2] for place in range(len(ids))]
-        spaces = [near and self.tokenizer.token(token) in SPACES for token, near in zip(ids, beside, strict=True)]
-        ids = [token for token, is_space in zip(ids, spaces, strict=True) if not is_space]
         room = self.model.network.context - 2  # what frames a text takes two
         if len(ids) > room:
             raise InputError(
@@ -108,6 +109,14 @@ class PretrainRun(Finished):
 
         The same seed gives the same texts, and fewer of them are the first of more. `hear` is for one text alone.
         """
+        wish, sampling = wish or Wish(), sampling or Sampling()
+        tokens = self.prompted(prompts, wish, sampling)
+        spelling = Spelling(self.tokenizer.decode, self.tokenizer.specials.get("end"), tuple(stop), hear)
+        barred = self.tokenizer.unwritten
+        return written(Packed(self.model.network, precision), tokens, wish, sampling, spelling, barred)
+
+    def prompted(self, prompts: Sequence[str], wish: Wish, sampling: Sampling) -> list[list[int]]:
+        """The tokens of prompts that `generate` can go on from as it is asked. Raises InputError where it can't."""
         if not hasattr(self.model, "next_logits"):
             raise InputError(
                 f"{self.folder}: model={self.config.choices.model} sees both sides of a gap, so it can't go on with a "
@@ -115,12 +124,9 @@ class PretrainRun(Finished):
             )
         if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
             raise InputError("prompts must be a list of texts.")
-        wish, sampling = wish or Wish(), sampling or Sampling()
         for asked in (wish, sampling):
             refuse_misfits(asked)
-        spelling = Spelling(self.tokenizer.decode, self.tokenizer.specials.get("end"), tuple(stop), hear)
-        tokens = [self._prompt(prompt) for prompt in prompts]
-        return written(Packed(self.model.network, precision), tokens, wish, sampling, spelling)
+        return [self._prompt(prompt) for prompt in prompts]
 
     def _prompt(self, text: str) -> list[int]:
         """At least one token: what ends a document stands before the next one."""

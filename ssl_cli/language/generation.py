@@ -6,7 +6,7 @@ read anew, and it goes on from there. Such rows are batched only with prompts of
 same whatever others are written beside it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -33,18 +33,26 @@ class Wish:
     batch_size: Annotated[Count, "texts written at a time"] = 16
 
 
-def generate(model: Any, prompts: list[list[int]], max_tokens: int, temperature: float, seed: int) -> list[list[int]]:
-    """Token ids -> those that go on, a list each: of a CausalLM, as it is."""
+def generate(
+    model: Any, prompts: list[list[int]], max_tokens: int, temperature: float, seed: int, barred: Sequence[int] = ()
+) -> list[list[int]]:
+    """Token ids -> those that go on, a list each, none of them `barred`: of a CausalLM, as it is."""
     wish = Wish(max_tokens=max_tokens, seed=seed)
-    found = written(Packed(model.network, "32-true"), prompts, wish, Sampling(temperature))
+    found = written(Packed(model.network, "32-true"), prompts, wish, Sampling(temperature), barred=barred)
     return [writer.tokens for (writer,) in found]
 
 
 def written(
-    model: Packed, prompts: list[list[int]], wish: Wish, sampling: Sampling, spelling: Spelling | None = None
+    model: Packed,
+    prompts: list[list[int]],
+    wish: Wish,
+    sampling: Sampling,
+    spelling: Spelling | None = None,
+    barred: Sequence[int] = (),
 ) -> list[list[Writer]]:
-    """Prompts, of one token at least -> `wish.n` texts of each."""
+    """Prompts, of one token at least -> `wish.n` texts of each, without the tokens `barred`."""
     found: list[list[Writer]] = [[] for _ in prompts]
+    never = torch.tensor(barred, dtype=torch.long, device=model.device)
     with torch.inference_mode():
         for batch in batches(prompts, model.context, wish):
             cache, logits = read(model, [ids for _, ids in batch], wish.max_tokens)
@@ -55,18 +63,27 @@ def written(
                 writers = [Writer(prompts[number], spelling) for number, _ in rows]
                 u = torch.stack([draws(wish, number, sample) for number, sample in rows])
                 copies = repeated(cache, len(samples)), logits.repeat_interleave(len(samples), dim=0)
-                write(model, *copies, writers, u.to(logits.device), sampling)
+                write(model, *copies, writers, u.to(logits.device), sampling, never)
                 for (number, _), writer in zip(rows, writers, strict=True):
                     found[number].append(writer)
     return found
 
 
-def write(model: Packed, cache: Cache, logits: Tensor, writers: list[Writer], u: Tensor, sampling: Sampling) -> None:
-    """Go on with every row until all have ended: `logits` (B, V) of their first tokens, draws `u` (B, max_tokens)."""
+def write(
+    model: Packed,
+    cache: Cache,
+    logits: Tensor,
+    writers: list[Writer],
+    u: Tensor,
+    sampling: Sampling,
+    never: Tensor,
+) -> None:
+    """Go on with every row until all have ended: `logits` (B, V) of their first tokens, draws `u` (B, max_tokens), and
+    tokens `never` (N,) that are not to be drawn."""
     seen = tokens_seen(writers, logits) if sampling.repetition_penalty != 1 else None
     most = u.shape[1]
     for step in range(most):
-        chosen = sampling.choose(logits, seen, u[:, step])  # (B,)
+        chosen = sampling.choose(logits.index_fill_(1, never, -torch.inf), seen, u[:, step])  # (B,)
         for writer, token in zip(writers, chosen.tolist(), strict=True):
             writer.add(token)
         if step + 1 == most or all(writer.ended for writer in writers):

@@ -1,5 +1,6 @@
 """How well a model guesses text that it hasn't seen."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -7,13 +8,14 @@ import torch
 from ssl_cli.data.batches import Rows, ordered_loader
 from ssl_cli.draws import reseed
 from ssl_cli.objectives.abilities import Derives
+from ssl_cli.processor import for_large_products
 from ssl_cli.scoring import device_of
 
 MEANINGS = {  # in the order they are told; all of held-out text
     "loss": "what was minimised: nats a guess; of a pair the two losses added",
     "masked_loss": "nats a hidden token",
     "perplexity": "how many tokens, equally likely, would be as hard to guess among",
-    "bits_per_byte": "bits a byte of text: what compares across tokenizers",
+    "bits_per_byte": "bits a byte of text: compares across tokenizers; only of those that lose nothing of it",
     "masked_accuracy": "share of hidden tokens guessed",
     "pair_loss": "nats a pair",
     "pair_accuracy": "share of pairs told right; chance is a half",
@@ -22,10 +24,11 @@ SPEED = "train/tokens_per_s"
 
 
 def measure(model: Any, rows: Rows, seed: int) -> dict[str, float]:
-    """Means over all rows: val/loss, val/perplexity, ... The draws are those of the curves' validations."""
+    """Means over all rows: val/loss, val/perplexity, ... Draws follow from the seed and each batch's number."""
     totals: dict[str, float] = {}
     device = device_of(model)
-    with torch.inference_mode():
+    fast = for_large_products() if device.type == "cpu" else nullcontext()
+    with torch.inference_mode(), fast:
         for batch in ordered_loader(rows.on(device), rows.watched_at_once):
             arrays = {name: array for name, array in batch.items() if isinstance(array, torch.Tensor)}
             reseed(seed, batch["k"], 0, device)

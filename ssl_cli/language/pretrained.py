@@ -1,4 +1,4 @@
-"""A checkpoint of transformers, read into our models: BERT, RoBERTa and GPT-2, and what we write ourselves."""
+"""A checkpoint of transformers, read into our models: BERT, RoBERTa, GPT-2, and what we write ourselves."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.errors import InputError
-from ssl_cli.language.checkpoint_config import options_of, read_config
+from ssl_cli.language.checkpoint_config import is_tied, options_of, read_config
 from ssl_cli.language.checkpoint_files import CONFIG, checkpoint_folder, read_tensors
 from ssl_cli.language.names import FAMILIES, Family, Part, head_parts, network_parts, pair_parts
 from ssl_cli.models.masked_head import MaskedHead, PairHead
@@ -100,10 +100,10 @@ def read_pretrained(init: str) -> Pretrained:
     }
     weights: dict[str, Tensor] = {}
     absent = set()
-    for name, tensors in _by_part(parts, found, folder):
+    for name, tensors in _by_part(parts, found, folder, options["heads"]):
         weights |= {f"{name}.{ours}": tensor for ours, tensor in tensors.items()}
         absent |= set() if tensors else {name}
-    _refuse_other_output(folder, family, found)
+    _refuse_other_output(folder, family, found, needed=options["causal"] and not is_tied(config))
     _refuse_other_shapes(folder, options, weights)
     return Pretrained(folder, kind, options, weights, absent)
 
@@ -123,7 +123,7 @@ def _renamed(found: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
 
 
 def _by_part(
-    parts: Mapping[str, Iterable[Part]], found: dict[str, Tensor], folder: Path
+    parts: Mapping[str, Iterable[Part]], found: dict[str, Tensor], folder: Path, heads: int
 ) -> Iterable[tuple[str, dict[str, Tensor]]]:
     """Part of an objective -> its tensors by our names; none of a head that isn't there as a whole"""
     for name, listed in parts.items():
@@ -135,26 +135,30 @@ def _by_part(
             if lacking:
                 made = {}
                 break
-            made[part.ours] = _made(part, found, folder)
+            made[part.ours] = _made(part, found, folder, heads)
         yield name, made
 
 
-def _made(part: Part, found: dict[str, Tensor], folder: Path) -> Tensor:
+def _made(part: Part, found: dict[str, Tensor], folder: Path, heads: int) -> Tensor:
     pieces = [found[name] for name in part.theirs]
     try:
         made = torch.cat(pieces)[part.skipped :]
+        if part.layout == "by_head":  # (heads, 3, D, ...) -> (3, heads, D, ...)
+            made = made.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
         return (made.T if part.layout == "turned" else made).contiguous()
     except RuntimeError as error:
         shapes = ", ".join(map(_shape, pieces))
         raise InputError(f"{folder} is damaged: {part.theirs[0]} and its like are of {shapes}.") from error
 
 
-def _refuse_other_output(folder: Path, family: Family, found: dict[str, Tensor]) -> None:
-    """Ours makes logits by the table of tokens."""
+def _refuse_other_output(folder: Path, family: Family, found: dict[str, Tensor], needed: bool) -> None:
+    """Ours makes logits by the table of tokens; `needed`: theirs by a matrix that must be there."""
     table = found[f"{family.tables['token_table']}.weight"]
     output = found.get(family.output)
     if output is not None and not torch.equal(output, table):
         raise InputError(f"{folder} makes logits by a matrix other than its table of tokens: it can't be read.")
+    if output is None and needed:
+        raise InputError(f"{folder} makes logits by a matrix of its own, {family.output}, which its weights lack.")
 
 
 def _refuse_other_shapes(folder: Path, options: dict[str, Any], weights: dict[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from ssl_cli.models.cross_entropy import IGNORED
 ROWS = 3  # examples
 WIDTH = 110  # columns
 COLOURS = {"hidden": "bold red", "replaced": "bold yellow", "kept": "bold green", "special": "dim", "": ""}
-VISIBLE = str.maketrans({"Ġ": "·", "▁": "·", " ": "·", "Ċ": "⏎", "\n": "⏎", "\t": "→", "ĉ": "→"})
+VISIBLE = str.maketrans({"▁": "·", " ": "·", "\u3000": "·", "\n": "⏎", "\r": "⏎", "\t": "→"})
 PAIRS = {0: "the second text follows the first", 1: "the second text doesn't follow the first"}
 Cell = tuple[str, str, str]  # what is seen, what must be said, which kind of token it is
 
@@ -70,5 +70,13 @@ def lines_of(cells: list[Cell]) -> list[Text]:
 
 
 def visible(tokenizer: Tokenizer, token: int) -> str:
-    """A token with its blanks shown"""
-    return console.harmless(tokenizer.token(token).translate(VISIBLE))
+    """A token with its blanks shown, and bytes as the text they are"""
+    name = tokenizer.token(token)
+    if tokenizer.is_byte_level and token not in tokenizer.specials.values():
+        name = tokenizer.decode([token])
+    return with_blanks(name)
+
+
+def with_blanks(text: str) -> str:
+    """A text whose blanks can be seen"""
+    return console.harmless(text.translate(VISIBLE))

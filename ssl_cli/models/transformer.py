@@ -106,7 +106,7 @@ class Transformer(nn.Module):
         super().__init__()
         layers, width = _sizes(size, layers, width)
         heads = heads or max(1, width // HEAD_WIDTH)
-        _refuse_misfits(width, heads, positions)
+        refuse_misfits(width, heads, positions)
         self.vocab_size, self.context, self.width, self.heads = vocab_size, context, width, heads
         self.layers, self.feedforward = layers, feedforward or 4 * width
         self.causal, self.positions, self.norm, self.segments = causal, positions, norm, segments
@@ -149,14 +149,12 @@ class Transformer(nn.Module):
         """(..., C) -> (..., V), by the table of tokens: the output is tied to the input (arXiv 1608.05859)."""
         return functional.linear(hidden, self.token_table.weight)
 
-    def cache(
-        self, rows: int, capacity: int | None = None, start: Tensor | None = None, dtype: torch.dtype | None = None
-    ) -> Cache:
+    def cache(self, rows: int, capacity: int | None = None, start: Tensor | None = None) -> Cache:
         """Room for `capacity` tokens (the context, where None) of so many rows. `start` (B,): see Cache."""
         assert self.causal, "only a causal model can be read token by token"
         weight = self.token_table.weight
         shape = (self.layers, rows, self.heads, capacity or self.context, self.width // self.heads)
-        keys, values = (torch.empty(shape, dtype=dtype or weight.dtype, device=weight.device) for _ in range(2))
+        keys, values = (torch.empty(shape, dtype=weight.dtype, device=weight.device) for _ in range(2))
         return Cache(keys, values, start)
 
     # --- where tokens stand, and what they see ---
@@ -222,7 +220,8 @@ def _sizes(size: Size | None, layers: int | None, width: int | None) -> tuple[in
     return layers or of_size[0], width or of_size[1]
 
 
-def _refuse_misfits(width: int, heads: int, positions: str) -> None:
+def refuse_misfits(width: int, heads: int, positions: str) -> None:
+    """Raises InputError where so many heads can't share the width, or can't be turned."""
     if width % heads:
         raise InputError(f"A width of {width} can't be shared by {heads} heads: it must be a multiple of them.")
     if positions == "rotary" and (width // heads) % 2:

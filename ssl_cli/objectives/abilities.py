@@ -38,6 +38,13 @@ class LargeProducts(Protocol):
 
 
 @runtime_checkable
+class DecaysMatrices(Protocol):
+    """An objective whose biases and norms are spared the weight decay, as BERT and GPT-2 have it."""
+
+    decays_matrices: bool
+
+
+@runtime_checkable
 class Derives(Protocol):
     """An objective with figures that follow from the means of its losses: a perplexity, say."""
 

@@ -24,16 +24,19 @@ class CausalLM(nn.Module):
 
     reads: ClassVar[tuple[str, ...]] = ("ids",)
     has_large_products: ClassVar[bool] = True
+    decays_matrices: ClassVar[bool] = True
     looks_ahead: ClassVar[int] = 1
     within_documents: ClassVar[bool] = False
 
     def __init__(
         self,
         vocab_size: network.Vocabulary,
-        bytes_per_token: Annotated[Positive, "of the text in UTF-8, on average"],
+        bytes_per_token: Annotated[
+            Positive | None, "of the text in UTF-8, on average; null where its tokens don't give it back as it was"
+        ],
         size: network.Size = "mini",
         context: network.Context = 128,
-        positions: network.Positions = "learned",
+        positions: network.Positions = "rotary",
         norm: network.Norm = "pre",
         layers: network.Layers = None,
         width: network.Width = None,
@@ -72,12 +75,11 @@ class CausalLM(nn.Module):
         return {"loss": chunked_cross_entropy(hidden.flatten(0, 1), table, None, targets)}
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Perplexity a token; and bits a byte of text, which compare across tokenizers"""
-        loss = means["loss"]
-        return {
-            "perplexity": float(torch.tensor(loss).exp()),
-            "bits_per_byte": loss / math.log(2) / self.bytes_per_token,
-        }
+        """Perplexity a token; and bits a byte of text, which compare across tokenizers that lose nothing of it"""
+        found = {"perplexity": float(torch.tensor(means["loss"]).exp())}
+        if self.bytes_per_token is not None:
+            found["bits_per_byte"] = means["loss"] / math.log(2) / self.bytes_per_token
+        return found
 
     def next_logits(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
         """Token ids (B, T), or the next ones of the rows in a `cache` -> (B, V), of the token after the last"""

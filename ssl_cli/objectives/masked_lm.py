@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,6 +32,7 @@ class MaskedLM(nn.Module):
 
     reads: tuple[str, ...] = ("ids",)
     has_large_products: ClassVar[bool] = True
+    decays_matrices: ClassVar[bool] = True
     is_special: Tensor
     ordinary: Tensor
 
@@ -72,18 +74,15 @@ class MaskedLM(nn.Module):
         )  # fmt: skip
         self.head = MaskedHead(self.network)
         self.pair_head = None if pair == "none" else PairHead(self.network)
-        special = set(specials.values())
-        ordinary = [token for token in range(vocab_size) if token not in special]
-        self.register_buffer("ordinary", torch.tensor(ordinary), persistent=False)
-        flags = [token in special for token in range(vocab_size)]
-        self.register_buffer("is_special", torch.tensor(flags), persistent=False)
+        special = np.isin(np.arange(vocab_size), list(specials.values()))  # (V,)
+        self.register_buffer("ordinary", torch.tensor(np.flatnonzero(~special)), persistent=False)
+        self.register_buffer("is_special", torch.tensor(special), persistent=False)
 
         # What it reads of a text.
         self.row_length, self.looks_ahead = context - (1 if pair == "none" else 3), 0
         self.within_documents = pair != "none"
         self.reads = ("ids",) if mask == "token" else ("ids", "starts")
         self.reads += {"none": (), "sop": ("sentence_ends",), "nsp": ("sentence_ends", "document_id")}[pair]
-        self.least_rows = 2 if pair == "nsp" else 1  # in a batch: a row alone has no other to go on with
         self.hidden_per_row = max(1, round(share * self.row_length))
 
     @staticmethod
@@ -124,10 +123,6 @@ class MaskedLM(nn.Module):
 
     def _paired(self, batch: Batch) -> dict[str, Tensor]:
         """[CLS] FIRST [SEP] SECOND [SEP]"""
-        if "document" in batch:
-            raise InputError(
-                f"model.pair={self.pair} compares texts across documents: set data.isolate_documents=false."
-            )
         ends = batch["sentence_ends"]
         pair = in_order_or_swapped(ends) if self.pair == "sop" else next_or_other(ends, batch["document_id"])
         given = {"ids": framed(pair.of(batch["ids"]), pair.first, self.cls, self.sep)}

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 from ssl_cli.bounds import Count, Positive, Range
 from ssl_cli.models import transformer
 
-Vocabulary = Annotated[Count, "tokens in the vocabulary"]
-Context = Annotated[int, Range(8), "tokens that it reads at most"]
+# The largest are beyond any model there is; a config that asks for more would only fill the memory.
+Vocabulary = Annotated[int, Range(1, 1_000_000), "tokens in the vocabulary"]
+Context = Annotated[int, Range(8, 131_072), "tokens that it reads at most"]
 Size = Annotated[
     transformer.Size | None, "BERT's published layers x width: 2x128, 4x256, 4x512, 12x768, 24x1024; null: your own"
 ]
-Layers = Annotated[Count | None, "blocks; null: those of the size"]
+Layers = Annotated[Annotated[int, Range(1, 1000)] | None, "blocks; null: those of the size"]
 Width = Annotated[Count | None, "numbers that stand for a token; null: those of the size"]
 Heads = Annotated[Count | None, "of attention; null: one for each 64 numbers"]
 Feedforward = Annotated[Count | None, "numbers within a block; null: 4 times the width"]

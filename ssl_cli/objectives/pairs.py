@@ -34,14 +34,42 @@ def cut_points(sentence_ends: Tensor) -> Tensor:
 
 
 def in_order_or_swapped(sentence_ends: Tensor) -> Arrangement:
-    """Half of the rows have their two parts swapped, label 1 (arXiv 1909.11942, sec. 3.1)."""
+    """Half of the rows have two neighbouring passages swapped, label 1 (arXiv 1909.11942, sec. 3.1).
+
+    A row begins and ends within a sentence. So what comes before the passages stays in front of the first part, what
+    comes after them behind the second, and both parts begin and end alike in either order: the order alone tells.
+    """
     (n_rows, length), device = sentence_ends.shape, sentence_ends.device
-    cut = cut_points(sentence_ends)
-    swapped = torch.rand(n_rows, device=device) < 0.5
-    shift = torch.where(swapped, cut, 0)[:, None]
-    column = (torch.arange(length, device=device) + shift) % length
+    begin, middle, end = three_cuts(sentence_ends)[..., None].unbind(1)  # (B, 1) each
+    swapped = torch.rand(n_rows, 1, device=device) < 0.5
+    shift = torch.where(swapped, middle - begin, 0)
+    place = torch.arange(length, device=device).expand(n_rows, length)
+    turned = begin + (place - begin + shift) % (end - begin)
+    column = torch.where((place >= begin) & (place < end), turned, place)
     row = torch.arange(n_rows, device=device)[:, None].expand_as(column)
-    return Arrangement(row, column, torch.where(swapped, length - cut, cut), swapped.long())
+    first = torch.where(swapped, begin + end - middle, middle)
+    return Arrangement(row, column, first[:, 0], swapped[:, 0].long())
+
+
+def three_cuts(sentence_ends: Tensor) -> Tensor:
+    """Where a row's two passages begin, meet and end, (B, L) bool -> (B, 3): after its first sentence, after one by
+    lot, and after its last. All are anywhere where it has fewer than three."""
+    ends, length = last_of_each(sentence_ends), sentence_ends.shape[1]
+    lot = torch.rand(ends.shape, device=ends.device)
+    anywhere = torch.zeros_like(ends).scatter(1, lot.topk(3).indices, True)
+    ends = torch.where(ends.sum(1, keepdim=True) < 3, anywhere, ends)
+    after = torch.arange(1, length + 1, device=ends.device)
+    begin = torch.where(ends, after, length).amin(1, keepdim=True)  # (B, 1)
+    end = torch.where(ends, after, 0).amax(1, keepdim=True)
+    middle = lot.masked_fill(~ends | (after == begin) | (after == end), -1).argmax(1, keepdim=True) + 1
+    return torch.cat([begin, middle, end], dim=1)
+
+
+def last_of_each(sentence_ends: Tensor) -> Tensor:
+    """(B, L) bool: of signs in a row, as in `?!`, the last alone ends a sentence"""
+    ends = sentence_ends.clone()
+    ends[:, :-1] &= ~sentence_ends[:, 1:]
+    return ends
 
 
 def next_or_other(sentence_ends: Tensor, document_id: Tensor) -> Arrangement:
@@ -50,6 +78,7 @@ def next_or_other(sentence_ends: Tensor, document_id: Tensor) -> Arrangement:
     A row stays as it is where all are of its document.
     """
     (n_rows, length), device = sentence_ends.shape, sentence_ends.device
+    sentence_ends = last_of_each(sentence_ends)
     cut = cut_points(sentence_ends)
     other, start, is_there = _elsewhere(cut, sentence_ends, document_id)
     replaced = (torch.rand(n_rows, device=device) < 0.5) & is_there

@@ -46,6 +46,33 @@ def test_a_file_of_texts_into_a_file_of_answers(cli: Cli, run: Path) -> None:
     assert cli("fill", "text=['a [MASK]','b, [MASK]']")[1].count("probability") == 2
 
 
+def test_the_newest_run_is_the_newest_that_fills(cli: Cli, run: Path) -> None:
+    gpt = make_run(Path("outputs/pretrain/gpt-pydoc/2"), "gpt")
+    os.utime(run / "config.yaml", (1000, 1000))
+    code, out, err = cli("fill", "text=[MASK]")
+    assert code == 0 and out.startswith(f"fill with {run}\n"), err
+    (gpt / "config.yaml").write_text("verb: pretrain\nmodel: [")  # whoever opens it says what is wrong
+    code, _, err = cli("fill", "text=[MASK]")
+    assert code == 2 and f"{gpt}/config.yaml is no sound YAML" in err
+
+
+def test_a_line_that_can_not_be_filled_in_is_named(cli: Cli, run: Path) -> None:
+    Path("texts.txt").write_text("Birds [MASK].\r\n\n[MASK]\u2028fly\nBirds fly.\n")
+    code, out, err = cli("fill", "input=texts.txt", "output=x.jsonl")
+    assert code == 2 and err.startswith("error: input=texts.txt, line 4: 'Birds fly.' has no [MASK]"), err
+    assert not out and not Path("x.jsonl").exists()
+
+
+def test_an_answer_that_is_a_blank_is_shown(cli: Cli, workdir: Path) -> None:
+    run = make_run(Path("outputs/pretrain/bert-pydoc/1"), "bert", "bpe")
+    code, out, err = cli("fill", "text=[MASK]", "n=300", "output=all.jsonl")
+    assert code == 0, err
+    rows = out.splitlines()[3:-1]
+    assert {"·", "⏎", "→"} <= {row.split()[0] for row in rows} and all(len(row.split()) > 1 for row in rows)
+    ((answers,),) = [json.loads(line)["masks"] for line in Path("all.jsonl").read_text().splitlines()]
+    assert {" ", "\n", "\t"} <= {answer["token"] for answer in answers}, run
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -74,8 +101,10 @@ def test_what_is_refused(cli: Cli, run: Path, words: list[str], sentence: str) -
 
 def test_a_run_that_can_not(cli: Cli, workdir: Path) -> None:
     gpt = make_run(Path("outputs/pretrain/gpt-pydoc/1"), "gpt")
-    code, _, err = cli("fill", "text=[MASK]")
+    code, _, err = cli("fill", "text=[MASK]", f"run={gpt}")
     assert code == 2 and f"{gpt}: model=gpt reads from left to right" in err
+    code, _, err = cli("fill", "text=[MASK]")
+    assert code == 2 and "There is no finished pretrain run that can fill in a mask (model=bert) in " in err
     assert "has no config.yaml" in cli("fill", "text=[MASK]", "run=nowhere")[2]
 
 

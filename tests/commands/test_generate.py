@@ -165,7 +165,7 @@ def test_a_model_that_cannot(cli: Cli, workdir: Path, finished: Finished) -> Non
     OmegaConf.save(config, run / "config.yaml")
     save_file({"scale": torch.ones(1)}, run / "model.safetensors")
     assert "trust=mine" in cli("generate", "output=new")[2]
-    code, _, err = cli("generate", "output=new", "trust=mine")
+    code, _, err = cli("generate", "output=new", "trust=mine", f"run={run}")
     assert code == 2 and "model=mine has no generate; " in err and "vae" in err.split(";")[1]
     assert not Path("new").exists()
 

@@ -89,10 +89,16 @@ def test_what_is_refused(cli: Cli, run: Path, words: list[str], sentence: str) -
 
 
 def test_bert_names_the_verb_that_it_serves(cli: Cli, workdir: Path) -> None:
-    make_run(Path("outputs/pretrain/bert-pydoc/1"), "bert", "wordpiece")
-    code, _, err = cli("generate", "prompt=a", "output=new")
+    bert = make_run(Path("outputs/pretrain/bert-pydoc/1"), "bert", "wordpiece")
+    code, out, err = cli("generate", "prompt=a", "output=new", f"run={bert}")
     assert code == 2 and "model=bert sees both sides of a gap" in err and "`ssl fill text=...`" in err
-    assert not Path("new").exists()
+    assert not out and not Path("new").exists()
+    code, _, err = cli("generate", "prompt=a")
+    assert code == 2 and "There is no finished reconstruct or pretrain run that can generate in " in err
+    gpt = make_run(Path("outputs/pretrain/gpt-pydoc/1"), "gpt")
+    os.utime(gpt / "config.yaml", (1000, 1000))
+    code, out, err = cli("generate", "max_tokens=2")
+    assert code == 0 and f"with {gpt}" in out, err
 
 
 def test_options_of_text_are_refused_by_a_run_of_images(cli: Cli, finished: Finished) -> None:

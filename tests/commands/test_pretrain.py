@@ -1,8 +1,10 @@
 """ssl pretrain: from text to a finished run, and what it says where it can't."""
 
 import json
+import shutil
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,9 @@ SMALL = ["model.size=tiny", "model.context=24", "data.cache=tokens"]
 
 
 @pytest.fixture
-def stories(published: Path) -> list[str]:
+def stories(published: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or it reads all fonts anew, which takes seconds
+    monkeypatch.setenv("XDG_CACHE_HOME", str(workdir / "home"))
     return ["data=text", f"data.files={published}/text", "data.document=block", *QUICK, *SMALL]
 
 
@@ -44,7 +48,7 @@ def test_a_run_ends_in_a_folder_that_can_be_used_again(cli: Cli, stories: list[s
     assert row["train/grad_norm"] > 0
     assert row["train/tokens_per_s"] > 0
     reopened = ssl_cli.load(folder)
-    data = build(reopened.config.data).texts(build(reopened.config.tokenizer), 0)
+    data = build(reopened.config.data).texts(build(reopened.config.tokenizer))
     again = measure(reopened.model, data.rows("val", reopened.model, 0, 8), 0)
     assert again == {name: metrics[name] for name in again}
 
@@ -65,8 +69,9 @@ def test_a_resumed_run_reaches_the_same_weights(cli: Cli, stories: list[str]) ->
     rest = [*stories, "model.mask=span", "model.pair=sop", "model.dropout=0.1", "optim.schedule=constant"]
     whole = run(cli, *rest, "trainer.max_steps=7")
     part = run(cli, *rest, "trainer.max_steps=4")
-    code, _, err = cli("pretrain", f"resume={part}", "trainer.max_steps=7")
+    code, out, err = cli("pretrain", f"resume={part}", "trainer.max_steps=7")
     assert code == 0, err
+    assert "This run kept its data in tokens." in out
     for name, weights in load_file(whole / "model.safetensors").items():
         assert torch.equal(weights, load_file(part / "model.safetensors")[name]), name
 
@@ -78,6 +83,22 @@ def test_gpt_comes_with_a_tokenizer_that_gives_text_back(
     code, out, err = cli("pretrain", *stories, *words, "show=batch")
     assert code == 0, err
     assert f"tokenizer={tokenizer} " in out
+
+
+def test_bits_a_byte_are_told_only_of_a_tokenizer_that_loses_nothing(cli: Cli, stories: list[str]) -> None:
+    folder = run(cli, *stories, "model=gpt", "tokenizer=wordpiece", "trainer.max_steps=1")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert "val/perplexity" in metrics and "val/bits_per_byte" not in metrics
+
+
+def test_next_sentences_need_two_documents_in_each_split(cli: Cli, stories: list[str], workdir: Path) -> None:
+    """Of one document no text has a false successor: all labels would be the same."""
+    (workdir / "one.txt").write_text("One sees well. All go there. " * 2000)
+    rest = [word for word in stories if not word.startswith("data.")]
+    code, _, err = cli("pretrain", *rest, "data.files=one.txt", "data.cache=tokens", "model.pair=nsp")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "the train text has no two that fill a row each" in err
+    assert not (workdir / "outputs").exists()
 
 
 def test_show_batch_stops_before_anything_is_made(cli: Cli, stories: list[str], workdir: Path) -> None:
@@ -119,6 +140,8 @@ def test_time_is_a_limit_and_the_rate_falls_to_nothing(cli: Cli, stories: list[s
         (["init=.", "model.layers=3"], "model.layers: no say with init="),
         (["model.pair=nsp", "trainer.batch_size=1"], "trainer.batch_size"),
         (["model.pair=sop", "data.isolate_documents=true"], "data.isolate_documents=false"),
+        (["data.units=words.txt"], "model.mask=token hides tokens: say model.mask=whole_word"),
+        (["data.units=words.txt", "model=gpt"], "model=gpt hides nothing: leave it out"),
         (["show=everything"], "show must be one of batch or null"),
     ],
 )
@@ -134,6 +157,14 @@ def test_what_cannot_be_is_said_in_a_sentence(
     assert not (workdir / "outputs").exists()
 
 
+def test_a_text_that_the_tokenizer_does_not_know_is_warned_of(cli: Cli, workdir: Path) -> None:
+    (workdir / "words.txt").write_text("\n".join(f"word{k} of {k * k}" for k in range(3000)))
+    words = ["data=text", "data.files=words.txt", "tokenizer=word", "tokenizer.vocab_size=30", "data.cache=tokens"]
+    code, _, err = cli("pretrain", *words, *QUICK, "model.size=tiny", "show=batch")
+    assert code == 0
+    assert "of the tokens are unknown to the tokenizer" in err
+
+
 def test_an_empty_text_is_refused(cli: Cli, workdir: Path) -> None:
     (workdir / "empty.txt").write_text(" \n\n")
     code, _, err = cli("pretrain", "data=text", "data.files=empty.txt", "data.cache=tokens", *QUICK)
@@ -144,7 +175,7 @@ def test_an_empty_text_is_refused(cli: Cli, workdir: Path) -> None:
 
 def test_going_on_from_a_checkpoint(cli: Cli, stories: list[str], workdir: Path) -> None:
     """What is exported is what domain adaptation starts from: its shape, its tokenizer and its loss."""
-    first = run(cli, *stories, "model.norm=post")
+    first = run(cli, *stories, "model.norm=post", "model.positions=learned")
     code, _, err = cli("export", f"run={first}", "output=checkpoint")
     assert code == 0, err
     rest = [word for word in stories if "model.size" not in word]
@@ -159,9 +190,48 @@ def test_going_on_from_a_checkpoint(cli: Cli, stories: list[str], workdir: Path)
     assert "say model=bert" in err
 
 
+def test_a_run_from_a_checkpoint_goes_on_without_it(
+    cli: Cli, stories: list[str], workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has kept the tokenizer, and its own weights; its folder says where it began, from wherever it is read."""
+    first = run(cli, *stories, "model.norm=post", "model.positions=learned")
+    assert cli("export", f"run={first}", "output=checkpoint")[0] == 0
+    rest = [*(word for word in stories if "model.size" not in word), "init=checkpoint", "optim.schedule=constant"]
+    whole = run(cli, *rest, "trainer.max_steps=4").resolve()
+    part = run(cli, *rest, "trainer.max_steps=2").resolve()
+    bare = shutil.copytree(part, workdir / "bare")
+    for path in bare.glob("*.ckpt"):
+        path.unlink()
+    cached = sorted(path.name for path in (workdir / "tokens").iterdir())
+    shutil.move("checkpoint", "elsewhere")
+    monkeypatch.chdir(first)
+    code, _, err = cli("pretrain", f"resume={part}", "trainer.max_steps=4", f"data.cache={workdir / 'tokens'}")
+    assert code == 0, err
+    for name, weights in load_file(whole / "model.safetensors").items():
+        assert torch.equal(weights, load_file(part / "model.safetensors")[name]), name
+    assert sorted(path.name for path in (workdir / "tokens").iterdir()) == cached
+    code, _, err = cli("pretrain", f"resume={bare}")
+    assert code == 2
+    assert f"bare ended before its first checkpoint: begin anew with init={workdir / 'checkpoint'}." in err
+
+
+def test_a_tokenizer_larger_than_its_checkpoint_is_refused(cli: Cli, stories: list[str], workdir: Path) -> None:
+    folder = run(cli, *stories, "trainer.max_steps=1")
+    assert cli("export", f"run={folder}", "output=small")[0] == 0
+    larger = run(cli, *stories, "trainer.max_steps=1", "tokenizer=bpe")
+    shutil.copy(larger / "tokenizer.json", workdir / "small" / "tokenizer.json")
+    code, _, err = cli("pretrain", *(word for word in stories if "model.size" not in word), "init=small")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "more than the" in err
+
+
 @pytest.mark.long
-def test_two_processes_see_every_token_once_and_reach_the_loss_of_one(cli: Cli, stories: list[str]) -> None:
+def test_two_processes_see_every_token_once_and_reach_the_loss_of_one(
+    cli: Cli, stories: list[str], workdir: Path
+) -> None:
     words = [*stories, "trainer.precision=32-true", "model=gpt"]
     one = json.loads((run(cli, *words) / "metrics.json").read_text())
     two = json.loads((run(cli, *words, "trainer=ddp", "trainer.accelerator=cpu") / "metrics.json").read_text())
     assert two["val/loss"] == pytest.approx(one["val/loss"], rel=1e-4)
+    assert len(list((workdir / "tokens").iterdir())) == 1
+    assert not (workdir / "home").exists()  # the other process is told of data.cache

@@ -13,6 +13,8 @@ from ssl_cli.data.text_data import TextData, TokenStream
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.data.tokenizing import Characters
 from ssl_cli.errors import InputError
+from tests.data.test_tokenizing import in_pieces
+from tests.text_runs import tokenizer_of
 
 END = 3
 
@@ -77,6 +79,16 @@ def test_looking_ahead_goes_round(tokenizer: Tokenizer) -> None:
     assert ids[1].tolist() == [*range(18, 26), 10]
 
 
+@pytest.mark.parametrize(
+    ("kind", "token", "known"), [("bpe", 9, True), ("char", 9, True), ("char", 1, False), ("wordpiece", 9, False)]
+)
+def test_bytes_a_token_are_told_where_nothing_of_the_text_is_lost(kind: str, token: int, known: bool) -> None:
+    """1 is [UNK]"""
+    stream = TokenStream(np.array([7, 8, token, END], np.uint16), None, 10, END)
+    facts = TextData(tokenizer_of(kind), {"train": stream}, "").facts
+    assert facts["bytes_per_token"] == (2.5 if known else None)
+
+
 def test_documents_within_a_row_are_counted(tokenizer: Tokenizer) -> None:
     ids = np.array([10, 11, END, 12, 13, END, END, 14, 15, 16], np.uint16)
     rows = data(tokenizer, ids, isolate=True).rows("val", Model(row_length=10), 0, 1)
@@ -85,7 +97,7 @@ def test_documents_within_a_row_are_counted(tokenizer: Tokenizer) -> None:
 
 
 def test_words_and_sentences_of_a_row(tokenizer: Tokenizer) -> None:
-    (ids,) = tokenizer.encode_all(["ab de. 中文a"])
+    (ids,) = in_pieces(tokenizer, ["ab de. 中文a"])
     model = Model(row_length=len(ids), reads=["ids", "starts", "sentence_ends"])
     batch = data(tokenizer, ids.astype(np.uint16)).rows("val", model, 0, 1)[0, slice(0, 1), 1.0]
     # The row before the first is the last one: its `a` goes on.
@@ -138,6 +150,28 @@ def test_within_documents_rows_stay_where_they_are(tokenizer: Tokenizer) -> None
     assert torch.equal(first["ids"], later["ids"])
 
 
+def test_what_is_watched_is_in_an_order_of_its_own_that_mixes_documents(tokenizer: Tokenizer) -> None:
+    """Whole batches of one document would have no false successor for a pair."""
+    ids = numbered(4000)
+    ids[499::500] = END
+    model = Model(within_documents=True, reads=["ids", "document_id"])
+    rows = data(tokenizer, ids).rows("val", model, 5, 2)
+    batches = [rows[k, slice(start, start + 16), 1.0] for k, start in enumerate(range(0, len(rows), 16))]
+    assert rows.n_documents == 8
+    assert min(len(batch["document_id"].unique()) for batch in batches[:-1]) > 3
+    assert len(rows.take(rows.number[::4])[0, slice(0, 16), 1.0]["document_id"].unique()) > 3
+    again = data(tokenizer, ids).rows("val", model, 6, 2)
+    assert all(torch.equal(again[0, slice(0, 99), 1.0][name], rows[0, slice(0, 99), 1.0][name]) for name in model.reads)
+    learned = data(tokenizer, ids).rows("train", model, 5, 2)  # the same rows
+    first, second = (part[0, slice(0, 9999), 1.0]["ids"][:, 0].sort().values for part in (rows, learned))
+    assert torch.equal(first, second)
+
+
+def test_pairs_and_documents_that_are_kept_apart_are_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match=r"set data\.isolate_documents=false"):
+        data(tokenizer, numbered(80), isolate=True).rows("train", Model(within_documents=True), 0, 4)
+
+
 # --- as the learner has them --------------------------------------------------------------------------------
 
 
@@ -149,6 +183,8 @@ def test_some_rows(tokenizer: Tokenizer) -> None:
     everything = rows[0, slice(0, 99), 1.0]["ids"]
     assert torch.equal(some[0, slice(0, 4096), 1.0]["ids"], everything[[1, 4]])
     assert torch.equal(rows[0, np.array([1, 4]), 1.0]["ids"], everything[[1, 4]])
+    by_truth = rows.take(np.isin(np.arange(10), [1, 4])).take(np.array([1]))
+    assert torch.equal(by_truth[0, slice(0, 9), 1.0]["ids"], everything[[4]])
     assert rows.watched_at_once == 1024
 
 

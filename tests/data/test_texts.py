@@ -156,6 +156,11 @@ def test_csv(tmp_path: Path) -> None:
     assert list(csv(written(tmp_path / "b.tsv", "text\tid\na, b\t1\n"), delimiter="tab").documents()) == ["a, b"]
 
 
+def test_csv_with_a_column_twice(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has 2 columns called text: rename all but one"):
+        list(csv(written(tmp_path / "a.csv", "text,text\na,b\n")).documents())
+
+
 def test_csv_that_is_meant_otherwise(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", 'id;text\n1;"open\n2;two\n3;three\n')
     assert refusal(csv(path)).endswith("a.csv: its fields seem parted by ';'; say data.delimiter=';'.")

@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssl_cli.data import text_encoding, token_cache, token_writer
+from ssl_cli.data import held_out, text_encoding, token_writer
 from ssl_cli.data.documents import Faults
+from ssl_cli.data.locks import held
 from ssl_cli.data.pieces import cut
 from ssl_cli.data.token_cache import build
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.data.tokenizing import BytePairs, Characters, WordPiece
 from ssl_cli.errors import InputError
+from tests.data.test_tokenizing import in_pieces
 
 DOCUMENTS = [f"Document {k}: birds fly {k % 7} times, 鸟会飞.\nAnd then {'they rest ' * (k % 5)}" for k in range(200)]
 
@@ -29,6 +33,7 @@ class Fixed:
     """A source of given documents, every tenth held out."""
 
     texts: list[str] = field(default_factory=lambda: DOCUMENTS)
+    val: float | None = 0.1
     max_tokens: int | None = None
     isolate_documents: bool = False
     units: str | None = None
@@ -62,11 +67,11 @@ def test_the_tokens_are_those_of_the_documents(
         assert stream.ids.tolist() == [token for document in wanted for token in document]
         assert stream.ends.tolist() == np.cumsum(list(map(len, wanted))).tolist()
         assert stream.n_bytes == sum(len(text.encode()) for text in of_split(split))
-    val = data.splits["val"]
+    specials = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4, "end": 3}
     assert data.facts == {
         "vocab_size": data.tokenizer.vocab_size,
-        "specials": {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4, "end": 3},
-        "bytes_per_token": val.n_bytes / len(val.ids),
+        "specials": specials,
+        "bytes_per_token": None,  # upper case is lost
     }
 
 
@@ -90,8 +95,24 @@ def test_a_process_that_dies_is_no_silent_end(tmp_path: Path, monkeypatch: pytes
     assert not list(tmp_path.iterdir())
 
 
-def test_long_documents_are_cut_between_words_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_encoding, "ALONE", 1)
+    monkeypatch.setattr(token_writer, "CHARACTERS", 1500)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    for name in ("numpy", "pickle"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    assert build(Fixed(), wordpiece(), tmp_path / "cache").splits
+
+
+@pytest.mark.parametrize("characters", [200, 10**6])
+def test_long_documents_are_cut_between_words_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, characters: int
+) -> None:
+    """Also where one part is in one batch, and the next in another."""
     text = " ".join(DOCUMENTS)
+    monkeypatch.setattr(text_encoding, "ALONE", 10**9)
+    monkeypatch.setattr(token_writer, "CHARACTERS", characters)
     monkeypatch.setattr(token_writer, "cut", lambda one: cut(one, 300))
     data = build(Fixed([text]), wordpiece(), tmp_path)
     assert data.splits["train"].ids.tolist() == [*data.tokenizer.encode(text), 3]
@@ -138,10 +159,42 @@ def test_no_more_is_read_than_asked_for(tmp_path: Path, monkeypatch: pytest.Monk
 
     data = build(Counted(max_tokens=500), wordpiece(), tmp_path)
     n_tokens = sum(len(stream.ids) for stream in data.splits.values())
-    longest = max(map(len, data.tokenizer.encode_all(DOCUMENTS)))
-    assert 500 <= n_tokens <= 500 + longest + 1
-    assert seen[-1] < 60
+    longest = max(map(len, in_pieces(data.tokenizer, DOCUMENTS)))
+    assert 500 <= n_tokens <= 500 + 2 * (longest + 1)
+    assert seen[0] < 150 and seen[1] < 60  # for the vocabulary, and for the tokens
     assert all(stream.ids[-1] == 3 for stream in data.splits.values())
+
+
+@pytest.mark.parametrize("characters", [1000, 10**6])
+@pytest.mark.parametrize("size", [1, 20])
+def test_a_limit_is_of_the_text_held_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, characters: int, size: int
+) -> None:
+    """Of few documents, where what is held out comes last, and of many."""
+
+    class Lot(Fixed):
+        def splits(self) -> Iterator[tuple[str, str]]:
+            return held_out.split(self.texts, self.val or 0)
+
+    monkeypatch.setattr(token_writer, "CHARACTERS", characters)
+    monkeypatch.setattr(token_writer, "TO_BE_LIMITED", 100)
+    texts = [" ".join(DOCUMENTS[k : k + size]) for k in range(0, len(DOCUMENTS), size)]
+    data = build(Lot([" ".join(DOCUMENTS)] if size == 1 else texts, max_tokens=1000), wordpiece(), tmp_path)
+    for name, wanted in (("train", 900), ("val", 100)):
+        ids = data.splits[name].ids
+        assert wanted <= len(ids) <= wanted + 60
+        assert ids[-1] == 3
+
+
+def test_what_is_published_as_held_out_is_kept_whole(tmp_path: Path) -> None:
+    class Published(Fixed):
+        def splits(self) -> Iterator[tuple[str, str]]:
+            yield from sorted(Fixed.splits(self), key=lambda named: named[0] == "train")
+
+    whole = build(Published(val=None), wordpiece(), tmp_path).splits["val"].n_bytes
+    data = build(Published(val=None, max_tokens=400), wordpiece(), tmp_path)
+    assert data.splits["val"].n_bytes == whole
+    assert 400 <= len(data.splits["train"].ids) < 500
 
 
 def test_held_out_text_teaches_no_words(tmp_path: Path) -> None:
@@ -242,15 +295,54 @@ def test_a_build_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
-    for name, age_s in (("old", 2 * token_cache.ABANDONED_S), ("new", 0)):
-        left = tmp_path / f".part-{name}"
-        left.mkdir()
-        (left / "train.bin").write_bytes(b"x")
-        for path in (left / "train.bin", left):
-            os.utime(path, (path.stat().st_mtime - age_s,) * 2)
-    build(Fixed(), wordpiece(), tmp_path)
-    assert [path.name for path in tmp_path.glob(".part-*")] == [".part-new"]
+def test_what_a_killed_process_left_is_swept_and_what_one_is_at_is_not(tmp_path: Path) -> None:
+    for name in ("dead", "live"):
+        (tmp_path / f".part-{name}-1").mkdir()
+        (tmp_path / f".part-{name}-1" / "train.bin").write_bytes(b"x")
+    (tmp_path / ".lock-dead").touch()
+    with held(tmp_path / ".lock-live"):
+        build(Fixed(), wordpiece(), tmp_path)
+        assert sorted(path.name for path in tmp_path.glob(".*")) == [".lock-live", ".part-live-1"]
+    assert not (tmp_path / ".lock-live").exists()
+
+
+def test_several_that_want_it_at_once_make_it_once(tmp_path: Path) -> None:
+    trained = []
+
+    class Slow(WordPiece):
+        def train(self, texts: Iterable[str]) -> Tokenizer:
+            trained.append(self)
+            time.sleep(0.2)
+            return super().train(texts)
+
+    def want() -> None:
+        found.append(build(Fixed(), Slow(vocab_size=300, lowercase=True, sample_bytes=100_000), tmp_path).fingerprint)
+
+    found: list[str] = []
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(found) == 4 and len(set(found)) == len(trained) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_others_may_read_it_as_the_umask_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0o022)
+    try:
+        build(Fixed(), wordpiece(), tmp_path)
+    finally:
+        os.umask(before)
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+    def refuse(path: Path, **_: Any) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(InputError, match=r"about\.json can't be read: Permission denied\.$"):
+        build(Fixed(), wordpiece(), tmp_path)
 
 
 @pytest.mark.parametrize("harm", ["cut", "gone", "odd"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer as Library
 
-from ssl_cli.data.pieces import cut, in_plain, meant, pattern
+from ssl_cli.data.pieces import Pieces, cut, in_plain, meant, pattern
 from ssl_cli.data.taken_tokenizer import Taken
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.data.tokenizing import BytePairs, Characters, Trained, Unigram, WordPiece, Words
@@ -41,6 +41,12 @@ def trained(name: str, size: int = 400, texts: list[str] = TEXTS, sample_bytes: 
     return kind(vocab_size=size, sample_bytes=sample_bytes, **options).train(texts)
 
 
+def in_pieces(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]:
+    """The tokens of each text (n,), as a corpus is encoded"""
+    tokens, length = Pieces(tokenizer.library).encode(texts)
+    return np.split(tokens, np.cumsum(length)[:-1])
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_special_tokens_come_first_and_the_vocabulary_is_no_larger_than_asked(name: str) -> None:
     for size in (300, 400):
@@ -60,27 +66,46 @@ def test_pieces_give_the_librarys_own_tokens(name: str) -> None:
     assert pattern(json.loads(tokenizer.to_json())) is not None
     whole = in_plain(tokenizer.library).encode_batch(texts, add_special_tokens=False)
     allowed = meant(tokenizer.library)
-    for text, mine, theirs in zip(texts, tokenizer.encode_all(texts), whole, strict=True):
+    for text, mine, theirs in zip(texts, in_pieces(tokenizer, texts), whole, strict=True):
         assert mine.tolist() == allowed[theirs.ids].tolist(), repr(text)
     joined = " ".join(texts)
     assert np.array_equal(
-        np.concatenate(tokenizer.encode_all(list(cut(joined, most=100)))), tokenizer.encode_all([joined])[0]
+        np.concatenate(in_pieces(tokenizer, list(cut(joined, most=100)))), in_pieces(tokenizer, [joined])[0]
     )
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_looks_like_a_special_token_is_text_in_a_corpus_and_a_token_in_a_prompt(name: str) -> None:
     tokenizer = trained(name)
-    (tokens,) = tokenizer.encode_all(["Birds [MASK] fly[SEP] <|endoftext|>"])
+    (tokens,) = in_pieces(tokenizer, ["Birds [MASK] fly[SEP] <|endoftext|>"])
     assert not set(tokens.tolist()) & (set(tokenizer.specials.values()) - {tokenizer.specials["unk"]})
     assert tokenizer.specials["mask"] in tokenizer.encode("Birds can [MASK].")
+
+
+@pytest.mark.parametrize("name", ["bpe", "unigram"])
+def test_the_space_before_a_mask_is_the_masks(name: str) -> None:
+    """As it is a word's; and what follows the mask at once begins no word."""
+    tokenizer = trained(name)
+    mask = tokenizer.specials["mask"]
+    for text, beside in (("fly [MASK].", "fly[MASK]."), ("fly, [MASK] [MASK]s", "fly,[MASK][MASK]s")):
+        ids = tokenizer.encode(text)
+        assert mask in ids and ids == tokenizer.encode(beside)
+    assert tokenizer.encode("[MASK].") == [mask, *tokenizer.encode("fly.")[-1:]]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_pair_of_texts_is_framed_as_berts(name: str) -> None:
+    tokenizer = trained(name)
+    found, a, b = tokenizer.library.encode("fly", "the birds"), tokenizer.encode("fly"), tokenizer.encode("the birds")
+    assert found.ids == [2, *a, 3, *b, 3]
+    assert found.type_ids == [0] * (len(a) + 2) + [1] * (len(b) + 1)
 
 
 @pytest.mark.parametrize("name", ["bpe", "char"])
 def test_a_text_comes_back_as_it_was(name: str) -> None:
     tokenizer = trained(name, 2000)
     for text in [*TEXTS, " two  spaces\n\n\tand a tab ", "\r\n"][: None if name == "bpe" else 4]:
-        (ids,) = tokenizer.encode_all([text])
+        (ids,) = in_pieces(tokenizer, [text])
         assert tokenizer.decode(ids) == text == tokenizer.decode(tokenizer.encode(text))
 
 
@@ -138,7 +163,7 @@ def test_a_character_vocabulary_keeps_the_frequent_ones() -> None:
 )
 def test_where_words_begin(name: str, text: str, words: list[str]) -> None:
     tokenizer = trained(name, texts=[*TEXTS, text * 2] if name != "word" else TEXTS)
-    (ids,) = tokenizer.encode_all([text])
+    (ids,) = in_pieces(tokenizer, [text])
     parts = np.split(ids, np.flatnonzero(tokenizer.starts(ids)))[1:]
     found = [tokenizer.decode(part) for part in parts]
     assert [one.strip(" ") or one for one in found] == [one.strip(" ") or one for one in words]
@@ -146,14 +171,14 @@ def test_where_words_begin(name: str, text: str, words: list[str]) -> None:
 
 def test_chinese_characters_begin_words_in_bytes_too() -> None:
     tokenizer = trained("bpe", 262)  # nothing but bytes
-    (ids,) = tokenizer.encode_all(["鸟飞"])
+    (ids,) = in_pieces(tokenizer, ["鸟飞"])
     assert tokenizer.starts(ids).tolist() == [True, False, False] * 2
 
 
 @pytest.mark.parametrize("name", ["wordpiece", "bpe", "char"])
 def test_which_tokens_end_sentences(name: str) -> None:
     tokenizer = trained(name, 1000)
-    (ids,) = tokenizer.encode_all(["Fly. No! Can they? 3, 飞。"])
+    (ids,) = in_pieces(tokenizer, ["Fly. No! Can they? 3, 飞。"])
     shown = [tokenizer.decode([token]).strip() for token in ids[tokenizer.sentence_ends[ids]]]
     assert shown[:3] == [".", "!", "?"]
     if name != "bpe":  # where it is several bytes
@@ -177,7 +202,7 @@ def test_transformers_reads_the_file(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match=r"is no tokenizer\.json that can be read"):
+    with pytest.raises(InputError, match="is no tokenizer that can be read"):
         Tokenizer.load(tmp_path / "tokenizer.json")
 
 
@@ -189,7 +214,7 @@ def test_a_berts_vocabulary_is_taken(tmp_path: Path) -> None:
     theirs = transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
     for text in TEXTS:
         assert tokenizer.encode(text) == theirs(text, add_special_tokens=False)["input_ids"]
-        assert tokenizer.encode_all([text])[0].tolist() == tokenizer.encode(text)
+        assert in_pieces(tokenizer, [text])[0].tolist() == tokenizer.encode(text)
     assert tokenizer.specials == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4, "end": 3}
 
 
@@ -220,7 +245,7 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
         Taken(str(tmp_path)).train()
     (tmp_path / "vocab.json").write_text("[]")
     (tmp_path / "merges.txt").write_text("")
-    with pytest.raises(InputError, match="can't be read"):
+    with pytest.raises(InputError, match="is no tokenizer that can be read"):
         Taken(str(tmp_path)).train()
 
 
@@ -242,7 +267,7 @@ def test_an_empty_corpus(texts: list[str]) -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_smallest_vocabularies_work(name: str) -> None:
     tokenizer = trained(name, 262 if name == "bpe" else 8)
-    assert len(tokenizer.encode_all(TEXTS)[0])
+    assert len(in_pieces(tokenizer, TEXTS)[0])
 
 
 def test_descriptions_tell_options_apart() -> None:

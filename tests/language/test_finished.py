@@ -41,6 +41,13 @@ def test_answers_are_those_of_the_model(tmp_path: Path) -> None:
     assert len(run.fill("[MASK]", n=10**6)[0]) == run.tokenizer.vocab_size
 
 
+@pytest.mark.parametrize(("kind", "blanks"), [("bpe", [" ", "\n"]), ("char", [" "]), ("unigram", ["▁"])])
+def test_an_answer_that_is_a_blank_is_kept(tmp_path: Path, kind: str, blanks: list[str]) -> None:
+    run = reopened(tmp_path / "run", "bert", kind)
+    said = [run.spelt(token) for token in range(run.tokenizer.vocab_size)]
+    assert "" not in said and set(blanks) <= set(said)
+
+
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_the_space_before_a_mask_is_part_of_its_answer(tmp_path: Path, kind: str) -> None:
     """As a word's token has it in the training text; and no space comes between a mask and what follows at once."""
@@ -115,6 +122,27 @@ def test_an_empty_prompt_is_the_start_of_a_document(tmp_path: Path) -> None:
     assert one.tokens == other.tokens
 
 
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_no_special_token_is_drawn_but_the_end(tmp_path: Path, kind: str, temperature: float) -> None:
+    """Of a model that wants to say nothing else."""
+    run = reopened(tmp_path / "run", "gpt", kind)
+    end, specials = run.tokenizer.specials["end"], set(run.tokenizer.specials.values())
+    with torch.no_grad():
+        norm, table = run.model.network.last_norm, run.model.network.token_table.weight
+        norm.weight.zero_()
+        norm.bias.copy_(table[6:8].sum(0))
+        table[sorted(specials - {end})] = 9 * norm.bias
+    wish, sampling = Wish(n=4, max_tokens=12), Sampling(temperature)
+    (texts,) = run.generate(["Birds"], wish, sampling, precision="32-true")
+    assert any(text.tokens for text in texts)
+    assert not {token for text in texts for token in text.tokens} & specials
+    with torch.no_grad():
+        table[end] = 99 * norm.bias
+    (texts,) = run.generate(["Birds"], wish, sampling, precision="32-true")
+    assert [(text.tokens, text.ended) for text in texts] == [([], "end")] * 4
+
+
 @pytest.mark.parametrize(
     ("wish", "sampling", "sentence"),
     [
@@ -142,7 +170,7 @@ def test_a_damaged_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tokenizer.json is damaged: its mask token isn't the model's"):
         ssl_cli.load(folder)
     (folder / "tokenizer.json").write_text("{")
-    with pytest.raises(InputError, match=r"tokenizer.json is no tokenizer.json that can be read"):
+    with pytest.raises(InputError, match=r"tokenizer.json is no tokenizer that can be read"):
         ssl_cli.load(folder)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"tokenizer.json"):

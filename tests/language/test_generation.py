@@ -1,5 +1,6 @@
 """Texts are those of the plainest loop: everything read anew for each token, one text at a time."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -97,6 +98,22 @@ def test_batches_hold_each_prompt_once_and_no_two_lengths_where_the_window_slide
     lengths = [[len(ids) for _, ids in part] for part in parts]
     assert lengths == [[2, 2, 2], [5, 9, 9], [12], [30, 30], [40]]
     assert list(batches([], 32, Wish())) == []
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(), Sampling(0.7, 10, 0.9, 0.05, 1.3)])
+def test_a_barred_token_is_never_drawn_and_the_others_as_if_there_were_no_other(sampling: Sampling) -> None:
+    model, wish = causal(context=16), Wish(n=3, max_tokens=30)
+    (free,) = tokens(model, PROMPTS[1:2], sampling, n=3, max_tokens=30)
+    barred = sorted(set(free[0]))[::2]
+    (found,) = written(Packed(model.network, "32-true"), PROMPTS[1:2], wish, sampling, barred=barred)
+    assert not {token for writer in found for token in writer.tokens} & set(barred)
+
+    def never(logits: Tensor, seen: Tensor | None, u: Tensor) -> Tensor:
+        return sampling.choose(logits.index_fill(1, torch.tensor(barred), -torch.inf), seen, u)
+
+    plain: Any = SimpleNamespace(choose=never)
+    for sample, writer in enumerate(found):
+        assert writer.tokens == naive(model, PROMPTS[1], 30, plain, draws(wish, 0, sample))
 
 
 def test_tokens_without_a_spelling() -> None:

@@ -25,6 +25,7 @@ LIKE_BERT = {
     "num_attention_heads": 4,
     "intermediate_size": 50,
 }
+LIKE_GPT2 = {"use_parallel_residual": False, "rotary_pct": 1.0, "tie_word_embeddings": True}  # of GPT-NeoX's options
 IDS = torch.randint(5, VOCABULARY, (3, 13), generator=torch.Generator().manual_seed(0))
 SEGMENT = torch.tensor([[0] * 6 + [1] * 7] * 3)
 
@@ -67,6 +68,9 @@ def random_model(theirs: ModuleType, kind: str, **options: Any) -> Any:
     elif kind == "roberta":
         config = theirs.RobertaConfig(**LIKE_BERT, max_position_embeddings=CONTEXT + 2, type_vocab_size=1, **options)
         model = theirs.RobertaForMaskedLM(config)
+    elif kind == "gpt_neox":
+        given = LIKE_BERT | LIKE_GPT2 | {"max_position_embeddings": CONTEXT} | options
+        model = theirs.GPTNeoXForCausalLM(theirs.GPTNeoXConfig(**given))
     else:
         sizes = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": CONTEXT}
         model = theirs.GPT2LMHeadModel(theirs.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0, **options))
@@ -99,16 +103,36 @@ def test_bert_is_read(theirs: ModuleType, tmp_path: Path) -> None:
     assert_close(mine.pair_head(mine.network(IDS, SEGMENT)), wanted.seq_relationship_logits)
 
 
-@pytest.mark.parametrize("kind", ["roberta", "gpt2"])
-def test_roberta_and_gpt2_are_read(theirs: ModuleType, tmp_path: Path, kind: str) -> None:
+@pytest.fixture
+def neox(theirs: ModuleType, tmp_path: Path) -> Path:
+    random_model(theirs, "gpt_neox").save_pretrained(tmp_path / "neox")
+    return tmp_path / "neox"
+
+
+@pytest.mark.parametrize("kind", ["roberta", "gpt2", "gpt_neox"])
+def test_roberta_gpt2_and_gpt_neox_are_read(theirs: ModuleType, tmp_path: Path, kind: str) -> None:
     model = random_model(theirs, kind)
     model.save_pretrained(tmp_path)
     read = read_pretrained(str(tmp_path))
-    assert read.is_causal == (kind == "gpt2") and read.options["context"] == CONTEXT
+    assert read.is_causal == kind.startswith("gpt") and read.options["context"] == CONTEXT
     ids = IDS.clone()
     assert_close(loaded(read)(ids), model(ids).logits)
     full = torch.cat([IDS, IDS[:, :7]], dim=1)  # up to the last position
     assert_close(loaded(read)(full), model(full).logits)
+
+
+def test_gpt_neox_with_an_output_equal_to_its_table_is_read(theirs: ModuleType, tmp_path: Path) -> None:
+    model = random_model(theirs, "gpt_neox", tie_word_embeddings=False)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.copy_(model.get_input_embeddings().weight)
+    model.save_pretrained(tmp_path)
+    assert_close(loaded(read_pretrained(str(tmp_path)))(IDS), model(IDS).logits)
+
+
+def test_gpt_neox_as_configs_of_old_say_it_is_read(theirs: ModuleType, neox: Path) -> None:
+    wanted = loaded(read_pretrained(str(neox)))(IDS)
+    path = changed(neox, rope_parameters=None, rope_scaling=None, rotary_pct=1.0, rotary_emb_base=10000)
+    assert_close(loaded(read_pretrained(path))(IDS), wanted)
 
 
 @pytest.mark.parametrize(("theirs_call_it", "kind"), [("gelu_new", "bert"), ("relu", "bert"), ("relu", "gpt2")])
@@ -228,7 +252,7 @@ def changed(folder: Path, **options: Any) -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model_type": "t5"}, "holds a model of type 't5'; these can be read: bert, roberta, gpt2"),
+        ({"model_type": "t5"}, "holds a model of type 't5'; these can be read: bert, roberta, gpt2, gpt_neox, esm"),
         ({"model_type": ["bert"]}, r"holds a model of type \['bert'\]"),
         ({"hidden_size": 64}, r"by its config.json network.token_table.weight should be of 60 x 64, .* 60 x 32"),
         ({"num_hidden_layers": 3}, r"its weights lack encoder\.layer\.2\.attention\.self\.query|its weights lack"),
@@ -245,6 +269,37 @@ def changed(folder: Path, **options: Any) -> str:
 def test_a_config_that_does_not_fit_is_one_sentence(bert: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_pretrained(changed(bert, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"use_parallel_residual": True}, "has use_parallel_residual=True, which isn't understood: only False is"),
+        ({"use_parallel_residual": None}, "has use_parallel_residual=None"),
+        ({"attention_bias": False}, "has attention_bias=False"),
+        ({"rope_parameters": {"rope_theta": 500_000.0, "partial_rotary_factor": 1.0}}, "has rotary_emb_base=500000.0"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.25}}, "has rotary_pct=0.25, .* only 1.0 is"),
+        ({"rope_parameters": None}, "has rotary_pct=0.25"),  # its default
+        ({"rope_parameters": None, "rotary_pct": 1.0, "rotary_emb_base": 100}, "has rotary_emb_base=100"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "has rope_type=linear"),
+        ({"rope_parameters": [1]}, r"must say rope_parameters, names with values, not \[1\]"),
+        ({"num_attention_heads": 5}, "A width of 32 can't be shared by 5 heads"),
+        ({"num_attention_heads": 32}, "32 numbers in 32 heads are odd in each"),
+        ({"intermediate_size": 40}, "blocks.0.up.weight should be of 40 x 32"),
+        ({"tie_word_embeddings": False}, "by a matrix of its own, embed_out.weight, which its weights lack"),
+    ],
+)
+def test_another_gpt_neox_is_one_sentence(neox: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_pretrained(changed(neox, **options))
+
+
+def test_what_a_gpt_neox_leaves_unsaid_is_as_theirs(neox: Path) -> None:
+    config = json.loads((neox / "config.json").read_text())
+    del config["use_parallel_residual"]
+    (neox / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="has use_parallel_residual=True"):
+        read_pretrained(str(neox))
 
 
 def test_damaged_folders_are_one_sentence(bert: Path) -> None:
@@ -298,8 +353,9 @@ def test_a_shard_that_is_absent_or_elsewhere_is_refused(bert: Path) -> None:
         read_pretrained(str(bert))
 
 
-def test_an_output_of_its_own_is_refused(theirs: ModuleType, tmp_path: Path) -> None:
-    model = random_model(theirs, "gpt2", tie_word_embeddings=False)
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox"])
+def test_an_output_of_its_own_is_refused(theirs: ModuleType, tmp_path: Path, kind: str) -> None:
+    model = random_model(theirs, kind, tie_word_embeddings=False)
     model.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="makes logits by a matrix other than its table of tokens"):
         read_pretrained(str(tmp_path))

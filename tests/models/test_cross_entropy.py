@@ -75,6 +75,27 @@ def test_hits_are_those_of_the_largest_logit() -> None:
     assert hits.item() == pytest.approx((best == targets).float().mean().item())
 
 
+def test_of_equal_logits_one_is_the_largest() -> None:
+    hidden, weight = torch.ones(8, 1), torch.ones(4, 1)
+    _, hits = cross_entropy_and_hits(hidden, weight, None, torch.arange(8) % 4)
+    assert hits.item() == 0.25
+
+
+def test_many_tokens_and_a_loss_scale_leave_gradients_in_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a mean over thousands a token's share is less than float16 holds; a loss scale is more."""
+    monkeypatch.setattr(cross_entropy, "CHUNK", 512)
+    torch.manual_seed(0)
+    n, vocabulary = 4000, 2000
+    hidden, weight = torch.randn(n, 4, requires_grad=True), torch.randn(vocabulary, 4, requires_grad=True)
+    targets = torch.randint(vocabulary, (n,))
+    with torch.autocast("cpu", torch.float16):
+        ours = chunked_cross_entropy(hidden, weight, None, targets)
+    found = torch.autograd.grad(65536 * 8 * ours, (hidden, weight))
+    wanted = torch.autograd.grad(plain(hidden, weight, None, targets), (hidden, weight))
+    for mine, other in zip(found, wanted, strict=True):
+        assert (mine / (65536 * 8) - other).norm() < 0.01 * other.norm()
+
+
 class Largest(TorchDispatchMode):
     """Notes the most numbers that any tensor had."""
 

@@ -81,6 +81,8 @@ def test_documents_that_are_kept_apart_say_nothing_of_each_other(ids: Tensor) ->
 def test_figures_that_follow_from_the_loss() -> None:
     derived = model().derived({"loss": 2.0})  # 4 bytes a token
     assert derived == {"perplexity": pytest.approx(math.exp(2)), "bits_per_byte": pytest.approx(2 / math.log(2) / 4)}
+    of_lost_text = CausalLM(V, None, size="tiny").derived({"loss": 2.0})
+    assert of_lost_text == {"perplexity": pytest.approx(math.exp(2))}
 
 
 def test_the_next_token_is_the_same_with_a_cache(ids: Tensor) -> None:

@@ -219,13 +219,6 @@ def test_a_tokenizer_without_a_mask_is_refused() -> None:
         MaskedLM(5, SPECIALS, size="tiny")
 
 
-def test_pairs_across_documents_that_are_kept_apart_are_refused() -> None:
-    bert = model(pair="sop")
-    batch = text(bert) | {"document": torch.zeros(B, bert.row_length, dtype=torch.int64)}
-    with pytest.raises(InputError, match=r"data\.isolate_documents=false"):
-        bert(batch)
-
-
 def test_its_yaml_says_what_its_signature_says() -> None:
     said = yaml.safe_load((built_in_conf() / "model" / "bert.yaml").read_text())
     parameters = inspect.signature(MaskedLM).parameters

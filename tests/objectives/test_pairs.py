@@ -9,8 +9,10 @@ from ssl_cli.objectives.pairs import (
     cut_points,
     framed,
     in_order_or_swapped,
+    last_of_each,
     next_or_other,
     segment_ids,
+    three_cuts,
 )
 
 LENGTH, CLS, SEP = 40, -1, -2
@@ -117,18 +119,74 @@ def test_where_all_rows_are_of_one_document_every_second_text_is_the_next() -> N
             assert torch.equal(pair.of(ids[:n]), ids[:n])
 
 
-def test_sentences_are_in_order_or_swapped() -> None:
-    ids, ends, _ = rows(600)
+# --- sentence order ---
+
+
+@pytest.mark.parametrize("sentence_share", [0.0, 0.05, 0.15, 0.6])
+def test_two_passages_between_sentences_are_in_order_or_swapped(sentence_share: float) -> None:
+    """Row by row, as one would write it down, with the same draws."""
+    ids, ends, _ = rows(600, sentence_share)
+    torch.manual_seed(1)
     pair = in_order_or_swapped(ends)
-    for row, label in enumerate(pair.label.tolist()):
-        first, second = parts(ids, pair, row)
-        assert sorted(first + second) == ids[row].tolist()
-        assert is_run(first) and is_run(second)
-        assert follows(first, second) if label else follows(second, first)
-        earlier = second if label else first
-        inside = ends[row, LENGTH // 4 - 1 : 3 * LENGTH // 4]
-        assert ends[row, len(earlier) - 1] or not inside.any()
+    torch.manual_seed(1)
+    lot, coin = torch.rand(600, LENGTH).tolist(), torch.rand(600).tolist()
+    for row, (text, ends_here) in enumerate(zip(ids.tolist(), ends.tolist(), strict=True)):
+        after = [place + 1 for place in range(LENGTH) if ends_here[place] and not any(ends_here[place + 1 : place + 2])]
+        if len(after) < 3:
+            after = sorted(sorted(range(1, LENGTH + 1), key=lambda cut: -lot[row][cut - 1])[:3])
+        begin, end = after[0], after[-1]
+        middle = max(after[1:-1], key=lambda cut: lot[row][cut - 1])
+        passages = [text[begin:middle], text[middle:end]]
+        label = int(coin[row] < 0.5)
+        first, second = passages[::-1] if label else passages
+        assert pair.label[row] == label
+        assert parts(ids, pair, row) == (text[:begin] + first, second + text[end:])
     assert pair.label.float().mean().item() == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("length", [5, 6, 9])
+def test_the_shortest_rows_have_two_passages(length: int) -> None:
+    for share in (0.0, 0.5, 1.0):
+        begin, middle, end = three_cuts(torch.rand(500, length) < share).unbind(1)
+        assert bool(((begin >= 1) & (begin < middle) & (middle < end) & (end <= length)).all())
+
+
+def told_apart(feature: Tensor, label: Tensor) -> float:
+    """How much more often pairs of one label have it"""
+    return abs((feature[label == 1].float().mean() - feature[label == 0].float().mean()).item())
+
+
+def prose(n: int, longest: int, per_document: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of documents, that begin and end anywhere: sentences of 4 to `longest` tokens; 0 begins one, 9 ends it."""
+    documents = []
+    for number in range(n // per_document):
+        size = torch.randint(4, longest + 1, (per_document * LENGTH,)).tolist()
+        stream = torch.cat([torch.tensor([0, *[5] * (one - 2), 9]) for one in size])
+        start = int(torch.randint(longest, ()))
+        documents.append(stream[start : start + per_document * LENGTH].view(per_document, LENGTH) + 10 * number)
+    ids = torch.cat(documents)
+    return ids % 10, ids % 10 == 9, ids[:, 0] // 10
+
+
+@pytest.mark.parametrize("longest", [7, 30])  # many sentences a row, or often fewer than three
+@pytest.mark.parametrize("kind", ["sop", "nsp"])
+def test_nothing_on_the_surface_tells_the_label(kind: str, longest: int) -> None:
+    """Neither how a text begins or ends, nor how long it is. A row cut in two and swapped would tell by its ends."""
+    ids, ends, document = prose(1500, longest, 3)
+    pair = in_order_or_swapped(ends) if kind == "sop" else next_or_other(ends, document)
+    text, first = pair.of(ids), pair.first[:, None]
+    of_first, of_second = text.gather(1, first - 1)[:, 0], text.gather(1, first)[:, 0]
+    for feature in (of_first == 9, of_second == 0, text[:, 0] == 0, text[:, -1] == 9, pair.first > LENGTH // 2):
+        assert told_apart(feature, pair.label) < 0.08
+    assert pair.label.float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_of_signs_in_a_row_the_last_ends_the_sentence() -> None:
+    ends = torch.tensor([[False, True, True, True, False, True, False, True, True]])
+    assert last_of_each(ends).int().tolist() == [[0, 0, 0, 1, 0, 1, 0, 0, 1]]
+
+
+# --- as the model reads them ---
 
 
 def test_a_pair_is_framed_as_bert_frames_it() -> None:

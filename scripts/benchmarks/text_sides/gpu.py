@@ -37,7 +37,7 @@ def table(steps: int, news: Callable[[], list[str]], nanogpt: Path | None, shake
         return
     words = [
         "model=gpt", "data=text", f"data.files={shakespeare}", "data.val=0.1", "tokenizer=char", "model.size=base",
-        f"model.context={GPT['length']}", f"model.vocab_size={GPT['vocabulary']}",
+        f"model.context={GPT['length']}", f"model.vocab_size={GPT['vocabulary']}", "model.positions=learned",
         f"trainer.batch_size={GPT['rows']}", *ON_GPU,
     ]  # fmt: skip
     line("GPT-2 124M, nanoGPT", GPT, pace, [

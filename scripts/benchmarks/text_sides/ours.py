@@ -67,7 +67,7 @@ def composed(folder: Path, words: list[str]) -> DictConfig:
 
 
 def text_of(cfg: DictConfig) -> TextData:
-    return build(cfg.data).texts(build(cfg.tokenizer), cfg.seed)
+    return build(cfg.data).texts(build(cfg.tokenizer))
 
 
 def ready(folder: Path, words: list[str]) -> tuple[DictConfig, Any, TextData]:
