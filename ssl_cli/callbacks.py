@@ -1,6 +1,7 @@
 """What happens around Lightning's training steps: stopping early, averaging weights, saving, showing, recording."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,16 @@ def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callba
         chosen.append(StopEarly(settings.patience))
     if settings.ema_decay:
         chosen.append(AverageWeights(decay=settings.ema_decay))
-    return [*chosen, ShowProgress(max_steps), Save(settings.checkpoint_every_n_steps, folder)]
+    only_time = seconds(settings.max_time) if max_steps < 0 else None
+    return [*chosen, ShowProgress(max_steps, only_time), Save(settings.checkpoint_every_n_steps, folder)]
+
+
+def seconds(max_time: str | None) -> float:
+    """HH:MM:SS or DD:HH:MM:SS as seconds; infinite where there is no limit"""
+    if max_time is None:
+        return math.inf
+    units = (1, 60, 3600, 86400)
+    return float(sum(unit * int(part) for unit, part in zip(units, reversed(max_time.split(":")), strict=False)))
 
 
 def finish(chosen: list[Callback], module: lightning.LightningModule) -> None:
@@ -149,19 +159,27 @@ def _agreed(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[i
 
 
 class ShowProgress(Callback):
-    """One bar, or a few plain lines, for the whole training."""
+    """One bar, or a few plain lines, for the whole training: of its steps, or of its seconds where only time is
+    limited."""
 
-    def __init__(self, max_steps: int):
-        self.total = max_steps if max_steps > 0 else None
+    def __init__(self, max_steps: int, only_time: float | None):
+        self.total, self.only_time = max_steps, only_time
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self.open = console.progress("training, step", self.total)
+        limit = ("training, step", self.total) if self.only_time is None else ("training, second", int(self.only_time))
+        self.open = console.progress(*limit)
         self.advance = self.open.__enter__()
 
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        if trainer.global_step % 20 == 0 or trainer.global_step == self.total:
-            loss = trainer.callback_metrics.get("val/loss")
-            self.advance(trainer.global_step, "" if loss is None else f"val/loss {loss:.4g}")
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        assert isinstance(module, Learner)
+        if trainer.global_step % 20 and trainer.global_step != self.total:
+            return
+        loss = trainer.callback_metrics.get("val/loss")
+        told = "" if loss is None else f"val/loss {loss:.4g}"
+        if self.only_time is None:
+            self.advance(trainer.global_step, told)
+        else:
+            self.advance(min(int(module.elapsed_s()), int(self.only_time)), f"step {trainer.global_step} {told}")
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.open.__exit__(None, None, None)

@@ -29,7 +29,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ssl_cli import checkpoints, console
-from ssl_cli.callbacks import History, callbacks, finish
+from ssl_cli.callbacks import History, callbacks, finish, seconds
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
 from ssl_cli.learner import Learner, MakeOptimizer, Schedule, Weights
@@ -175,14 +175,6 @@ def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:
     if not limits and not settings.max_time:
         limits.append(settings.default_steps)
     return min(limits, default=-1)
-
-
-def seconds(max_time: str | None) -> float:
-    """HH:MM:SS or DD:HH:MM:SS as seconds; infinite where there is no limit"""
-    if max_time is None:
-        return math.inf
-    units = (1, 60, 3600, 86400)
-    return float(sum(unit * int(part) for unit, part in zip(units, reversed(max_time.split(":")), strict=False)))
 
 
 def lr_schedule(optim: DictConfig, max_steps: int, max_s: float = math.inf) -> Schedule:

@@ -13,12 +13,13 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from ssl_cli.callbacks import seconds
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
 from ssl_cli.models.autoencoder import Autoencoder
 from ssl_cli.objectives.denoising import Denoising
 from ssl_cli.runs import read_history
-from ssl_cli.training import compiled, lr_schedule, seconds, step_limit, train
+from ssl_cli.training import compiled, lr_schedule, step_limit, train
 from tests.conftest import Cli
 
 ROWS = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
