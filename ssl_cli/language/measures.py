@@ -11,7 +11,7 @@ from ssl_cli.objectives.abilities import Derives
 from ssl_cli.processor import for_large_products
 from ssl_cli.scoring import device_of
 
-MEANINGS = {  # in the order they are told; all of held-out text
+MEANINGS = {  # in the order they are told; all of held-out text, of as much as was measured
     "loss": "what was minimised: nats a guess; of a pair the two losses added",
     "masked_loss": "nats a hidden token",
     "perplexity": "how many tokens, equally likely, would be as hard to guess among",
