@@ -32,10 +32,8 @@ def prepare(folder: Path, words: list[str]) -> None:
         (folder / f"{split}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def seconds_a_step(folder: Path, words: list[str], steps: int, compiled: bool = False) -> float:
+def seconds_a_step(folder: Path, words: list[str], steps: int) -> float:
     cfg, model, data = ready(folder, [*words, f"trainer.max_steps={steps + WARM_UP}"])
-    if compiled:  # as it runs, in the first step, which doesn't count
-        model.network.compile()
     clock = Clock(model)
     trained(cfg, model, data, watched_rows=1)
     return clock.seconds_a_step()
