@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from ssl_cli.runs import read_history, write_csv
 from ssl_cli.stopping import Request, Stopped
 
 
-def callbacks(settings: DictConfig, max_steps: int, folder: Path) -> list[Callback]:
-    """In the order they must run: early stopping sees the averaged weights, and what saves them comes last."""
+def callbacks(settings: DictConfig, max_steps: int, folder: Path, judged_by: str = "loss") -> list[Callback]:
+    """In the order they must run: early stopping sees the averaged weights, and what saves them comes last.
+
+    What is judged by another thing than its loss keeps its best weights even where it may not stop early.
+    """
     chosen: list[Callback] = []
-    if settings.patience:
-        chosen.append(StopEarly(settings.patience))
+    if settings.patience or judged_by != "loss":
+        chosen.append(StopEarly(settings.patience or sys.maxsize, judged_by))
     if settings.ema_decay:
         chosen.append(AverageWeights(decay=settings.ema_decay))
     only_time = seconds(settings.max_time) if max_steps < 0 else None
@@ -63,10 +67,12 @@ class AverageWeights(EMAWeightAveraging):
 
 
 class StopEarly(EarlyStopping):
-    """Stops when `val/loss` has not fallen for `patience` validations; `best` are the weights of its minimum."""
+    """Stops when the loss of the watched rows has not fallen for `patience` validations, or the metric that they are
+    judged by not risen; `best` are the weights of its best."""
 
-    def __init__(self, patience: int):
-        super().__init__(monitor="val/loss", patience=patience, mode="min", check_finite=False)
+    def __init__(self, patience: int, judged_by: str):
+        mode = "min" if judged_by == "loss" else "max"
+        super().__init__(monitor=f"watched/{judged_by}", patience=patience, mode=mode, check_finite=False)
         self.best: dict[str, Tensor] = {}
         self.candidate: dict[str, Tensor] = {}
 
@@ -174,8 +180,11 @@ class ShowProgress(Callback):
         assert isinstance(module, Learner)
         if trainer.global_step % 20 and trainer.global_step != self.total:
             return
-        loss = trainer.callback_metrics.get("val/loss")
-        told = "" if loss is None else f"val/loss {loss:.4g}"
+        told = " ".join(
+            f"{name.replace('watched', module.watched.split)} {value:.4g}"
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("watched/")
+        )
         if self.only_time is None:
             self.advance(trainer.global_step, told)
         else:

@@ -7,6 +7,7 @@ each step. So a run resumed at step k goes on as if it had never stopped.
 import math
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -21,7 +22,7 @@ from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_load
 from ssl_cli.draws import reseed
 from ssl_cli.errors import InputError
 from ssl_cli.models.pixels import numbers
-from ssl_cli.objectives.abilities import CountsOverEpoch, DecaysMatrices, Derives
+from ssl_cli.objectives.abilities import CountsOverEpoch, DecaysMatrices, Derives, LearnsByRates, best_by
 
 Weights = Iterable[nn.Parameter] | list[dict[str, Any]]  # or groups of them, with options of their own
 MakeOptimizer = Callable[[Weights], torch.optim.Optimizer]
@@ -65,6 +66,7 @@ class Learner(lightning.LightningModule):
         # Now: a device that holds a part of each weight only has them all flat.
         self._matrices = {name for name, weight in objective.named_parameters() if weight.dim() > 1}
         self._gradient_norm: Tensor | None = None
+        self._rates = [1.0]  # of each group of weights, as parts of the learning rate
 
     # --- data, from the step that is due ---
 
@@ -118,8 +120,7 @@ class Learner(lightning.LightningModule):
         # The same noise at every validation and on every device: the curve shows the weights and not the draw, and
         # the devices find the same loss.
         reseed(self.seed, batch.pop("k"), 0, self.device)
-        del batch["weight"]
-        n_rows = len(next(iter(batch.values())))
+        n_rows = int(batch.pop("weight"))
         for name, value in self.objective(batch).items():
             self._watched_sums[name] = self._watched_sums.get(name, 0) + value * n_rows
         self._watched_rows += n_rows
@@ -175,17 +176,18 @@ class Learner(lightning.LightningModule):
         if self._gradient_norm is not None:
             row["train/grad_norm"] = float(self._gradient_norm)
             self._gradient_norm = None
-        if self.train_rows.tokens_per_row:
-            rows_per_s = self._pace.batches_per_s() * self.batch_size
-            row["train/tokens_per_s"] = rows_per_s * self.train_rows.tokens_per_row
+        if counted := self.train_rows.counted:
+            rows_per_s = self._pace.batches_per_s() * min(self.batch_size, len(self.train_rows))
+            row[f"train/{counted}_per_s"] = rows_per_s * self.train_rows.per_row
         row |= {f"train/{name}": total / max(self._batches, 1) for name, total in self._totals().items()}
         means = {name: float(total) / self._watched_rows for name, total in self._watched_sums.items()}
-        row |= {f"val/{name}": value for name, value in means.items()}
         if isinstance(self.objective, Derives):
-            row |= {f"val/{name}": value for name, value in self.objective.derived(means).items()}
+            means |= self.objective.derived(means)
         if isinstance(self.objective, CountsOverEpoch):
-            row |= {f"val/{name}": value for name, value in self.objective.over_epoch().items()}
-        self.log("val/loss", row["val/loss"], logger=False, sync_dist=self.trainer.world_size > 1, batch_size=1)
+            means |= self.objective.over_epoch()
+        row |= {f"{self.watched.split}/{name}": value for name, value in means.items()}
+        for name in {"loss", best_by(self.objective)}:
+            self.log(f"watched/{name}", means[name], logger=False, sync_dist=self.trainer.world_size > 1, batch_size=1)
         self._sums, self._watched_sums, self._batches, self._watched_rows = {}, {}, 0, 0
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step)
@@ -240,6 +242,9 @@ class Learner(lightning.LightningModule):
     def _lr_factor(self, step: int) -> float:
         return self.schedule(step, self._agreed_elapsed_s)
 
+    def _scaled(self, rate: float, step: int) -> float:
+        return rate * self._lr_factor(step)
+
     def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
         """The last gradient before a validation is measured, before it is clipped."""
         step = self.trainer.global_step + 1
@@ -253,24 +258,30 @@ class Learner(lightning.LightningModule):
         (schedule,) = self.trainer.lr_scheduler_configs
         optimizer = schedule.scheduler.optimizer
         base = optimizer.defaults["lr"]  # as it was made; a checkpoint restores the groups alone
-        for group in optimizer.param_groups:
+        for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
             if group["initial_lr"] != base:
-                group["initial_lr"], group["lr"] = base, base * self._lr_factor(schedule.scheduler.last_epoch)
+                group["initial_lr"], group["lr"] = base, base * rate * self._lr_factor(schedule.scheduler.last_epoch)
         schedule.scheduler.base_lrs = [base] * len(schedule.scheduler.base_lrs)
 
     def _weights(self) -> Weights:
-        """For an objective that wants it so, without decay of what is no matrix: biases, and the scales of norms"""
+        """For an objective that wants it so, without decay of what is no matrix: biases, and the scales of norms; and
+        in groups of one learning rate, the fastest first."""
         if not isinstance(self.objective, DecaysMatrices):
             return self.parameters()
         named = [(name.replace(WRAPPED, ""), weight) for name, weight in self.objective.named_parameters()]
-        groups: list[dict[str, Any]] = [{"params": []}, {"params": [], "weight_decay": 0.0}]
+        rates = self.objective.rates if isinstance(self.objective, LearnsByRates) else {}
+        kinds: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
         for name, weight in named:
-            groups[name not in self._matrices]["params"].append(weight)
-        return groups
+            if weight.requires_grad:
+                kinds.setdefault((rates.get(name, 1.0), name in self._matrices), []).append(weight)
+        ordered = sorted(kinds.items(), key=lambda kind: kind[0], reverse=True)
+        self._rates = [rate for (rate, _), _ in ordered]
+        return [{"params": some} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), some in ordered]
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self._weights())
-        schedule = {"scheduler": LambdaLR(optimizer, self._lr_factor), "interval": "step"}
+        factors: list[Callable[[int], float]] = [partial(self._scaled, rate) for rate in self._rates]
+        schedule = {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 

@@ -35,11 +35,12 @@ from ssl_cli.errors import InputError
 from ssl_cli.learner import Learner, MakeOptimizer, Schedule, Weights
 from ssl_cli.models.bf16 import has_bf16
 from ssl_cli.nodes import build
-from ssl_cli.objectives.abilities import LargeProducts
+from ssl_cli.objectives.abilities import LargeProducts, best_by
 from ssl_cli.processor import for_large_products
 from ssl_cli.ranks import by_srun, by_torchrun
 from ssl_cli.runs import HISTORY
 
+TENTH, WITHOUT_END = 10, 100  # how often a run is validated where nobody says: in steps, where only time ends it
 # Lightning's tips and notices are no part of a run's record.
 for library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(library).setLevel(logging.WARNING)
@@ -60,7 +61,7 @@ def train(
     make_optimizer = _optimizer_maker(cfg.optim.algorithm)
     schedule = lr_schedule(cfg.optim, max_steps, seconds(cfg.trainer.max_time))
     learner = Learner(objective, rows, watched, make_optimizer, schedule, cfg.trainer.batch_size, cfg.seed)
-    chosen = callbacks(cfg.trainer, max_steps, folder)
+    chosen = callbacks(cfg.trainer, max_steps, folder, best_by(objective))
     numbers, told = precision(cfg.trainer, objective), [History(folder / HISTORY), *loggers]
     trainer = _trainer(cfg.trainer, numbers, max_steps, chosen, told, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
@@ -94,7 +95,8 @@ def _trainer(
     settings: DictConfig, numbers: str, max_steps: int, chosen: list[Callback], loggers: list[Logger], folder: Path
 ) -> lightning.Trainer:
     """Lightning's Trainer, counting steps. Raises InputError for what this machine can't do."""
-    every = settings.validate_every_n_steps if max_steps < 0 else min(settings.validate_every_n_steps, max_steps)
+    every = settings.validate_every_n_steps or (max(1, max_steps // TENTH) if max_steps > 0 else WITHOUT_END)
+    every = every if max_steps < 0 else min(every, max_steps)
     try:
         return lightning.Trainer(
             accelerator=settings.accelerator,

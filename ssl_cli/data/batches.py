@@ -70,7 +70,8 @@ class Rows(Dataset[dict[str, Any]]):
     `number` (N,) is what their owner calls the rows: where they lie in his file. Without it they are counted from 0.
     """
 
-    tokens_per_row = 0  # of text
+    split = "val"  # as which they are watched
+    counted, per_row = "", 1  # what a pace is told in (tokens, examples), and how many of those a row has; "": none is
     named = "rows of the file"  # what `number` counts
 
     def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], number: np.ndarray | None = None):
@@ -110,8 +111,12 @@ def endless_loader(rows: Rows, stream: IndexStream) -> DataLoader:
 
 
 def ordered_loader(rows: Rows, batch_size: int) -> DataLoader:
-    """All rows once, in order."""
-    slices = [(k, slice(start, start + batch_size), 1.0) for k, start in enumerate(range(0, len(rows), batch_size))]
+    """All rows once, in order; a batch's weight is how many rows it has."""
+    starts = range(0, len(rows), batch_size)
+    slices = [
+        (k, slice(start, start + batch_size), float(min(batch_size, len(rows) - start)))
+        for k, start in enumerate(starts)
+    ]
     return DataLoader(rows, batch_size=None, sampler=slices, collate_fn=_as_it_is)
 
 

@@ -80,6 +80,7 @@ class TextRows(Rows):
     those that the model reads; and `document` where documents are to be isolated.
     """
 
+    counted = "tokens"
     named = "rows of this epoch's text"
 
     def __init__(
@@ -93,7 +94,7 @@ class TextRows(Rows):
     ):
         self.text, self.seed, self.batch_size = text, seed, batch_size
         self.reads = {*model.reads, *(["document"] if isolate_documents else [])}
-        self.tokens_per_row = model.row_length
+        self.tokens_per_row = self.per_row = model.row_length
         n_rows = len(text.ids) // model.row_length
         self._is_turned = seed is not None and runs is None
         # Rows that follow each other need no list of where they begin: 16 bytes a row, of a long text gigabytes.

@@ -33,7 +33,7 @@ def measure(model: Any, rows: Rows, seed: int) -> dict[str, float]:
             arrays = {name: array for name, array in batch.items() if isinstance(array, torch.Tensor)}
             reseed(seed, batch["k"], 0, device)
             for name, value in model({name: array.to(device) for name, array in arrays.items()}).items():
-                totals[name] = totals.get(name, 0.0) + float(value) * len(next(iter(arrays.values())))
+                totals[name] = totals.get(name, 0.0) + float(value) * batch["weight"]
     means = {name: total / len(rows) for name, total in totals.items()}
     derived = model.derived(means) if isinstance(model, Derives) else {}
     return {f"val/{name}": value for name, value in {**means, **derived}.items()}

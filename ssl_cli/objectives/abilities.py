@@ -45,7 +45,20 @@ class DecaysMatrices(Protocol):
 
 
 @runtime_checkable
+class LearnsByRates(Protocol):
+    """An objective whose weights don't all learn at one rate: name -> part of the learning rate, where not 1."""
+
+    rates: Mapping[str, float]
+
+
+@runtime_checkable
 class Derives(Protocol):
     """An objective with figures that follow from the means of its losses: a perplexity, say."""
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]: ...
+
+
+def best_by(objective: object) -> str:
+    """What of the watched rows tells the best weights: the loss, or a metric of which more is better, where the
+    objective has a `best_by` that says so."""
+    return getattr(objective, "best_by", None) or "loss"
