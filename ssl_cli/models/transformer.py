@@ -124,7 +124,22 @@ class Transformer(nn.Module):
         shape = (width, heads, self.feedforward, norm, activation, dropout, attention_dropout, norm_eps)
         self.blocks = nn.ModuleList(Block(*shape) for _ in range(layers))
         self.last_norm = nn.LayerNorm(width, norm_eps) if norm == "pre" else None
-        self._start()
+        self._start(self)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that make a network of its shape."""
+        names = ("vocab_size", "context", "layers", "width", "heads", "feedforward", "positions", "norm", "causal")
+        further = ("segments", "activation", "dropout", "attention_dropout", "norm_eps")
+        return {name: getattr(self, name) for name in (*names, *further)}
+
+    def restart(self, layers: int) -> None:
+        """Give so many blocks at the top, and the norm after them, the weights of a new network (arXiv 2006.05987)."""
+        for part in [*self.blocks[len(self.blocks) - layers :], *filter(None, [self.last_norm])]:
+            for norm in part.modules():
+                if isinstance(norm, nn.LayerNorm):
+                    norm.reset_parameters()
+            self._start(part)
 
     def forward(
         self, ids: Tensor, segment: Tensor | None = None, document: Tensor | None = None, cache: Cache | None = None
@@ -192,19 +207,19 @@ class Transformer(nn.Module):
 
     # --- before training ---
 
-    def _start(self) -> None:
-        """Weights from a normal distribution, biases 0."""
-        for module in self.modules():
+    def _start(self, part: nn.Module) -> None:
+        """Weights from a normal distribution, biases 0; of all, or of a part."""
+        for module in part.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=INITIAL_STD)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
         if self.norm == "pre":
             # So that the sum of all blocks starts as large as one of them: GPT-2, sec. 2.3.
-            for block in self.blocks:
-                assert isinstance(block, Block)
-                for last in (block.attention.out, block.down):
-                    nn.init.normal_(last.weight, std=INITIAL_STD / math.sqrt(2 * self.layers))
+            for block in part.modules():
+                if isinstance(block, Block):
+                    for last in (block.attention.out, block.down):
+                        nn.init.normal_(last.weight, std=INITIAL_STD / math.sqrt(2 * self.layers))
 
 
 def refuse_longer(length: int, most: int) -> None:
