@@ -7,6 +7,8 @@ to scikit-learn's figures.
 
 import numpy as np
 
+from ssl_cli.metrics.bootstrap import interval
+
 LOW_FPR = 0.01
 # Above this many distinct scores the *intervals* (never the figures) are computed on quantiles of the scores.
 MAX_LEVELS = 4096
@@ -35,8 +37,8 @@ def detection_metrics(
         resampled.append(figures(levels, drawn[0], drawn[1], threshold))
     out: dict[str, float] = {}
     for name, value in point.items():
-        low, high = np.quantile(np.concatenate([part[name] for part in resampled]), [0.025, 0.975])
-        out |= {name: float(value[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+        low, high = interval(np.concatenate([part[name] for part in resampled]))
+        out |= {name: float(value[0]), f"{name}_low": low, f"{name}_high": high}
     return out
 
 

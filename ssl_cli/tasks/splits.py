@@ -1,0 +1,67 @@
+"""The examples of a split, from its file or the hub; what is wrong with one is said with its file and line."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ssl_cli.data.documents import Faults
+from ssl_cli.data.text_records import Records
+from ssl_cli.errors import InputError
+from ssl_cli.tasks.examples import Columns, Dropped, Split, Unfit, sentence, some
+
+MANY = 100  # classes: so many are no mistake where each has several examples
+
+
+@dataclass(frozen=True)
+class Source:
+    """`name`: what a message calls it. `faults` fill as it is read. `is_coded`: a whole number as label is a place
+    among the labels, as in the hub's Parquet files."""
+
+    name: str
+    records: Records
+    faults: Faults
+    is_coded: bool
+
+
+def read_split(source: Source, columns: Columns, needs_label: bool, skips: bool) -> Split:
+    """`skips`: what gives no example is left out and counted; otherwise, and of the first one always, an InputError."""
+    split, n_dropped = Split(), 0
+    for number, (place, record) in enumerate(source.records):
+        try:
+            if isinstance(record, str):
+                raise Unfit(record)
+            split.append(columns.example(record, number, needs_label, source.is_coded))
+        except Dropped:
+            n_dropped += 1
+        except Unfit as reason:
+            if not (skips and split):
+                raise InputError(f"{source.name}, {place}: {sentence(str(reason))}") from None
+            source.faults.skip(f"{source.name}, {place}: {reason}")
+    if not split:
+        raise InputError(f"{source.name} holds no examples.")
+    split.lost = tuple(source.faults.tell())
+    if n_dropped:
+        split.lost += (
+            f"{n_dropped:,} of {n_dropped + len(split):,} examples are labelled {some(columns.dropped)}, and were left "
+            "out.",
+        )
+    return split
+
+
+def classes_of(name: str, split: Split, labels: Iterable[str] | None) -> list[str]:
+    """The `labels`; where they aren't given those of a training split, in order: of numbers by their size.
+
+    Raises InputError where there is one class only, or where what is called a label looks like a text or a number.
+    """
+    if labels is not None:
+        return list(labels)
+    found = {str(example.label) for example in split}
+    if len(found) == 1:
+        raise InputError(f"All examples of {name} are labelled {found.pop()}: there is nothing to tell apart.")
+    if len(found) > max(MANY, len(split) / 2):
+        raise InputError(
+            f"The {len(split):,} examples of {name} have {len(found):,} different labels, such as "
+            f"{some(sorted(found)[:3])}: name the column of classes by task.label=NAME, or say task=regress where it "
+            "holds a number."
+        )
+    are_numbers = all(label.lstrip("-").isdecimal() for label in found)
+    return sorted(found, key=(lambda label: (int(label), label)) if are_numbers else None)

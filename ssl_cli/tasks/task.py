@@ -1,0 +1,81 @@
+"""What a labelled task is: files -> examples -> rows that a model reads, and its guesses -> answers and metrics."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from ssl_cli.data.example_rows import ExampleRows
+from ssl_cli.data.framing import Frame
+from ssl_cli.tasks.published import Published
+
+Examples = Sequence[Any]  # of a split, in the file's order; each kind of task has its own class for one
+Guesses = Sequence[np.ndarray]  # what a model gives for each row, in the rows' order: see the objective's `guess`
+Answer = dict[str, Any]  # a line of predictions.jsonl
+
+
+class Tally(Protocol):
+    """Answers beside the truth, as arrays: quick to measure, again and again."""
+
+    def metrics(self, which: np.ndarray | None = None) -> dict[str, float]:
+        """Metrics by their names (accuracy, f1), in 0..1, of all answers or of those by index (a bootstrap's)."""
+
+
+class Task(Protocol):
+    """A kind of task; a YAML of conf/task is one of it, by the arguments of its class.
+
+    `objective`: the class that learns it, by its dotted name. `best_by`: the metric of the dev split by which the best
+    weights are kept; of all metrics here more is better. `n_labels` is not a thing of the task but of its `labels`.
+    """
+
+    objective: ClassVar[str]
+    best_by: str
+
+    def read(self, published: Published) -> dict[str, Examples]:
+        """The examples of each split: train, dev, and where there are such, test and others (dev_mismatched, ax).
+
+        Raises InputError, which names file and line, for what is missing or wrong. Labels are absent (None) in splits
+        that are published without.
+        """
+
+    def texts(self, examples: Examples) -> Iterable[str]:
+        """All text of the examples: a tokenizer is trained on it where none is taken over."""
+
+    def labels(self, examples: Examples) -> list[str]:
+        """The classes, in the order of their numbers; none where the task has no classes."""
+
+    def options(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Arguments of the objective besides its network and its dropout."""
+
+    def rows(self, examples: Examples, frame: Frame, labels: Sequence[str], learning: bool) -> ExampleRows:
+        """The examples as a model reads them. `learning`: only those that can be learned from, with their targets;
+        otherwise every one. `rows.lost` counts what was cut off or left out, in words."""
+
+    def answers(self, examples: Examples, rows: ExampleRows, guesses: Guesses, labels: Sequence[str]) -> list[Answer]:
+        """One a line of predictions.jsonl, an example each, in order: `id`, what was asked, `label` where it is known
+        and `answer`, with probabilities or scores."""
+
+    def tally(self, answers: Sequence[Answer]) -> Tally | None:
+        """What measures these answers; None where their labels aren't known."""
+
+    def submission(self, split: str, answers: Sequence[Answer]) -> dict[str, str]:
+        """Files to hand in for this split: name -> content; none where nothing is handed in."""
+
+    def given(self, record: Mapping[str, Any]) -> Any:
+        """An example without a label, of a user's record (a JSON object, or a CSV's row by column), for ssl predict.
+
+        Raises InputError in a few words, without the place, where the record lacks what is needed."""
+
+
+@runtime_checkable
+class Tunes(Protocol):
+    """A task that learns something itself besides the weights, on the dev split: a threshold."""
+
+    def tuned(self, answers: Sequence[Answer]) -> list[Answer]:
+        """The answers of the dev split, by what was learned from them; it is kept from now on."""
+
+    def learned(self) -> dict[str, Any]:
+        """What is kept, as JSON; nothing, where there was nothing to learn."""
+
+    def restore(self, learned: Mapping[str, Any]) -> None:
+        """Take that back. Raises InputError where it is damaged."""
