@@ -48,12 +48,16 @@ def check(cfg: DictConfig, verb: str) -> None:
         raise InputError(f"{len(faults)} faults in this config:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
+def check_node(node: DictConfig, where: str) -> None:
+    """Raise InputError for the first fault of a node with a `_target_` that stands alone."""
+    for fault in _object_faults(node, where, Any, None):
+        raise InputError(fault)
+
+
 def check_saved(cfg: DictConfig, folder: Path) -> None:
-    """Raise InputError where what a finished run is used by, its model and its threshold, is not what it must be."""
-    shell = SHELLS[cfg.verb]
-    used = {
-        name: wanted for name, (wanted, _) in _parameters(shell)[0].items() if name in ("model", "threshold", "fdr")
-    }
+    """Raise InputError where what a finished run is used by (model, task, threshold) is not what it must be."""
+    shell, parts = SHELLS[cfg.verb], ("model", "task", "threshold", "fdr")
+    used = {name: wanted for name, (wanted, _) in _parameters(shell)[0].items() if name in parts}
     faults = [f"{name} is missing" for name in used if name not in cfg]
     faults = faults or [fault for name in used for fault in _value_faults(cfg, name, used[name], "", None)]
     faults = faults or [*_need_faults(cfg, shell)]
@@ -225,9 +229,14 @@ def _fit_faults(cfg: DictConfig, data: Any) -> Iterator[str]:
 
 
 def _need_faults(cfg: DictConfig, shell: type[VerbConfig]) -> Iterator[str]:
-    model, needs = _target(cfg, "model"), getattr(shell, "needs", None)
-    if needs and callable(model) and not hasattr(model, needs):
-        fitting = names_where("model", lambda target: hasattr(target, needs))
+    model, needs = _target(cfg, "model"), getattr(shell, "needs", ())
+    any_of = (needs,) if isinstance(needs, str) else needs
+
+    def has_it(target: Any) -> bool:
+        return any(hasattr(target, name) for name in any_of)
+
+    if any_of and callable(model) and not has_it(model):
+        fitting = names_where("model", has_it)
         ability = getattr(shell, "needs_in_words", needs)
         asked = f"ssl {cfg.verb} needs a model that can {ability}; {_chosen(cfg, 'model')} can't"
         yield f"{asked}, but these can: {', '.join(fitting)}."

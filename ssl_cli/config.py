@@ -64,7 +64,9 @@ class TrainerConfig:
     gradient_clip_val: Annotated[Positive | None, "largest gradient norm"]
     ema_decay: Annotated[OpenShare | None, "decay of an exponential moving average of the weights, which is then used"]
     patience: Annotated[Count | None, "validations without improvement before stopping early; keeps the best weights"]
-    validate_every_n_steps: Annotated[Count, "optimizer steps between validations, and between rows of history.csv"]
+    validate_every_n_steps: Annotated[
+        Count | None, "optimizer steps between validations, and between rows of history.csv; null: a tenth of the run"
+    ]
     checkpoint_every_n_steps: Annotated[Count, "optimizer steps between writes of last.ckpt"]
 
 
@@ -182,6 +184,42 @@ class PretrainConfig(RunConfig):
     show: Annotated[Literal["batch"] | None, "batch: print examples as the model will see them, and stop"] = None
 
 
+@dataclass
+class LabelledFiles:
+    dir: Annotated[Path | None, "folder of the data set as published; null: that in paths.data, or else the hub"]
+    files: Annotated[dict[str, Path | None], "single files: data.files.train=..., .dev=... and perhaps .test=..."]
+
+
+@dataclass(kw_only=True)
+class FinetuneConfig(RunConfig):
+    needs: ClassVar[tuple[str, ...]] = ("logits", "guess")  # of a network, or of what was saved with one in it
+    needs_in_words: ClassVar[str] = "read labelled text"
+    homes: ClassVar[dict[str, tuple[str, ...]]] = {"model": ("ssl_cli.models.transformer.",)}
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"resamples", "predict_train"}
+    of_init: ClassVar[set[str]] = PretrainConfig.of_init | {"model", "model.context"}
+
+    task: Node
+    tokenizer: Node
+    data: LabelledFiles
+    init: Annotated[
+        str, "none (random weights), a run of ssl pretrain or finetune, latest, or a folder or hub id of transformers"
+    ]
+    like: Annotated[str | None, "with init=none: a run or checkpoint whose shape and tokenizer it has"]
+    max_length: Annotated[Count | None, "tokens an example has at most; null: what the network reads, at most 384"]
+    freeze: Annotated[
+        Natural | Literal["embeddings", "encoder"] | None,
+        "what isn't trained: the embeddings, these and so many blocks, or all but the head",
+    ]
+    layer_decay: Annotated[
+        Annotated[float, Range(0, 1, open_low=True)] | None,
+        "learning rate of a block as part of that of the block above it, as in ELECTRA; null: one for all",
+    ]
+    reinit: Annotated[Natural, "top blocks that start anew"]
+    lora: Annotated[Count | None, "rank of LoRA's adapters, which alone are trained, with the head; null: none"]
+    resamples: Annotated[Count, "bootstrap resamples behind each 95 % interval"]
+    predict_train: Annotated[bool, "write the training examples' answers, too"]
+
+
 @dataclass(kw_only=True)
 class ScoreConfig(VerbConfig):
     run: Annotated[Path, "a run folder of ssl detect, or latest"]
@@ -253,6 +291,27 @@ class FillConfig(UseConfig):
 
 
 @dataclass(kw_only=True)
+class PredictConfig(UseConfig):
+    run: Annotated[Path, "a run folder of ssl finetune, or latest"]
+    text: Annotated[str | list[str] | None, "a text to judge, or several"]
+    pair: Annotated[str | list[str] | None, "the second text, for a task of pairs; as many as there are of text"]
+    question: Annotated[str | list[str] | None, "what is asked of the context, or several questions"]
+    context: Annotated[str | None, "the passage in which the answer is"]
+    input: Annotated[
+        Path | None,
+        "a file instead: .csv, .tsv, .jsonl, .json, .parquet, or .txt of a text a line; plain or packed (.gz)",
+    ]
+    output: Annotated[
+        Annotated[str, Pattern(r".+\.(jsonl|csv)", "a path that ends in .jsonl or .csv")] | None,
+        "with input: where the answers go",
+    ]
+    rejects: Annotated[Path | None, "where records that can't be read go; null: rejects.csv beside the output"]
+    precision: Annotated[
+        Literal["auto", "32-true", "bf16-true"], "of the weights; auto: bf16-true where the device has it"
+    ]
+
+
+@dataclass(kw_only=True)
 class ExportConfig(UseConfig):
     run: Annotated[Path, "a run folder of ssl pretrain, or latest"]
     output: Annotated[Path, "the folder that transformers will read"]
@@ -285,10 +344,12 @@ class DecompressConfig(UseConfig):
 SHELLS: dict[str, type[VerbConfig]] = {
     "detect": DetectConfig,
     "pretrain": PretrainConfig,
+    "finetune": FinetuneConfig,
     "reconstruct": ReconstructConfig,
     "score": ScoreConfig,
     "generate": GenerateConfig,
     "fill": FillConfig,
+    "predict": PredictConfig,
     "export": ExportConfig,
     "embed": EmbedConfig,
     "compress": CompressConfig,

@@ -21,6 +21,7 @@ CLASSES = {
     "detect": "detection.finished.DetectRun",
     "reconstruct": "autoencoding.finished.ReconstructRun",
     "pretrain": "language.finished.PretrainRun",
+    "finetune": "finetuning.finished.FinetuneRun",
 }
 # What the readers of a model raise where its files are not what they should be.
 DAMAGES = (

@@ -149,8 +149,16 @@ def training_curves(path: Path, history: list[dict[str, float]], title: str = "T
         save(figure, path)
 
 
-def histories(path: Path, title: str, history: list[dict[str, float]], panels: dict[str, list[str]]) -> None:
-    """Columns of history.csv over steps: a panel for each y-axis label, a line in it for each of its columns."""
+def histories(
+    path: Path,
+    title: str,
+    history: list[dict[str, float]],
+    panels: dict[str, list[str]],
+    marked: tuple[float, str] | None = None,
+) -> None:
+    """Columns of history.csv over steps: a panel for each y-axis label, a line in it for each of its columns.
+
+    `marked` is a step of note, and what it is."""
     told = {
         label: {name: [(row["step"], row[name]) for row in history if name in row] for name in names}
         for label, names in panels.items()
@@ -165,7 +173,9 @@ def histories(path: Path, title: str, history: list[dict[str, float]], panels: d
             for (name, line), colour in zip(lines.items(), (NORMAL, STRANGE), strict=False):
                 axes.plot(*zip(*line, strict=True), color=colour, label=name, marker="." if len(line) < 40 else None)
             axes.set(xlabel="optimizer step", ylabel=label)
-            if len(lines) > 1:
+            if marked:
+                axes.axvline(marked[0], linestyle="--", color=MUTED, linewidth=1, label=marked[1])
+            if len(lines) > 1 or marked:
                 axes.legend(fontsize=8)
         for axes in list(grid.flat)[len(told) :]:
             axes.set_axis_off()
@@ -181,10 +191,7 @@ def sweep(path: Path, panels: Panels, axis: str, metric: str) -> None:
         figure, grid = plt.subplots(1, len(panels), figsize=(width * len(panels), height), squeeze=False, sharey=True)
         for axes, (title, lines) in zip(grid[0], panels.items(), strict=True):
             for name, points in lines.items():
-                x = sorted(points)
-                (line,) = axes.plot(x, [np.mean(points[at]) for at in x], marker="o", markersize=4, label=name)
-                low, high = [min(points[at]) for at in x], [max(points[at]) for at in x]
-                axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15)
+                _mean_and_range(axes, points, name, marker="o")
             least = min(abs(x) for x in xs if x != 0)
             if max(map(abs, xs)) > 20 * least:
                 axes.set_xscale("symlog", linthresh=least, linscale=0.5)
@@ -195,6 +202,39 @@ def sweep(path: Path, panels: Panels, axis: str, metric: str) -> None:
                 axes.legend(fontsize=8)
         grid[0][0].set_ylabel(metric)
         save(figure, path)
+
+
+def starts(path: Path, columns: dict[str, Panels]) -> None:
+    """Curves over steps, a column for each task: its panels are beneath each other, a y-axis label each, with a line
+    for each start: the mean of the values at each step, and a band over their range. Three columns side by side."""
+    across, down = min(3, len(columns)), max(map(len, columns.values()))
+    bands = -(-len(columns) // across)
+    names = dict.fromkeys(name for panels in columns.values() for lines in panels.values() for name in lines)
+    colours = dict(zip(names, (f"C{k}" for k in range(len(names))), strict=True))  # a start has one in all panels
+    with plt.rc_context(STYLE):
+        size = (4.4 * across, 3.1 * down * bands)
+        figure, grid = plt.subplots(down * bands, across, figsize=size, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for k, (title, panels) in enumerate(columns.items()):
+            for row, (label, lines) in enumerate(panels.items()):
+                axes = grid[k // across * down + row, k % across]
+                axes.set_axis_on()
+                for name, points in lines.items():
+                    _mean_and_range(axes, points, cut(name, 50), marker=".", color=colours[name])
+                axes.set(xlabel="optimizer step", ylabel=label, title="" if row else title)
+                axes.xaxis.get_major_locator().set_params(integer=True)
+                if not row:
+                    axes.legend(fontsize=8)
+        save(figure, path)
+
+
+def _mean_and_range(axes: plt.Axes, points: dict[float, list[float]], name: str, **how: Any) -> None:
+    """A line through the mean of the values at each x, and a band from their least to their largest."""
+    x = sorted(points)
+    (line,) = axes.plot(x, [np.mean(points[at]) for at in x], markersize=4, label=name, **how)
+    low, high = [min(points[at]) for at in x], [max(points[at]) for at in x]
+    axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15)
 
 
 def save(figure: plt.Figure, path: Path) -> None:

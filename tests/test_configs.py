@@ -9,11 +9,14 @@ import torch
 
 from ssl_cli.catalog import built_in_conf, choices, groups
 from ssl_cli.checking import names_where
+from ssl_cli.nodes import read_yaml, target_of
 from tests.conftest import QUICK, Cli
+from tests.task_files import task_words
 
 NEEDED = {"adbench": ["data.name=cardio"]}
 EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}
 TINY = ["trainer=cpu", "trainer.max_steps=2", "trainer.batch_size=4", "model.size=tiny", "model.context=16"]
+SUITES = [name for name in choices("task") if str(target_of("task", name)).endswith(".Suite")]
 FEW = ["trainer.max_steps=2", "prior_steps=1", "importance_samples=2", "likelihood_images=4", "probes=false"]
 
 
@@ -114,6 +117,26 @@ def test_models_of_images(cli: Cli, name: str) -> None:
 @pytest.mark.parametrize("name", that_can("reconstruct"))
 def test_models_that_reconstruct(cli: Cli, name: str) -> None:
     assert trained(cli, "trainer=cpu", *FEW, f"model={name}", verb="reconstruct")["test/mse"] > 0
+
+
+@pytest.mark.parametrize("name", [name for name in choices("task") if name not in SUITES])
+def test_tasks(cli: Cli, workdir: Path, name: str) -> None:
+    words = task_words(workdir / "data", name)
+    metrics = trained(cli, *words, *TINY[:-1], "model.context=64", "resamples=10", verb="finetune")
+    assert any(key.startswith("dev/") for key in metrics)
+    assert Path("outputs").glob("finetune/*/*/predictions-dev.jsonl")
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_suites_name_tasks_that_there_are(name: str) -> None:
+    tasks = list(read_yaml(choices("task")[name].path).tasks)
+    assert tasks and set(tasks) <= set(choices("task"))
+
+
+@pytest.mark.parametrize("name", that_can("cache"))
+def test_networks(cli: Cli, workdir: Path, name: str) -> None:
+    words = [*task_words(workdir / "data", "classify"), f"model={name}", "model.size=tiny", "model.context=64"]
+    assert trained(cli, *words, *TINY[:3], "resamples=10", verb="finetune")["dev/accuracy"] >= 0
 
 
 @pytest.mark.parametrize("name", names("experiment"))

@@ -21,7 +21,8 @@ class Pretrained:
     """A checkpoint, as an objective takes it.
 
     `options` are the shape, as arguments of Transformer; `weights` are named as in an objective that has `network`,
-    `head` and `pair_head`; `absent` are those of the three that the checkpoint lacks.
+    `head` and `pair_head`; `absent` are those of the three that the checkpoint lacks. `pool` is the first layer of
+    `pair_head`, which may be there alone.
     """
 
     folder: Path
@@ -103,6 +104,10 @@ def read_pretrained(init: str) -> Pretrained:
     for name, tensors in _by_part(parts, found, folder, options["heads"]):
         weights |= {f"{name}.{ours}": tensor for ours, tensor in tensors.items()}
         absent |= set() if tensors else {name}
+    # A pooler without the head for pairs above it, as checkpoints for sentence embeddings have.
+    pooler = [Part(part.ours.removeprefix("pool."), part.theirs) for part in pair_parts(family) if "pool." in part.ours]
+    for _, tensors in _by_part({"pool": pooler}, found, folder, options["heads"]):
+        weights |= {f"pool.{ours}": tensor for ours, tensor in tensors.items()}
     _refuse_other_output(folder, family, found, needed=options["causal"] and not is_tied(config))
     _refuse_other_shapes(folder, options, weights)
     return Pretrained(folder, kind, options, weights, absent)

@@ -1,0 +1,83 @@
+"""What a finished `ssl finetune` run leaves behind: predictions, files to hand in, metrics, figures and a report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ssl_cli.finetuning import figures, page
+from ssl_cli.finetuning.class_answers import tell_classes, tell_numbers
+from ssl_cli.finetuning.span_answers import tell_spans
+from ssl_cli.finetuning.tag_answers import tell_tags
+from ssl_cli.finetuning.told import Answered, Tell, Told
+from ssl_cli.metrics.bootstrap import intervals
+from ssl_cli.runs import write_text
+from ssl_cli.tasks.task import Answer, Tally, Task
+
+LEARNED = "train"  # answers to what was learned from are measured, but nothing more is told of them
+SUBMISSION = "submission"
+KINDS: tuple[tuple[set[str], Tell], ...] = (  # the first all of whose keys an answer has
+    ({"words", "answers"}, tell_tags),
+    ({"context", "start"}, tell_spans),
+    ({"probabilities"}, tell_classes),
+    (set(), tell_numbers),
+)
+
+
+def write(
+    folder: Path,
+    task: Task,
+    labels: Sequence[str],
+    answers: Mapping[str, Sequence[Answer]],
+    metrics: dict[str, float],
+    chosen: Mapping[str, object],
+    resamples: int,
+    seed: int,
+) -> None:
+    """Everything but metrics.json: of each split its answers, and where they can be measured its metrics, which are
+    added to `metrics` with their 95 % intervals. `chosen` are the choices worth naming, model and data among them."""
+    (folder / "figures").mkdir(exist_ok=True)
+    files, sections = dict[str, str](), list[page.Section]()
+    for split, given in answers.items():
+        files |= write_answers(folder, task, split, given)
+        tally = task.tally(given) if given else None
+        if tally is None:
+            continue
+        measured, told = tally.metrics(), Told()
+        if split != LEARNED:
+            told = _tell(Answered(folder, split, given, labels, tally))
+            sections.append((split, told.parts))
+            measured = _with_intervals(measured, tally, len(given), resamples, seed)
+        metrics.update({f"{split}/{name}": value for name, value in (measured | told.metrics).items()})
+        files |= {path.name: path.name.partition("-")[0] for path in sorted(folder.glob(f"*-{split}.csv"))}
+    drawn = figures.draw(folder, task.best_by)
+    page.write(folder, chosen, metrics, drawn, sections, files)
+    page.tell(metrics, files)
+
+
+def write_answers(folder: Path, task: Task, split: str, answers: Sequence[Answer]) -> dict[str, str]:
+    """predictions-<split>.jsonl, and the files to hand in: their names, and what they are."""
+    name = f"predictions-{split}.jsonl"
+    write_text(folder / name, "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers))
+    files = {name: f"{len(answers):,} answers"}
+    for handed_in, content in task.submission(split, answers).items():
+        path = folder / SUBMISSION / handed_in
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, content)
+        files[f"{SUBMISSION}/{handed_in}"] = "to hand in"
+    return files
+
+
+def _tell(given: Answered) -> Told:
+    first = given.answers[0]
+    return next(tell for keys, tell in KINDS if keys <= first.keys())(given)
+
+
+def _with_intervals(measured: dict[str, float], tally: Tally, n: int, resamples: int, seed: int) -> dict[str, float]:
+    """Each metric followed by its interval's ends"""
+    found = intervals(tally.metrics, n, resamples, seed)
+    out: dict[str, float] = {}
+    for name, value in measured.items():
+        out[name] = value
+        if name in found:
+            out[f"{name}_low"], out[f"{name}_high"] = found[name]
+    return out
