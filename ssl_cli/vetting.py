@@ -29,11 +29,12 @@ HOMES = {
     "model": ("ssl_cli.objectives.", "ssl_cli.models.", "ssl_cli.detection.", "torch.nn.modules."),
     "data": ("ssl_cli.data.",),
     "tokenizer": ("ssl_cli.data.",),
+    "task": ("ssl_cli.tasks.",),
     "optim": ("torch.optim.",),
     "logger": ("ssl_cli.trackers.",),
 }
-SECTIONS = ("model", "data", "tokenizer", "optim", "optim.algorithm", "trainer", "paths", "choices", "facts")
-CHOICE = re.compile(r"\w[\w .+,-]*")  # several loggers, with commas
+SECTIONS = ("model", "data", "task", "tokenizer", "optim", "optim.algorithm", "trainer", "paths", "choices", "facts")
+CHOICE = re.compile(r"\w[\w .+,-]*(/\w[\w .+,-]*)*")  # several loggers, with commas; task=glue/sst2
 TENSORS, ZIPS = (".safetensors",), (".ckpt", ".skops")
 
 

@@ -19,6 +19,7 @@ HYDRA_MAY = {
     "repeats",
     "run_table",
     "runs",
+    "sweep_suites",
     "sweeps",
     "training",
     "under_way",
@@ -35,14 +36,18 @@ HYDRA_MAY = {
     "commands.decompress",
     "commands.generate",
     "commands.fill",
+    "commands.predict",
     "commands.export",
     "commands.embed",
     "autoencoding.prior",
     "autoencoding.rebuilding",
     "overrides",
+    "result_files",
+    "commands.finetune",
+    "finetuning.starting",
 }
 LIGHTNING_MAY = {"callbacks", "learner", "tracking", "training"}
-LEAVES = ("data", "metrics", "models", "plots", "image_plots")
+LEAVES = ("data", "metrics", "models", "plots", "image_plots", "label_plots")
 LEAF_MAY = {"ssl_cli.annotations", "ssl_cli.bounds", "ssl_cli.errors", "ssl_cli.catalog"}
 
 
@@ -75,7 +80,9 @@ def test_leaves_import_only_themselves(leaf: str) -> None:
     for name, uses in modules().items():
         if name == leaf or name.startswith(f"{leaf}."):
             outside = {use for use in uses if use.startswith("ssl_cli") and not use.startswith(f"ssl_cli.{leaf}")}
-            outside -= {"ssl_cli.plots"} if leaf == "image_plots" else set()  # all figures have one style
+            outside -= (
+                {"ssl_cli.plots"} if leaf in ("image_plots", "label_plots") else set()
+            )  # all figures have one style
             assert outside <= LEAF_MAY, f"{name} imports {outside - LEAF_MAY}"
 
 
@@ -85,6 +92,13 @@ def test_objectives_know_nothing_above_models() -> None:
             ours = {use for use in uses if use.startswith("ssl_cli")}
             allowed = ("ssl_cli.objectives", "ssl_cli.models", "ssl_cli.bounds", "ssl_cli.errors")
             assert all(use.startswith(allowed) for use in ours), f"{name} imports {ours}"
+
+
+def test_tasks_know_data_and_metrics_alone() -> None:
+    for name, uses in modules().items():
+        if name.startswith("tasks."):
+            ours = {use for use in uses if use.startswith("ssl_cli")} - LEAF_MAY
+            assert all(use.startswith(("ssl_cli.tasks", "ssl_cli.data", "ssl_cli.metrics")) for use in ours), name
 
 
 def test_nobody_imports_commands() -> None:

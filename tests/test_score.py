@@ -170,7 +170,7 @@ def test_nobody_elses_files_are_touched(cli: Cli, published: Path, trained: Path
     assert code == 2
     assert "rejects=rejects.csv exists and is none of ours" in err
     assert Path("rejects.csv").read_text() == "mine\n"
-    assert not list(Path().glob(".ssl-score*"))
+    assert not list(Path().glob(".ssl-*"))
 
 
 def test_a_place_that_cannot_be_written_is_said(cli: Cli, published: Path, trained: Path) -> None:

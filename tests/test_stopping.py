@@ -235,7 +235,7 @@ def test_a_signal_while_scoring_leaves_nothing_half_written(workdir: Path, cli: 
     assert cli("detect", "data=table", "data.file=t.csv", "model=knn", *OPTIONS[:1])[0] == 0
     (workdir / "new.csv").write_text("a,b\n" + rows * 3000)  # two million rows
     process = start("score", "input=new.csv", "output=scored.csv", cwd=workdir)
-    wait_for(lambda: list(workdir.glob(".ssl-score-*")), process)
+    wait_for(lambda: list(workdir.glob(".ssl-*")), process)
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.strip()) == (143, "stopped by SIGTERM")

@@ -10,8 +10,9 @@ from ssl_cli import console
 from ssl_cli.data.image_files import ImageReader
 from ssl_cli.detection.finished import DetectRun
 from ssl_cli.detection.score_input import ImageInput, TableInput
-from ssl_cli.detection.scored import REJECT_COLUMNS, REJECTS, ScoredFile
+from ssl_cli.detection.scored import ScoredFile
 from ssl_cli.errors import InputError
+from ssl_cli.result_files import places
 from ssl_cli.runs import find_run
 from ssl_cli.scoring import score_rows
 
@@ -43,32 +44,6 @@ def rows_of(finished: DetectRun, source: Path, cfg: DictConfig) -> TableInput | 
     if isinstance(finished.encoder, ImageReader):
         return ImageInput(finished.encoder, *options)
     return TableInput(finished.encoder, *options)
-
-
-def places(cfg: DictConfig) -> tuple[Path, Path, Path]:
-    """Input, output and rejects. Raises InputError where something would be overwritten or there is no folder."""
-    source, output = Path(cfg.input).expanduser(), Path(cfg.output).expanduser()
-    rejects = output.with_name(REJECTS) if cfg.rejects is None else Path(cfg.rejects).expanduser()
-    for name, path in (("output", output), ("rejects", rejects)):
-        if not path.parent.is_dir():
-            raise InputError(f"{name}={path}: there is no folder {path.parent}; make it first.")
-        if path.is_dir():
-            raise InputError(f"{name}={path} is a folder; name a file in it.")
-        if path.exists() and path.resolve() == source.resolve():
-            raise InputError(f"{name}={path} is the input itself: name another file.")
-    if output.resolve() == rejects.resolve():
-        raise InputError(f"output and rejects are both {output}: name two files.")
-    if output.exists() and not cfg.overwrite:
-        raise InputError(f"output={output} exists: name another file, or say overwrite=true.")
-    if rejects.is_file() and not cfg.overwrite and not is_ours(rejects):
-        raise InputError(f"rejects={rejects} exists and is none of ours: name another, or say overwrite=true.")
-    return source, output, rejects
-
-
-def is_ours(rejects: Path) -> bool:
-    """Whether a file is the rejects of an earlier run, which a new one replaces."""
-    with rejects.open("rb") as file:
-        return file.readline().strip() == ",".join(REJECT_COLUMNS).encode()
 
 
 def refuse_broken(scores: np.ndarray, folder: Path) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import numpy as np
@@ -15,9 +14,8 @@ import pyarrow.parquet
 
 from ssl_cli.data.chunks import Chunk, Reject
 from ssl_cli.detection.thresholds import benjamini_hochberg, counts_above
-from ssl_cli.errors import InputError
+from ssl_cli.result_files import REJECT_COLUMNS, beside, folder_in, move, told
 
-REJECTS, REJECT_COLUMNS = "rejects.csv", ["row", "line", "reason", "text"]
 ABOVE = "calibration scores above"  # while it isn't known yet which rows are flagged
 OWN_COLUMNS = {"row", "score", "p_value", "flagged", ABOVE}
 
@@ -38,32 +36,30 @@ class ScoredFile:
     @contextmanager
     def writing(self, output: Path, rejects: Path) -> Iterator[None]:
         """While it is open, `add` may be called. On an error nothing is left behind."""
-        # Folders of our own beside the two places: no file of anybody's is in the way, or in danger.
-        beside = rejects.parent if rejects.is_file() or not rejects.exists() else output.parent
-        with _folder_in(output) as here, _folder_in(beside / rejects.name) as there:
+        with folder_in(output) as here, folder_in(beside(output, rejects)) as there:
             scored, whole, kept = here / "scored", here / "flagged", there / "rejects"
             self._output, self._reject_place = output, rejects
             out, lines = _Table(scored, self._kind(output)), kept.open("w", newline="", encoding="utf-8")
             self._out, self._rejects = out, _reject_writer(lines)
             try:
                 yield
-                with _told(output):
+                with told(output):
                     out.close()
-                with _told(rejects):
+                with told(rejects):
                     lines.close()
             finally:
                 with suppress(OSError, pa.ArrowException):  # after an error: what it left open
                     out.close()
                     lines.close()
-            with _told(output):
+            with told(output):
                 if self.threshold is None:
                     self._flag(scored, whole, output.suffix)
                     scored = whole
-            with _told(rejects):
-                _move(kept, rejects)
+            with told(rejects):
+                move(kept, rejects)
             if self.scored or not self.rejected:
-                with _told(output):
-                    _move(scored, output)
+                with told(output):
+                    move(scored, output)
 
     def add(self, chunk: Chunk, scores: np.ndarray) -> None:
         """The sound rows of a chunk with their scores (N,), and its rejects."""
@@ -76,9 +72,9 @@ class ScoredFile:
         else:
             columns["flagged"] = scores > self.threshold
             self.flagged += int(columns["flagged"].sum())
-        with _told(self._output):
+        with told(self._output):
             self._out.write(pa.table(columns))
-        with _told(self._reject_place):
+        with told(self._reject_place):
             self._rejects.writerows([reject.row, reject.line, reject.reason, reject.text] for reject in chunk.rejects)
         self.examples += chunk.rejects[: 3 - len(self.examples)]
         self.scored += len(scores)
@@ -117,33 +113,6 @@ class _Table:
         writer, self.writer = self.writer, None
         if writer is not None:
             writer.close()
-
-
-@contextmanager
-def _told(place: Path) -> Iterator[None]:
-    """What keeps a file from being written, as one sentence."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"{place} can't be written: {reason}.") from error
-
-
-@contextmanager
-def _folder_in(place: Path) -> Iterator[Path]:
-    """A folder of our own beside a place, removed at the end with what is left in it."""
-    with _told(place):
-        folder = TemporaryDirectory(prefix=".ssl-score-", dir=place.parent)
-    with folder as name:
-        yield Path(name)
-
-
-def _move(part: Path, place: Path) -> None:
-    """To its place; what is there and is no file (/dev/null) is written into."""
-    if place.exists() and not place.is_file():
-        place.write_bytes(part.read_bytes())
-    else:
-        part.replace(place)
 
 
 def _reject_writer(lines: TextIO) -> Any:

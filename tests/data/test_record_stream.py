@@ -1,0 +1,111 @@
+"""Files of records, one by one: each is a record or a reason, with its place, and none is lost."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from ssl_cli.data import record_stream
+from ssl_cli.data.record_stream import entries
+from ssl_cli.errors import InputError
+
+
+def read(path: Path) -> list[tuple[int | None, Any]]:
+    found = list(entries(path))
+    assert [entry.row for entry in found] == list(range(len(found)))
+    return [(entry.line, entry.record) for entry in found]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def test_csv_with_quotes_over_lines(tmp_path: Path) -> None:
+    text = '\ufefftext,n\r\n"a ""b"", c",1\r\n"two\n\nlines",2\r\n\r\n5" wide,3\r\nNA,4\r\n'
+    found = read(write(tmp_path / "a.csv", text))
+    texts = ['a "b", c', "two\n\nlines", '5" wide', "NA"]
+    assert found == [(line, {"text": said, "n": str(n + 1)}) for line, said, n in zip((2, 3, 7, 8), texts, range(4))]  # noqa: B905
+
+
+def test_a_slip_spoils_its_own_line_alone(tmp_path: Path) -> None:
+    lines = [b"text;n", b'"open;1', b"fine;2", b"one", b"a;b;c", b"\xff;3", b'"x"y;4', b'"sound";5', b"last;6"]
+    (tmp_path / "a.csv").write_bytes(b"\n".join(lines))
+    assert read(tmp_path / "a.csv") == [
+        (2, "a quote is opened and not closed"),
+        (3, {"text": "fine", "n": "2"}),
+        (4, "it has 1 field(s) instead of 2 (text, n)"),
+        (5, "it has 3 field(s) instead of 2 (text, n)"),
+        (6, "it holds bytes that are no UTF-8 text"),
+        (7, "a quote is opened and not closed"),
+        (8, {"text": "sound", "n": "5"}),
+        (9, {"text": "last", "n": "6"}),
+    ]
+
+
+def test_a_comma_in_a_single_column_is_a_letter(tmp_path: Path) -> None:
+    found = read(write(tmp_path / "a.csv", 'text\nOne, two\n"Three, ""four"""\n'))
+    assert [record["text"] for _, record in found] == ["One, two", 'Three, "four"']
+
+
+def test_in_tsv_a_quote_is_a_letter(tmp_path: Path) -> None:
+    found = read(write(tmp_path / "a.tsv", 'text\tn\n"a, b\t1\n"c"\t2\n'))
+    assert found == [(2, {"text": '"a, b', "n": "1"}), (3, {"text": '"c"', "n": "2"})]
+
+
+def test_lines_of_text_and_of_json(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "a.txt", "a, b\n\n  \nc\u2028d")) == [(1, {"text": "a, b"}), (4, {"text": "c\u2028d"})]
+    found = read(write(tmp_path / "a.jsonl", '{"text": "a"}\n[1]\n{"text"\n\n{"n": [1]}\n'))
+    assert found[0] == (1, {"text": "a"}) and found[3] == (5, {"n": [1]})
+    assert found[1] == (2, "it is no JSON object: each line must be one, {...}")
+    assert found[2][0] == 3 and found[2][1].startswith("it is no JSON (")
+
+
+def test_json_by_what_is_in_it(tmp_path: Path) -> None:
+    asked = {"id": "q", "question": "Who?", "answers": []}
+    squad = {"data": [{"paragraphs": [{"context": "He.", "qas": [asked]}]}]}
+    want = {"id": "q", "question": "Who?", "context": "He."}
+    for indent in (None, 1):
+        assert read(write(tmp_path / "squad.json", json.dumps(squad, indent=indent))) == [(None, want)]
+    found = read(write(tmp_path / "list.json", json.dumps([{"text": "a"}, 3], indent=1)))
+    assert found == [(None, {"text": "a"}), (None, "it is no JSON object, {...}")]
+    assert read(write(tmp_path / "lines.json", '{"a": 1}\n{"a": 2}\n')) == [(1, {"a": 1}), (2, {"a": 2})]
+
+
+def test_packed_files_and_parquet(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"text\na b\n"))
+    assert read(tmp_path / "a.csv.gz") == [(2, {"text": "a b"})]
+    records = [{"text": "a", "words": ["x", "y"]}, {"text": None, "words": None}]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(records), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet") == [(None, record) for record in records]
+
+
+def test_a_line_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_stream, "LONGEST_LINE", 1000)
+    text = "text\n" + "x" * (3 << 20) + "\nshort\n"
+    found = list(entries(write(tmp_path / "a.csv", text)))
+    assert found[0].record == record_stream.TOO_LONG and len(found[0].text) < 2 << 20
+    assert (found[1].line, found[1].record) == (3, {"text": "short"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.doc", b"x", "its name must end in one of .csv, .tsv,"),
+        ("a.csv", b"\n \n", "is empty: its first line must name its columns."),
+        ("a.csv", b"text,text\na,b", "its header can't be read: a column is named twice."),
+        ("a.json", b'{"rows": \n[1]}', "is no list of records, nor SQuAD's JSON"),
+        ("a.json", b"[1,\n2", "line 2: it is no JSON ("),
+        ("a.parquet", b"no", "can't be read: "),
+        ("a.csv.gz", gzip.compress(b"text\na\n" * 99)[:-9], "is cut off: "),
+    ],
+)
+def test_what_can_not_be_read_at_all(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        read(tmp_path / name)
+    assert str(refused.value).startswith(str(tmp_path / name)) and sentence in str(refused.value)
