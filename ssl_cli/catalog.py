@@ -1,7 +1,8 @@
 """What can be chosen: the verbs, and in each config group the choices. Reads file names and first lines only.
 
 One YAML is one choice, and its first comment line says what it is. A `conf/` folder in the user's working
-directory is searched before ours, so that `conf/data/mine.yaml` there is enough to use `data=mine`.
+directory is searched before ours, so that `conf/data/mine.yaml` there is enough to use `data=mine`. A choice may lie
+in a folder of its group: `conf/task/glue/sst2.yaml` is `task=glue/sst2`.
 """
 
 import difflib
@@ -22,6 +23,10 @@ class Choice:
     path: Path
     built_in: bool
 
+    @property
+    def group(self) -> str:
+        return self.path.parents[self.name.count("/")].name
+
 
 def built_in_conf() -> Path:
     """Our `conf/`: inside the package when installed from a wheel, beside it in a checkout."""
@@ -36,12 +41,12 @@ def conf_folders() -> list[Path]:
 
 
 def choices(group: str) -> dict[str, Choice]:
-    """The choices of one group (`""`: the verbs), by name."""
+    """The choices of one group (`""`: the verbs), by name, those in its folders included."""
     found: dict[str, Choice] = {}
     for folder in conf_folders():
-        for path in sorted((folder / group).glob("*.yaml")):
-            built_in = folder == built_in_conf()
-            found.setdefault(path.stem, Choice(path.stem, _first_comment(path), path, built_in))
+        for path in sorted((folder / group).glob("**/*.yaml" if group else "*.yaml")):
+            name, built_in = path.relative_to(folder / group).with_suffix("").as_posix(), folder == built_in_conf()
+            found.setdefault(name, Choice(name, _first_comment(path), path, built_in))
     return dict(sorted(found.items()))
 
 

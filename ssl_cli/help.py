@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Annotated, Any, get_args, get_origin
 
 from omegaconf import OmegaConf
@@ -33,18 +33,13 @@ def verb_help(verb: str, overrides: list[str]) -> None:
     console.say(f"usage: ssl {verb} [option=value ...] {sweep}[--cfg job to print the config]", style="bold")
     for line in takewhile(lambda line: line.startswith("#"), lines):
         console.say(line.removeprefix("#").removeprefix(" "), style="italic")
-    for group in defaults:
-        rows = [
-            [f"{group}={choice.name}", _about(choice.summary, choice.name == defaults.get(group), choice.built_in)]
-            for choice in choices(group).values()
-            if _serves(choice, SHELLS[verb])
-        ]
-        console.say(console.table("", [group, ""], rows))
+    for group, default in defaults.items():
+        served = [choice for choice in choices(group).values() if _serves(choice, SHELLS[verb])]
+        console.say(console.table("", [group, ""], [*_rows(group, served, default)]))
     rows = [[name, _shown(OmegaConf.select(composed, name)), about] for name, about in options(SHELLS[verb], "")]
     console.say(console.table("", ["option", "default", "what it is"], rows))
     for choice in shown:
-        group = choice.path.parent.name
-        console.say(f"\n{group}={choice.name}: override these as {group}.KEY=...", style="bold")
+        console.say(f"\n{choice.group}={choice.name}: override these as {choice.group}.KEY=...", style="bold")
         console.say(choice.path.read_text(encoding="utf-8").rstrip())
     if defaults and not overrides:
         group = "model" if "model" in defaults else next(iter(defaults))
@@ -76,7 +71,7 @@ def options(shell: type, prefix: str) -> Iterator[tuple[str, str]]:
 
 def _serves(choice: Choice, shell: type) -> bool:
     """Whether a choice is any use to a verb, as far as the home of its class tells; the user's own are all shown."""
-    group = choice.path.parent.name
+    group = choice.group
     if group == "experiment":
         return SHELLS.get(verb_of(choice) or "", shell) is shell
     if not choice.built_in or group not in TEXT_HOMES:
@@ -84,6 +79,16 @@ def _serves(choice: Choice, shell: type) -> bool:
     home, target = getattr(shell, "homes", {}).get(group, ("",)), str(target_of(group, choice.name))
     is_of_text, wants_text = target.startswith(TEXT_HOMES[group]), home == TEXT_HOMES[group]
     return target.startswith(home) and is_of_text == wants_text
+
+
+def _rows(group: str, served: list[Choice], default: str | None) -> Iterator[list[str]]:
+    """A choice a row; those in a folder of their group share one, by their names alone."""
+    for folder, some in groupby(served, key=lambda choice: choice.name.rpartition("/")[0]):
+        if not folder:
+            yield from ([f"{group}={one.name}", _about(one.summary, one.name == default, one.built_in)] for one in some)
+            continue
+        names = [_about(one.name.removeprefix(f"{folder}/"), one.name == default, one.built_in) for one in some]
+        yield [f"{group}={folder}/...", ", ".join(names)]
 
 
 def _is_node(hint: Any) -> bool:

@@ -35,7 +35,8 @@ from ssl_cli.overrides import (
     sort_words,
 )
 from ssl_cli.ranks import is_worker
-from ssl_cli.sweeps import QUIET, sweep
+from ssl_cli.sweep_suites import GROUP, SUITE, compose_suite, named_suite, spelled_out
+from ssl_cli.sweeps import QUIET, like_for_like, sweep
 from ssl_cli.vetting import forgotten_cache, refuse_foreign_targets
 
 OTHER_DEVICES = (
@@ -65,6 +66,7 @@ def launch(verb: str, arguments: list[str]) -> int:
     resumed = given(overrides, "resume", "null")
     sweeping = bool({"-m", "--multirun"} & flags)
     check_choices(verb, overrides, sweeping)
+    suite = named_suite(overrides) if GROUP in SHELLS[verb].__dataclass_fields__ else None
     if sweeping and not issubclass(SHELLS[verb], RunConfig):
         raise InputError(f"ssl {verb} makes no runs to compare: leave out -m.")
     if sweeping and any(override.key_or_group == "resume" for override in overrides):
@@ -78,11 +80,8 @@ def launch(verb: str, arguments: list[str]) -> int:
         job = partial(_job, verb=verb)
         if kind:
             hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
-        elif sweeping:
-            outputs = Path(given(overrides, "paths.outputs", "outputs")).expanduser()
-            if "${" in str(outputs):
-                raise InputError(f"paths.outputs={outputs}: name the folder of a sweep without ${{...}}.")
-            return sweep(hydra, verb, job, lines, outputs, given(overrides, "hydra/sweeper", "basic"))
+        elif sweeping or suite:
+            return _sweep(hydra, verb, job, overrides, suite)
         else:
             faults: list[InputError] = []
             hydra.run(verb, _telling(job, faults), ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
@@ -110,6 +109,19 @@ def _hydra(verb: str) -> Iterator[Any]:
         raise InputError(f"The config can't be composed: {' '.join(lines[:4])}") from error
 
 
+def _sweep(
+    hydra: Any, verb: str, job: Callable[[DictConfig], str | None], overrides: list[Override], name: str | None
+) -> int:
+    """A run of every combination, and of every task of the suite that is named."""
+    suite = (name, compose_suite(hydra, verb, name)) if name else None
+    overrides = like_for_like(verb, spelled_out(overrides, *suite) if suite else overrides)
+    outputs = Path(given(overrides, "paths.outputs", "outputs")).expanduser()
+    if "${" in str(outputs):
+        raise InputError(f"paths.outputs={outputs}: name the folder of a sweep without ${{...}}.")
+    lines, sweeper = [forced(override) for override in overrides], given(overrides, "hydra/sweeper", "basic")
+    return sweep(hydra, verb, job, lines, outputs, sweeper, suite)
+
+
 def _job(cfg: DictConfig, verb: str) -> str | None:
     """What Hydra calls with each composed config: check it, run the verb; returns the run folder, where it made one.
 
@@ -127,6 +139,8 @@ def _job(cfg: DictConfig, verb: str) -> str | None:
     for override in map(parse, words):
         if isinstance(override.value(), list) and override.key_or_group in groups():
             cfg.choices[override.key_or_group] = ",".join(named_choices(override))  # Hydra names no list of choices
+    if OmegaConf.select(cfg, f"{GROUP}._target_") == SUITE:
+        raise InputError(f"{GROUP}={cfg.choices[GROUP]} is a suite: name it, or a task of it, on the command line.")
     check(cfg, verb)
     return _run(cfg, verb)
 

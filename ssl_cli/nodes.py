@@ -76,7 +76,8 @@ def target_of(group: str, name: str, heirs: tuple[str, ...] = ()) -> str | None:
             own = OmegaConf.to_container(content, resolve=False)
             found = own.get("_target_") or found  # type: ignore[union-attr]
         elif isinstance(entry, str):
-            found = target_of(group, entry.removeprefix(f"/{group}/"), (*heirs, name)) or found
+            parent = entry.removesuffix("@_here_").removeprefix(f"/{group}/")
+            found = target_of(group, parent, (*heirs, name)) or found
     return found
 
 

@@ -18,7 +18,7 @@ HYDRAS_OWN = {
     "hydra.job.chdir": "paths are relative to where you are",
 }
 TAKE_LISTS = {"logger"}  # groups of which a run may have several choices
-RUNNING_TEXT = {"text", "prompt"}  # options
+RUNNING_TEXT = {"text", "prompt", "pair", "question", "context"}  # options
 FLAGS = ("-m", "--multirun", "--resolve")
 
 
@@ -136,7 +136,7 @@ def _texts(override: Override) -> list[str]:
 def refuse_unused(verb: str, overrides: list[Override], sweeping: bool) -> None:
     """A verb that trains may also use a finished run: what only training asks for has then no say."""
     brought: set[str] = getattr(SHELLS[verb], "of_init", set())
-    if brought and given(overrides, "init", "null") != "null":
+    if brought and given(overrides, "init", "none") not in ("none", "null"):
         words = [override.key_or_group for override in overrides]
         if idle := [key for key in words if key in brought or key.startswith("tokenizer.")]:
             raise InputError(f"{', '.join(idle)}: no say with init=, whose checkpoint brings its shape and tokenizer.")

@@ -49,7 +49,8 @@ def all_runs(outputs: str | Path) -> list[Path]:
 
 def home(cfg: DictConfig) -> Path:
     """The folder that holds the runs of a config's verb, model and data."""
-    return Path(cfg.paths.outputs).expanduser() / cfg.verb / f"{cfg.choices.model}-{cfg.choices.data}"
+    name = f"{cfg.choices.model}-{cfg.choices.data}".replace("/", "-")  # a choice in a folder of its group has one
+    return Path(cfg.paths.outputs).expanduser() / cfg.verb / name
 
 
 def runs_at_home(cfg: DictConfig) -> list[Path]:

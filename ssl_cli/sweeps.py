@@ -1,11 +1,11 @@
 """A sweep: every combination, and one table of what came out, by what varied.
 
 Each combination leaves an `outcome.json` in a folder of its own below the sweep's, whichever process ran it, and the
-table is made of those after each of them, and so is there after a kill, too. Where one of the things that varied is
-a number (`data.pollution=0,0.01,0.1`), a figure shows what came of it.
+table is made of those after each of them, and so is there after a kill, too. Where seeds varied, a second table is
+over them; where a number did (`data.pollution=0,0.01,0.1`), or where training starts from (`init=none,RUN`), a figure
+shows what came of it.
 """
 
-import json
 import logging
 import traceback
 from collections.abc import Callable
@@ -14,34 +14,44 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ssl_cli import console, runs
-from ssl_cli.catalog import built_in_conf
+from ssl_cli import console, runs, sweep_figures, sweep_suites
+from ssl_cli.config import SHELLS
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
 from ssl_cli.nodes import as_text, in_quotes, read_yaml
+from ssl_cli.overrides import named_choices, parse
 from ssl_cli.ranks import is_worker, n_started
 from ssl_cli.run_table import less_is_better
 from ssl_cli.stopping import Stopped, raised
+from ssl_cli.sweep_table import Outcome, show, show_seeds, write_table
+from ssl_cli.tasks.suite import Suite
 
 # Runs have folders and logs of their own: Hydra's would only stand beside them.
 QUIET = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
 # What launchers raise where a process of theirs was killed: joblib's two and submitit's two.
 DEAD_PROCESS = ("TerminatedWorkerError", "BrokenProcessPool", "UncompletedJobError", "FailedJobError")
 BUG = "a bug of ours: "
-FIGURE, TABLE, OUTCOME = "sweep.png", "sweep.csv", "outcome.json"
 BEST = "optimization_results.yaml"  # as Optuna's sweeper calls it
 PLACES = ("paths.outputs", "sweep.")  # where and how a sweep is run, which no outcome follows from
 DIRECTION = "hydra.sweeper.direction"
-LAST = ("run", "error")  # the columns of sweep.csv that are neither a setting nor a metric
-Row = dict[str, Any]  # of sweep.csv: settings (texts), metrics (numbers), run and error
 
 
 def sweep(
-    hydra: Any, verb: str, job: Callable[[DictConfig], str | None], lines: list[str], outputs: Path, sweeper: str
+    hydra: Any,
+    verb: str,
+    job: Callable[[DictConfig], str | None],
+    lines: list[str],
+    outputs: Path,
+    sweeper: str,
+    suite: tuple[str, Suite] | None = None,
 ) -> int:
-    """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others."""
+    """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others.
+
+    `suite`: the suite that the tasks among them are of, and its name.
+    """
     if (n_started() or 1) > 1 or is_worker():
         raise InputError(
             "A sweep starts each run's processes by itself, on one node: leave out torchrun, srun or NODE_RANK, or "
@@ -56,7 +66,7 @@ def sweep(
         *(_optunas(hydra, lines, verb) if sweeper == "optuna" else []),
         *lines,
     ]
-    go_on = "the same command with sweep.skip_done=true goes on with it"
+    go_on = f"the same command {'' if suite else 'with sweep.skip_done=true '}goes on with it"
     try:
         hydra.multirun(verb, _Combination(job, folder, verb), overrides, with_log_configuration=False)
     except Stopped:
@@ -71,13 +81,37 @@ def sweep(
             raise InputError(f"A process of this sweep died, so it is not whole; {go_on}.") from error
         if "No trials are completed" not in str(error):  # Optuna's, where none gave a number: the table says why
             raise
-    rows = show(folder, verb)
-    draw(folder / FIGURE, rows, headline(folder, verb)[0])
+    return _conclude(folder, verb, suite)
+
+
+def _conclude(folder: Path, verb: str, suite: tuple[str, Suite] | None) -> int:
+    """The tables and figures of a sweep that is whole; returns the exit code."""
+    outcomes = show(folder, verb)
+    averages = sweep_suites.conclude(folder, *suite, outcomes) if suite else []
+    show_seeds(folder, verb, [*outcomes, *averages])
+    sweep_figures.draw_numbers(folder, outcomes, verb)
+    sweep_figures.draw_starts(folder, outcomes)
     if (folder / BEST).is_file():
         _tell_best(folder / BEST)
     console.say_bare(str(folder))
-    failures = [row["error"] for row in rows if row["error"]]
+    failures = [outcome.error for outcome in outcomes if outcome.error]
     return BROKEN if any(text.startswith(BUG) for text in failures) else BAD_INPUT if failures else OK
+
+
+def like_for_like(verb: str, overrides: list[Override]) -> list[Override]:
+    """`init=none,RUN` compares: without a word on it, the random weights have the shape and the tokenizer of RUN."""
+    keys = {override.key_or_group for override in overrides}
+    shaped = {"like"} | getattr(SHELLS[verb], "of_init", set())
+    words = keys & shaped or any(key.startswith("tokenizer.") for key in keys)
+    if words or "like" not in SHELLS[verb].__dataclass_fields__:
+        return overrides
+    starts = {name for override in overrides if override.key_or_group == "init" for name in named_choices(override)}
+    others = starts - set(sweep_figures.FROM_SCRATCH)
+    if len(others) != 1 or len(starts) == 1:
+        return overrides
+    (other,) = others
+    console.say(f"like={other}: with init=none, random weights in the shape of that, with its tokenizer")
+    return [*overrides, parse(f"like={in_quotes(other)}")]
 
 
 def _optunas(hydra: Any, lines: list[str], verb: str) -> list[str]:
@@ -145,8 +179,7 @@ class _Combination:
         own = self.folder / str(hydra.job.num)
         own.mkdir(exist_ok=True)
         settings = _settings(list(hydra.overrides.task))
-        outcome = {"settings": settings, "metrics": metrics, "run": run, "error": fault}
-        runs.write_json(own / OUTCOME, outcome | {"headline": list(cfg.headline)})
+        Outcome(settings, metrics, run, fault, list(cfg.headline)).write(own)
         write_table(self.folder)
         return value
 
@@ -156,88 +189,3 @@ def _settings(overrides: list[str]) -> dict[str, str]:
     parsed = OverridesParser.create().parse_overrides(overrides)
     settings = {override.key_or_group: "" if override.is_delete() else as_text(override.value()) for override in parsed}
     return {name: value for name, value in settings.items() if not name.startswith(PLACES)}
-
-
-# --- the table ----------------------------------------------------------------------------------------------
-
-
-def collect(folder: Path) -> list[Row]:
-    """The rows of sweep.csv: what has been done of a sweep so far, in the order of its combinations."""
-    return [one["settings"] | one["metrics"] | {name: one[name] for name in LAST} for one in _outcomes(folder)]
-
-
-def _outcomes(folder: Path) -> list[dict[str, Any]]:
-    paths = sorted(folder.glob(f"*/{OUTCOME}"), key=lambda path: int(path.parent.name))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
-
-def write_table(folder: Path) -> list[Row]:
-    """`sweep.csv`, with every metric. Returns its rows."""
-    rows = collect(folder)
-    columns = [*dict.fromkeys(name for row in rows for name in row if name not in LAST), *LAST]
-    runs.write_csv(folder / TABLE, columns, rows)
-    return rows
-
-
-def show(folder: Path, verb: str) -> list[Row]:
-    """The headline metrics on the terminal, by what varied. Returns all of the table's rows."""
-    rows = write_table(folder)
-    varied, shown = what_varied(rows), headline(folder, verb)
-    failed = ["failed because"] if any(row["error"] for row in rows) else []
-    cells = []
-    for row in rows:
-        figures = [f"{row[name]:.4f}" if name in row else "" for name in shown]
-        cells.append([*(str(row[name]) for name in varied), *figures, *([_brief(row["error"])] if failed else [])])
-    title = f"{len(rows)} run{'s' if len(rows) != 1 else ''} ({folder / TABLE})"
-    console.say(console.table(title, [*varied, *shown, *failed], cells, right=set(shown)))
-    return rows
-
-
-def headline(folder: Path, verb: str) -> list[str]:
-    """The metrics that the table shows: those that the combinations' configs name, else the verb's own."""
-    named = dict.fromkeys(name for one in _outcomes(folder) for name in one["headline"])
-    return list(named) or list(read_yaml(built_in_conf() / f"{verb}.yaml").headline)
-
-
-def what_varied(rows: list[dict[str, Any]]) -> list[str]:
-    """The settings (texts, where metrics are numbers) that differ between rows."""
-    names = dict.fromkeys(name for row in rows for name, value in row.items() if isinstance(value, str))
-    return [name for name in names if name not in LAST and len({row.get(name) for row in rows}) > 1]
-
-
-def draw(path: Path, rows: list[dict[str, Any]], metric: str) -> None:
-    """The metric against the one number that varied over three values or more; none where there is no such number.
-
-    A panel for each data set, a line for each combination of what else varied; means and ranges over seeds.
-    """
-    rows = [row for row in rows if metric in row]
-    varied = [name for name in what_varied(rows) if name != "seed"]
-    numbers = [
-        name for name in varied if len(values := {_number(row[name]) for row in rows}) > 2 and None not in values
-    ]
-    if len(numbers) != 1:
-        return
-    (axis,) = numbers
-    others = [name for name in varied if name not in (axis, "data")]
-    from ssl_cli import plots  # imports matplotlib: the pages that only compose must not wait for it
-
-    panels: plots.Panels = {}
-    for row in rows:
-        line = " ".join(row[name] if name == "model" else f"{name}={row[name]}" for name in others)
-        points = panels.setdefault(row.get("data", ""), {}).setdefault(line, {})
-        points.setdefault(float(row[axis]), []).append(row[metric])
-    plots.sweep(path, panels, axis, metric)
-    console.say(f"{metric} against {axis}: {path}")
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _brief(text: str, longest: int = 100) -> str:
-    """The first line, cut to fit a table; sweep.csv has the whole."""
-    line = text.splitlines()[0] if text else ""
-    return line if len(line) <= longest else line[: longest - 1] + "…"

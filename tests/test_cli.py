@@ -11,6 +11,7 @@ from ssl_cli.checking import names_where
 from ssl_cli.config import SHELLS
 from ssl_cli.help import _serves
 from ssl_cli.nodes import target_of
+from ssl_cli.vetting import CHOICE
 from tests.conftest import Cli, run_ssl
 
 
@@ -95,6 +96,38 @@ def test_a_conf_folder_of_the_users_is_searched_first(workdir: Path, cli: Cli) -
     code, out, err = cli("detect", "data=mine", "model=gaussian", "trainer=cpu")
     assert code == 0, err
     assert (Path(out.strip().splitlines()[-1]) / "metrics.json").is_file()
+
+
+def test_choices_may_lie_in_folders_of_their_group(workdir: Path, cli: Cli) -> None:
+    (workdir / "conf" / "data" / "bank").mkdir(parents=True)
+    (workdir / "mine.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
+    text = "# My own table\n_target_: ssl_cli.data.tables.Table\nfile: mine.csv\n"
+    (workdir / "conf" / "data" / "bank" / "mine.yaml").write_text(text)
+    (workdir / "conf" / "data" / "bank" / "heir.yaml").write_text(
+        "# Heir\ndefaults: [/data/bank/mine@_here_, _self_]\n"
+    )
+    assert target_of("data", "bank/mine") == target_of("data", "bank/heir") == "ssl_cli.data.tables.Table"
+    assert "bank/mine" in cli("list", "data")[1]
+    assert "heir [yours], mine [yours]" in cli("detect", "--help")[1]
+    assert "data=bank/mine: override these as data.KEY" in cli("detect", "data=bank/mine", "--help")[1]
+    assert "Did you mean bank/mine?" in cli("detect", "data=bank/mien")[2]
+    code, _, err = cli("detect", "-m", "data=bank/mine,bank/heir", "model=gaussian", "trainer=cpu")
+    assert code == 0, err
+    assert [path.name for path in sorted(Path("outputs/detect").glob("gaussian-*"))] == [
+        "gaussian-bank-heir", "gaussian-bank-mine",
+    ]  # fmt: skip
+    assert cli("list", "runs", "data=bank/mine", "state=finished")[1].count("gaussian-bank-mine") == 1
+
+
+def test_tasks_are_listed_with_those_in_folders(cli: Cli) -> None:
+    listed, helped = cli("list", "tasks")[1], cli("finetune", "--help")[1]
+    assert "glue/sst2  " in listed and "glue  " in listed
+    assert "cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb, wnli" in helped
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc", "a//b", "a/", "./a"])
+def test_a_strangers_choice_is_no_way_out_of_a_folder(name: str) -> None:
+    assert CHOICE.fullmatch("glue/sst2") and not CHOICE.fullmatch(name)
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,20 @@ import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ssl_cli.launch import _hydra
 from ssl_cli.run_table import less_is_better
 from ssl_cli.sweeps import _optunas
 from tests.conftest import QUICK, Cli, run_ssl
+from tests.suite_runs import stand_in
 from tests.test_stopping import start, wait_for
 
 
-def rows(out: str) -> list[dict[str, str]]:
+def rows(out: str, name: str = "sweep.csv") -> list[dict[str, str]]:
     folder = Path(out.strip().splitlines()[-1])
-    with (folder / "sweep.csv").open(newline="") as file:
+    with (folder / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -69,6 +71,69 @@ def test_an_experiment_has_a_headline_of_its_own(cli: Cli, workdir: Path) -> Non
     assert code == 0, err
     shown = out.split("2 runs")[1]
     assert "test/ssim" in shown and "test/squared_error" in shown and "test/mse" not in shown
+
+
+# --- over the seeds, and from several starts ----------------------------------------------------------------
+
+
+def test_seeds_end_in_a_table_of_means(cli: Cli) -> None:
+    code, out, err = cli("detect", "-m", "seed=0,1,2", "model=iforest,gaussian", *QUICK)
+    assert code == 0, err
+    values = [float(row["test/fpr"]) for row in rows(out) if row["model"] == "iforest"]
+    over = {(row["model"], row["metric"]): row for row in rows(out, "seeds.csv")}
+    assert len(over) == 8  # two models, four headline metrics
+    row = over["iforest", "test/fpr"]
+    assert (row["n"], row["failed"], float(row["best"])) == ("3", "0", min(values))  # of false alarms less is better
+    assert float(row["mean"]) == pytest.approx(np.mean(values)) and float(row["median"]) == np.median(values)
+    assert float(row["std"]) == pytest.approx(np.std(values, ddof=1))
+    row = over["gaussian", "test/auroc"]
+    assert float(row["best"]) == max(float(row["test/auroc"]) for row in rows(out) if row["model"] == "gaussian")
+    assert "over the seeds" in out.split("6 runs")[1]
+
+
+def test_failed_seeds_are_counted_and_left_out(cli: Cli) -> None:
+    code, out, err = cli("detect", "-m", "seed=0,1", "data=breast_cancer,creditcard", "model=gaussian", *QUICK)
+    assert code == 2, err
+    over = [(row["data"], row["metric"], row["n"], row["failed"]) for row in rows(out, "seeds.csv")]
+    assert over[0] == ("breast_cancer", "test/auroc", "2", "0")
+    assert over[-1] == ("creditcard", "", "0", "2")
+
+
+def test_tasks_in_folders_are_choices(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch)
+    code, out, err = cli("finetune", "-m", "task=glue/rte,glue/wnli", "seed=0,1", "init=RUN")
+    assert (code, err) == (0, "")
+    assert [(row["task"], row["seed"], float(row["dev/accuracy"])) for row in rows(out)] == [
+        ("glue/rte", "0", 62.2), ("glue/rte", "1", 63.2), ("glue/wnli", "0", 62.3), ("glue/wnli", "1", 63.3),
+    ]  # fmt: skip
+    assert [(row["task"], row["metric"], row["mean"]) for row in rows(out, "seeds.csv")] == [
+        ("glue/rte", "dev/accuracy", "62.7"), ("glue/wnli", "dev/accuracy", "62.8"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "like"),
+    [
+        (["init=none,'a run'"], "a run"),
+        (["init=RUN,none", "seed=0"], "RUN"),
+        (["init=none,RUN", "like=OTHER"], "OTHER"),
+        (["init=none,RUN,OTHER"], None),
+        (["init=none,RUN", "model.size=tiny"], None),
+        (["init=RUN,OTHER"], None),
+        (["init=none", "seed=0,1"], None),
+    ],
+)
+def test_from_scratch_is_compared_in_the_shape_of_the_other_start(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: list[str], like: str | None
+) -> None:
+    called = stand_in(monkeypatch)
+    code, out, err = cli("finetune", "-m", "task=glue/rte", *words)
+    assert (code, err) == (0, "")
+    assert {cfg.like for cfg in called} == {like}
+    assert (f"like={like}: with init=none, random weights" in out) == (like is not None and "like=OTHER" not in words)
+
+
+# --- Optuna -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
