@@ -81,8 +81,11 @@ def gpt(options: argparse.Namespace, folder: Path) -> None:
 
 
 def line(name: str, theirs: Callable[[int], float], ours: Callable[[int], float], seeds: list[int]) -> None:
-    """Both sides' losses, seed by seed, and their means"""
-    found = [(theirs(seed), ours(seed)) for seed in seeds]
+    """Both sides' losses, seed by seed as they come, and their means"""
+    found = []
+    for seed in seeds:
+        found.append((theirs(seed), ours(seed)))
+        print(f"| {name}, seed {seed} | {found[-1][0]:.4f} | {found[-1][1]:.4f} |", flush=True)
     cells = [
         f"{statistics.mean(losses):.4f} ({', '.join(f'{loss:.4f}' for loss in losses)})"
         for losses in zip(*found, strict=True)

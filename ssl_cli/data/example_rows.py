@@ -18,6 +18,7 @@ from ssl_cli.data.batches import Rows
 IGNORED = -100  # a token without a target
 SHORTEST = 128  # tokens in a row, where no example is longer: shorter rows are no faster, and fill up less well
 AT_ONCE = 64  # examples of a validation batch
+STEP, MANY = 8, 64  # tokens by which rows differ that are tried; sequences of a batch for which none are
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ class ExampleRows(Rows):
         chosen = np.arange(len(self))[index if isinstance(index, slice) else torch.as_tensor(index).cpu().numpy()]
         sequence, example = self._sequences_of(chosen)
         length = self.sequences.length[sequence]
-        begin = packed(length, self.row_length)  # (S,)
-        n_rows = int(begin.max(initial=0)) // self.row_length + 1
-        size, total = n_rows * self.row_length, int(length.sum())
+        row_length, begin = tightest(length, self.row_length)
+        n_rows = int(begin.max(initial=0)) // row_length + 1
+        size, total = n_rows * row_length, int(length.sum())
         # Token t of the batch is token `source[t]` of all, and stands at `place[t]` of the rows.
         along = np.arange(total) - np.repeat(np.cumsum(length) - length, length)
         source = torch.from_numpy(np.repeat(self.starts[sequence], length) + along).to(self.device)
@@ -129,6 +130,16 @@ class ExampleRows(Rows):
         n_parts = np.diff(self.parts)[chosen]
         nth = np.arange(n_parts.sum()) - np.repeat(np.cumsum(n_parts) - n_parts, n_parts)
         return np.repeat(self.parts[:-1][chosen], n_parts) + nth, np.repeat(np.arange(len(chosen)), n_parts)
+
+
+def tightest(length: np.ndarray, most: int) -> tuple[int, np.ndarray]:
+    """How long rows are and where each sequence begins (S,), so that few tokens are left over: of a few short texts
+    an eighth, in rows of 128; of many it makes no difference, and trying takes its time."""
+    if len(length) > MANY:
+        return most, packed(length, most)
+    longest = -(-int(length.max(initial=1)) // STEP) * STEP
+    tried = [(size, packed(length, size)) for size in dict.fromkeys([*range(longest, most, STEP), most])]
+    return min(tried, key=lambda one: (one[1].max(initial=0) // one[0] + 1) * one[0])
 
 
 def packed(length: np.ndarray, row_length: int) -> np.ndarray:

