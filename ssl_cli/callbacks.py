@@ -87,6 +87,7 @@ class StopEarly(EarlyStopping):
         super().on_validation_end(trainer, module)
         if self.wait_count == 0:
             self.best = self.candidate
+        self.candidate = {}
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"best": self.best}

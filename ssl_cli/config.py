@@ -37,7 +37,9 @@ class OptimConfig:
     lr: Annotated[Positive, "learning rate at its peak"]
     weight_decay: Annotated[NonNegative, "decoupled weight decay"]
     schedule: Annotated[Literal["constant", "linear", "cosine"], "how the learning rate falls after warm-up"]
-    warmup_steps: Annotated[Natural, "steps over which the learning rate rises from 0"]
+    warmup_steps: Annotated[
+        Natural | None, "steps over which the learning rate rises from 0; null: a tenth of the run's"
+    ]
 
 
 @dataclass

@@ -24,6 +24,12 @@ def _by_kind(of_table: Any, of_image: Any, *, _root_: DictConfig) -> Any:
     return of_image if kind == "image" else of_table
 
 
+def _by_start(at_random: Any, pretrained: Any, *, _root_: DictConfig) -> Any:
+    """`${by_start:A,B}` in the YAML of ssl finetune: A where the weights start at random, B where they are given."""
+    return at_random if OmegaConf.select(_root_, "init") in (None, "none") else pretrained
+
+
+OmegaConf.register_new_resolver("by_start", _by_start, replace=True)
 OmegaConf.register_new_resolver("by_kind", _by_kind, replace=True)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from omegaconf import DictConfig
 
 from ssl_cli.errors import InputError
+from ssl_cli.runs import run_around
 
 REJECTS, REJECT_COLUMNS = "rejects.csv", ["row", "line", "reason", "text"]
 
@@ -22,6 +23,8 @@ def places(cfg: DictConfig) -> tuple[Path, Path, Path]:
             raise InputError(f"{name}={path}: there is no folder {path.parent}; make it first.")
         if path.is_dir():
             raise InputError(f"{name}={path} is a folder; name a file in it.")
+        if run_around(path) is not None:
+            raise InputError(f"{name}={path} lies in a run: name a file outside of it.")
         if path.exists() and path.resolve() == source.resolve():
             raise InputError(f"{name}={path} is the input itself: name another file.")
     if output.resolve() == rejects.resolve():

@@ -183,6 +183,8 @@ def lr_schedule(optim: DictConfig, max_steps: int, max_s: float = math.inf) -> S
     """A linear rise over `warmup_steps`, then constant, or linear or cosine to 0 by the limit of steps or of time,
     whichever comes first (a budget, as in arXiv 2212.14034)."""
     warmup, kind = optim.warmup_steps, optim.schedule
+    if warmup is None:
+        warmup = max(0, max_steps // TENTH)
 
     def factor(step: int, elapsed_s: Callable[[], float]) -> float:
         risen = min(1.0, (step + 1) / (warmup + 1))

@@ -10,11 +10,12 @@ from safetensors.torch import save_model
 from ssl_cli import console
 from ssl_cli.data.example_rows import ExampleRows
 from ssl_cli.data.framing import Frame
+from ssl_cli.errors import InputError
 from ssl_cli.finetuning import outcome
 from ssl_cli.finetuning.adapting import Adaptation, n_trained
 from ssl_cli.finetuning.finished import LEARNED
-from ssl_cli.finetuning.guessing import guesses
-from ssl_cli.finetuning.starting import Start, fitted_length, network_node, starting_point
+from ssl_cli.finetuning.guessing import as_validated
+from ssl_cli.finetuning.starting import SCRATCH, Start, fitted_length, network_node, starting_point
 from ssl_cli.fitting import new_model
 from ssl_cli.language.finished import TOKENIZER
 from ssl_cli.loading import WEIGHTS
@@ -22,10 +23,10 @@ from ssl_cli.nodes import build
 from ssl_cli.objectives.supervised import Supervised
 from ssl_cli.ranks import is_worker
 from ssl_cli.repeats import done_before
-from ssl_cli.runs import HISTORY, read_history, write_json, write_text
+from ssl_cli.runs import HISTORY, read_history, write_json
 from ssl_cli.tasks.published import Published
 from ssl_cli.tasks.task import Answer, Examples, Guesses, Task, Tunes
-from ssl_cli.training import train
+from ssl_cli.training import precision, train
 from ssl_cli.under_way import under_way
 from ssl_cli.workers import refuse_miscounted
 
@@ -35,38 +36,40 @@ PACE = "train/examples_per_s"
 def run(cfg: DictConfig) -> Path | None:
     """One run, from config to a finished run folder, whose path it returns."""
     refuse_miscounted(cfg)
+    adaptation = Adaptation(cfg.freeze, cfg.layer_decay, cfg.reinit, cfg.lora)
+    adaptation.refuse_contradictions(from_scratch=cfg.init == SCRATCH)
     task: Task = build(cfg.task)
     examples = task.read(published(cfg))
     start = starting_point(cfg, lambda: task.texts(examples["train"]))
     length = fitted_length(start, cfg.max_length)
     labels = task.labels(examples["train"])
     frame = Frame.of(start.tokenizer, start.options["causal"], length)
-    rows = rows_of(task, examples, frame, labels, cfg.predict_train)
+    lessons = task.rows(examples["train"], frame, labels, learning=True).fitted(length)
+    refuse_nothing(lessons)
+    asked = [split for split in dict.fromkeys(("dev", *examples)) if split != "train" or cfg.predict_train]
+    rows = {split: task.rows(examples[split], frame, labels, learning=False).fitted(length) for split in asked}
     fit_to_task(cfg, task, start, labels, length)
     model: Supervised = new_model(cfg)
     parts = start.given_to(model)
-    adaptation = Adaptation(cfg.freeze, cfg.layer_decay, cfg.reinit, cfg.lora)
     adaptation.prepare(model)
     fingerprint = fingerprint_of(examples, start)
     if done := done_before(cfg, fingerprint):
         return done
-    with under_way(cfg, fingerprint) as (folder, metrics, trackers):
-        describe(cfg, start, parts, model, rows)
-        if not is_worker():
-            write_text(folder / TOKENIZER, start.tokenizer.to_json())
+    with under_way(cfg, fingerprint, {TOKENIZER: start.tokenizer.to_json()}) as (folder, metrics, trackers):
+        describe(cfg, parts, model, examples, {"train": lessons, **rows})
         model.best_by = task.best_by
         model.judge = lambda found: measured(task, answered(task, "dev", examples["dev"], rows["dev"], found, labels))
-        train(model, rows["learned"], rows["dev"], cfg, folder, trackers)
+        train(model, lessons, rows["dev"], cfg, folder, trackers)
         if is_worker():
             return folder
         adaptation.finish(model)
         save_model(model.eval(), str(folder / WEIGHTS))
 
         answers: dict[str, Sequence[Answer]] = {}
-        for split in (split for split in ("dev", *rows) if split != "learned" and split not in answers):
-            console.say(f"answering {len(examples[split]):,} examples: {split}")
-            found = guesses(model, rows[split])
-            answers[split] = answered(task, split, examples[split], rows[split], found, labels)
+        for split, some in rows.items():  # dev comes first: what is tuned there serves the others
+            console.say(f"answering {split}: {len(examples[split]):,}")
+            found = as_validated(model, some, precision(cfg.trainer, model))
+            answers[split] = answered(task, split, examples[split], some, found, labels)
         if isinstance(task, Tunes) and (learned := task.learned()):
             write_json(folder / LEARNED, learned)
             console.say(f"tuned on dev: {', '.join(f'{name}={value:.4g}' for name, value in learned.items())}")
@@ -82,23 +85,19 @@ def published(cfg: DictConfig) -> Published:
     return Published(folder, files, Path(cfg.paths.data).expanduser())
 
 
-def rows_of(
-    task: Task, examples: Mapping[str, Examples], frame: Frame, labels: Sequence[str], with_train: bool
-) -> dict[str, ExampleRows]:
-    """`learned`, the training examples that can be learned from; and by split, all that are to be answered"""
-    found = {"learned": task.rows(examples["train"], frame, labels, learning=True)}
-    answered = [split for split in examples if with_train or split != "train"]
-    found |= {split: task.rows(examples[split], frame, labels, learning=False) for split in answered}
-    return {split: some.fitted(frame.max_length) for split, some in found.items()}
+def refuse_nothing(lessons: ExampleRows) -> None:
+    if not len(lessons):
+        raise InputError(" ".join(["Nothing is left to learn from.", *lessons.lost]))
 
 
 def fit_to_task(cfg: DictConfig, task: Task, start: Start, labels: Sequence[str], length: int) -> None:
     """What the config only knows now: the run's name, its facts, and the model whole, so that it can be rebuilt."""
-    cfg.choices.model, cfg.choices.data = start.name, cfg.choices.task.replace("/", "-")
+    cfg.choices.model, cfg.choices.data, cfg.init = start.name, cfg.choices.task, start.place
     cfg.choices.pop("tokenizer", None)
-    cfg.choices.task = cfg.choices.data
-    cfg.init = start.place
-    cfg.facts = {"labels": list(labels), "max_length": length, "vocab_size": start.options["vocab_size"]}
+    cfg.headline = list(dict.fromkeys([f"dev/{task.best_by}", *cfg.headline]))
+    digest = start.digest if cfg.resume is None else cfg.facts.start
+    facts = {"labels": list(labels), "max_length": length, "vocab_size": start.options["vocab_size"], "start": digest}
+    cfg.facts = facts
     dropout = {"dropout": start.options["dropout"]}
     cfg.model = {"_target_": task.objective, "network": network_node(start), **task.options(labels), **dropout}
 
@@ -134,15 +133,24 @@ def pace(folder: Path) -> dict[str, float]:
 
 
 def describe(
-    cfg: DictConfig, start: Start, parts: list[list[str]], model: Supervised, rows: Mapping[str, ExampleRows]
+    cfg: DictConfig,
+    parts: list[list[str]],
+    model: Supervised,
+    examples: Mapping[str, Examples],
+    rows: Mapping[str, ExampleRows],
 ) -> None:
-    named = {split: "to learn from" if split == "learned" else split for split in rows}
-    counts = ", ".join(f"{len(some):,} {named[split]}" for split, some in rows.items())
-    console.say(f"finetune task={cfg.choices.task} init={cfg.init} seed={cfg.seed}: examples: {counts}")
+    counts = ", ".join(f"{split} {counted(len(examples[split]), len(some))}" for split, some in rows.items())
+    console.say(f"finetune task={cfg.choices.task} init={cfg.init} seed={cfg.seed}: {counts}")
     if cfg.resume is None:
         console.say(console.table("", ["part", "weights", "numbers"], parts, right={"numbers"}))
     trained, whole = n_trained(model)
     if trained < whole:
         console.say(f"{trained:,} of {whole:,} numbers are trained ({trained / whole:.1%})")
-    for sentence in dict.fromkeys(sentence for some in rows.values() for sentence in some.lost):
-        console.warn(sentence)
+    for split, some in rows.items():
+        for sentence in some.lost:
+            console.warn(f"{split}: {sentence}")
+
+
+def counted(n_examples: int, n_rows: int) -> str:
+    """Long texts are read in windows; some of the training examples can't be learned from."""
+    return f"{n_examples:,}" + ("" if n_rows == n_examples else f" ({n_rows:,} windows)")

@@ -21,7 +21,7 @@ from ssl_cli.loading import WEIGHTS
 from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
 from ssl_cli.repeats import done_before
-from ssl_cli.runs import HISTORY, read_history, write_text
+from ssl_cli.runs import HISTORY, read_history
 from ssl_cli.scoring import device_of
 from ssl_cli.training import train
 from ssl_cli.under_way import under_way
@@ -47,10 +47,8 @@ def run(cfg: DictConfig) -> Path | None:
         return None
     if done := done_before(cfg, data.fingerprint):
         return done
-    with under_way(cfg, data.fingerprint) as (folder, metrics, trackers):
+    with under_way(cfg, data.fingerprint, {TOKENIZER: data.tokenizer.to_json()}) as (folder, metrics, trackers):
         describe(cfg, data, start)
-        if not is_worker():
-            write_text(folder / TOKENIZER, data.tokenizer.to_json())
         train(model, rows, some(held_out, cfg.watched_tokens), cfg, folder, trackers)
         if is_worker():
             return folder

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.documents import LINE, Faults, parted, pieces
+from ssl_cli.data.documents import LINE, Faults, parted, pieces, without_surrogates
 from ssl_cli.data.text_files import plain_name
 from ssl_cli.data.text_records import JsonLines, Records, json_lines
 from ssl_cli.errors import InputError
@@ -29,7 +29,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Sentences(Sequence[Sentence]):
+class TaggedSentences(Sequence[Sentence]):
     """The sentences of a file; `told`: what was left out or replaced while it was read, a sentence each."""
 
     source: str
@@ -46,7 +46,7 @@ class Sentences(Sequence[Sentence]):
         return f"{self.source}, line {sentence.lines[word]:,}"
 
 
-def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> Sentences:
+def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> TaggedSentences:
     """The sentences of a file, plain or compressed, of the kind that its name ends in; `tagged`: each must have tags.
 
     Raises InputError, with file and line, for a line that lacks a column and a record without the fields.
@@ -55,7 +55,7 @@ def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> Sente
     listed: Sequence[Sentence]
     name = plain_name(path.name)
     if name.endswith(JsonLines.suffixes):
-        listed = sentences_of(str(path), json_lines(path, faults), word, tag, tagged).listed
+        listed = sentences_of(str(path), json_lines(path, faults), word, tag, tagged, faults).listed
     elif name.endswith(CONLLU):
         at = _field(word, "form"), _field(tag, "upos")
         listed = list(_conllu(path, _blocks(path, faults), at, tagged))
@@ -68,7 +68,7 @@ def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> Sente
         listed = list(_columns(path, filter(None, kept), at, tagged))
     if not listed:
         raise InputError(f"{path} holds no sentence: there must be a word and its tag a line.")
-    return Sentences(str(path), listed, (*more, *faults.tell()))
+    return TaggedSentences(str(path), listed, (*more, *faults.tell()))
 
 
 def _blocks(path: Path, faults: Faults) -> Iterator[Lines]:
@@ -173,29 +173,35 @@ def _field(column: Column, usual: str) -> int:
 # --- records ---
 
 
-def sentences_of(source: str, records: Records, word: Column, tag: Column, tagged: bool) -> Sentences:
+def sentences_of(
+    source: str, records: Records, word: Column, tag: Column, tagged: bool, faults: Faults
+) -> TaggedSentences:
     """Of JSON objects: the words are a list in the field `tokens` (or `word`), the tags one in `tags` (or `tag`)."""
     listed: list[Sentence] = []
     for place, record in records:
+        where = f"{source}, {place}"
         try:
             if isinstance(record, str):
                 raise ValueError(record)
-            words = _texts(record, word if isinstance(word, str) else "tokens")
+            words = _texts(record, word if isinstance(word, str) else "tokens", where, faults)
             name = tag if isinstance(tag, str) else "tags"
-            tags = _texts(record, name) if tagged or record.get(name) is not None else None
+            tags = _texts(record, name, where, faults) if tagged or record.get(name) is not None else None
             if tags is not None and len(tags) != len(words):
                 raise ValueError(f"there are {len(words)} words and {len(tags)} tags: each word needs one")
         except ValueError as reason:
-            raise InputError(f"{source}, {place}: {reason}.") from reason
+            raise InputError(f"{where}: {reason}.") from reason
         number = int(place.rsplit(" ", 1)[1].replace(",", ""))
-        listed.append(Sentence(record.get("id", len(listed)), words, tags, (number,) * len(words)))
-    return Sentences(source, listed)
+        known_by = record.get("id", len(listed))
+        if isinstance(known_by, str):
+            known_by = without_surrogates(known_by, where, faults)
+        listed.append(Sentence(known_by, words, tags, (number,) * len(words)))
+    return TaggedSentences(source, listed)
 
 
-def _texts(record: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _texts(record: Mapping[str, Any], name: str, place: str, faults: Faults) -> tuple[str, ...]:
     if name not in record:
         raise ValueError(f"there is no field {name}, only {', '.join(map(str, record)) or 'none'}")
     values = record[name]
     if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
         raise ValueError(f"the field {name} must be a list of texts, one a word")
-    return tuple(values)
+    return tuple(without_surrogates(value, place, faults) for value in values)

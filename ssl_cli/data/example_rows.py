@@ -23,7 +23,8 @@ STEP, MANY = 8, 64  # tokens by which rows differ that are tried; sequences of a
 
 @dataclass(frozen=True)
 class Sequences:
-    """Framed texts one after another: `length` (S,), and by token, (N,): `ids`, `segment` (0 or 1), and others."""
+    """Framed texts one after another: `length` (S,), and by token, (N,): `ids`, `segment` (0 or 1), and others, whole
+    numbers as small as will hold them: a batch has them as int64."""
 
     length: np.ndarray
     tokens: Mapping[str, np.ndarray]
@@ -34,7 +35,7 @@ class Sequences:
         """Of lists: name -> for each sequence its tokens' values."""
         length = np.array([len(ids) for ids in listed["ids"]], np.int64)
         flat = {
-            name: np.fromiter((value for one in lists for value in one), np.int64, int(length.sum()))
+            name: np.fromiter((value for one in lists for value in one), np.int32, int(length.sum()))
             for name, lists in listed.items()
         }
         return cls(length, flat, fill or {})

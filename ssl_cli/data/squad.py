@@ -1,13 +1,12 @@
-"""Questions on passages, in SQuAD's JSON or CMRC 2018's, plain or gzipped, or as the hub has them."""
+"""Questions on passages, in SQuAD's JSON or CMRC 2018's, plain or compressed, or as the hub has them."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_cli.data.documents import Faults, pieces, without_surrogates
 from ssl_cli.errors import InputError
 
 NEAR = 32  # characters by which an answer may stand beside its answer_start: offsets counted in UTF-16 are as wrong
@@ -38,17 +37,26 @@ class Question:
         return self.title or self.context
 
 
-def read_squad(path: Path, null_answers: bool, refuse_unfound: bool) -> list[Question]:
+class Questions(list[Question]):
+    """`lost`: what was left out or replaced while they were read, a sentence each."""
+
+    lost: tuple[str, ...] = ()
+
+
+def read_squad(path: Path, null_answers: bool, refuse_unfound: bool) -> Questions:
     """The questions of a file, in its order. Raises InputError, which names the question, for what is amiss.
 
     `null_answers`: a question may have none. `refuse_unfound`: an answer that isn't in its passage is an error.
     """
-    return _questions(_of_file(path, _content(path)), str(path), null_answers, refuse_unfound)
+    faults = Faults()
+    found = _questions(_of_file(path, _content(path, faults)), str(path), null_answers, refuse_unfound)
+    found.lost = tuple(faults.tell())
+    return found
 
 
 def questions_of_hub(
     records: Iterable[Mapping[str, Any]], source: str, null_answers: bool, refuse_unfound: bool
-) -> list[Question]:
+) -> Questions:
     """The same from the hub's records, where answers are two lists: `text` and `answer_start`."""
     return _questions(_of_hub(records, source), source, null_answers, refuse_unfound)
 
@@ -69,19 +77,26 @@ def located(context: str, text: str, start: int | None) -> int | None:
 # --- files ---
 
 
-def _content(path: Path) -> Any:
+def _content(path: Path, faults: Faults) -> Any:
+    def written(found: dict[str, Any]) -> dict[str, Any]:
+        return {name: _written(value, str(path), faults) for name, value in found.items()}
+
+    text = "".join(pieces(path, faults))
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
-        return json.loads(text)
+        return json.loads(text, object_hook=written)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}, line {error.lineno:,}: it is no JSON ({error.msg}); SQuAD's is one object with data."
         ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8: save it so.") from error
-    except (OSError, EOFError, zlib.error, RecursionError) as error:
-        raise InputError(f"{path} can't be read: {str(error).rstrip('.') or 'it is damaged'}.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets within brackets
+        raise InputError(f"{path} can't be read: {str(error).rstrip('.')}.") from error
+
+
+def _written(value: Any, place: str, faults: Faults) -> Any:
+    """The same without halves of characters, where it is a text or a list of such"""
+    if isinstance(value, list):
+        return [without_surrogates(one, place, faults) if isinstance(one, str) else one for one in value]
+    return without_surrogates(value, place, faults) if isinstance(value, str) else value
 
 
 def _of_file(path: Path, content: Any) -> Entries:
@@ -136,7 +151,7 @@ def _refuse_other(value: Any, kind: type, place: str) -> None:
 # --- questions ---
 
 
-def _questions(entries: Entries, source: str, null_answers: bool, refuse_unfound: bool) -> list[Question]:
+def _questions(entries: Entries, source: str, null_answers: bool, refuse_unfound: bool) -> Questions:
     made: dict[str, Question] = {}
     for place, entry in entries:
         question = _question(place, entry, null_answers)
@@ -147,7 +162,7 @@ def _questions(entries: Entries, source: str, null_answers: bool, refuse_unfound
         made[question.id] = question
     if not made:
         raise InputError(f"{source} holds no questions.")
-    return list(made.values())
+    return Questions(made.values())
 
 
 def _question(place: str, entry: Entry, null_answers: bool) -> Question:

@@ -11,6 +11,30 @@ from ssl_cli.data.tokenizer import Tokenizer
 # Han, kana, and the signs and wide letters that stand among them: written without blanks.
 WITHOUT_BLANKS = re.compile("[\u2e80-\u312f\u31f0-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 
+# A text's words, roughly as the treebanks part them (CoNLL-2003, Penn, UD English): marks are words of their own, but
+# for those within a number (3.5), a word (e-mail, O'Neill, AT&T) or an abbreviation (U.S., Mr., J. Smith); so are n't
+# and 's. A letter is all that is no mark: \w lacks the vowel signs of Hindi.
+MARKS = r"!-/:-@\[-`{-~¡-©«-±´¶-¸»¿×÷،؛؟।॥\u2010-\u2027\u2030-\u205e\u20a0-\u20cf"
+LETTER = rf"[^\s{MARKS}{WITHOUT_BLANKS.pattern[1:-1]}]"
+ENDING = r"['’](?i:s|m|d|ll|re|ve)(?!\w)"
+WORD = re.compile(
+    rf"""[A-Za-z]+://\S*[\w/]
+    | (?!\s){WITHOUT_BLANKS.pattern}
+    | (?:[^\W\d_]\.){{2,}}(?!\w) | [A-Z]\.(?=\s+[A-Z])
+    | (?i:mr|mrs|ms|dr|prof|st|jr|sr|gen|gov|sen|rep|lt|col|inc|corp|ltd|co|vs|etc)\.(?!\w)
+    | (?i:n['’]t)(?!\w) | {LETTER}+?(?=(?i:n['’]t)(?!\w)) | {ENDING}
+    | {LETTER}+(?:(?:(?!{ENDING})[-'’&@_./:] | (?<=\d),(?=\d)){LETTER}+)*
+    | \.{{2,}} | -{{2,}} | \S""",
+    re.VERBOSE,
+)
+
+
+def words_of(text: str) -> list[str]:
+    """The words and marks of a plain text; its characters, where more than half of these are Chinese."""
+    words = WORD.findall(text)
+    n_chinese = sum(WITHOUT_BLANKS.match(word) is not None for word in words)
+    return list("".join(words)) if 2 * n_chinese > len(words) else words
+
 
 def spelled(words: Sequence[str]) -> list[str]:
     """Each word with the blank before it, where one is written: not at the beginning, nor beside Chinese characters,

@@ -23,12 +23,29 @@ class Adaptation:
     reinit: int = 0
     lora: int | None = None
 
+    def refuse_contradictions(self, from_scratch: bool) -> None:
+        """Raise InputError for what would leave random weights untrained, or adapters."""
+        asked = {"freeze": self.freeze is not None, "reinit": bool(self.reinit), "lora": self.lora is not None}
+        given = [name for name, is_asked in asked.items() if is_asked]
+        if from_scratch and given:
+            raise InputError(f"{given[0]} is for a pretrained start: with init=none all weights are random.")
+        if self.lora is not None and len(given) > 1:
+            other = next(name for name in given if name != "lora")
+            raise InputError(f"lora trains adapters and the head alone, so {other} contradicts it: leave one out.")
+        if self.reinit and self.freeze == "encoder":
+            raise InputError("reinit makes the top blocks random, and freeze=encoder keeps them so: leave one out.")
+
     def prepare(self, model: Supervised) -> None:
         """Before training, once its weights are in. Raises InputError where the network has too few blocks."""
         n_blocks = model.network.layers
         for name, asked in (("reinit", self.reinit), ("freeze", self.freeze)):
             if isinstance(asked, int) and asked > n_blocks:
                 raise InputError(f"{name}={asked}: the network has {n_blocks} blocks.")
+        if isinstance(self.freeze, int) and self.reinit and self.freeze + self.reinit > n_blocks:
+            raise InputError(
+                f"freeze={self.freeze} and reinit={self.reinit} would freeze random weights: the network has "
+                f"{n_blocks} blocks."
+            )
         if self.reinit:
             model.network.restart(self.reinit)
         if self.lora:

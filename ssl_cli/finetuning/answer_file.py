@@ -37,7 +37,7 @@ class AnswerFile:
             try:
                 yield
                 with told(output):
-                    answers.close()
+                    self._answers.end()
                     lines.close()
             finally:
                 with suppress(OSError):  # after an error: what it left open
@@ -73,19 +73,43 @@ class _JsonLines:
     def write(self, answer: Answer) -> None:
         self.file.write(json.dumps(answer, ensure_ascii=False) + "\n")
 
+    def end(self) -> None:
+        self.file.close()
+
 
 class _CsvLines:
-    """The first answer's fields are the columns; `probabilities` by class are a column each, lists are JSON."""
+    """The answers' fields are the columns; `probabilities` by class are a column each, lists are JSON.
+
+    A field that the first answer lacks, such as an id, becomes a last column: the file is then written once more.
+    """
 
     def __init__(self, file: TextIO):
-        self.out, self.columns = csv.writer(file), list[str]()
+        self.file, self.out, self.columns = file, csv.writer(file), list[str]()
+        self.n_written = 0  # columns under the header that stands there
 
     def write(self, answer: Answer) -> None:
         flat = dict(_flat(answer))
-        if not self.columns:
-            self.columns = list(flat)
+        self.columns += [name for name in flat if name not in self.columns]
+        if not self.n_written:
+            self.n_written = len(self.columns)
             self.out.writerow(self.columns)
         self.out.writerow([flat.get(name) for name in self.columns])
+
+    def end(self) -> None:
+        self.file.close()
+        if len(self.columns) > self.n_written:
+            _widen(Path(self.file.name), self.columns)
+
+
+def _widen(path: Path, columns: list[str]) -> None:
+    """The same rows under all `columns`, empty where a row ends before them."""
+    widened = path.with_name(f"{path.name}-widened")
+    with path.open(newline="", encoding="utf-8") as before, _opened(widened) as file:
+        rows, out = csv.reader(before), csv.writer(file)
+        next(rows)
+        out.writerow(columns)
+        out.writerows([*row, *[""] * (len(columns) - len(row))] for row in rows)
+    widened.replace(path)
 
 
 def _flat(answer: Answer) -> Iterator[tuple[str, Any]]:

@@ -2,22 +2,35 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 
+from ssl_cli.data.batches import ordered_loader
 from ssl_cli.data.example_rows import ExampleRows
 from ssl_cli.language.packed import Precision, chosen_type
 from ssl_cli.objectives.supervised import Guesses, Supervised
 from ssl_cli.processor import for_large_products
 from ssl_cli.scoring import device_of
 
+HALVES = {"bf16-mixed": torch.bfloat16, "bf16-true": torch.bfloat16, "16-mixed": torch.float16}
 TOKENS = 8192  # of a batch, so that memory doesn't grow with the rows; one example at least
 
 
 def guesses(model: Supervised, rows: ExampleRows, precision: Precision = "auto") -> Guesses:
     """What `model.guess` gives for each of the rows, on the model's device; the model is left as it was."""
     return guessed(ready(model, precision), rows)
+
+
+def as_validated(model: Supervised, rows: ExampleRows, precision: str) -> Guesses:
+    """What a validation in training would have found: in the same batches and at Lightning's `precision`, so that the
+    final figures are those by which the best weights were chosen."""
+    device = device_of(model)
+    kind = HALVES.get(precision)
+    numbers = nullcontext() if kind is None else torch.autocast(device.type, kind)
+    with torch.inference_mode(), for_large_products() if device.type == "cpu" else nullcontext(), numbers:
+        return [one for batch in ordered_loader(rows.on(device), rows.watched_at_once) for one in model.guess(batch)]
 
 
 def ready(model: Supervised, precision: Precision = "auto") -> Supervised:

@@ -1,9 +1,11 @@
 """What a finished `ssl finetune` run leaves behind: predictions, files to hand in, metrics, figures and a report."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ssl_cli.errors import InputError
 from ssl_cli.finetuning import figures, page
 from ssl_cli.finetuning.class_answers import tell_classes, tell_numbers
 from ssl_cli.finetuning.span_answers import tell_spans
@@ -13,7 +15,7 @@ from ssl_cli.metrics.bootstrap import intervals
 from ssl_cli.runs import write_text
 from ssl_cli.tasks.task import Answer, Tally, Task
 
-LEARNED = "train"  # answers to what was learned from are measured, but nothing more is told of them
+LEARNED_FROM = "train"  # answers to what was learned from are measured, but nothing more is told of them
 SUBMISSION = "submission"
 KINDS: tuple[tuple[set[str], Tell], ...] = (  # the first all of whose keys an answer has
     ({"words", "answers"}, tell_tags),
@@ -34,7 +36,11 @@ def write(
     seed: int,
 ) -> None:
     """Everything but metrics.json: of each split its answers, and where they can be measured its metrics, which are
-    added to `metrics` with their 95 % intervals. `chosen` are the choices worth naming, model and data among them."""
+    added to `metrics` with their 95 % intervals. `chosen` are the choices worth naming, model and data among them.
+
+    Raises InputError, as `refuse_strange_names` does, before anything is written.
+    """
+    refuse_strange_names(folder, task, answers)
     (folder / "figures").mkdir(exist_ok=True)
     files, sections = dict[str, str](), list[page.Section]()
     for split, given in answers.items():
@@ -43,7 +49,7 @@ def write(
         if tally is None:
             continue
         measured, told = tally.metrics(), Told()
-        if split != LEARNED:
+        if split != LEARNED_FROM:
             told = _tell(Answered(folder, split, given, labels, tally))
             sections.append((split, told.parts))
             measured = _with_intervals(measured, tally, len(given), resamples, seed)
@@ -54,13 +60,29 @@ def write(
     page.tell(metrics, files)
 
 
+def refuse_strange_names(folder: Path, task: Task, splits: Iterable[str]) -> None:
+    """Splits and files to hand in are named by the config, which may be a stranger's, and lead elsewhere. Raises
+    InputError where one would."""
+    for split in splits:
+        if not re.fullmatch(r"\w+", split):
+            raise InputError(f"A split is called {split!r}: a name may only have letters, digits and _.")
+        for handed_in in task.submission(split, ()):
+            _inside(folder / SUBMISSION, handed_in)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    if "\0" in name or folder.resolve() not in (folder / name).resolve().parents:
+        raise InputError(f"The task's file to hand in is called {name!r}, which is no name of a file within {folder}.")
+    return folder / name
+
+
 def write_answers(folder: Path, task: Task, split: str, answers: Sequence[Answer]) -> dict[str, str]:
     """predictions-<split>.jsonl, and the files to hand in: their names, and what they are."""
     name = f"predictions-{split}.jsonl"
     write_text(folder / name, "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers))
     files = {name: f"{len(answers):,} answers"}
     for handed_in, content in task.submission(split, answers).items():
-        path = folder / SUBMISSION / handed_in
+        path = _inside(folder / SUBMISSION, handed_in)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, content)
         files[f"{SUBMISSION}/{handed_in}"] = "to hand in"

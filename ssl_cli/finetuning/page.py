@@ -26,6 +26,10 @@ MEANINGS = {
     "no_answer_accuracy": "share of the questions without an answer that were given none",
     "calibration_error": "how far probabilities are from shares of right answers, in 15 bins; smaller is better",
 }
+CHOSEN_ON_DEV = (
+    '<p class="fine">The best weights, and the threshold for no answer where there is one, were chosen on dev: its '
+    "numbers are a little too good, and their intervals don't tell by how much.</p>"
+)
 ENDS = ("_low", "_high")
 Section = tuple[str, list[str]]  # a split, and what is told of it: HTML
 
@@ -47,6 +51,7 @@ def write(
         '<p class="fine">In brackets: 95 % intervals by drawing the examples again with replacement.</p>',
         "<h2>Numbers</h2>",
         report_page.numbers(rows),
+        CHOSEN_ON_DEV if any(key.startswith("dev/") for key in metrics) else "",
         "<h2>Curves</h2>" if figures else "",
         *map(report_page.shown, figures),
         *("\n".join([f"<h2>Answers: {escape(split)}</h2>", *parts]) for split, parts in sections),

@@ -1,5 +1,6 @@
 """Where fine-tuning starts: at random weights, at a run of ours, or at a checkpoint of transformers."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -47,6 +48,16 @@ class Start:
     options: dict[str, Any]
     weights: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def digest(self) -> str | None:
+        """Of its weights: another run in the same place is another start"""
+        if not self.weights:
+            return None
+        found = hashlib.sha256()
+        for name in sorted(self.weights):
+            found.update(self.weights[name].contiguous().view(torch.uint8).numpy().data)
+        return found.hexdigest()[:16]
+
     def given_to(self, model: nn.Module) -> list[list[str]]:
         """Fill in the weights; gives a row for each part of the model: what of it was taken, and what starts anew."""
         mine = dict(model.named_parameters())
@@ -72,28 +83,42 @@ class Start:
 
 
 def starting_point(cfg: DictConfig, texts: Callable[[], Iterable[str]]) -> Start:
-    """What `cfg.init` names; its tokenizer, or one trained on `texts`. A run that goes on has all in its own folder.
+    """What `cfg.init` names; its tokenizer, or one trained on `texts`. A run that goes on has all in its folder, and
+    so has a worker's run.
 
     Raises InputError where it can't be read.
     """
-    if cfg.resume is not None and (checkpoints.exist(Path(cfg.resume)) or not is_worker()):
+    if cfg.resume is not None:
         return _own(cfg)
     if cfg.init == SCRATCH and cfg.like is None:
         tokenizer = build(cfg.tokenizer).train(texts())
         cfg.facts = {"vocab_size": tokenizer.vocab_size}
         options = {name: value for name, value in cfg.model.items() if name != "_target_"}
         return Start(SCRATCH, SCRATCH, tokenizer, options)
-    found = _of(cfg.like if cfg.init == SCRATCH else cfg.init, cfg.paths.outputs)
+    found = _of(cfg.init, cfg.paths.outputs) if cfg.init != SCRATCH else _liked(cfg)
     found.options |= {name: cfg.model[name] for name in ("dropout", "attention_dropout") if name in cfg.model}
-    if cfg.init == SCRATCH:
-        cfg.like = found.place
-        return Start(SCRATCH, SCRATCH, found.tokenizer, found.options)
     return found
 
 
 def _own(cfg: DictConfig) -> Start:
+    """Of a run that has a checkpoint, whose weights those are; or of one that has just begun, for a worker."""
+    folder = Path(cfg.resume)
+    begun = checkpoints.exist(folder)
+    if not begun and not is_worker():
+        raise InputError(f"{folder} ended before its first checkpoint: begin anew with the command that began it.")
     options = {name: value for name, value in cfg.model.network.items() if name != "_target_"}
-    return Start(cfg.choices.model, cfg.init, Tokenizer.load(Path(cfg.resume) / TOKENIZER), options)
+    weights = {} if begun or cfg.init == SCRATCH else _of(cfg.init, cfg.paths.outputs).weights
+    return Start(cfg.choices.model, cfg.init, Tokenizer.load(folder / TOKENIZER), options, weights)
+
+
+def _liked(cfg: DictConfig) -> Start:
+    """Random weights, in the shape of another start and with its tokenizer"""
+    try:
+        found = _of(cfg.like, cfg.paths.outputs)
+    except InputError as error:
+        raise InputError(str(error).replace(f"init={cfg.like}", f"like={cfg.like}")) from error
+    cfg.like = found.place
+    return Start(SCRATCH, SCRATCH, found.tokenizer, found.options)
 
 
 def _of(name: str, outputs: str) -> Start:

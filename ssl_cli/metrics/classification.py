@@ -1,6 +1,7 @@
 """Answers beside the truth -> figures, quick enough for a bootstrap: of counts and ranks that are made once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,51 +9,61 @@ OF_CLASSES = ("accuracy", "f1", "macro_f1", "matthews")
 OF_NUMBERS = ("pearson", "spearman")
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Of each class, (K,): how often it is the label, how often it is answered, and how often both. All figures follow
+    from these: no matrix of K * K, which thousands of classes would make slow."""
+
+    label: np.ndarray
+    answer: np.ndarray
+    right: np.ndarray
+
+
 class ClassTally:
-    """`label` and `answer` (N,): which of `n_classes`. All figures follow from the confusion matrix."""
+    """`label` and `answer` (N,): which of `n_classes`."""
 
     def __init__(self, label: np.ndarray, answer: np.ndarray, n_classes: int, names: Sequence[str]):
+        self.label, self.answer = label.astype(np.int64), answer.astype(np.int64)
         self.n_classes, self.names = n_classes, tuple(names)
-        self.cell = label.astype(np.int64) * n_classes + answer  # (N,)
 
-    def confusion(self, which: np.ndarray | None = None) -> np.ndarray:
-        """(classes, classes) counts: the truth down, the answers across"""
-        cell = self.cell if which is None else self.cell[which]
-        return np.bincount(cell, minlength=self.n_classes**2).reshape(self.n_classes, self.n_classes)
+    def counts(self, which: np.ndarray | None = None) -> Counts:
+        chosen = slice(None) if which is None else which
+        label, answer = self.label[chosen], self.answer[chosen]
+        listed = (label, answer, label[label == answer])
+        return Counts(*(np.bincount(values, minlength=self.n_classes) for values in listed))
 
     def metrics(self, which: np.ndarray | None = None) -> dict[str, float]:
-        confusion = self.confusion(which)
-        return {name: float(FIGURES[name](confusion)) for name in self.names}
+        counts = self.counts(which)
+        return {name: float(FIGURES[name](counts)) for name in self.names}
 
 
-def accuracy(confusion: np.ndarray) -> float:
-    return np.trace(confusion) / max(confusion.sum(), 1)
+def accuracy(counts: Counts) -> float:
+    return counts.right.sum() / max(counts.label.sum(), 1)
 
 
-def f1_by_class(confusion: np.ndarray) -> np.ndarray:
-    """(classes,); 0 of a class that neither is nor is answered, as scikit-learn has it"""
-    total = confusion.sum(0) + confusion.sum(1)
-    return 2 * np.diag(confusion) / np.maximum(total, 1)
+def f1_by_class(counts: Counts) -> np.ndarray:
+    """(K,); 0 of a class that neither is nor is answered, as scikit-learn has it"""
+    return 2 * counts.right / np.maximum(counts.label + counts.answer, 1)
 
 
-def f1(confusion: np.ndarray) -> float:
+def f1(counts: Counts) -> float:
     """Of the second of two classes, as GLUE counts MRPC and QQP"""
-    return f1_by_class(confusion)[1]
+    return f1_by_class(counts)[1]
 
 
-def macro_f1(confusion: np.ndarray) -> float:
+def macro_f1(counts: Counts) -> float:
     """The mean over the classes that are or are answered"""
-    seen = confusion.sum(0) + confusion.sum(1) > 0
-    return f1_by_class(confusion)[seen].mean() if seen.any() else 0.0
+    seen = counts.label + counts.answer > 0
+    return f1_by_class(counts)[seen].mean() if seen.any() else 0.0
 
 
-def matthews(confusion: np.ndarray) -> float:
+def matthews(counts: Counts) -> float:
     """Matthews' correlation, of any number of classes (Gorodkin 2004, eq. 8); 0 where all answers, or all labels, are
     the same"""
-    counts = confusion.astype(float)
-    total, label, answer = counts.sum(), counts.sum(1), counts.sum(0)
+    label, answer = counts.label.astype(float), counts.answer.astype(float)
+    total = label.sum()
     shared = (total**2 - label @ label) * (total**2 - answer @ answer)
-    return (np.trace(counts) * total - label @ answer) / np.sqrt(shared) if shared > 0 else 0.0
+    return (counts.right.sum() * total - label @ answer) / np.sqrt(shared) if shared > 0 else 0.0
 
 
 FIGURES = {"accuracy": accuracy, "f1": f1, "macro_f1": macro_f1, "matthews": matthews}

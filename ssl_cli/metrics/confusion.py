@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssl_cli.metrics.classification import f1_by_class
+from ssl_cli.metrics.classification import Counts, f1_by_class
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def by_class(matrix: np.ndarray) -> ByClass:
     return ByClass(
         right / np.maximum(answered, 1),
         right / np.maximum(support, 1),
-        f1_by_class(matrix),
+        f1_by_class(Counts(support, answered, right)),
         support,
     )
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ssl_cli.bounds import Count
 from ssl_cli.models.transformer import Drop, Transformer
-from ssl_cli.objectives.supervised import Batch, Supervised, fresh, summaries
+from ssl_cli.objectives.supervised import Batch, Supervised, fresh, precisely, summaries
 
 
 class Classification(Supervised):
@@ -35,7 +35,7 @@ class Classification(Supervised):
         pooled = self.pool(summaries(hidden, batch, self.network.causal)).tanh()
         if self.dropout:
             pooled = functional.dropout(pooled, self.dropout, self.training)
-        return self.decide(pooled)
+        return precisely(self.decide, pooled)
 
     def losses(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         label = batch["label"]

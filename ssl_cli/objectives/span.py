@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ssl_cli.models.cross_entropy import IGNORED
 from ssl_cli.models.transformer import Drop, Transformer
-from ssl_cli.objectives.supervised import Batch, Supervised, fresh
+from ssl_cli.objectives.supervised import Batch, Supervised, fresh, precisely
 
 
 class SpanFinding(Supervised):
@@ -31,7 +31,7 @@ class SpanFinding(Supervised):
 
     def logits(self, hidden: Tensor, batch: Batch) -> Tensor:
         """(R * L, 2)"""
-        return self.decide(hidden)
+        return precisely(self.decide, hidden)
 
     def losses(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         by_sequence = _by_sequence(logits, batch)

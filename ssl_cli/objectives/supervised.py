@@ -37,7 +37,8 @@ class Supervised(nn.Module):
     # --- what an heir says ---
 
     def logits(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """What stands for each token (R * L, C) -> scores, of a shape that `losses` and `guesses` know"""
+        """What stands for each token (R * L, C) -> scores in float32 (see `precisely`), of a shape that `losses` and
+        `guesses` know"""
         raise NotImplementedError(f"{type(self).__name__} doesn't say what it answers")
 
     def losses(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -61,14 +62,14 @@ class Supervised(nn.Module):
         logits = self.logits(self.hidden(batch), batch)
         if self.judge is not None and not self.training:
             self._seen += self._told(logits, batch)
-        return self.losses(logits.float(), batch)
+        return self.losses(logits, batch)
 
     def guess(self, batch: Batch) -> Guesses:
         """What `guesses` gives, as arrays; of a batch with or without targets."""
         return self._told(self.logits(self.hidden(batch), batch), batch)
 
     def _told(self, logits: Tensor, batch: Batch) -> Guesses:
-        return [one.numpy() for one in self.guesses(logits.detach().float().cpu(), _on_cpu(batch))]
+        return [one.numpy() for one in self.guesses(logits.detach().cpu(), _on_cpu(batch))]
 
     def over_epoch(self) -> dict[str, float]:
         """The judge's metrics of what was guessed since it was last asked; none without a judge."""
@@ -86,6 +87,13 @@ def fresh(n_in: int, n_out: int) -> nn.Linear:
     nn.init.normal_(layer.weight, std=INITIAL_STD)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def precisely(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A head's last layer in float32, whatever the precision of the rest: in bfloat16 scores would come in steps of
+    1/64, and different answers as equal."""
+    with torch.autocast(x.device.type, enabled=False):
+        return functional.linear(x.float(), layer.weight.float(), layer.bias.float())
 
 
 def summaries(hidden: Tensor, batch: Batch, causal: bool) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from ssl_cli.bounds import Count
 from ssl_cli.models.cross_entropy import IGNORED
 from ssl_cli.models.transformer import Drop, Transformer
-from ssl_cli.objectives.supervised import Batch, Supervised, fresh
+from ssl_cli.objectives.supervised import Batch, Supervised, fresh, precisely
 
 
 class Tagging(Supervised):
@@ -31,7 +31,7 @@ class Tagging(Supervised):
 
     def logits(self, hidden: Tensor, batch: Batch) -> Tensor:
         """(W, n_labels): of the words alone, in the order in which they stand in the rows"""
-        return self.decide(hidden[_words(batch)])
+        return precisely(self.decide, hidden[_words(batch)])
 
     def losses(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         label = batch["label"].flatten()[_words(batch)].long()  # (W,)

@@ -8,11 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from ssl_cli.bounds import Count, Natural
+from ssl_cli.data.documents import Faults, without_surrogates
 from ssl_cli.data.framing import Frame
-from ssl_cli.data.squad import Question, questions_of_hub, read_squad
+from ssl_cli.data.squad import Question, Questions, questions_of_hub, read_squad
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.answering import best_threshold, characters, cmrc2018, squad, squad2
-from ssl_cli.tasks.lost_answers import CUT, DIVIDED, LONG, MOVED, answer_tokens, told
+from ssl_cli.tasks.lost_answers import CUT, DIVIDED, LONG, MOVED, answer_tokens, told, with_answers
 from ssl_cli.tasks.published import NEEDED, Layout, Published, hub_rows
 from ssl_cli.tasks.spans import Found, best_answers, null_scores
 from ssl_cli.tasks.task import Answer, Guesses
@@ -60,7 +61,7 @@ class Answering:
 
     # --- files ---
 
-    def read(self, published: Published) -> dict[str, list[Question]]:
+    def read(self, published: Published) -> dict[str, Questions]:
         """The questions by split."""
         is_parted, given = self.dev_articles is not None, published.files
         if is_parted and given.get("dev", given.get("train")) != given.get("train"):
@@ -71,10 +72,13 @@ class Answering:
         if paths is None:
             assert self.layout is not None
             records = {split: some for split, some in hub_rows(self.layout).items() if split in wanted}
-            source = self.layout.hub
-            found = {name: questions_of_hub(some, f"{source}, {name}", *reading) for name, some in records.items()}
+            sources = {split: f"{self.layout.hub}, {split}" for split in records}
+            found = {split: questions_of_hub(some, sources[split], *reading) for split, some in records.items()}
         else:
-            found = {split: read_squad(path, *reading) for split, path in paths.items() if split in wanted}
+            sources = {split: str(path) for split, path in paths.items() if split in wanted}
+            found = {split: read_squad(paths[split], *reading) for split in sources}
+        for split in (split for split in NEEDED if split in found):
+            found[split] = with_answers(found[split], sources[split], self.unfound)
         return found if self.dev_articles is None else parted(found, self.dev_articles)
 
     def texts(self, examples: Sequence[Question]) -> Iterable[str]:
@@ -93,7 +97,9 @@ class Answering:
         for name in ("question", "context"):
             if not isinstance(record.get(name), str) or not record[name].strip():
                 raise InputError(f"its {name} is {'empty' if name in record else 'missing'}")
-        return Question(str(record.get("id") or ""), record["question"], record["context"])
+        texts = (str(record.get("id") or ""), record["question"], record["context"])
+        known_by, question, context = (without_surrogates(text, "", Faults()) for text in texts)
+        return Question(known_by, question, context)
 
     # --- rows ---
 
@@ -116,7 +122,8 @@ class Answering:
                 lost[fault] += 1
                 made = [] if learning else [window._replace(is_known=False) for window in made]
             windows += made
-        return WindowRows(windows, frame, told(lost, len(examples), learning, self.max_answer))
+        sentences = told(lost, len(examples), learning, self.max_answer)
+        return WindowRows(windows, frame, (*getattr(examples, "lost", ()), *sentences))
 
     def _is_same(self, said: str, text: str) -> bool:
         return self.measure(said, [text])[0] == 1
@@ -229,12 +236,13 @@ class AnswerTally:
         return {name: float(each.mean()) if len(each) else float("nan") for name, each in known.items()}
 
 
-def parted(found: Mapping[str, list[Question]], n_dev: int) -> dict[str, list[Question]]:
+def parted(found: Mapping[str, Questions], n_dev: int) -> dict[str, Questions]:
     """The last articles of the training file as dev. Raises InputError where none would be left to learn from."""
     articles = list(dict.fromkeys(example.article for example in found["train"]))
     if len(articles) <= n_dev:
         raise InputError(f"task.dev_articles={n_dev}: the train file has only {len(articles)} articles; give fewer.")
     held_out = set(articles[-n_dev:])
-    dev = [example for example in found["train"] if example.article in held_out]
-    train = [example for example in found["train"] if example.article not in held_out]
+    dev = Questions(example for example in found["train"] if example.article in held_out)
+    train = Questions(example for example in found["train"] if example.article not in held_out)
+    train.lost = found["train"].lost
     return {"train": train, "dev": dev} | {split: some for split, some in found.items() if split == "test"}

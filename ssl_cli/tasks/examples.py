@@ -19,11 +19,15 @@ SHOWN = 20  # names in a message
 class Example:
     """`label` is None where it isn't known; `options` are there for kind=options only."""
 
-    id: Any
+    id: int | str | None
     text: str
     pair: str | None = None
     options: tuple[str, ...] | None = None
     label: Label | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not all((self.text, self.pair is None or self.pair, *(self.options or ())))
 
 
 class Split(list[Example]):
@@ -60,20 +64,20 @@ class Columns:
 
         Raises Unfit, or Dropped.
         """
-        shown = self.shown(record, number)
+        shown = self.shown(record, number, needs_text=needs_label)
         label = self._label(record, shown.options, needs_label, is_coded)
         return shown if label is None else replace(shown, label=label)
 
-    def shown(self, record: Mapping[str, Any], number: int | None) -> Example:
+    def shown(self, record: Mapping[str, Any], number: int | None, needs_text: bool = True) -> Example:
         """Without its label. Raises Unfit."""
-        text = _text(record, self.text, "text")
-        if self.spans is not None and self.spans in record:
+        text = _text(record, self.text, "text", needs_text)
+        if text and self.spans is not None and self.spans in record:
             text = marked(text, record[self.spans], self.spans)
-        if self.blank is not None and self.blank not in text:
+        if text and self.blank is not None and self.blank not in text:
             raise Unfit(f"its text has no {self.blank}, which the options fill in")
-        pair = None if self.pair is None else _text(record, self.pair, "pair")
-        options = None if self.options is None else _options(record, self.options)
-        known = (record[name] for name in self.id if record.get(name) not in (None, ""))
+        pair = None if self.pair is None else _text(record, self.pair, "pair", needs_text)
+        options = None if self.options is None else _options(record, self.options, needs_text)
+        known = (_known_by(record[name]) for name in self.id if record.get(name) not in (None, ""))
         return Example(next(known, number), text, pair, options)
 
     def _label(
@@ -110,7 +114,16 @@ class Columns:
 # --- single fields ------------------------------------------------------------------------------------------
 
 
-def _text(record: Mapping[str, Any], names: Sequence[str], option: str) -> str:
+def _known_by(value: Any) -> int | str:
+    """An id as JSON can hold it; Parquet's may be times, bytes, decimals."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return without_surrogates(str(value), "", Faults())
+
+
+def _text(record: Mapping[str, Any], names: Sequence[str], option: str, needs_text: bool) -> str:
     """A list of texts, such as keywords, is one with spaces between, as CLUE's baselines read CSL."""
     column = next((name for name in names if name in record), None)
     if column is None:
@@ -123,13 +136,15 @@ def _text(record: Mapping[str, Any], names: Sequence[str], option: str) -> str:
     if value is not None and not isinstance(value, str):
         raise Unfit(f"the column {column} holds no text but {str(value)[:50]}")
     if not value or value.isspace():
+        if not needs_text:
+            return ""
         raise Unfit(f"there is no text in the column {column}: it is empty")
     return without_surrogates(value, "", Faults())
 
 
-def _options(record: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+def _options(record: Mapping[str, Any], names: Sequence[str], needs_text: bool) -> tuple[str, ...]:
     if len(names) > 1:
-        return tuple(_text(record, [name], "options") for name in names)
+        return tuple(_text(record, [name], "options", needs_text) for name in names)
     if names[0] not in record:
         raise Unfit(lacks(names, record, "options"))
     found = record[names[0]]
@@ -144,8 +159,12 @@ def marked(text: str, spans: Any, column: str) -> str:
     for name, ends in ENDS.items():
         try:
             start, span = int(spans[f"{name}_index"]), spans[f"{name}_text"]
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, OverflowError):
             raise Unfit(f"the column {column} lacks {name}_index or {name}_text") from None
+        if not isinstance(span, str):
+            raise Unfit(f"{name}_text in the column {column} is no text but {str(span)[:50]}")
+        if start < 0:
+            raise Unfit(f"{name}_index in the column {column} is {start}: it counts from 0")
         if text[start : start + len(span)] != span:
             raise Unfit(f"{name}, {span!r}, isn't in the text at {start}")
         places += [(start, ends[0]), (start + len(span), ends[1])]

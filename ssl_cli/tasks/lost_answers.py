@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 
-from ssl_cli.data.squad import Question
+from ssl_cli.data.squad import Question, Questions
+from ssl_cli.errors import InputError
 from ssl_cli.tasks.windows import Encoded
 
 ABSENT = "have an answer that isn't in the passage"
@@ -35,6 +36,23 @@ def answer_tokens(
             return tokens, None
         fault = WITHIN
     return None, fault
+
+
+def with_answers(examples: Questions, source: str, unfound: str) -> Questions:
+    """Those of a split that is learned from or measured. Raises InputError where a question has no published answers,
+    or with `unfound` as leave_out none has any."""
+    known = Questions(example for example in examples if example.answers is not None)
+    n_lost = len(examples) - len(known)
+    if n_lost and unfound == "refuse":
+        first = next(example for example in examples if example.answers is None)
+        raise InputError(
+            f"{source}: the question of id {first.id} has no answers: add them, say task.unfound=leave_out to do "
+            "without such questions, or, where its passage holds none, is_impossible and task.null_answers=true."
+        )
+    if not known:
+        raise InputError(f"{source} has no question with an answer: there is nothing to learn, or to measure by.")
+    known.lost = (*examples.lost, *([f"{n_lost:,} of {len(examples):,} questions {UNKNOWN}: left out."] * bool(n_lost)))
+    return known
 
 
 def told(lost: Counter[str], n: int, learning: bool, max_answer: int) -> list[str]:

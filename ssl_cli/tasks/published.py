@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ssl_cli.catalog import nearest
 from ssl_cli.errors import InputError
 
 NEEDED = ("train", "dev")
@@ -39,7 +40,7 @@ class Published:
         Raises InputError where a file that is named, or that a folder should hold, isn't there.
         """
         if self.files:
-            return self._given(needed)
+            return self._given(layout, needed)
         if layout is None:
             raise InputError(
                 "There is nothing to learn from: say data.files.train=FILE data.files.dev=FILE, and perhaps "
@@ -57,7 +58,11 @@ class Published:
             )
         return None
 
-    def _given(self, needed: Sequence[str]) -> dict[str, Path]:
+    def _given(self, layout: Layout | None, needed: Sequence[str]) -> dict[str, Path]:
+        known = list(dict.fromkeys([*SPLITS, *(() if layout is None else (*layout.files, *layout.splits))]))
+        if odd := [split for split in self.files if split not in known]:
+            name = odd[0]
+            raise InputError(f"data.files.{name}: the splits are {', '.join(known)}.{nearest(name, known)}")
         paths = {split: Path(name).expanduser() for split, name in self.files.items()}
         if lacking := [split for split in needed if split not in paths]:
             raise InputError(f"data.files.{lacking[0]} is missing: say data.files.{lacking[0]}=FILE.")
@@ -84,8 +89,8 @@ def _found(folder: Path, layout: Layout, needed: Sequence[str], option: str) -> 
             within = "" if folder.name == name else f"no folder {name} and "
             names = " and no ".join(layout.files[split])
             raise InputError(
-                f"{folder} ({option}) holds {within}no {names}, the {split} file: put it there, or name single files by "
-                "data.files.train=FILE data.files.dev=FILE."
+                f"{folder} ({option}) holds {within}no {names}, the {split} file: put it there, or name single files "
+                "by data.files.train=FILE data.files.dev=FILE."
             )
     return {split: path for split, path in found.items() if path is not None}
 

@@ -7,15 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from ssl_cli.bounds import Delimiter
-from ssl_cli.data.documents import Faults
 from ssl_cli.data.example_rows import IGNORED, ExampleRows
 from ssl_cli.data.framing import Frame
-from ssl_cli.data.text_files import plain_name
+from ssl_cli.data.record_tables import Sheet
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.classification import OF_CLASSES, OF_NUMBERS, ClassTally, NumberTally
 from ssl_cli.tasks.examples import Columns, Example, Kind, Unfit, class_name, sentence
 from ssl_cli.tasks.published import Layout, Published, hub_rows
-from ssl_cli.tasks.records import PARQUET, Sheet, records
 from ssl_cli.tasks.sequences import sequences
 from ssl_cli.tasks.splits import Source, classes_of, read_split
 from ssl_cli.tasks.submissions import Submission
@@ -24,6 +22,7 @@ from ssl_cli.tasks.task import Answer, Examples, Guesses, Tally
 Names = str | list[str]
 Metric = Literal["accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman"]
 MEASURES = {"classes": OF_CLASSES, "number": OF_NUMBERS, "options": ("accuracy",)}
+TEXT, PAIR = "text", "pair"  # what a user's own record may call them
 LABELLED = ("train", "dev")  # splits whose names begin so have labels: dev_mismatched too
 
 
@@ -63,7 +62,8 @@ class Sentences:
     ):
         self.layout, self.also, self.kind, self.blank = layout, also, kind, blank
         self.measured, self.best_by, self.submits, self.skips = tuple(metrics), best_by, submission, skip_broken
-        self.sheet = Sheet(delimiter, quoting, None if columns is None else tuple(columns))
+        headerless = None if columns is None else tuple(columns)
+        self.sheet = Sheet(delimiter, quoting, headerless, texts=(*_names(text), TEXT))
         self.columns = Columns(
             kind,
             _names(text),
@@ -113,16 +113,13 @@ class Sentences:
         paths = published.paths(self.layout)
         if paths is not None:
             for split in sorted(paths, key=lambda split: split != "train"):
-                path, faults = paths[split], Faults()
-                is_coded = plain_name(path.name).endswith(PARQUET) and self.columns.labels is not None
-                found = records(path, self.sheet, self.columns.text, faults)
-                yield split, Source(str(path), found, faults, is_coded)
+                yield split, Source.of_file(paths[split], self.sheet, self.columns.labels is not None)
             return
         for layout in (self.layout, self.also):
             for split, rows in ({} if layout is None else hub_rows(layout)).items():
                 placed = ((f"row {number:,}", row) for number, row in enumerate(rows, 1))
                 name = f"{layout.hub} ({layout.name}, {split})" if layout else split
-                yield split, Source(name, placed, Faults(), is_coded=True)
+                yield split, Source(name, placed, is_coded=True)
 
     def texts(self, examples: Examples) -> Iterator[str]:
         for example in examples:
@@ -167,7 +164,7 @@ class Sentences:
         for number, guess in zip(rows.number, guesses, strict=True):
             example: Example = examples[number]
             asked = {"id": example.id, "text": example.text, "pair": example.pair, "options": example.options}
-            answer = {name: value for name, value in asked.items() if value is not None}
+            answer: Answer = {name: value for name, value in asked.items() if value is not None}
             if example.label is not None:
                 answer["label"] = example.label
             found.append(answer | self._answered(guess, labels))
@@ -202,9 +199,9 @@ class Sentences:
     def given(self, record: Mapping[str, Any]) -> Example:
         """A user's own record may also call its texts `text` and `pair`."""
         columns = self.columns
-        pair = None if columns.pair is None else (*columns.pair, "pair")
+        pair = None if columns.pair is None else (*columns.pair, PAIR)
         try:
-            return replace(columns, text=(*columns.text, "text"), pair=pair).shown(record, None)
+            return replace(columns, text=(*columns.text, TEXT), pair=pair).shown(record, None)
         except Unfit as reason:
             raise InputError(sentence(str(reason))) from None
 

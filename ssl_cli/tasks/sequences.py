@@ -1,7 +1,7 @@
 """Examples -> framed tokens: one sequence each, or with options one for each of them."""
 
-from collections.abc import Sequence
-from itertools import chain
+from array import array
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.tasks.examples import Example
 
 Ids = list[int]
+AT_ONCE = 4096  # texts that are encoded together: what the tokenizer gives takes many times their tokens' room
 
 
 def sequences(examples: Sequence[Example], frame: Frame, blank: str | None) -> tuple[Sequences, np.ndarray]:
@@ -18,18 +19,21 @@ def sequences(examples: Sequence[Example], frame: Frame, blank: str | None) -> t
 
     An option is the second text (arXiv 1810.04805, sec. 4.4); or with a `blank` it stands there, in one text.
     """
-    asked = [_texts(example, blank) for example in examples]
-    ids_of = _encoded(frame.tokenizer, chain.from_iterable(chain.from_iterable(asked)))
-    framed, is_cut = [], np.zeros(len(examples), bool)
-    for number, sequence in ((number, one) for number, several in enumerate(asked) for one in several):
-        parts = [ids_of[text] for text in sequence]
+    asked = (text for example in examples for parts in _texts(example, blank) for text in parts)
+    ids_of = _encoded(frame.tokenizer, asked)
+    ids, length, start, is_cut = array("i"), list[int](), list[int](), np.zeros(len(examples), bool)
+    for number, sequence in ((k, one) for k, example in enumerate(examples) for one in _texts(example, blank)):
+        parts = [ids_of[text].tolist() for text in sequence]
         if len(parts) == 3:
             whole = sum(map(len, parts))
             parts = [around(parts[0], parts[1], parts[2], frame.room(pair=False))]
             is_cut[number] |= whole > len(parts[0])
         is_cut[number] |= frame.cuts(*parts)
-        framed.append(frame.joined(*parts))
-    return _packed(framed), is_cut
+        framed, second = frame.joined(*parts)
+        ids.extend(framed)
+        length.append(len(framed))
+        start.append(second)
+    return _packed(np.array(ids, np.int32), np.array(length, np.int64), np.array(start, np.int64)), is_cut
 
 
 def _texts(example: Example, blank: str | None) -> list[tuple[str, ...]]:
@@ -43,11 +47,14 @@ def _texts(example: Example, blank: str | None) -> list[tuple[str, ...]]:
     return [(before, option, after) for option in example.options]
 
 
-def _encoded(tokenizer: Tokenizer, texts: chain[str]) -> dict[str, Ids]:
+def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, np.ndarray]:
     """Each text once, however often it stands there: MNLI has each premise three times."""
-    distinct = list(dict.fromkeys(texts))
-    found = tokenizer.library.encode_batch_fast(distinct, add_special_tokens=False)
-    return {text: encoding.ids for text, encoding in zip(distinct, found, strict=True)}
+    distinct, found = list(dict.fromkeys(texts)), dict[str, np.ndarray]()
+    for first in range(0, len(distinct), AT_ONCE):
+        some = distinct[first : first + AT_ONCE]
+        encodings = tokenizer.library.encode_batch_fast(some, add_special_tokens=False)
+        found |= ((text, np.array(encoding.ids, np.int32)) for text, encoding in zip(some, encodings, strict=True))
+    return found
 
 
 def around(before: Ids, option: Ids, after: Ids, room: int) -> Ids:
@@ -57,9 +64,8 @@ def around(before: Ids, option: Ids, after: Ids, room: int) -> Ids:
     return [*before[len(before) - n_before :], *option[:room], *after[: left - n_before]]
 
 
-def _packed(framed: list[tuple[Ids, int]]) -> Sequences:
-    length = np.array([len(ids) for ids, _ in framed], np.int64)  # (S,)
-    start = np.array([start for _, start in framed], np.int64)  # (S,) of the second text
-    ids = np.fromiter(chain.from_iterable(ids for ids, _ in framed), np.int64, int(length.sum()))  # (N,)
-    along = np.arange(len(ids)) - np.repeat(np.cumsum(length) - length, length)
-    return Sequences(length, {"ids": ids, "segment": (along >= np.repeat(start, length)).astype(np.int64)})
+def _packed(ids: np.ndarray, length: np.ndarray, start: np.ndarray) -> Sequences:
+    """(N,) tokens, (S,) lengths, and (S,) where in each the second text begins"""
+    steps = np.stack([start, length - start], 1).ravel()  # (2 S,)
+    segment = np.repeat(np.tile(np.array([0, 1], np.int8), len(start)), steps)  # (N,)
+    return Sequences(length, {"ids": ids, "segment": segment})

@@ -82,17 +82,18 @@ def _best_of_each(
         some = slice(begin, begin + AT_ONCE)
         first, count = rows.first[some], rows.count[some]
         longest = int(count.max())
-        scores = np.full((len(count), 2, longest + max_answer), -np.inf, np.float32)  # (w, 2, P + A), of the passage
+        furthest = max(1, min(max_answer, longest))
+        scores = np.full((len(count), 2, longest + furthest), -np.inf, np.float32)  # (w, 2, P + A), of the passage
         for k, guess in enumerate(guesses[some]):
             scores[k, :, : count[k]] = guess[:, first[k] : first[k] + count[k]]
         start = scores[:, 0, :longest]  # (w, P)
-        ends = sliding_window_view(scores[:, 1], max_answer, axis=1)[:, :longest]  # (w, P, A): from each token on
+        ends = sliding_window_view(scores[:, 1], furthest, axis=1)[:, :longest]  # (w, P, A): from each token on
         # A span among the n best starts at one of the n tokens whose own best spans are the best.
         likely = _highest(start + ends.max(2), n_best)  # (w, n)
         window = np.arange(len(count))[:, None]
         together = start[window, likely][:, :, None] + ends[window, likely]  # (w, n, A)
         chosen = _highest(together.reshape(len(count), -1), n_best)  # (w, n)
-        token, further = likely[window, chosen // max_answer], chosen % max_answer
+        token, further = likely[window, chosen // furthest], chosen % furthest
         start_logit, end_logit = start[window, token], scores[window, 1, token + further]
         real = start_logit + end_logit > -np.inf
         where = np.broadcast_to(window, real.shape)[real]

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from ssl_cli.data.csv_stream import OPEN_QUOTE
 from ssl_cli.data.documents import Faults
+from ssl_cli.data.record_stream import PARQUET, entries, suffix_of
+from ssl_cli.data.record_tables import Sheet
 from ssl_cli.data.text_records import Records
 from ssl_cli.errors import InputError
 from ssl_cli.tasks.examples import Columns, Dropped, Split, Unfit, sentence, some
@@ -13,18 +18,30 @@ MANY = 100  # classes: so many are no mistake where each has several examples
 
 @dataclass(frozen=True)
 class Source:
-    """`name`: what a message calls it. `faults` fill as it is read. `is_coded`: a whole number as label is a place
-    among the labels, as in the hub's Parquet files."""
+    """`name`: what a message calls it. `is_coded`: a whole number as label is a place among the labels, as in the hub's
+    Parquet files."""
 
     name: str
     records: Records
-    faults: Faults
     is_coded: bool
+
+    @classmethod
+    def of_file(cls, path: Path, sheet: Sheet, has_labels: bool) -> "Source":
+        """`has_labels`: the task says them."""
+        found = ((entry.place, _advised(entry.record)) for entry in entries(path, sheet, is_table=True))
+        return cls(str(path), found, has_labels and suffix_of(path) == PARQUET)
+
+
+def _advised(record: dict[str, Any] | str) -> dict[str, Any] | str:
+    return f"{record}; where quotes are letters, say task.quoting=false" if record == OPEN_QUOTE else record
 
 
 def read_split(source: Source, columns: Columns, needs_label: bool, skips: bool) -> Split:
-    """`skips`: what gives no example is left out and counted; otherwise, and of the first one always, an InputError."""
-    split, n_dropped = Split(), 0
+    """`skips`: what gives no example is left out and counted; otherwise, and of the first one always, an InputError.
+
+    Of a split without labels each record must be answered: an empty text is one there, and is counted.
+    """
+    split, faults, n_dropped = Split(), Faults(), 0
     for number, (place, record) in enumerate(source.records):
         try:
             if isinstance(record, str):
@@ -35,10 +52,12 @@ def read_split(source: Source, columns: Columns, needs_label: bool, skips: bool)
         except Unfit as reason:
             if not (skips and split):
                 raise InputError(f"{source.name}, {place}: {sentence(str(reason))}") from None
-            source.faults.skip(f"{source.name}, {place}: {reason}")
+            faults.skip(f"{source.name}, {place}: {reason}")
     if not split:
         raise InputError(f"{source.name} holds no examples.")
-    split.lost = tuple(source.faults.tell())
+    split.lost = tuple(faults.tell())
+    if n_empty := sum(example.is_empty for example in split):
+        split.lost += (f"{n_empty:,} of {len(split):,} examples have no text where there should be one.",)
     if n_dropped:
         split.lost += (
             f"{n_dropped:,} of {n_dropped + len(split):,} examples are labelled {some(columns.dropped)}, and were left "

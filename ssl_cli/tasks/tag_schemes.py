@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
-from ssl_cli.data.conll import Sentence, Sentences
+from ssl_cli.data.conll import Sentence, TaggedSentences
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.tagging import OUTSIDE, entities, parted
 
@@ -24,7 +24,7 @@ def breaks(before: str, tag: str, scheme: str) -> bool:
     return kind in "ES" or (kind == {"bio": "I", "iob1": "B"}[scheme] and not goes_on)
 
 
-def broken(sentences: Sentences, scheme: str) -> list[tuple[Sentence, int]]:
+def broken(sentences: TaggedSentences, scheme: str) -> list[tuple[Sentence, int]]:
     """Where the tags break a scheme: before which word of which sentence, or at its end."""
     found = []
     for sentence in sentences:
@@ -35,13 +35,13 @@ def broken(sentences: Sentences, scheme: str) -> list[tuple[Sentence, int]]:
     return found
 
 
-def scheme_of(sentences: Sentences) -> str:
+def scheme_of(sentences: TaggedSentences) -> str:
     """Which scheme a file's tags are in. Raises InputError, as `refuse_others` does."""
     refuse_others(sentences)
     return min(MARKING, key=lambda scheme: len(broken(sentences, scheme)))
 
 
-def as_bio(sentences: Sentences, scheme: str) -> Sentences:
+def as_bio(sentences: TaggedSentences, scheme: str) -> TaggedSentences:
     """The same in BIO, its entities as conlleval finds them; tags that break their scheme are counted and told.
 
     Raises InputError, with file and line, for a tag that marks no entity.
@@ -68,7 +68,7 @@ def bio(spans: Sequence[tuple[str, int, int]], length: int) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def refuse_others(sentences: Sentences) -> None:
+def refuse_others(sentences: TaggedSentences) -> None:
     for sentence in sentences:
         for place, tag in enumerate(sentence.tags or ()):
             if parted(tag) is None:

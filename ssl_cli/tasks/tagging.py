@@ -6,10 +6,11 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ssl_cli.data.conll import Column, Sentence, Sentences, read_sentences, sentences_of
+from ssl_cli.data.conll import Column, Sentence, TaggedSentences, read_sentences, sentences_of
+from ssl_cli.data.documents import Faults, without_surrogates
 from ssl_cli.data.example_rows import IGNORED, ExampleRows, Sequences
 from ssl_cli.data.framing import Frame
-from ssl_cli.data.word_tokens import WITHOUT_BLANKS, WordTokens, spelled, windows
+from ssl_cli.data.word_tokens import WordTokens, spelled, windows, words_of
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.tagging import OUTSIDE, TagTally, entities
 from ssl_cli.tasks.published import Layout, Published, hub_rows
@@ -45,7 +46,7 @@ class Tagging:
 
     # --- examples ---
 
-    def read(self, published: Published) -> dict[str, Sentences]:
+    def read(self, published: Published) -> dict[str, TaggedSentences]:
         paths = published.paths(self.layout)
         if paths is not None:
             found = {split: read_sentences(path, self.word, self.tag, split != "test") for split, path in paths.items()}
@@ -63,25 +64,23 @@ class Tagging:
             )
         return found
 
-    def _of_hub(self, split: str, rows: Iterable[dict[str, Any]]) -> Sentences:
+    def _of_hub(self, split: str, rows: Iterable[dict[str, Any]]) -> TaggedSentences:
         records = ((f"row {number:,}", row) for number, row in enumerate(rows, 1))
-        return sentences_of(f"{split} of the hub", records, self.word, self.tag, split != "test")
+        return sentences_of(f"{split} of the hub", records, self.word, self.tag, split != "test", Faults())
 
     def given(self, record: Mapping[str, Any]) -> Sentence:
-        """Of `words` or `tokens`, a list, or of a `text`: cut at blanks; Chinese without any, by character."""
+        """Of `words` or `tokens`, a list, or of a `text`, by its `words_of`."""
         words = record.get("words", record.get("tokens"))
         if words is None:
             text = record.get("text")
             if not isinstance(text, str):
                 raise InputError("there must be a text, or a list of words")
-            words = text.split()
-            if len(words) == 1 and WITHOUT_BLANKS.search(text):
-                words = list(words[0])
+            words = words_of(text)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise InputError("words must be a list of texts")
         if not words:
             raise InputError("the text is empty")
-        return Sentence(record.get("id"), tuple(words), None)
+        return Sentence(record.get("id"), tuple(without_surrogates(word, "", Faults()) for word in words), None)
 
     def texts(self, examples: Sequence[Sentence]) -> Iterable[str]:
         return ("".join(spelled(sentence.words)) for sentence in examples)
@@ -204,5 +203,5 @@ def _told(
     if unknown:
         names = ", ".join([*sorted(unknown)[:NAMED], *["..."] * (len(unknown) > NAMED)])
         told.append(f"{unknown.total():,} word(s) have tags that the train file lacks ({names}): they count as wrong.")
-    where = f"{examples.source}: " if isinstance(examples, Sentences) else ""
+    where = f"{examples.source}: " if isinstance(examples, TaggedSentences) else ""
     return [f"{where}{sentence}" for sentence in told]

@@ -9,10 +9,11 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import ssl_cli
 from ssl_cli.finetuning.guessing import guesses
+from ssl_cli.models.bf16 import has_bf16
 from ssl_cli.runs import read_history
 from tests.conftest import Cli
 from tests.text_runs import make_run
@@ -57,7 +58,7 @@ def test_a_run_learns_and_can_be_used_again(cli: Cli, files: list[str]) -> None:
     folder = run(cli, *files, *SMALL, "trainer.max_steps=30", "optim.lr=2e-3")
     metrics = metrics_of(folder)
     assert folder.parts[-2] == "none-classify"
-    assert metrics["dev/accuracy"] == 1 and metrics["test/accuracy"] == 1 and metrics["train/examples_per_s"] > 0
+    assert metrics["dev/accuracy"] == 1 and metrics["test/accuracy"] > 0.8 and metrics["train/examples_per_s"] > 0
     for split, n in (("dev", 40), ("test", 30)):
         lines = [json.loads(line) for line in (folder / f"predictions-{split}.jsonl").read_text().splitlines()]
         assert len(lines) == n
@@ -108,11 +109,63 @@ def test_a_resumed_run_reaches_the_same_weights(cli: Cli, files: list[str], work
 
 
 def test_the_best_weights_are_those_that_are_kept(cli: Cli, files: list[str]) -> None:
-    """The learning rate is so high that the last weights aren't the best."""
+    """The learning rate is so high that the best aren't the last."""
     wild = ["optim.lr=3e-2", "optim.schedule=constant", "trainer.gradient_clip_val=null"]
-    folder = run(cli, *files, *SMALL, *wild, "trainer.max_steps=24", "trainer.validate_every_n_steps=2")
+    words = [*files, *SMALL, *wild, "trainer.validate_every_n_steps=2"]
+    folder = run(cli, *words, "trainer.max_steps=24")
+    found = [(row["dev/accuracy"], int(row["step"])) for row in read_history(folder / "history.csv")]
+    best, step = max(found, key=lambda one: one[0])  # the first of those
+    assert metrics_of(folder)["dev/accuracy"] == best and step < 24
+    kept, last = (
+        load_file(one / "model.safetensors") for one in (folder, run(cli, *words, f"trainer.max_steps={step}"))
+    )
+    assert all(torch.equal(weights, last[name]) for name, weights in kept.items())
+
+
+def test_final_figures_are_those_of_the_best_validation_in_half_precision_too(cli: Cli, files: list[str]) -> None:
+    if not has_bf16(torch.device("cpu")):
+        pytest.skip("this CPU has no bfloat16")
+    words = ["trainer.precision=bf16-mixed", "trainer.max_steps=12", "trainer.validate_every_n_steps=3"]
+    folder = run(cli, *files, *SMALL, *words)
     found = [row["dev/accuracy"] for row in read_history(folder / "history.csv")]
-    assert metrics_of(folder)["dev/accuracy"] == pytest.approx(max(found)) and found[-1] < max(found)
+    assert metrics_of(folder)["dev/accuracy"] == max(found)
+
+
+def test_a_run_without_a_checkpoint_is_begun_anew(cli: Cli, files: list[str]) -> None:
+    folder = run(cli, *files, *SMALL, "trainer.max_steps=2")
+    for path in (*folder.glob("*.ckpt"), folder / "metrics.json"):
+        path.unlink()
+    code, _, err = cli("finetune", f"resume={folder}")
+    assert code == 2 and "ended before its first checkpoint" in err
+
+
+def test_another_start_in_the_same_place_is_no_repetition(cli: Cli, files: list[str], workdir: Path) -> None:
+    start = make_run(workdir / "start", "bert", "wordpiece")
+    words = [*files, f"init={start}", "trainer.max_steps=2", "sweep.skip_done=true"]
+    first = run(cli, *words)
+    assert run(cli, *words) == first
+    weights = load_file(start / "model.safetensors")
+    weights["network.last_norm.weight"] += 0.1
+    save_file(weights, start / "model.safetensors")
+    assert run(cli, *words) != first
+
+
+@pytest.mark.parametrize("start", ["none", "start"])
+def test_two_processes_reach_the_weights_of_one(cli: Cli, files: list[str], workdir: Path, start: str) -> None:
+    make_run(workdir / "start", "bert", "wordpiece")
+    shape = [] if start == "start" else SMALL
+    words = [
+        *files,
+        *shape,
+        f"init={start}",
+        "model.dropout=0",
+        "trainer.max_steps=3",
+        "trainer.validate_every_n_steps=3",
+    ]
+    one = run(cli, *words)
+    two = run(cli, *words, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    losses = [read_history(folder / "history.csv")[-1]["dev/loss"] for folder in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_training_answers_are_written_where_they_are_asked_for(cli: Cli, files: list[str]) -> None:
@@ -156,15 +209,18 @@ def test_in_a_sweep_from_scratch_and_from_a_start_the_network_is_the_same(
         (["task=glue/sst2", "data.dir=nowhere"], "data.dir=nowhere"),
         (["data=pydoc"], "data"),
         (["freeze=everything"], "freeze must be"),
-        (["freeze=9"], "freeze=9: the network has 2 blocks"),
         (["layer_decay=2"], "layer_decay must be"),
         (["init=nowhere/at/all"], "there is no such folder"),
         (["init=latest"], "There is no finished pretrain run"),
         (["model=bert"], "ssl finetune needs a model that can read labelled text"),
         (["max_length=3"], "max_length=3 leaves no room"),
+        (["reinit=1"], "reinit is for a pretrained start"),
+        (["init=start", "lora=4", "freeze=1"], "freeze contradicts it"),
+        (["like=nowhere/at/all"], "like=nowhere/at/all: there is no such folder"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(cli: Cli, files: list[str], words: list[str], told: str) -> None:
+    make_run(Path("start"), "bert", "wordpiece")
     given = [] if words[0].startswith("task") else files
     size = [] if words[0].startswith("init") else ["model.size=tiny"]
     code, _, err = cli("finetune", *given, *size, *words)

@@ -162,7 +162,36 @@ def test_answers_as_csv(cli: Cli, run: Path) -> None:
     assert cli("predict", "input=a.txt", "output=tags.csv", "run=outputs/finetune/bert-ner/2")[0] == 0
     with Path("tags.csv").open(newline="") as file:
         first, _ = csv.DictReader(file)
-    assert json.loads(first["words"])[0] == "Say" and len(json.loads(first["answers"])) == 3
+    words, answers = json.loads(first["words"]), json.loads(first["answers"])
+    assert words[0] == "Say" and len(answers) == len(words) > 1
+
+
+def test_columns_of_a_csv_that_the_first_answer_lacks(cli: Cli, run: Path) -> None:
+    Path("a.jsonl").write_text('{"text": "Birds, fly."}\n{"text": "Fish", "idx": 7}\n{"text": "A dog"}\n')
+    assert cli("predict", "input=a.jsonl", "output=out.csv")[0] == 0
+    with Path("out.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(one["row"], one["text"], one["id"]) for one in found] == [
+        ("0", "Birds, fly.", ""),
+        ("1", "Fish", "7"),
+        ("2", "A dog", ""),
+    ]
+    assert all(None not in one and one["probability"] for one in found)
+
+
+def test_files_are_read_as_those_that_were_learned_from(cli: Cli, workdir: Path) -> None:
+    make_run(Path("outputs/finetune/bert-cola/1"), "glue/cola", ["0", "1"])
+    Path("dev.tsv").write_text("gj04\t1\t\tBirds fly.\ngj04\t0\t*\tFish flies.\n")
+    make_run(Path("outputs/finetune/bert-classify/1"), "classify", ["0", "1"], delimiter="|", quoting=False)
+    Path("own.csv").write_text('label|text\n0|"Birds, fly.\n1|Fish flies.\n')
+    for name, input, expected in (
+        ("cola", "dev.tsv", ["Birds fly.", "Fish flies."]),
+        ("classify", "own.csv", ['"Birds, fly.', "Fish flies."]),
+    ):
+        run = f"run=outputs/finetune/bert-{name}/1"
+        code, _, err = cli("predict", run, f"input={input}", "output=out.jsonl", "overwrite=true")
+        assert code == 0, err
+        assert [one["text"] for one in answers_in("out.jsonl")] == expected
 
 
 def test_questions_in_squads_json(cli: Cli, workdir: Path) -> None:

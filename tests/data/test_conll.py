@@ -2,14 +2,15 @@
 
 import gzip
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ssl_cli.data.conll import Sentences, read_sentences
-from ssl_cli.data.word_tokens import WordTokens, spelled, windows
+from ssl_cli.data.conll import TaggedSentences, read_sentences
+from ssl_cli.data.word_tokens import WordTokens, spelled, windows, words_of
 from ssl_cli.errors import InputError
 from tests.text_runs import tokenizer_of
 
@@ -32,7 +33,7 @@ WEB = """# newdoc id = a
 """
 
 
-def read(folder: Path, name: str, text: str, word: Any = None, tag: Any = None, tagged: bool = True) -> Sentences:
+def read(folder: Path, name: str, text: str, word: Any = None, tag: Any = None, tagged: bool = True) -> TaggedSentences:
     (folder / name).write_text(text, encoding="utf-8")
     return read_sentences(folder / name, word, tag, tagged)
 
@@ -71,6 +72,15 @@ def test_json_lines(tmp_path: Path) -> None:
     found = read(tmp_path, "a.jsonl", text)
     assert [(one.id, one.words, one.tags) for one in found] == [("x", ("a", "b"), ("O", "B-X")), (1, ("c",), ("O",))]
     assert found.place(found[1], 0).endswith("a.jsonl, line 2")
+
+
+def test_halves_of_characters_are_replaced_and_counted(tmp_path: Path) -> None:
+    found = read(
+        tmp_path, "a.jsonl", r'{"id": "\ud800", "tokens": ["a\ud800", "\ud83d\udc15"], "tags": ["O", "\udc00"]}'
+    )
+    assert (found[0].id, found[0].words, found[0].tags) == ("\ufffd", ("a\ufffd", "\U0001f415"), ("O", "\ufffd"))
+    [told] = found.told
+    assert told.startswith("3 fault(s) of UTF-8 replaced") and "a.jsonl, line 1" in told
 
 
 def test_a_test_file_may_lack_tags(tmp_path: Path) -> None:
@@ -119,6 +129,40 @@ def test_published_counts(shared: Path, path: str, sentences: int, words: int) -
 
 
 # --- words as tokens ---
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Jim Henson met Ann, in Paris.", "Jim|Henson|met|Ann|,|in|Paris|."),
+        (
+            "The U.S. paid $3.50 (1,000 in all) for 3.5% at 10:30.",
+            "The|U.S.|paid|$|3.50|(|1,000|in|all|)|for|3.5|%|at|10:30|.",
+        ),
+        ("Mr. O'Neill didn't write Ann's e-mail...", "Mr.|O'Neill|did|n't|write|Ann|'s|e-mail|..."),
+        ("“J. K. Rowling” -- AT&T’s, a_b!", "“|J.|K.|Rowling|”|--|AT&T|’s|,|a_b|!"),
+        ("See https://example.org/a?b=c, e.g. now;", "See|https://example.org/a?b=c|,|e.g.|now|;"),
+        ("हिन्दी में। 안녕 세계.", "हिन्दी|में|।|안녕|세계|."),
+        ("我在 1998年　用Python。", "我|在|1|9|9|8|年|用|P|y|t|h|o|n|。"),
+        ("She said 你好 to Ann，Python写.", "She|said|你|好|to|Ann|，|Python|写|."),
+        ("\u3000 ", ""),
+    ],
+)
+def test_a_plain_text_is_parted_as_the_treebanks_part_it(text: str, words: str) -> None:
+    assert words_of(text) == [word for word in words.split("|") if word]
+
+
+@pytest.mark.parametrize(
+    ("path", "share"), [("conll2003/eng.testa", 0.98), ("ud_english_ewt/en_ewt-ud-dev.conllu", 0.96)]
+)
+def test_the_treebanks_words_are_found_in_their_text(shared: Path, path: str, share: float) -> None:
+    """Written with the blanks that a writer would leave out."""
+    found = n_words = 0
+    for one in read_sentences(shared / path, None, None, True)[:1000]:
+        text = re.sub(r" (?=[,.;:!?)%]|'s|n't)", "", " ".join(one.words))
+        said, words = (Counter(some) for some in (words_of(text.replace("( ", "(")), one.words))
+        found, n_words = found + (said & words).total(), n_words + len(one.words)
+    assert found / n_words > share
 
 
 def test_blanks_are_written_between_words_but_not_beside_chinese_characters() -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from ssl_cli.data import record_stream
 from ssl_cli.data.record_stream import entries
+from ssl_cli.data.record_tables import Sheet
 from ssl_cli.errors import InputError
 
 
-def read(path: Path) -> list[tuple[int | None, Any]]:
-    found = list(entries(path))
+def read(path: Path, **sheet: Any) -> list[tuple[int | None, Any]]:
+    found = list(entries(path, Sheet(**sheet)))
     assert [entry.row for entry in found] == list(range(len(found)))
     return [(entry.line, entry.record) for entry in found]
 
@@ -84,6 +85,41 @@ def test_packed_files_and_parquet(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet") == [(None, record) for record in records]
 
 
+def test_quoting_is_as_the_sheet_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'text,label\n"one, and ""two""\nlines",1\nthree,0\n')
+    assert read(path)[1] == (4, {"text": "three", "label": "0"})
+    assert read(path, quoting=False)[0] == (2, {"text": '"one', "label": ' and ""two""'})
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"one\tand two"\t1\n')
+    assert read(path, quoting=True) == [(2, {"text": "one\tand two", "label": "1"})]
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_the_sign_of_a_csv_is_found_or_said(tmp_path: Path, sign: str) -> None:
+    path = write(tmp_path / "a.csv", f"text{sign}label\none, two{sign}1\n")
+    assert read(path) == [(2, {"text": "one, two", "label": "1"})]
+    assert read(path, delimiter="tab" if sign == "\t" else sign) == read(path)
+    path = write(tmp_path / "b.csv", "text|label\none, two|1\n")
+    assert read(path, delimiter="|") == [(2, {"text": "one, two", "label": "1"})]
+
+
+def test_names_for_a_file_without_header_and_one_with(tmp_path: Path) -> None:
+    """As CoLA: its test file alone has a header, of other columns."""
+    sheet: dict[str, Any] = {"columns": ("source", "label", "mark", "sentence"), "texts": ("sentence",)}
+    first = {"source": "gj04", "label": "1", "mark": "", "sentence": "They went."}
+    found = read(write(tmp_path / "train.tsv", "gj04\t1\t\tThey went.\ngj04\t0\t*\tThey goed.\n"), **sheet)
+    assert (found[0], len(found)) == ((1, first), 2)
+    found = read(write(tmp_path / "test.tsv", "index\tsentence\n0\tThey came.\n"), **sheet)
+    assert found == [(2, {"index": "0", "sentence": "They came."})]
+    assert read(write(tmp_path / "a.txt", "gj04\t1\t\tThey went."), **sheet) == [(1, first)]
+    assert read(write(tmp_path / "b.txt", "They\twent."), **sheet) == [(1, {"text": "They\twent."})]
+    assert read(write(tmp_path / "c.txt", "n\tsentence\n1\tThey."), texts=("sentence",))[0][1]["sentence"] == "They."
+
+
+def test_a_list_of_records_in_jsonl_and_a_record_with_data(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "a.jsonl", '[{"text": "a"},\n{"text": "b"}]'))[1] == (None, {"text": "b"})
+    assert read(write(tmp_path / "a.json", '{"data": "a"}\n{"data": "b"}\n'))[1] == (2, {"data": "b"})
+
+
 def test_a_line_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_stream, "LONGEST_LINE", 1000)
     text = "text\n" + "x" * (3 << 20) + "\nshort\n"
@@ -97,7 +133,10 @@ def test_a_line_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.
     [
         ("a.doc", b"x", "its name must end in one of .csv, .tsv,"),
         ("a.csv", b"\n \n", "is empty: its first line must name its columns."),
-        ("a.csv", b"text,text\na,b", "its header can't be read: a column is named twice."),
+        ("a.csv", b"text,text\na,b", "has 2 columns called text: rename all but one."),
+        ("a.csv", b'"text\n', "line 1: its header can't be read: a quote is opened and not closed."),
+        ("a.csv", b"text,n\ra,1\rb,2", "ends its lines with carriage returns alone: save it with line feeds."),
+        ("a.csv", "text\na".encode("utf-16"), "begins as UTF-16 does; convert it"),
         ("a.json", b'{"rows": \n[1]}', "is no list of records, nor SQuAD's JSON"),
         ("a.json", b"[1,\n2", "line 2: it is no JSON ("),
         ("a.parquet", b"no", "can't be read: "),

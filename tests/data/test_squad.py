@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ssl_cli.data.squad import NEAR, Question, located, questions_of_hub, read_squad
+from ssl_cli.data.squad import NEAR, Question, Questions, located, questions_of_hub, read_squad
 from ssl_cli.errors import InputError
 
 PASSAGE = "The dog ran. The cat sat."
@@ -21,7 +21,7 @@ def squad_file(path: Path, *questions: dict[str, Any], **paragraph: Any) -> Path
     return path
 
 
-def read(path: Path, null_answers: bool = False, refuse_unfound: bool = True) -> list[Question]:
+def read(path: Path, null_answers: bool = False, refuse_unfound: bool = True) -> Questions:
     return read_squad(path, null_answers, refuse_unfound)
 
 
@@ -41,6 +41,21 @@ def test_gzip_and_a_byte_order_mark(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
     assert read(packed) == read(plain) == read(marked)
+
+
+def test_halves_of_characters_are_replaced_and_counted(tmp_path: Path) -> None:
+    """JSON can spell them, UTF-8 can't."""
+    context = "The \ud83d dog \U0001f415 ran."
+    changed = asked(id="q\udc00", question="Who?\ud800", answers=[{"text": "\ud83d dog", "answer_start": 4}])
+    found = read(squad_file(tmp_path / "dev.json", changed, context=context))
+    answers = (("\ufffd dog", 4),)
+    assert found == [Question("q\ufffd", "Who?\ufffd", "The \ufffd dog \U0001f415 ran.", "Pets", answers)]
+    [told] = found.lost
+    assert told.startswith("4 fault(s) of UTF-8 replaced") and "dev.json" in told
+    path = tmp_path / "cmrc.json"
+    qas = [{"query_id": "D_0", "query_text": "谁？", "answers": ["鸟\ud800"]}]
+    path.write_text(json.dumps([{"context_id": "D", "title": "鸟", "context_text": "鸟\ud800", "qas": qas}]))
+    assert read(path)[0].answers == (("鸟\ufffd", 0),)
 
 
 def test_squad2_says_which_questions_have_no_answer(tmp_path: Path) -> None:
@@ -134,16 +149,19 @@ def test_faults(tmp_path: Path, questions: list[Any], paragraph: dict[str, Any],
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
+    ("name", "content", "sentence"),
     [
-        (b'{"data": [\n}', r"dev.json, line 2: it is no JSON"),
-        (b'{"rows": []}', r"is no file of questions"),
-        (b"\xff\xfe", r"is not in UTF-8"),
-        (gzip.compress(b"{}" * 1000)[:-9], r"can't be read"),
+        ("dev.json", b'{"data": [\n}', r"dev.json, line 2: it is no JSON"),
+        ("dev.json", b'{"rows": []}', r"is no file of questions"),
+        ("dev.json", b'{"data": ' + b"9" * 5000 + b"}", r"dev.json can't be read: Exceeds the limit"),
+        ("dev.json", b"[" * 100_000, r"dev.json can't be read: .*recursion"),
+        ("dev.json", '{"data": []}'.encode("utf-16"), r"dev.json is no text in UTF-8: it begins as UTF-16 does"),
+        ("dev.json.gz", gzip.compress(b"{}" * 1000)[:-9], r"dev.json.gz is cut off"),
+        ("dev.json.gz", b"{}", r"dev.json.gz can't be read"),
     ],
 )
-def test_broken_files(tmp_path: Path, content: bytes, sentence: str) -> None:
-    path = tmp_path / "dev.json"
+def test_broken_files(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+    path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InputError, match=sentence):
         read(path)

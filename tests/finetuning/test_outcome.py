@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from ssl_cli.errors import InputError
 from ssl_cli.finetuning import outcome
 from ssl_cli.metrics.classification import ClassTally, NumberTally
 from ssl_cli.metrics.tagging import TagTally
@@ -149,6 +150,46 @@ def test_two_splits_of_like_names_are_kept_apart(tmp_path: Path, capsys: pytest.
     assert said.count("mistakes-dev.csv") == said.count("mistakes-dev_mismatched.csv") == 1
     assert len(table(tmp_path / "mistakes-dev_mismatched.csv")) > len(table(tmp_path / "mistakes-dev.csv")) > 0
     assert "dev_mismatched/accuracy" in said and "share of answers that are right" in said
+
+
+@pytest.mark.parametrize(
+    ("split", "name"),
+    [
+        ("dev", "../../../evil.sh"),
+        ("dev", ".."),
+        ("dev", "\0"),
+        ("../dev", "a"),
+        ("", "a"),
+        ("d/ev", "a"),
+    ],
+)
+def test_nothing_is_written_outside_the_run(tmp_path: Path, split: str, name: str) -> None:
+    """A stranger's config names splits and files."""
+    task, folder = of_classes(["a", "b"]), tmp_path / "outer" / "run"
+    task.handed_in, before = {"a.tsv": "good", name: "evil"}, {folder / "config.yaml"}
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no name of a file within|may only have letters"):
+        written(folder, task, ["a", "b"], {"test": classified(["a", "b"], 3), split: classified(["a", "b"], 3)})
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+    with pytest.raises(InputError, match=r"no name of a file within"):
+        outcome.write_answers(folder, StrangelyNamed(), "dev", [])  # type: ignore[arg-type]
+
+
+class StrangelyNamed(Toy):
+    """Whose names differ once there are answers"""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def submission(self, split: str, answers: Answers) -> dict[str, str]:
+        return {"/tmp/evil": ""}
+
+
+def test_the_page_says_that_weights_were_chosen_on_dev(tmp_path: Path) -> None:
+    names = ["a", "b"]
+    for split in ("dev", "test"):
+        _, page = written(tmp_path, of_classes(names), names, {split: classified(names, 9)})
+        assert ("were chosen on dev" in page) == (split == "dev")
 
 
 # --- numbers, tags, spans ---

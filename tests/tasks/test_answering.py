@@ -182,6 +182,14 @@ def test_what_is_lost_is_left_out_and_counted() -> None:
     assert (every.targets["end"].numpy()[~is_lost] != IGNORED).all()
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_all_may_be_lost(causal: bool) -> None:
+    examples = [Question("q0", "Where?", PASSAGE, "", (("cow", None),))]
+    rows = task().rows(examples, Frame.of(tokenizer("bpe"), causal, 64), [], learning=True)
+    assert len(rows.fitted(64)) == 0
+    assert rows.lost == ("1 of 1 questions have an answer that isn't in the passage: left out of training.",)
+
+
 def test_an_answer_within_a_token_is_lost_but_a_second_one_may_do() -> None:
     words, passage = tokenizer(), "In 1990 the café opened."
     place = passage.index("1990")
@@ -239,6 +247,13 @@ def test_the_n_best_are_the_best_of_all_spans(kind: str) -> None:
     for context, some, others in zip(contexts, found, expected, strict=True):
         assert [(context[one.start : one.end], one.start) for one in some] == [other[:2] for other in others]
         np.testing.assert_allclose([one.score for one in some], [other[2] for other in others], atol=2e-4)
+
+
+def test_no_answer_is_longer_than_its_passage() -> None:
+    """Nor takes memory: the number may be a stranger's."""
+    rows = task().rows(questions()[:2], Frame.of(tokenizer(), False, 96), [], learning=False)
+    guesses, contexts = scored(rows, np.random.default_rng(0)), [PASSAGE] * 2
+    assert best_answers(guesses, rows, contexts, 5, 10**12) == best_answers(guesses, rows, contexts, 5, 96)
 
 
 def no_answers() -> tuple[Answering, list[Question], list[dict[str, Any]]]:
@@ -365,6 +380,26 @@ def test_dev_may_be_the_last_articles_of_the_train_file(tmp_path: Path) -> None:
         task().read(Published(None, files, tmp_path))
 
 
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_question_without_answers_is_refused_or_left_out(tmp_path: Path, split: str) -> None:
+    """Such a dev can't be measured, and such a train can't be learned from; a test file may be so."""
+    files = {name: str(squad_file(tmp_path / f"{name}.json", ["a", "b"])) for name in ("train", "dev")}
+    published = Published(None, files | {"test": files[split]}, tmp_path)
+    content = json.loads(Path(files[split]).read_text())
+    content["data"][1]["paragraphs"][0]["qas"][0]["answers"] = []
+    Path(files[split]).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"{split}.json: the question of id b has no answers: add them, say"):
+        task().read(published)
+    found = task(unfound="leave_out").read(published)
+    assert {name: len(some) for name, some in found.items()} == {"train": 2, "dev": 2, "test": 2} | {split: 1}
+    rows = task().rows(found[split], Frame.of(tokenizer(), False, 64), [], learning=False)
+    assert rows.lost == ("1 of 2 questions have no published answer: left out.",)
+    assert task(null_answers=True).read(published)[split][1].is_impossible
+    squad_file(Path(files[split]), ["a"], answers=[])
+    with pytest.raises(InputError, match=rf"{split}.json has no question with an answer"):
+        task(unfound="leave_out").read(published)
+
+
 def test_folder_as_published(tmp_path: Path) -> None:
     (tmp_path / "squad_v2.0").mkdir()
     for split in ("train", "dev"):
@@ -375,6 +410,8 @@ def test_folder_as_published(tmp_path: Path) -> None:
 
 def test_given() -> None:
     assert task().given({"question": "Who?", "context": "The dog."}) == Question("", "Who?", "The dog.")
+    halved = {"question": "Who?\ud800", "context": "The \udc00dog."}
+    assert task().given(halved) == Question("", "Who?\ufffd", "The \ufffddog.")
     for record, words in (
         ({"question": "Who?"}, "its context is missing"),
         ({"question": " "}, "its question is empty"),

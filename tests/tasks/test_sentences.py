@@ -1,6 +1,9 @@
 """Sentences, pairs, numbers, options: what is read of files, how it is framed, what is answered, what is refused."""
 
 import collections
+import datetime
+import decimal
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import torch
 from sklearn.metrics import f1_score
 
 from ssl_cli.catalog import built_in_conf
@@ -17,7 +21,8 @@ from ssl_cli.data.example_rows import IGNORED
 from ssl_cli.data.framing import Frame
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import build, read_yaml
-from ssl_cli.tasks import sentences
+from ssl_cli.tasks import sentences, sequences
+from ssl_cli.tasks.examples import Example
 from ssl_cli.tasks.published import Published
 from ssl_cli.tasks.sequences import around
 from tests.text_runs import tokenizer_of
@@ -71,6 +76,76 @@ def test_each_choice_makes_a_task(name: str) -> None:
 
 
 # --- files -> examples --------------------------------------------------------------------------------------
+
+
+KINDS = ["a.tsv", "a.csv", "a.jsonl", "a.json", "a.ndjson", "list.json", "a.parquet", "a.txt", "a.csv.gz"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_all_kinds_of_files_give_the_same(tmp_path: Path, name: str) -> None:
+    rows, path = [{"text": "a bird", "label": "1"}, {"text": "一只鸟", "label": "0"}], tmp_path / name
+    sign = "," if ".csv" in name else "\t"
+    content = f"\ufefftext{sign}label\r\n\n" + "".join(f"{row['text']}{sign}{row['label']}\r\n" for row in rows)
+    if name == "a.parquet":
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), path)
+    elif name == "list.json":
+        path.write_text(json.dumps(rows, indent=1))
+    elif "json" in name:
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    else:
+        path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+    found = task_of("classify").read(Published(None, {"train": str(path), "dev": str(path)}, tmp_path))["train"]
+    assert [(one.id, one.text, one.label) for one in found] == [(0, "a bird", "1"), (1, "一只鸟", "0")]
+
+
+def test_an_open_quote_is_refused_and_never_merges_lines(tmp_path: Path) -> None:
+    content = 'text,label\nfine,a\n"open quote,a\nb,c\n"x" y,d\n'
+    said = refusal(task_of("classify"), files(tmp_path, ".csv", train=content, dev=content))
+    assert "train.csv, line 3: a quote is opened and not closed; where quotes are letters, say task.quoting=" in said
+    task = task_of("classify", skip_broken=True)
+    found = task.read(files(tmp_path, ".csv", train=content, dev=content))["train"]
+    assert [(one.text, one.label) for one in found] == [("fine", "a"), ("b", "c")]
+    assert "2 record(s) left out" in found.lost[0] and "line 5: a quote" in found.lost[0]
+    found = task_of("classify", quoting=False).read(files(tmp_path, ".csv", train=content, dev=content))["train"]
+    assert [one.label for one in found] == ["a", "a", "c", "d"]
+
+
+def test_ids_of_any_kind_can_be_written_as_json(tmp_path: Path) -> None:
+    when, number = datetime.datetime(2024, 5, 1), decimal.Decimal("1.50")
+    for value, expected in (
+        (when, "2024-05-01 00:00:00"),
+        (number, "1.50"),
+        (b"\xffa", "\ufffda"),
+        (7, 7),
+        (2.5, "2.5"),
+    ):
+        path = tmp_path / "a.parquet"
+        pyarrow.parquet.write_table(pa.table({"id": [value] * 2, "text": ["a", "b"], "label": ["0", "1"]}), path)
+        task = task_of("classify", id="id")
+        dev = task.read(Published(None, {"train": str(path), "dev": str(path)}, tmp_path))["dev"]
+        answers = task.answers(dev, task.rows(dev, frame(), ["0", "1"], False), [np.zeros(2)] * 2, ["0", "1"])
+        assert json.loads(json.dumps(answers))[0]["id"] == expected
+
+
+def test_an_empty_text_of_a_test_row_is_answered_and_counted(tmp_path: Path) -> None:
+    """A submission needs every row; QQP's test file has such."""
+    good = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t1\t2\tA?\tB?\t0\n"
+    test = "id\tquestion1\tquestion2\n0\tA?\tB?\n1\tA?\t\n2\t \tB?\n"
+    task = task_of("glue/qqp")
+    found = task.read(files(tmp_path, ".tsv", train=good, dev=good, test=test))["test"]
+    assert [(one.text, one.pair) for one in found] == [("A?", "B?"), ("A?", ""), ("", "B?")]
+    assert found.lost == ("2 of 3 examples have no text where there should be one.",)
+    rows = task.rows(found, frame(), ["0", "1"], False)
+    assert text_of(rows, 1) == "[CLS]A?[SEP][SEP]" and rows.lost == found.lost
+
+
+def test_names_of_splits_that_are_none(tmp_path: Path) -> None:
+    for name, expected in (("tset", "train, dev, test. Did you mean test?"), ("learned", "train, dev, test.")):
+        said = refusal(task_of("classify"), files(tmp_path, ".csv", train=GOOD, dev=GOOD, **{name: GOOD}))
+        assert said.startswith(f"data.files.{name}: the splits are {expected}")
+    content = "sentence1\tsentence2\tgold_label\nA.\tB.\tneutral\n"
+    named = {split: content for split in ("train", "dev", "dev_mismatched", "ax")}
+    assert list(task_of("glue/mnli").read(files(tmp_path, ".tsv", **named))) == list(named)
 
 
 def test_published_layouts_in_small(tmp_path: Path) -> None:
@@ -188,6 +263,12 @@ def test_keywords_and_marked_spans_as_clues_baselines_have_them(tmp_path: Path) 
         content = json.dumps(wsc)
         example = task_of("clue/wsc").read(files(tmp_path, ".json", train=content, dev=content))["dev"][0]
         assert example.text == expected
+    for name, value, expected in (
+        ("span1_text", 5, "line 1: span1_text in the column target is no text but 5."),
+        ("span1_index", -2, "line 1: span1_index in the column target is -2: it counts from 0."),
+    ):
+        content = json.dumps(wsc | {"target": target | {name: value}})
+        assert expected in refusal(task_of("clue/wsc"), files(tmp_path, ".json", train=content, dev=content))
     target["span1_text"] = "她"
     content = json.dumps(wsc | {"target": target})
     said = refusal(task_of("clue/wsc"), files(tmp_path, ".json", train=content, dev=content))
@@ -270,9 +351,21 @@ def test_rows_are_framed_and_cut_and_counted(tmp_path: Path) -> None:
     assert rows.tokens["segment"][:9].tolist() == [0] * 6 + [1] * 3
     assert text_of(rows, 1) == "[CLS]bird bird [SEP]fly[SEP]"
     assert rows.targets["label"].tolist() == [1, 0]
+    assert (rows.tokens["ids"].dtype, rows.tokens["segment"].dtype) == (torch.int32, torch.int8)
     batch = rows[0, slice(0, 2), 1.0]
+    assert (batch["ids"].dtype, batch["segment"].dtype) == (torch.int64, torch.int64)
     assert batch["label"].tolist() == [1, 0]
     assert batch["length"].tolist() == [9, 16]
+
+
+def test_texts_are_encoded_in_pieces_with_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = [Example(k, "abc" * (k % 4), f"f{k % 3}") for k in range(20)]
+    whole, is_cut = sequences.sequences(examples, frame(12), None)
+    monkeypatch.setattr(sequences, "AT_ONCE", 3)
+    pieces, _ = sequences.sequences(examples, frame(12), None)
+    assert (pieces.tokens["ids"] == whole.tokens["ids"]).all() and is_cut.tolist() == [k % 4 == 3 for k in range(20)]
+    segments = np.split(whole.tokens["segment"], np.cumsum(whole.length)[:-1])
+    assert [one.tolist() for one in segments] == [[0] * (n - 3) + [1] * 3 for n in whole.length]
 
 
 def test_targets(tmp_path: Path) -> None:

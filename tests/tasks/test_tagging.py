@@ -97,6 +97,9 @@ def test_given_words_and_texts() -> None:
     task = Tagging("auto")
     assert task.given({"text": " Peter  sings ", "id": 7}) == Sentence(7, ("Peter", "sings"), None)
     assert task.given({"text": "鸟会飞"}).words == ("鸟", "会", "飞")
+    assert task.given({"text": "Ann, in Paris."}).words == ("Ann", ",", "in", "Paris", ".")
+    for record in ({"text": "Ann sings\ud800"}, {"words": ["Ann", "sings\ud800"]}):
+        assert task.given(record).words == ("Ann", "sings\ufffd")
     assert task.given({"tokens": ["a b", "c"]}).words == ("a b", "c")
     for record, said in (
         ({"text": " "}, "the text is empty"),
@@ -126,6 +129,11 @@ def test_labels_stand_at_the_first_token_of_each_word(tmp_path: Path) -> None:
     assert tokens["ids"][first].tolist() == [*ids, *given.after]
     assert tokens["label"][first].tolist() == [*label, IGNORED]
     assert tokens["word"][first].tolist() == [*word, 0]
+
+
+def test_without_tags_there_is_nothing_to_learn() -> None:
+    rows = Tagging("none").rows([Sentence(0, ("a",), None)], frame(), ["X", "Y"], learning=True)
+    assert len(rows.fitted(32)) == 0 and rows.row_length > 0
 
 
 def test_a_causal_model_tags_a_word_at_its_last_token() -> None:
