@@ -196,9 +196,12 @@ def _texts(root: Path, rng: np.random.Generator) -> None:
         "\n".join(" ".join(rng.choice(story.split(), 8).tolist()).capitalize() + "." for _ in range(rng.integers(3, 9)))
         for _ in range(300)
     ]
-    for name in ("text", "wikitext", "c4", "corpus_en"):
+    for name in ("text", "wikitext", "c4", "corpus_en", "corpus_zh"):
         (root / name).mkdir()
     (root / "corpus_en" / "news_en.txt.gz").write_bytes(gzip.compress("\n\n".join(stories).encode()))
+    (root / "corpus_zh" / "zh_text.txt.gz").write_bytes(
+        gzip.compress("\n".join(f"鸟{n}会飞。鱼会游泳。" for n in range(900)).encode())
+    )
     for name in ("wikitext2_valid", "tinyshakespeare"):
         (root / "corpus_en" / f"{name}.txt").write_text("\n\n".join(stories))
     (root / "text" / "stories.txt").write_text("\n\n".join(stories))

@@ -56,6 +56,7 @@ def run(cfg: DictConfig) -> Path | None:
     if done := done_before(cfg, fingerprint):
         return done
     with under_way(cfg, fingerprint, {TOKENIZER: start.tokenizer.to_json()}) as (folder, metrics, trackers):
+        outcome.refuse_strange_names(folder, task, examples)
         describe(cfg, parts, model, examples, {"train": lessons, **rows})
         model.best_by = task.best_by
         model.judge = lambda found: measured(task, answered(task, "dev", examples["dev"], rows["dev"], found, labels))

@@ -56,8 +56,9 @@ def write(
         metrics.update({f"{split}/{name}": value for name, value in (measured | told.metrics).items()})
         files |= {path.name: path.name.partition("-")[0] for path in sorted(folder.glob(f"*-{split}.csv"))}
     drawn = figures.draw(folder, task.best_by)
-    page.write(folder, chosen, metrics, drawn, sections, files)
-    page.tell(metrics, files)
+    meanings = getattr(task, "meanings", {})
+    page.write(folder, chosen, metrics, drawn, sections, files, meanings)
+    page.tell(metrics, files, meanings)
 
 
 def refuse_strange_names(folder: Path, task: Task, splits: Iterable[str]) -> None:

@@ -10,8 +10,8 @@ from ssl_cli.runs import METRICS
 
 MEANINGS = {
     "loss": "what training made small, in nats (of numbers, the squared error)",
-    "accuracy": "share of answers that are right; of tags, by word",
-    "f1": "harmonic mean of precision and recall; of answers in a passage, by the words that both have",
+    "accuracy": "share of answers that are right",
+    "f1": "harmonic mean of precision and recall, of the second class",
     "macro_f1": "F1 of each class, averaged",
     "matthews": "Matthews' correlation of answers and truth; 0 is chance",
     "pearson": "Pearson's correlation of answers and truth",
@@ -19,9 +19,6 @@ MEANINGS = {
     "entity_f1": "F1 of entities: right only with its borders and its type",
     "entity_precision": "share of the entities answered that are right",
     "entity_recall": "share of the entities there that were found",
-    "exact_match": "share of answers that are a true one, but for case, articles and punctuation",
-    "exact_match_characters": "the same, as DRCD's authors count it",
-    "f1_characters": "F1 by the characters that both have (DRCD's authors)",
     "has_answer_f1": "F1 of the questions that have an answer",
     "no_answer_accuracy": "share of the questions without an answer that were given none",
     "calibration_error": "how far probabilities are from shares of right answers, in 15 bins; smaller is better",
@@ -41,11 +38,13 @@ def write(
     figures: Sequence[Figure],
     sections: Sequence[Section],
     files: Mapping[str, str],
+    meanings: Mapping[str, str],
 ) -> None:
-    """The report: choices, numbers, curves, and each split's answers. `files`: names, and what they hold."""
+    """The report: choices, numbers, curves, and each split's answers. `files`: names, and what they hold; `meanings`:
+    of the metrics that the task says itself."""
     rows = [
         (key, f"{value} {interval and f'({interval})'}".strip(), about)
-        for key, value, interval, about in _told(metrics)
+        for key, value, interval, about in _told(metrics, meanings)
     ]
     parts = [
         '<p class="fine">In brackets: 95 % intervals by drawing the examples again with replacement.</p>',
@@ -61,21 +60,21 @@ def write(
     report_page.write(folder, "finetune", chosen, parts)
 
 
-def _told(metrics: Mapping[str, float]) -> list[tuple[str, str, str, str]]:
+def _told(metrics: Mapping[str, float], meanings: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
     """Each number: its key, its value, its interval (or nothing), what it means; a split's together"""
-    found = []
+    found, known = [], {**MEANINGS, **meanings}
     for key, value in metrics.items():
         if any(key.endswith(end) and key.removesuffix(end) in metrics for end in ENDS):
             continue
         low, high = (metrics.get(key + end) for end in ENDS)
         interval = "" if low is None or high is None else f"{number(low)} to {number(high)}"
-        found.append((key, number(value), interval, MEANINGS.get(key.partition("/")[2], "")))
+        found.append((key, number(value), interval, known.get(key.partition("/")[2], "")))
     return found
 
 
-def tell(metrics: Mapping[str, float], files: Mapping[str, str]) -> None:
+def tell(metrics: Mapping[str, float], files: Mapping[str, str], meanings: Mapping[str, str]) -> None:
     """The numbers, and what lies where."""
-    rows = [list(row) for row in _told(metrics)]
+    rows = [list(row) for row in _told(metrics, meanings)]
     columns = ["metric", "value", "95 % interval", "meaning"]
     console.say(console.table("", columns, rows, right=set(columns[1:3])))
     console.say(f"\nall on one page: {REPORT}; numbers: {METRICS}; files: {', '.join(files)}")

@@ -24,6 +24,19 @@ THRESHOLD = "null_threshold"
 NOTHING = {"text": "", "start": None, "score": 0.0, "probability": 0.0}  # of a passage without a single token
 WORST = -1e4  # the best score there
 
+MEANINGS = {  # of the metrics, by the script that counts
+    "squad": {
+        "exact_match": "share of answers that are a true one, but for case, articles and punctuation (SQuAD's script)",
+        "f1": "F1 of the words that an answer shares with a true one (SQuAD's script)",
+    },
+    "cmrc2018": {
+        "exact_match": "share of answers that are a true one, but for punctuation (CMRC 2018's script)",
+        "f1": "F1 of the longest run that an answer shares with a true one (CMRC 2018's script)",
+        "exact_match_characters": "share of answers that are a true one, as DRCD's authors count it",
+        "f1_characters": "F1 of the characters that an answer shares with a true one (DRCD's authors)",
+    },
+}
+
 
 class Answering:
     """Questions whose answers are a piece of a passage, which is cut into windows where it is long.
@@ -52,6 +65,7 @@ class Answering:
         best_by: Annotated[Literal["f1", "exact_match"], "metric on dev by which the best weights are kept"],
         handed_in: Annotated[str, "name of the file of answers"],
     ):
+        self.meanings = MEANINGS[script]
         self.layout, self.script, self.null_answers, self.unfound = layout, script, null_answers, unfound
         self.measure = cmrc2018 if script == "cmrc2018" else squad2 if null_answers else squad
         self.null_threshold, self.is_tuned = null_threshold or 0.0, null_answers and null_threshold is None

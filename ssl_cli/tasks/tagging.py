@@ -28,6 +28,7 @@ class Tagging:
     """
 
     objective: ClassVar[str] = "ssl_cli.objectives.tagging.Tagging"
+    meanings: ClassVar[dict[str, str]] = {"accuracy": "share of words with the right tag"}
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class Task(Protocol):
     """A kind of task; a YAML of conf/task is one of it, by the arguments of its class.
 
     `objective`: the class that learns it, by its dotted name. `best_by`: the metric of the dev split by which the best
-    weights are kept; of all metrics here more is better. `n_labels` is not a thing of the task but of its `labels`.
+    weights are kept; of all metrics here more is better. `meanings`, where a task has it: what its own metrics are.
     """
 
     objective: ClassVar[str]
