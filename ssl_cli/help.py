@@ -35,7 +35,8 @@ def verb_help(verb: str, overrides: list[str]) -> None:
         console.say(line.removeprefix("#").removeprefix(" "), style="italic")
     for group, default in defaults.items():
         served = [choice for choice in choices(group).values() if _serves(choice, SHELLS[verb])]
-        console.say(console.table("", [group, ""], [*_rows(group, served, default)]))
+        if served:
+            console.say(console.table("", [group, ""], [*_rows(group, served, default)]))
     rows = [[name, _shown(OmegaConf.select(composed, name)), about] for name, about in options(SHELLS[verb], "")]
     console.say(console.table("", ["option", "default", "what it is"], rows))
     for choice in shown:

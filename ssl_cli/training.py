@@ -36,6 +36,7 @@ from ssl_cli.learner import Learner, MakeOptimizer, Schedule, Weights
 from ssl_cli.models.bf16 import has_bf16
 from ssl_cli.nodes import build
 from ssl_cli.objectives.abilities import LargeProducts, best_by
+from ssl_cli.objectives.supervised import Supervised
 from ssl_cli.processor import for_large_products
 from ssl_cli.ranks import by_srun, by_torchrun
 from ssl_cli.runs import HISTORY
@@ -84,7 +85,8 @@ def compiled(objective: nn.Module, on_cpu: bool) -> Iterator[None]:
         raise InputError(f"trainer.compile=true needs a model with a network; {type(objective).__name__} has none.")
     if on_cpu and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))):
         raise InputError("trainer.compile=true needs a C++ compiler on a CPU: install g++, or leave it false.")
-    network.compile(dynamic=False)
+    # Rows of text are all of one shape; batches of labelled examples are not, and are compiled once for all shapes.
+    network.compile(dynamic=None if isinstance(objective, Supervised) else False)
     try:
         yield
     finally:

@@ -87,8 +87,12 @@ class Columns:
         if column is None and needs_label:
             raise Unfit(lacks(self.label, record, "label"))
         value = None if column is None else record[column]
+        if isinstance(value, list | dict):
+            raise Unfit(f"the label in the column {column} is {str(value)[:50]}, no text and no number")
         if isinstance(value, str):
             value = value.strip()
+        if value != value:  # NaN: a table's empty cell
+            value = None
         is_none = is_coded and value == UNLABELLED and str(UNLABELLED) not in (self.labels or ())
         if value is None or value == "" or is_none:
             if needs_label:
@@ -104,6 +108,8 @@ class Columns:
         name = class_name(value)
         if name in self.dropped:
             raise Dropped
+        if name == "???" or "${" in name:
+            raise Unfit(f"a class can't be called {name[:50]}, which means something else in the config of a run")
         if self.labels is None or name in self.labels:
             return name
         if is_coded and isinstance(value, int) and 0 <= value < len(self.labels):

@@ -288,8 +288,19 @@ REFUSED = {
     "train.csv, line 3: it has 3 field(s) instead of 2 (text, label).": {"train": "text,label\na,1\nb, c,0\n"},
     "train.csv holds no examples.": {"train": "text,label\n"},
     "are labelled 1: there is nothing to tell apart.": {"train": "text,label\na,1\nb,1\n"},
+    "train.csv, line 2: a class can't be called ???": {"train": "text,label\na,???\nb,1\n"},
     "have 101 different labels": {"train": "text,label\n" + "".join(f"a,{k}\n" for k in range(101))},
 }
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [('["pos"]', "no text and no number"), ('{"a": 1}', "no text and no number"), ("NaN", "it has no label")],
+)
+def test_a_label_that_is_none(tmp_path: Path, label: str, expected: str) -> None:
+    lines = f'{{"text": "a", "label": {label}}}\n{{"text": "b", "label": "neg"}}\n'
+    said = refusal(task_of("classify"), files(tmp_path, ".jsonl", train=lines, dev=lines))
+    assert expected in said and "line 1" in said
 
 
 @pytest.mark.parametrize("expected", REFUSED)
