@@ -24,6 +24,8 @@ def run(cfg: DictConfig) -> Path | None:
         return answer_file(cfg)
     records = asked(cfg)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    if cfg.pair is not None and not getattr(finished.task, "has_pair", False):
+        raise InputError(f"pair= has no say: {finished.folder} has learned from one text at a time.")
     answers = finished.predict(records, cfg.precision)
     console.say(f"predict with {finished.folder}")
     for answer in answers:

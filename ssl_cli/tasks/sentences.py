@@ -196,12 +196,18 @@ class Sentences:
     def submission(self, split: str, answers: Sequence[Answer]) -> dict[str, str]:
         return {} if self.submits is None else self.submits.files_of(split, answers)
 
+    @property
+    def has_pair(self) -> bool:
+        """Whether it is about two texts."""
+        return self.columns.pair is not None
+
     def given(self, record: Mapping[str, Any]) -> Example:
         """A user's own record may also call its texts `text` and `pair`."""
         columns = self.columns
-        pair = None if columns.pair is None else (*columns.pair, PAIR)
+        text = tuple(dict.fromkeys((*columns.text, TEXT)))
+        pair = None if columns.pair is None else tuple(dict.fromkeys((*columns.pair, PAIR)))
         try:
-            return replace(columns, text=(*columns.text, TEXT), pair=pair).shown(record, None)
+            return replace(columns, text=text, pair=pair).shown(record, None)
         except Unfit as reason:
             raise InputError(sentence(str(reason))) from None
 

@@ -236,6 +236,7 @@ def test_memory_does_not_grow_with_the_file(run: Path) -> None:
         (["question=b"], 'A question is answered from a passage: say question="..." context="...".'),
         (["pair=b"], "pair= is a second text: say text= for the first."),
         (["text=['a','b']", "pair=c"], "There must be a pair for each text: text has 2, pair 1."),
+        (["text=a", "pair=b"], "has learned from one text at a time"),
         (["text=a", "output=x.jsonl"], "output= and rejects= are for a file of records: say input=FILE."),
         (["text="], "there is no text in the column text: it is empty."),
         (["question=b", "context=c"], "there is no column sentence or text"),
@@ -271,6 +272,12 @@ def test_what_is_refused(cli: Cli, run: Path, words: list[str], sentence: str) -
     code, _, err = cli("predict", *words)
     assert code == 2 and sentence in err and err.count("\n") == 1, err
     assert Path("there.jsonl").read_text() == "mine" and sorted(Path().rglob("*")) == before
+
+
+def test_answers_do_not_go_into_a_run(cli: Cli, run: Path) -> None:
+    Path("in.csv").write_text("text\nBirds fly.\n")
+    code, _, err = cli("predict", f"run={run}", "input=in.csv", f"output={run}/predictions-dev.jsonl", "overwrite=true")
+    assert code == 2 and "lies in a run: name a file outside of it" in err
 
 
 def test_there_is_no_run_yet(cli: Cli, workdir: Path) -> None:
