@@ -178,6 +178,7 @@ def test_a_clock_that_jumps_in_the_middle_of_a_run(workdir: Path, whole: Path) -
     assert seconds == sorted(seconds) and 0 < seconds[-1] < 120
 
 
+@pytest.mark.long
 def test_runs_started_in_the_same_second_have_folders_of_their_own(workdir: Path) -> None:
     before = [start("detect", "model=gaussian", "trainer=cpu", "resamples=20", cwd=workdir) for _ in range(2)]
     folders = set()
@@ -269,6 +270,7 @@ def on_a_terminal(*words: str, columns: int, cwd: Path) -> str:
     return said.decode()
 
 
+@pytest.mark.long
 def test_a_terminal_of_40_columns(workdir: Path) -> None:
     said = on_a_terminal("detect", "model=dae", *QUICK, columns=40, cwd=workdir)
     said += on_a_terminal("list", "runs", columns=40, cwd=workdir)

@@ -65,7 +65,8 @@ def is_checkpointed(workdir: Path) -> bool:
     return bool(list(workdir.glob("outputs/job-4242/detect/*/*/last.ckpt")))
 
 
-@pytest.mark.parametrize("n_tasks", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("n_tasks", [1, 2])
 def test_a_job_goes_back_into_the_queue_and_on_with_its_run(cli: Cli, workdir: Path, n_tasks: int) -> None:
     words = [*RUN, "trainer.max_steps=600", *(["trainer=ddp"] if n_tasks == 2 else [])]
     code, out, err = cli("detect", *words, "paths.outputs=whole")

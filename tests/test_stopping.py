@@ -178,6 +178,7 @@ def dies_and_goes_on(workdir: Path, name: str, n: int, how: str, *words: str) ->
     return folder_of(done, workdir)
 
 
+@pytest.mark.long
 def test_killed_between_the_two_renames_of_a_checkpoint(workdir: Path, whole: Path) -> None:
     # The second checkpoint: the first is previous.ckpt already, and there is no last.ckpt.
     assert_same_run(whole, dies_and_goes_on(workdir, "last.ckpt", 2, "whole", *OPTIONS))

@@ -248,6 +248,7 @@ def test_what_is_done_is_told_by_config_and_data(cli: Cli, workdir: Path) -> Non
 EXTRA = "needs the extra sweep: pip install 'ssl-cli[sweep]'"
 
 
+@pytest.mark.long
 def test_joblib_runs_two_at_once(workdir: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason=EXTRA)
     (workdir / "mine.py").write_text(
@@ -277,6 +278,7 @@ def test_a_killed_process_of_a_joblib_sweep_is_said(workdir: Path) -> None:
     assert "A process of this sweep died, so it is not whole; the same command with sweep.skip_done=true" in err
 
 
+@pytest.mark.long
 def test_optuna_looks_for_the_best_and_survives_failures(workdir: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason=EXTRA)
     words = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.sampler.seed=1", "model=ae", *SMALL]

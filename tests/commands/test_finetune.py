@@ -150,7 +150,7 @@ def test_another_start_in_the_same_place_is_no_repetition(cli: Cli, files: list[
     assert run(cli, *words) != first
 
 
-@pytest.mark.parametrize("start", ["none", "start"])
+@pytest.mark.parametrize("start", ["none", pytest.param("start", marks=pytest.mark.long)])
 def test_two_processes_reach_the_weights_of_one(cli: Cli, files: list[str], workdir: Path, start: str) -> None:
     make_run(workdir / "start", "bert", "wordpiece")
     shape = [] if start == "start" else SMALL
