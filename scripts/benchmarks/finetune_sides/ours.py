@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from text_sides.timing import WARM_UP, Clock, repeated
 
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.commands.finetune import fit_to_task, measured, published, rows_of
+from ssl_cli.commands.finetune import fit_to_task, measured, published
 from ssl_cli.data.framing import Frame
 from ssl_cli.finetuning.adapting import Adaptation
 from ssl_cli.finetuning.guessing import guesses
@@ -100,7 +100,10 @@ def ready(cfg: DictConfig, n_dev: int | None = None) -> tuple[Any, dict[str, Any
     labels = task.labels(examples["train"])
     examples["dev"] = examples["dev"][:n_dev]
     frame = Frame.of(start.tokenizer, start.options["causal"], length)
-    rows = rows_of(task, examples, frame, labels, cfg.predict_train)
+    rows = {
+        name: task.rows(examples[split], frame, labels, learning).fitted(length)
+        for name, split, learning in (("learned", "train", True), ("dev", "dev", False))
+    }
     fit_to_task(cfg, task, start, labels, length)
     model = new_model(cfg)
     start.given_to(model)
