@@ -17,6 +17,7 @@ from ssl_cli.fitting import new_model
 from ssl_cli.language import examples, figures, measures, page, seen
 from ssl_cli.language.finished import TOKENIZER
 from ssl_cli.language.starting import Start, starting_point, tokenizer_maker
+from ssl_cli.language.utilisation import products_per_s, utilisation
 from ssl_cli.loading import WEIGHTS
 from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
@@ -57,6 +58,10 @@ def run(cfg: DictConfig) -> Path | None:
         measured = some(held_out, cfg.measured_tokens)
         console.say(f"measuring on {len(measured) * measured.tokens_per_row:,} tokens of held-out text")
         metrics |= measures.measure(model, measured, cfg.seed) | measures.pace(read_history(folder / HISTORY))
+        if (device := device_of(model)).type == "cuda" and measures.SPEED in metrics:
+            guessed = getattr(model, "hidden_per_row", model.row_length) / model.row_length
+            speed = metrics[measures.SPEED] / (cfg.trainer.devices * cfg.trainer.num_nodes)
+            metrics["train/mfu"] = utilisation(model.network, guessed, speed, products_per_s(device))
         answers = examples.write(folder, model, data.tokenizer, held_out, cfg.seed)
         drawn = figures.draw(folder)
         page.write(folder, {**cfg.choices, "seed": cfg.seed}, metrics, answers, drawn)

@@ -37,7 +37,10 @@ def write(
 
 def _told(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Each number: its key, its value as text, what it means"""
-    known = {f"val/{name}": meaning for name, meaning in MEANINGS.items()} | {SPEED: "tokens trained on a second"}
+    known = {f"val/{name}": meaning for name, meaning in MEANINGS.items()} | {
+        SPEED: "tokens trained on a second",
+        "train/mfu": "model FLOPs utilisation: share of the GPU's pace in a large bfloat16 product",
+    }
     names = [*(key for key in known if key in metrics), *(key for key in metrics if key not in known)]
     return [(key, number(metrics[key]), known.get(key, "")) for key in names]
 
