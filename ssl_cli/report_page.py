@@ -8,6 +8,7 @@ from pathlib import Path
 from ssl_cli.runs import CONFIG, write_text
 
 REPORT = "report.html"
+RIGHT, WRONG = "background: #e3f4e4", "background: #fbe3e0"  # of answers
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }

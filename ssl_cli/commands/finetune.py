@@ -18,6 +18,7 @@ from ssl_cli.finetuning.guessing import as_validated
 from ssl_cli.finetuning.starting import SCRATCH, Start, fitted_length, network_node, starting_point
 from ssl_cli.fitting import new_model
 from ssl_cli.language.finished import TOKENIZER
+from ssl_cli.language.measures import pace
 from ssl_cli.loading import WEIGHTS
 from ssl_cli.nodes import build
 from ssl_cli.objectives.supervised import Supervised
@@ -74,7 +75,7 @@ def run(cfg: DictConfig) -> Path | None:
         if isinstance(task, Tunes) and (learned := task.learned()):
             write_json(folder / LEARNED, learned)
             console.say(f"tuned on dev: {', '.join(f'{name}={value:.4g}' for name, value in learned.items())}")
-        metrics |= pace(folder)
+        metrics |= pace(read_history(folder / HISTORY), PACE)
         chosen = {**cfg.choices, "init": cfg.init, "seed": cfg.seed}
         outcome.write(folder, task, labels, answers, metrics, chosen, cfg.resamples, cfg.seed)
     return folder
@@ -125,12 +126,6 @@ def measured(task: Task, answers: Sequence[Answer]) -> dict[str, float]:
     tally = task.tally(answers)
     assert tally is not None, "the dev split has labels"
     return tally.metrics()
-
-
-def pace(folder: Path) -> dict[str, float]:
-    """Training examples a second, the median over the rows of history.csv"""
-    paces = sorted(row[PACE] for row in read_history(folder / HISTORY) if row.get(PACE))
-    return {PACE: paces[len(paces) // 2]} if paces else {}
 
 
 def describe(

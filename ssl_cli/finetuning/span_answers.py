@@ -5,7 +5,8 @@ from html import escape
 import numpy as np
 
 from ssl_cli.finetuning import told
-from ssl_cli.finetuning.told import RIGHT, WRONG, Answered, Told
+from ssl_cli.finetuning.told import Answered, Told
+from ssl_cli.report_page import RIGHT, WRONG
 from ssl_cli.tasks.task import Answer
 
 EXAMPLES = 5

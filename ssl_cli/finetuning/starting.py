@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from ssl_cli import checkpoints, loading
-from ssl_cli.data.taken_tokenizer import Taken
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.language.finished import TOKENIZER
 from ssl_cli.language.pretrained import WORDS, read_pretrained
+from ssl_cli.language.starting import own_tokenizer
 from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
 from ssl_cli.runs import CONFIG, LATEST, find_run
@@ -144,12 +144,7 @@ def _checkpoint(name: str) -> Start:
     found = read_pretrained(name)
     is_folder = Path(name).expanduser().is_dir()
     plain = re.sub(r"[^\w.+-]", "-", found.folder.resolve().name if is_folder else name.split("/")[-1])
-    tokenizer = Taken(str(found.folder)).train()
-    if tokenizer.vocab_size > found.options["vocab_size"]:
-        raise InputError(
-            f"{found.folder}: its tokenizer has {tokenizer.vocab_size:,} tokens, more than the "
-            f"{found.options['vocab_size']:,} of its weights."
-        )
+    tokenizer = own_tokenizer(found)
     place = str(found.folder.resolve()) if is_folder else name
     return Start(plain.strip("-.+") or "checkpoint", place, tokenizer, dict(found.options), found.weights)
 

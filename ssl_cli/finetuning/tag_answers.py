@@ -6,8 +6,9 @@ import numpy as np
 
 from ssl_cli.data.word_tokens import spelled
 from ssl_cli.finetuning import told
-from ssl_cli.finetuning.told import RIGHT, WRONG, Answered, Told
+from ssl_cli.finetuning.told import Answered, Told
 from ssl_cli.metrics.confusion import ByClass
+from ssl_cli.report_page import RIGHT, WRONG
 from ssl_cli.tasks.task import Answer
 
 OUTSIDE = "O"

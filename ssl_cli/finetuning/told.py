@@ -20,7 +20,6 @@ MOST_MISTAKES = 20
 MOST_CLASSES = 1000  # with figures of their own
 LONGEST = 300  # characters of a text in the page
 NONE: frozenset[str] = frozenset()
-RIGHT, WRONG = "background: #e3f4e4", "background: #fbe3e0"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def measure(model: Any, rows: Rows, seed: int) -> dict[str, float]:
     return {f"val/{name}": value for name, value in {**means, **derived}.items()}
 
 
-def pace(history: list[dict[str, float]]) -> dict[str, float]:
-    """Training tokens a second, the median over the rows of history.csv"""
-    paces = sorted(row[SPEED] for row in history if row.get(SPEED))
-    return {SPEED: paces[len(paces) // 2]} if paces else {}
+def pace(history: list[dict[str, float]], name: str = SPEED) -> dict[str, float]:
+    """Training tokens a second, or what else is counted: the median over the rows of history.csv"""
+    paces = sorted(row[name] for row in history if row.get(name))
+    return {name: paces[len(paces) // 2]} if paces else {}

@@ -7,11 +7,10 @@ from pathlib import Path
 from ssl_cli import console, report_page
 from ssl_cli.language.examples import EXAMPLES, Example
 from ssl_cli.language.measures import MEANINGS, SPEED
-from ssl_cli.report_page import REPORT, Figure, number
+from ssl_cli.report_page import REPORT, RIGHT, WRONG, Figure, number
 from ssl_cli.runs import METRICS
 
 TOLD = 2  # examples on the terminal
-RIGHT, WRONG = "background: #e3f4e4", "background: #fbe3e0"
 
 
 def write(

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_cli import checkpoints
 from ssl_cli.checking import locate
 from ssl_cli.data.taken_tokenizer import Taken
+from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.data.tokenizing import TokenizerMaker
 from ssl_cli.errors import InputError
 from ssl_cli.language.pretrained import Pretrained, read_pretrained
@@ -48,7 +49,7 @@ def starting_point(cfg: DictConfig) -> Start:
         return Start()
     found = read_pretrained(cfg.init)
     _refuse_other_kind(cfg, found)
-    _refuse_unknown_tokens(found)
+    own_tokenizer(found)  # which is taken from its folder later on
     options = {name: value for name, value in found.options.items() if name not in NOT_TAKEN and name in cfg.model}
     for name, value in options.items():
         cfg.model[name] = value
@@ -75,12 +76,14 @@ def _goes_on(cfg: DictConfig) -> bool:
     return cfg.resume is not None and (checkpoints.exist(Path(cfg.resume)) or not is_worker())
 
 
-def _refuse_unknown_tokens(found: Pretrained) -> None:
-    tokens, known = Taken(str(found.folder)).train().vocab_size, found.options["vocab_size"]
-    if tokens > known:
+def own_tokenizer(found: Pretrained) -> Tokenizer:
+    """A checkpoint's. Raises InputError where it has more tokens than the weights know."""
+    tokenizer, known = Taken(str(found.folder)).train(), found.options["vocab_size"]
+    if (tokens := tokenizer.vocab_size) > known:
         raise InputError(
             f"{found.folder}: its tokenizer has {tokens:,} tokens, more than the {known:,} of its weights."
         )
+    return tokenizer
 
 
 def _refuse_other_kind(cfg: DictConfig, found: Pretrained) -> None:
