@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.data.record_stream import Entry, entries, suffix_of
+from ssl_cli.data.record_stream import Entry
 from ssl_cli.errors import InputError
 from ssl_cli.finetuning.answer_file import AnswerFile, chunks
 from ssl_cli.finetuning.finished import FinetuneRun, reopen
@@ -78,12 +78,11 @@ def answer_file(cfg: DictConfig) -> Path:
     source, output, rejects = places(cfg)
     if not source.is_file():
         raise InputError(f"input={source} is {'a folder, not a file' if source.is_dir() else 'not a file'}.")
-    suffix_of(source)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     console.say(f"predict {source} with {finished.folder}")
     out, started = AnswerFile(), time.monotonic()
     with out.writing(output, rejects), console.progress("answering, records", None) as advance:
-        for chunk in chunks(entries(source, getattr(finished.task, "sheet", None))):
+        for chunk in chunks(finished.task.records(source, finished.labels)):
             answer_chunk(finished, chunk, out, cfg.precision)
             if not out.answered:  # the whole file is of another kind
                 raise InputError(f"input={source}: nothing in it can be answered: {'; '.join(out.named)}.")

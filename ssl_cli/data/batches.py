@@ -71,7 +71,8 @@ class Rows(Dataset[dict[str, Any]]):
     """
 
     split = "val"  # as which they are watched
-    counted, per_row = "", 1  # what a pace is told in (tokens, examples), and how many of those a row has; "": none is
+    counted = ""  # what a pace is told in (tokens, examples); "": none is
+    per_row: float = 1  # how many of those a row has
     named = "rows of the file"  # what `number` counts
 
     def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], number: np.ndarray | None = None):

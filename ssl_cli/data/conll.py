@@ -92,20 +92,20 @@ def _columns(path: Path, blocks: Iterable[Lines], at: tuple[int, int], tagged: b
     there are tags."""
     has_tags = tagged
     for index, block in enumerate(blocks):
-        rows = [_cells(line) for _, line in block]
+        rows = [cells(line) for _, line in block]
         if not index and not tagged:
-            has_tags = _place(at[1], rows[0]) not in (None, _place(at[0], rows[0]))
+            has_tags = place_of(at[1], rows[0]) not in (None, place_of(at[0], rows[0]))
         words = _column(path, block, rows, at[0], "word")
         tags = _column(path, block, rows, at[1], "tag", at[0]) if has_tags else None
         yield Sentence(index, words, tags, tuple(number for number, _ in block))
 
 
-def _cells(line: str) -> list[str]:
+def cells(line: str) -> list[str]:
     # Not by all that Unicode calls a blank: such a sign may be the word itself.
     return line.split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
 
 
-def _place(column: int, row: Sequence[str]) -> int | None:
+def place_of(column: int, row: Sequence[str]) -> int | None:
     place = column if column >= 0 else len(row) + column
     return place if 0 <= place < len(row) else None
 
@@ -114,9 +114,9 @@ def _column(
     path: Path, block: Lines, rows: Sequence[Sequence[str]], column: int, named: str, other: int | None = None
 ) -> tuple[str, ...]:
     """`other`: the column that this one must not be, as both are where a line has only one."""
-    places = [_place(column, row) for row in rows]
+    places = [place_of(column, row) for row in rows]
     for (number, line), row, place in zip(block, rows, places, strict=True):
-        if place is None or (other is not None and place == _place(other, row)):
+        if place is None or (other is not None and place == place_of(other, row)):
             raise InputError(
                 f"{path}, line {number:,}: {line.strip()[:40]!r} has {len(row)} column(s), and none of its own for the "
                 f"{named}, which is in column {column} (task.{named}; counted from 0, or from the right: -1 is the "
@@ -142,7 +142,7 @@ def _conllu(path: Path, blocks: Iterable[Lines], at: tuple[int, int], tagged: bo
     for index, block in enumerate(blocks):
         lines = [(number, line) for number, line in block if not line.startswith("#")]
         rows = [line.split("\t") for _, line in lines]
-        chosen = [k for k, row in enumerate(rows) if "-" not in row[0] and "." not in row[0]]
+        chosen = [k for k, row in enumerate(rows) if is_word(row)]
         if not chosen:
             continue
         lines, rows = [lines[k] for k in chosen], [rows[k] for k in chosen]
@@ -153,12 +153,19 @@ def _conllu(path: Path, blocks: Iterable[Lines], at: tuple[int, int], tagged: bo
                 f"{path}, line {lines[0][0]:,}: no word of the sentence has a tag ({FIELDS[at[1]]} is {UNTOLD} "
                 "throughout): name another field by task.tag, or leave the sentence out."
             )
-        yield Sentence(_sentence_id(block, index), words, tags if is_told else None, tuple(n for n, _ in lines))
+        named = sentence_id([line for _, line in block])
+        numbers = tuple(number for number, _ in lines)
+        yield Sentence(index if named is None else named, words, tags if is_told else None, numbers)
 
 
-def _sentence_id(block: Lines, index: int) -> Any:
-    named = (line.split("=", 1)[1].strip() for _, line in block if line.startswith("# sent_id") and "=" in line)
-    return next(named, index)
+def is_word(row: Sequence[str]) -> bool:
+    return not row[0].startswith("#") and "-" not in row[0] and "." not in row[0]
+
+
+def sentence_id(block: Iterable[str]) -> str | None:
+    """Where one of a sentence's comments tells it"""
+    named = (line.split("=", 1)[1].strip() for line in block if line.startswith("# sent_id") and "=" in line)
+    return next(named, None)
 
 
 def _field(column: Column, usual: str) -> int:

@@ -52,7 +52,6 @@ class ExampleRows(Rows):
 
     split = "dev"
     counted = "examples"
-    per_row = 1
     named = "examples"
 
     def __init__(
@@ -65,6 +64,7 @@ class ExampleRows(Rows):
     ):
         self.sequences, self.parts, self.lost = sequences, parts, tuple(lost)
         self.number = number
+        self.per_row = len(np.unique(number)) / max(len(number), 1)  # examples: long ones are several rows
         self.starts = np.r_[0, np.cumsum(sequences.length)][:-1]  # (S,)
         self.row_length = max(SHORTEST, int(sequences.length.max(initial=0)))
         self.tokens = {name: torch.from_numpy(values) for name, values in sequences.tokens.items()}

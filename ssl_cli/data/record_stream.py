@@ -71,13 +71,14 @@ def _found(path: Path, sheet: Sheet, is_table: bool) -> Found:
         return _json(path) if _is_whole(path, suffix) else _json_lines(path)
     if suffix == TEXT and not (is_table or sheet.begins(_first(path))):
         return ((number, fault or {"text": text}, text) for number, text, fault in _filled(path))
-    return table(path, _lines(path), sheet, suffix)
+    return table(path, lines(path), sheet, suffix)
 
 
 # --- lines --------------------------------------------------------------------------------------------------
 
 
-def _lines(path: Path) -> Lines:
+def lines(path: Path) -> Lines:
+    """All of a file's lines, those of a .txt and a table. Raises InputError where it is no text at all."""
     for number, raw in enumerate(_parted(path), 1):
         if number == 1:
             if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -102,7 +103,7 @@ def _parted(path: Path) -> Iterator[bytes]:
 
 def _filled(path: Path) -> Lines:
     """Those that aren't blank"""
-    return (line for line in _lines(path) if line[1].strip())
+    return (line for line in lines(path) if line[1].strip())
 
 
 def _first(path: Path) -> str:

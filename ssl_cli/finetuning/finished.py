@@ -22,7 +22,7 @@ from ssl_cli.tasks.task import Answer, Task, Tunes
 from ssl_cli.vetting import read_object
 
 LEARNED = "learned.json"  # what the task itself learned, such as the odds above which there is no answer
-USED = ("options", "given", "rows", "answers")  # of a task
+USED = ("options", "given", "rows", "answers", "records")  # of a task
 ANY = {"text": "a", "pair": "a", "question": "a", "context": "a"}  # a record that most tasks can read
 
 

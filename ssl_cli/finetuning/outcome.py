@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ssl_cli import console
 from ssl_cli.errors import InputError
 from ssl_cli.finetuning import figures, page
 from ssl_cli.finetuning.class_answers import tell_classes, tell_numbers
@@ -17,6 +18,7 @@ from ssl_cli.tasks.task import Answer, Tally, Task
 
 LEARNED_FROM = "train"  # answers to what was learned from are measured, but nothing more is told of them
 SUBMISSION = "submission"
+LABELS = {"label", "labels"}  # an answer's, where the truth is known
 KINDS: tuple[tuple[set[str], Tell], ...] = (  # the first all of whose keys an answer has
     ({"words", "answers"}, tell_tags),
     ({"context", "start"}, tell_spans),
@@ -47,6 +49,7 @@ def write(
         files |= write_answers(folder, task, split, given)
         tally = task.tally(given) if given else None
         if tally is None:
+            tell_unlabelled(split, given)
             continue
         measured, told = tally.metrics(), Told()
         if split != LEARNED_FROM:
@@ -59,6 +62,13 @@ def write(
     meanings = getattr(task, "meanings", {})
     page.write(folder, chosen, metrics, drawn, sections, files, meanings)
     page.tell(metrics, files, meanings)
+
+
+def tell_unlabelled(split: str, answers: Sequence[Answer]) -> None:
+    """Of a split of which a part is labelled: that it isn't measured. Without any label it is a leaderboard's."""
+    n_labelled = sum(not LABELS.isdisjoint(answer) for answer in answers)
+    if n_labelled:
+        console.warn(f"{split} isn't measured: {len(answers) - n_labelled:,} of {len(answers):,} have no label.")
 
 
 def refuse_strange_names(folder: Path, task: Task, splits: Iterable[str]) -> None:

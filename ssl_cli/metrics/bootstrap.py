@@ -16,10 +16,13 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 def intervals(
     measure: Callable[[np.ndarray], dict[str, float]], n: int, resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Of each metric that `measure` gives for examples by index (n,), its 95 % interval; none of no resamples.
+    """Of each metric that `measure` gives for examples by index (n,), its 95 % interval; none of no resamples, nor
+    of one example, which is drawn every time.
 
     Resamples on which a metric is undefined (NaN: a correlation where all are the same) are left out of its interval.
     """
+    if n < 2:
+        return {}
     rng = np.random.default_rng([seed, 9])
     drawn = [measure(rng.integers(n, size=n)) for _ in range(resamples)]
     values = {name: np.array([each[name] for each in drawn]) for name in (drawn[0] if drawn else ())}

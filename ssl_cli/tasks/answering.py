@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ssl_cli.bounds import Count, Natural
 from ssl_cli.data.documents import Faults, without_surrogates
 from ssl_cli.data.framing import Frame
+from ssl_cli.data.record_stream import Entry, entries
 from ssl_cli.data.squad import Question, Questions, questions_of_hub, read_squad
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.answering import best_threshold, characters, cmrc2018, squad, squad2
@@ -105,6 +107,9 @@ class Answering:
 
     def options(self, labels: Sequence[str]) -> dict[str, Any]:
         return {}
+
+    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+        return entries(path)
 
     def given(self, record: Mapping[str, Any]) -> Question:
         """Raises InputError in a few words where there is no question or no passage."""

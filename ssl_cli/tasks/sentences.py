@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ssl_cli.bounds import Delimiter
 from ssl_cli.data.example_rows import IGNORED, ExampleRows
 from ssl_cli.data.framing import Frame
+from ssl_cli.data.record_stream import Entry, entries
 from ssl_cli.data.record_tables import Sheet
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.classification import OF_CLASSES, OF_NUMBERS, ClassTally, NumberTally
@@ -200,6 +202,9 @@ class Sentences:
     def has_pair(self) -> bool:
         """Whether it is about two texts."""
         return self.columns.pair is not None
+
+    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+        return entries(path, self.sheet)
 
     def given(self, record: Mapping[str, Any]) -> Example:
         """A user's own record may also call its texts `text` and `pair`."""

@@ -1,15 +1,18 @@
 """Tag each word: names of people and places (entities, in BIO and the like), or parts of speech."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ssl_cli.data.conll import Column, Sentence, TaggedSentences, read_sentences, sentences_of
+from ssl_cli.data.conll_stream import has_columns, sentences
 from ssl_cli.data.documents import Faults, without_surrogates
 from ssl_cli.data.example_rows import IGNORED, ExampleRows, Sequences
 from ssl_cli.data.framing import Frame
+from ssl_cli.data.record_stream import Entry, entries
 from ssl_cli.data.word_tokens import WordTokens, spelled, windows, words_of
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.tagging import OUTSIDE, TagTally, entities
@@ -69,9 +72,14 @@ class Tagging:
         records = ((f"row {number:,}", row) for number, row in enumerate(rows, 1))
         return sentences_of(f"{split} of the hub", records, self.word, self.tag, split != "test", Faults())
 
+    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+        """A .txt is one of columns where its first sentence has tags; otherwise each line of it is a text."""
+        return sentences(path, self.word) if has_columns(path, self.tag, set(labels)) else entries(path)
+
     def given(self, record: Mapping[str, Any]) -> Sentence:
-        """Of `words` or `tokens`, a list, or of a `text`, by its `words_of`."""
-        words = record.get("words", record.get("tokens"))
+        """Of `words` or `tokens`, or as the training file calls it, a list; or of a `text`, by its `words_of`."""
+        names = ("words", "tokens", *([self.word] if isinstance(self.word, str) else []))
+        words = next((record[name] for name in names if record.get(name) is not None), None)
         if words is None:
             text = record.get("text")
             if not isinstance(text, str):

@@ -1,12 +1,14 @@
 """What a labelled task is: files -> examples -> rows that a model reads, and its guesses -> answers and metrics."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from ssl_cli.data.example_rows import ExampleRows
 from ssl_cli.data.framing import Frame
+from ssl_cli.data.record_stream import Entry
 from ssl_cli.tasks.published import Published
 
 Examples = Sequence[Any]  # of a split, in the file's order; each kind of task has its own class for one
@@ -60,6 +62,10 @@ class Task(Protocol):
 
     def submission(self, split: str, answers: Sequence[Answer]) -> dict[str, str]:
         """Files to hand in for this split: name -> content; none where nothing is handed in."""
+
+    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+        """A user's file of any size, record by record, as `given` takes them. Raises InputError where it can't be read
+        at all."""
 
     def given(self, record: Mapping[str, Any]) -> Any:
         """An example without a label, of a user's record (a JSON object, or a CSV's row by column), for ssl predict.

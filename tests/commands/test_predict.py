@@ -166,6 +166,20 @@ def test_answers_as_csv(cli: Cli, run: Path) -> None:
     assert words[0] == "Say" and len(answers) == len(words) > 1
 
 
+def test_sentences_that_lie_in_columns(cli: Cli, workdir: Path) -> None:
+    run = make_run(Path("outputs/finetune/bert-ner/1"), "ner", TAGS)
+    Path("news.conll").write_text("-DOCSTART- -X-\n\nBirds NNS\nfly VBP\n\nFish\nswim\n")
+    code, out, err = cli("predict", "input=news.conll", "output=out.jsonl", "precision=32-true")
+    assert code == 0 and "records: 2 in = 2 answered + 0 rejected" in out, err
+    birds, fish = answers_in("out.jsonl")
+    assert (birds["words"], fish["words"]) == (["Birds", "fly"], ["Fish", "swim"])
+    (alone,) = ssl_cli.load(run).predict([{"words": ["Fish", "swim"]}], "32-true")  # type: ignore[attr-defined]
+    assert fish["answers"] == alone["answers"]
+    make_run(Path("outputs/finetune/bert-glue-sst2/1"), labels=["negative", "positive"])
+    code, _, err = cli("predict", "input=news.conll", "output=no.jsonl", "run=outputs/finetune/bert-glue-sst2/1")
+    assert code == 2 and "news.conll: its name must end in one of .csv" in err and not Path("no.jsonl").exists()
+
+
 def test_columns_of_a_csv_that_the_first_answer_lacks(cli: Cli, run: Path) -> None:
     Path("a.jsonl").write_text('{"text": "Birds, fly."}\n{"text": "Fish", "idx": 7}\n{"text": "A dog"}\n')
     assert cli("predict", "input=a.jsonl", "output=out.csv")[0] == 0

@@ -133,6 +133,7 @@ def test_hub() -> None:
             {},
             r"\(id q1\): the answer_start of 'cat' is no whole",
         ),
+        ([asked(answers=[{"text": "cat", "answer_start": -5}])], {}, r"of 'cat' is -5: it counts from 0"),
         ([asked(answers={"text": ["cat"]})], {}, r"\(id q1\): its answers are no list"),
         ([asked(question=" ")], {}, r"question 1 \(id q1\): its question is empty"),
         ([asked()], {"context": ""}, r"\(id q1\): its context is empty"),

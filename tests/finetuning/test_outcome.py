@@ -87,8 +87,9 @@ def test_classes(tmp_path: Path, names: list[str], n: int) -> None:
     metrics, page = written(tmp_path, of_classes(names), names, answers)
     right = sum(each["label"] == each["answer"] for each in answers["dev"]) / n
     assert metrics["dev/accuracy"] == pytest.approx(right)
-    assert metrics["dev/accuracy_low"] <= right <= metrics["dev/accuracy_high"]
-    assert list(metrics) == ["dev/accuracy", "dev/accuracy_low", "dev/accuracy_high", "dev/calibration_error"]
+    ends = ["dev/accuracy_low", "dev/accuracy_high"] if n > 1 else []
+    assert list(metrics) == ["dev/accuracy", *ends, "dev/calibration_error"]
+    assert n == 1 or metrics["dev/accuracy_low"] <= right <= metrics["dev/accuracy_high"]
     by_class = table(tmp_path / "classes-dev.csv")
     assert [row["class"] for row in by_class] == names and by_class[-1]["support"] == "0"
     assert all(is_drawn(tmp_path / "figures" / f"{name}-dev.png") for name in ("confusion", "calibration"))
@@ -141,6 +142,16 @@ def test_what_was_learned_from_is_measured_only(tmp_path: Path) -> None:
     assert set(metrics) == {"train/accuracy", "dev/accuracy", "dev/calibration_error"}
     assert "Answers: dev" in page and "Answers: train" not in page
     assert (tmp_path / "predictions-train.jsonl").is_file() and not (tmp_path / "mistakes-train.csv").exists()
+
+
+def test_a_split_that_is_labelled_in_part_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["no", "yes", "rare"]
+    test = [*classified(names, 2, truth=False), *classified(names, 3)]
+    metrics, _ = written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "test": test})
+    assert not any(name.startswith("test/") for name in metrics)
+    assert "test isn't measured: 2 of 5 have no label." in capsys.readouterr().err
+    written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "test": test[:2]})
+    assert "isn't measured" not in capsys.readouterr().err
 
 
 def test_two_splits_of_like_names_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +215,7 @@ def test_numbers(tmp_path: Path, n: int) -> None:
         return NumberTally(label, answer, ["pearson"])
 
     metrics, _ = written(tmp_path, Toy(measure), [], {"dev": answers})
-    assert set(metrics) == {"dev/pearson", "dev/pearson_low", "dev/pearson_high"}
+    assert set(metrics) == {"dev/pearson", *(["dev/pearson_low", "dev/pearson_high"] if n > 1 else [])}
     assert is_drawn(tmp_path / "figures" / "scatter-dev.png")
     if n > 1:  # the only answer of one is right
         rows = table(tmp_path / "mistakes-dev.csv")

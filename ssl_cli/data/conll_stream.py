@@ -1,0 +1,73 @@
+"""Sentences in CoNLL's columns or CoNLL-U, in a file of any size, one by one: words that are to be tagged."""
+
+import re
+from collections.abc import Iterator, Sequence, Set
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.data.conll import CONLLU, FIELDS, NEW_DOCUMENT, Column, cells, is_word, place_of, sentence_id
+from ssl_cli.data.record_stream import TEXT, Entry, lines
+from ssl_cli.data.text_files import plain_name
+
+CONLL = ".conll"
+MOST_WORDS = 1 << 14  # of a sentence: a file without blank lines is none
+ENTITY_TAG = re.compile(r"O|[BIESLUM]-\S+")
+Block = list[tuple[int, str, str]]  # lines as record_stream has them: number, text, and what is wrong
+
+
+def has_columns(path: Path, tag: Column, known: Set[str]) -> bool:
+    """Whether each line of a file is a word: by its name, or a .txt by its first sentence, whose tags are `known`."""
+    name = plain_name(path.name)
+    if not name.endswith(TEXT):
+        return name.endswith((CONLL, *CONLLU))
+    filled = ([cells(text) for _, text, _ in block if not text.startswith(NEW_DOCUMENT)] for block in _blocks(path))
+    rows = next(filter(None, filled), [])
+    tags = [_cell(row, tag if isinstance(tag, int) else -1) for row in rows if len(row) > 1]
+    return 0 < len(rows) == len(tags) and all(one in known or ENTITY_TAG.fullmatch(one or "") for one in tags)
+
+
+def sentences(path: Path, word: Column) -> Iterator[Entry]:
+    """Records of `tokens`, and of CoNLL-U their `id`; a column's number counts in columns, a name in CoNLL-U."""
+    is_conllu = plain_name(path.name).endswith(CONLLU)
+    at = _column(word, is_conllu)
+    found = ((block[0][0], _record(block, at, is_conllu), block) for block in _blocks(path))
+    filled = (one for one in found if one[1] is not None)
+    for row, (number, record, block) in enumerate(filled):
+        yield Entry(row, number, record or "", "\n".join(text for _, text, _ in block))
+
+
+def _blocks(path: Path) -> Iterator[Block]:
+    """What lies between blank lines; of what is too long its beginning."""
+    for is_blank, block in groupby(lines(path), key=lambda line: not line[1].strip()):
+        if not is_blank:
+            yield list(islice(block, MOST_WORDS + 1))
+
+
+def _column(word: Column, is_conllu: bool) -> int:
+    if is_conllu:
+        return FIELDS.index(word if isinstance(word, str) and word in FIELDS else "form")
+    return word if isinstance(word, int) else 0
+
+
+def _record(block: Block, at: int, is_conllu: bool) -> dict[str, Any] | str | None:
+    """None where there is no word, but only comments or the sign of a new document"""
+    if len(block) > MOST_WORDS:
+        return f"it has more than {MOST_WORDS:,} lines: blank lines part sentences"
+    if fault := next(((number, fault) for number, _, fault in block if fault), None):
+        return "{1}, in line {0:,}".format(*fault)
+    rows = [(number, cells(text)) for number, text, _ in block if not text.startswith(NEW_DOCUMENT)]
+    if is_conllu:
+        rows = [(number, row) for number, row in rows if is_word(row)]
+    words = [(number, _cell(row, at)) for number, row in rows]
+    if lacking := [number for number, word in words if word is None]:
+        return f"it has no column {at} in line {lacking[0]:,}, where its word should be (task.word)"
+    if not words:
+        return None
+    named = sentence_id([text for _, text, _ in block]) if is_conllu else None
+    return {"tokens": [word for _, word in words]} | ({} if named is None else {"id": named})
+
+
+def _cell(row: Sequence[str], column: int) -> str | None:
+    place = place_of(column, row)
+    return None if place is None else row[place]
