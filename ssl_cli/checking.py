@@ -1,11 +1,10 @@
 """check(cfg): every fault of a config, found before any data is read and said in words.
 
-A config is a tree. Its shell is typed by the dataclasses in `config.py`; a node with a `_target_` is typed by
+A config is a tree. Its shell is typed by the dataclasses in `config/`; a node with a `_target_` is typed by
 the signature of the class it names. Plain YAML would let `latent=abc` through until something breaks far away.
 """
 
 import dataclasses
-import importlib
 import inspect
 import re
 import types
@@ -18,12 +17,14 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.annotations import article, bare, expected, fits
-from ssl_cli.catalog import choices, nearest
-from ssl_cli.config import SHELLS, VerbConfig
-from ssl_cli.config import Node as TargetNode
-from ssl_cli.config import Nodes as TargetNodes
+from ssl_cli.catalog import nearest
+from ssl_cli.config import SHELLS
+from ssl_cli.config.run import Node as TargetNode
+from ssl_cli.config.run import Nodes as TargetNodes
 from ssl_cli.errors import InputError
-from ssl_cli.nodes import as_text, target_of
+from ssl_cli.matching import need_faults, part_faults, use_faults
+from ssl_cli.nodes import as_text
+from ssl_cli.targets import chosen, class_of, locate
 
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 Offered = Mapping[str, type] | None  # the facts that the data gives; None where it isn't known which data that is
@@ -32,16 +33,10 @@ Offered = Mapping[str, type] | None  # the facts that the data gives; None where
 def check(cfg: DictConfig, verb: str) -> None:
     """Raise InputError that lists every fault of a verb's composed config, each with what would be right."""
     shell = SHELLS[verb]
-    data = _target(cfg, "data")
+    data = class_of(cfg, "data")
     offered = None if data is None else getattr(data, "offers", {})
-    faults = [*_use_faults(cfg, data, shell)] or [  # a choice that is no use here has no options worth naming
-        *_node_faults(cfg, "", shell, offered),
-        *_fit_faults(cfg, data),
-        *_label_faults(cfg),
-        *_unit_faults(cfg),
-        *_device_faults(cfg),
-        *_logger_faults(cfg),
-    ]
+    # A choice that is no use here has no options worth naming.
+    faults = [*use_faults(cfg, shell)] or [*_node_faults(cfg, "", shell, offered), *part_faults(cfg)]
     if len(faults) == 1:
         raise InputError(faults[0])
     if faults:
@@ -60,7 +55,7 @@ def check_saved(cfg: DictConfig, folder: Path) -> None:
     used = {name: wanted for name, (wanted, _) in _parameters(shell)[0].items() if name in parts}
     faults = [f"{name} is missing" for name in used if name not in cfg]
     faults = faults or [fault for name in used for fault in _value_faults(cfg, name, used[name], "", None)]
-    faults = faults or [*_need_faults(cfg, shell)]
+    faults = faults or [*need_faults(cfg, shell)]
     if faults:
         raise InputError(f"{folder}: {faults[0].rstrip('.')}.")
 
@@ -98,7 +93,7 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
     if fact is not None:
         if offered is not None and fact not in offered:
             has = f"gives only {', '.join(offered)}" if offered else "gives none"
-            yield f"{where} needs the fact {fact}, but data={_chosen(parent, 'data')} {has}."
+            yield f"{where} needs the fact {fact}, but data={chosen(parent, 'data')} {has}."
         return
     try:
         value = parent[key]
@@ -191,129 +186,6 @@ def _parameters(schema: Callable) -> tuple[dict[str, tuple[Any, bool]], bool]:
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             found[name] = (hints.get(name, Any), parameter.default is parameter.empty)
     return found, open_ended
-
-
-def locate(dotted: str) -> Any:
-    """The class or function that a `_target_` names; InputError where there is none."""
-    module, _, name = str(dotted).rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except Exception as error:  # importing runs the user's own module, and anything may be wrong in it
-        raise InputError(f"names {dotted}, which can't be imported ({type(error).__name__}: {error})") from error
-
-
-# --- the parts against each other ---------------------------------------------------------------------------
-
-
-def _use_faults(cfg: DictConfig, data: Any, shell: type[VerbConfig]) -> Iterator[str]:
-    """The data and the model must have what the verb needs."""
-    wanted = getattr(shell, "data_needs", "")
-    if data is not None and not hasattr(data, wanted):
-        fitting = names_where("data", lambda target: hasattr(target, wanted))
-        yield f"ssl {cfg.verb} can't use data={_chosen(cfg, 'data')}; it can use {', '.join(fitting)}."
-    yield from _need_faults(cfg, shell)
-
-
-def _fit_faults(cfg: DictConfig, data: Any) -> Iterator[str]:
-    """The model must read only what the data gives."""
-    model = _target(cfg, "model")
-    if data is None or model is None:
-        return
-    reads, gives = getattr(model, "reads", ()), getattr(data, "gives", ())
-    if not set(reads) <= set(gives):
-        fitting = names_where("data", lambda target: set(reads) <= set(getattr(target, "gives", ())))
-        yield (
-            f"model={_chosen(cfg, 'model')} reads {', '.join(reads)}, but data={_chosen(cfg, 'data')} gives "
-            f"{', '.join(gives) or 'nothing that a model reads'}. Try data={' or '.join(fitting) or '... (none fits)'}."
-        )
-
-
-def _need_faults(cfg: DictConfig, shell: type[VerbConfig]) -> Iterator[str]:
-    model, needs = _target(cfg, "model"), getattr(shell, "needs", ())
-    any_of = (needs,) if isinstance(needs, str) else needs
-
-    def has_it(target: Any) -> bool:
-        return any(hasattr(target, name) for name in any_of)
-
-    if any_of and callable(model) and not has_it(model):
-        fitting = names_where("model", has_it)
-        ability = getattr(shell, "needs_in_words", needs)
-        asked = f"ssl {cfg.verb} needs a model that can {ability}; {_chosen(cfg, 'model')} can't"
-        yield f"{asked}, but these can: {', '.join(fitting)}."
-
-
-def _label_faults(cfg: DictConfig) -> Iterator[str]:
-    """What needs labels must not be asked of data that says it has none."""
-    if "label" not in (cfg.get("data") or {}) or OmegaConf.is_missing(cfg.data, "label") or cfg.data.label is not None:
-        return
-    if cfg.get("threshold") == "f1":
-        yield "threshold=f1 needs labels: say which column has them with data.label=..., or use threshold=auto."
-    if cfg.data.get("train") == "polluted":
-        yield "data.train=polluted needs labels, to know what to hide: say data.label=..., or use data.train=clean."
-
-
-def _unit_faults(cfg: DictConfig) -> Iterator[str]:
-    """A list of words is for a model that hides words."""
-    units, model = (cfg.get("data") or {}).get("units"), cfg.get("model") or {}
-    told = f"data.units={units} says what is hidden as a whole, and"
-    if units is not None and "mask" not in model:
-        yield f"{told} model={_chosen(cfg, 'model')} hides nothing: leave it out."
-    elif units is not None and model.get("mask") == "token":
-        yield f"{told} model.mask=token hides tokens: say model.mask=whole_word."
-
-
-def _device_faults(cfg: DictConfig) -> Iterator[str]:
-    """What the trainer asks for must be on this machine."""
-    import torch
-
-    trainer = cfg.get("trainer") or {}
-    accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
-    visible = {"gpu": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if trainer.get("strategy") == "fsdp" and visible["gpu"] == 0:
-        yield "trainer.strategy=fsdp: this machine shows no GPU to torch; use trainer=cpu, or trainer=ddp."
-        return
-    if accelerator not in visible:
-        return
-    if visible[accelerator] == 0:
-        yield f"trainer.accelerator={accelerator}: this machine shows no such device to torch; use trainer=cpu."
-    elif isinstance(devices, int) and devices > visible[accelerator]:
-        yield f"trainer.devices={devices}: this machine has {visible[accelerator]}."
-
-
-def _logger_faults(cfg: DictConfig) -> Iterator[str]:
-    """Each logger must be one, and its package must be here."""
-    if not isinstance(nodes := cfg.get("logger") or {}, DictConfig):
-        return
-    from ssl_cli import tracking  # imports Lightning
-
-    for name in nodes:
-        if (target := _target(nodes, name)) is not None:
-            yield from tracking.faults(str(name), target)
-
-
-def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
-    """The choices of a config group whose class has a property."""
-    names = []
-    for name in choices(group):
-        try:
-            target = locate(str(target_of(group, name)))
-        except (InputError, OmegaConfBaseException):
-            continue
-        if holds(target):
-            names.append(name)
-    return names
-
-
-def _target(cfg: DictConfig, key: Any) -> Any:
-    try:
-        return locate(cfg[key]["_target_"])
-    except (InputError, OmegaConfBaseException, KeyError, TypeError):
-        return None  # said by _node_faults
-
-
-def _chosen(node: DictConfig, group: str) -> str:
-    root = node._get_root()
-    return str(OmegaConf.select(root, f"choices.{group}", default="?"))
 
 
 def _fact_named(parent: DictConfig, key: str) -> str | None:

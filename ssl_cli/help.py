@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from ssl_cli import console
 from ssl_cli.annotations import expected
 from ssl_cli.catalog import Choice, built_in_conf, choices, groups, nearest, verb_of
-from ssl_cli.config import SHELLS, TEXT_HOMES, RunConfig
+from ssl_cli.config import SHELLS
+from ssl_cli.config.run import RunConfig
+from ssl_cli.config.training import TEXT_HOMES
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import read_yaml, target_of
 

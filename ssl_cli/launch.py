@@ -22,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import console, runs
 from ssl_cli.catalog import built_in_conf, conf_folders, groups
-from ssl_cli.config import SHELLS, RunConfig, used_options
+from ssl_cli.config import SHELLS, used_options
+from ssl_cli.config.run import RunConfig
 from ssl_cli.errors import InputError
 from ssl_cli.overrides import (
     check_choices,

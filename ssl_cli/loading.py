@@ -10,10 +10,11 @@ from safetensors.torch import load_model
 from torch import nn
 
 from ssl_cli.blueprint import refuse_other_shapes
-from ssl_cli.checking import check_saved, locate, names_where
+from ssl_cli.checking import check_saved
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import build
 from ssl_cli.runs import Able, find_run, read_config, read_metrics
+from ssl_cli.targets import locate, names_where
 from ssl_cli.vetting import refuse_foreign_targets
 
 WEIGHTS = "model.safetensors"

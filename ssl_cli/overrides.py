@@ -7,7 +7,8 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from ssl_cli.catalog import choices, groups, nearest, verb_of
-from ssl_cli.config import SHELLS, RunConfig, used_options
+from ssl_cli.config import SHELLS, used_options
+from ssl_cli.config.run import RunConfig
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import in_quotes, quoted
 

@@ -206,7 +206,7 @@ def refuse_unasked_places(cfg: DictConfig, folder: Path, given: set[str]) -> Non
     A run folder may come from a stranger, and its config must not say where the data of whoever resumes it goes. The
     command line must say it again; `given` are the options that it gives.
     """
-    from ssl_cli.checking import locate
+    from ssl_cli.targets import locate
 
     for key, node in (cfg.get("logger") or {}).items():
         if not isinstance(node, DictConfig) or "_target_" not in node:

@@ -17,10 +17,11 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from ssl_cli.checking import locate
-from ssl_cli.config import SHELLS, RunConfig, used_options
+from ssl_cli.config import SHELLS, used_options
+from ssl_cli.config.run import RunConfig
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import read_yaml
+from ssl_cli.targets import locate
 
 LARGEST_TEXT = 1 << 20  # bytes of a config, or of a JSON of facts and figures
 DEEPEST = 20  # levels of a config; ours have five

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ssl_cli.catalog import Choice
-from ssl_cli.checking import names_where
 from ssl_cli.config import SHELLS
 from ssl_cli.help import _serves
 from ssl_cli.nodes import target_of
+from ssl_cli.targets import names_where
 from ssl_cli.vetting import CHOICE
 from tests.conftest import Cli, run_ssl
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ssl_cli.catalog import built_in_conf, choices, groups
-from ssl_cli.checking import names_where
 from ssl_cli.nodes import read_yaml, target_of
+from ssl_cli.targets import names_where
 from tests.conftest import QUICK, Cli
 from tests.task_files import task_words
 

@@ -9,6 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "ssl_cli"
 HYDRA_MAY = {
     "blueprint",
     "checking",
+    "matching",
+    "targets",
     "nodes",
     "fitting",
     "workers",

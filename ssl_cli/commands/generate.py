@@ -12,7 +12,7 @@ from ssl_cli import console
 from ssl_cli.autoencoding import sheets
 from ssl_cli.autoencoding.finished import ReconstructRun
 from ssl_cli.catalog import built_in_conf
-from ssl_cli.config import GenerateConfig
+from ssl_cli.config.using import GenerateConfig
 from ssl_cli.errors import InputError
 from ssl_cli.language.finished import PretrainRun
 from ssl_cli.language.generation import Wish

@@ -9,7 +9,6 @@ import pyarrow.parquet
 from scipy.stats import binomtest
 
 from ssl_cli import console, plots
-from ssl_cli.checking import names_where
 from ssl_cli.data.images import ABOUT, OneClassImages
 from ssl_cli.data.one_class import OneClassData, Split
 from ssl_cli.detection import strange_images
@@ -17,6 +16,7 @@ from ssl_cli.detection.reasons import ANOMALIES, Strange
 from ssl_cli.detection.thresholds import Threshold, p_values
 from ssl_cli.metrics.detection import curves, detection_metrics
 from ssl_cli.runs import HISTORY, read_history
+from ssl_cli.targets import names_where
 
 SCORES = "scores.parquet"
 ROWS_DRAWN = 8

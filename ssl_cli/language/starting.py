@@ -7,7 +7,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import checkpoints
-from ssl_cli.checking import locate
 from ssl_cli.data.taken_tokenizer import Taken
 from ssl_cli.data.tokenizer import Tokenizer
 from ssl_cli.data.tokenizing import TokenizerMaker
@@ -16,6 +15,7 @@ from ssl_cli.language.pretrained import Pretrained, read_pretrained
 from ssl_cli.nodes import build
 from ssl_cli.objectives.causal_lm import CausalLM
 from ssl_cli.ranks import is_worker
+from ssl_cli.targets import locate
 
 TAKEN = "taken"  # what the tokenizer is called then
 NOT_TAKEN = {"causal", "context"}  # of a checkpoint's options
