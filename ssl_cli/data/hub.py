@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ssl_cli.data.decoding import decoded
+from ssl_cli.data.hub_faults import in_words
 from ssl_cli.data.image_sources import THREADS
 from ssl_cli.errors import InputError
 
@@ -59,8 +60,7 @@ def read_hub(hub: str | Path, columns: tuple[str, str], shape: list[int], otherw
     except InputError as error:
         raise InputError(f"{error} {otherwise}") from error
     except Exception as error:  # the hub, the network and the disk fail in many ways
-        reason = (str(error).splitlines() or [""])[0][:300].rstrip(".")
-        raise InputError(f"{hub} can't be read: {type(error).__name__}: {reason}. {otherwise}") from error
+        raise InputError(f"{hub} can't be read: {in_words(error)}. {otherwise}") from error
 
 
 def _opened(hub: str | Path) -> Any:

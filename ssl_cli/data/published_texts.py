@@ -11,6 +11,7 @@ from ssl_cli.bounds import Path as FilePath
 from ssl_cli.bounds import Range
 from ssl_cli.data.documents import parted, pieces
 from ssl_cli.data.held_out import split
+from ssl_cli.data.hub_faults import in_words
 from ssl_cli.data.text_files import files_of, marks
 from ssl_cli.data.text_records import json_lines, parquet_rows, texts_of
 from ssl_cli.data.texts import TextSource
@@ -33,8 +34,7 @@ def hub_rows(hub: str, name: str, part: str, otherwise: str) -> Iterator[dict[st
         rows = datasets.load_dataset(hub, name, split=part, streaming=True)
         yield from rows.iter(batch_size=AT_ONCE)
     except Exception as error:  # the hub and the network fail in many ways
-        reason = (str(error).splitlines() or [""])[0][:300].rstrip(".")
-        raise InputError(f"{hub} can't be streamed: {type(error).__name__}: {reason}. {otherwise}") from error
+        raise InputError(f"{hub} can't be streamed: {in_words(error)}. {otherwise}") from error
 
 
 @dataclass(kw_only=True)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ssl_cli.data.hub_faults import in_words
 from ssl_cli.data.saved import read_state
 from ssl_cli.errors import InputError
 
@@ -40,10 +41,7 @@ def _from_hub(name: str) -> Path:
         if not any(folder.glob("*.safetensors")):
             folder = Path(snapshot_download(name, allow_patterns=[*FROM_HUB, f"{Path(PICKLED).stem}*.bin"]))
     except Exception as error:  # the hub, the network and the disk fail in many ways
-        reason = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".")
-        raise InputError(
-            f"init={name} is no folder here, and can't be had from the hub: {type(error).__name__}: {reason}."
-        ) from error
+        raise InputError(f"init={name} is no folder here, and can't be had from the hub: {in_words(error)}.") from error
     return folder
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ssl_cli.catalog import nearest
+from ssl_cli.data.hub_faults import in_words
 from ssl_cli.errors import InputError
 
 NEEDED = ("train", "dev")
@@ -114,5 +115,4 @@ def hub_rows(layout: Layout) -> dict[str, Iterator[dict[str, Any]]]:
         found = datasets.load_dataset(layout.hub, layout.name)
         return {split: iter(found[name]) for split, name in layout.splits.items() if name in found}
     except Exception as error:  # the hub, the network and the disk fail in many ways
-        reason = (str(error).splitlines() or [""])[0][:300].rstrip(".")
-        raise InputError(f"{layout.hub} can't be had: {type(error).__name__}: {reason}. {otherwise}") from error
+        raise InputError(f"{layout.hub} can't be had from the hub: {in_words(error)}. {otherwise}") from error
