@@ -157,11 +157,11 @@ def _agreed(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[i
     Asking a GPU would make it wait, so a single one is asked only where a checkpoint is due.
     """
     if trainer.world_size == 1:
-        return signum, module.device.type == "cpu" and module.is_broken()
-    mine = torch.tensor([signum, module.is_broken()], dtype=torch.int64, device=module.device)
+        return signum, module.device.type == "cpu" and module.breakage.is_there()
+    mine = torch.tensor([signum, module.breakage.is_there()], dtype=torch.int64, device=module.device)
     torch.distributed.all_reduce(mine, torch.distributed.ReduceOp.MAX)
     if mine[1]:
-        module.share_broken()  # so that all refuse it in the same words, and none waits for another
+        module.breakage.share(module.device)  # so that all refuse it in the same words, and none waits for another
     return int(mine[0]), bool(mine[1])
 
 

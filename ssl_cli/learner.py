@@ -4,9 +4,8 @@ Every random draw of step k (dropout, noise, masks) follows from (seed, k), beca
 each step. So a run resumed at step k goes on as if it had never stopped.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,20 +16,20 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from ssl_cli import console
+from ssl_cli.breakage import Breakage
 from ssl_cli.checkpoints import finite
 from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
 from ssl_cli.draws import reseed
 from ssl_cli.errors import InputError
 from ssl_cli.models.pixels import numbers
-from ssl_cli.objectives.abilities import CountsOverEpoch, DecaysMatrices, Derives, LearnsByRates, best_by
+from ssl_cli.objectives.abilities import CountsOverEpoch, Derives, best_by
+from ssl_cli.pace import Pace
+from ssl_cli.weight_groups import WeightGroups, Weights
 
-Weights = Iterable[nn.Parameter] | list[dict[str, Any]]  # or groups of them, with options of their own
 MakeOptimizer = Callable[[Weights], torch.optim.Optimizer]
 # Optimizer steps taken, and a clock of the seconds gone (asked only where time counts) -> factor of the learning rate.
 Schedule = Callable[[int, Callable[[], float]], float]
-FINE = 2**62  # no batch has this number
 SHOWN = 10  # rows that a message names
-WRAPPED = "_fsdp_wrapped_module."  # in the name of a weight that is spread over devices
 
 
 class Learner(lightning.LightningModule):
@@ -60,11 +59,10 @@ class Learner(lightning.LightningModule):
         self._watched_sums: dict[str, Tensor] = {}
         self._batches = self._watched_rows = 0
         self._was_looked_at = False  # what the objective gives: once is enough
-        self._broken: Tensor | None = None  # the number of the first batch whose loss was, or FINE
+        self.breakage = Breakage()
         self._started = time.monotonic()
         self._pace = Pace()
-        # Now: a device that holds a part of each weight only has them all flat.
-        self._matrices = {name for name, weight in objective.named_parameters() if weight.dim() > 1}
+        self.weight_groups = WeightGroups(objective)
         self._gradient_norm: Tensor | None = None
         self._rates = [1.0]  # of each group of weights, as parts of the learning rate
 
@@ -106,7 +104,7 @@ class Learner(lightning.LightningModule):
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach() * (weight / self.trainer.world_size)
         self._batches += 1
-        self._note_broken(k, losses["loss"].detach())
+        self.breakage.note(k, losses["loss"].detach())
         return losses["loss"] * weight
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -127,31 +125,11 @@ class Learner(lightning.LightningModule):
 
     # --- a loss that is no number any more ---
 
-    def _note_broken(self, k: int, loss: Tensor) -> None:
-        """Remember the first batch whose loss is NaN or infinite. A GPU is asked nothing: an answer would stop it."""
-        if loss.device.type == "cpu":
-            if not (self.is_broken() or math.isfinite(loss)):
-                self._broken = torch.tensor(k)
-            return
-        first = torch.full((), k, dtype=torch.int64, device=loss.device)
-        if self._broken is None:
-            self._broken = torch.full_like(first, FINE)
-        self._broken = torch.where(torch.isfinite(loss), self._broken, torch.minimum(self._broken, first))
-
-    def is_broken(self) -> bool:
-        return self._broken is not None and int(self._broken) < FINE
-
-    def share_broken(self) -> None:
-        """Every process of a distributed run learns the batch."""
-        if self._broken is None:  # this one has taken no step yet
-            self._broken = torch.full((), FINE, dtype=torch.int64, device=self.device)
-        torch.distributed.all_reduce(self._broken, torch.distributed.ReduceOp.MIN)
-
     def refuse_broken(self, saved_step: int) -> None:
         """Raise InputError where the loss, or what it has made of the weights, is no number: with its batch's rows."""
         taken = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        if self.is_broken():
-            k, what = int(self._broken or 0), "The loss"
+        if self.breakage.is_there():
+            k, what = self.breakage.batch, "The loss"
         elif taken and not finite(self.objective.state_dict()):
             k, what = taken - 1, "A weight"
         else:
@@ -263,49 +241,12 @@ class Learner(lightning.LightningModule):
                 group["initial_lr"], group["lr"] = base, base * rate * self._lr_factor(schedule.scheduler.last_epoch)
         schedule.scheduler.base_lrs = [base] * len(schedule.scheduler.base_lrs)
 
-    def _weights(self) -> Weights:
-        """For an objective that wants it so, without decay of what is no matrix: biases, and the scales of norms; and
-        in groups of one learning rate, the fastest first."""
-        if not isinstance(self.objective, DecaysMatrices):
-            return self.parameters()
-        named = [(name.replace(WRAPPED, ""), weight) for name, weight in self.objective.named_parameters()]
-        rates = self.objective.rates if isinstance(self.objective, LearnsByRates) else {}
-        kinds: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
-        for name, weight in named:
-            if weight.requires_grad:
-                kinds.setdefault((rates.get(name, 1.0), name in self._matrices), []).append(weight)
-        ordered = sorted(kinds.items(), key=lambda kind: kind[0], reverse=True)
-        self._rates = [rate for (rate, _), _ in ordered]
-        return [{"params": some} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), some in ordered]
-
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self._weights())
+        weights, self._rates = self.weight_groups.divided()
+        optimizer = self.make_optimizer(weights)
         factors: list[Callable[[int], float]] = [partial(self._scaled, rate) for rate in self._rates]
         schedule = {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-
-class Pace:
-    """Batches a second since the last asking, without the time between `pause` and the next batch."""
-
-    def __init__(self) -> None:
-        self._batches, self._seconds = 0, 0.0
-        self._since: float | None = None
-
-    def go_on(self) -> None:
-        """A batch begins."""
-        self._since = time.monotonic() if self._since is None else self._since
-        self._batches += 1
-
-    def pause(self) -> None:
-        if self._since is not None:
-            self._seconds += time.monotonic() - self._since
-            self._since = None
-
-    def batches_per_s(self) -> float:
-        pace = self._batches / self._seconds if self._seconds else 0.0
-        self._batches, self._seconds = 0, 0.0
-        return pace
 
 
 def refuse_no_losses(objective: nn.Module, losses: Any) -> None:

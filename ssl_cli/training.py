@@ -32,7 +32,7 @@ from ssl_cli import checkpoints, console
 from ssl_cli.callbacks import History, callbacks, finish, seconds
 from ssl_cli.data.batches import Rows
 from ssl_cli.errors import InputError
-from ssl_cli.learner import Learner, MakeOptimizer, Schedule, Weights
+from ssl_cli.learner import Learner, MakeOptimizer, Schedule
 from ssl_cli.models.bf16 import has_bf16
 from ssl_cli.nodes import build
 from ssl_cli.objectives.abilities import LargeProducts, best_by
@@ -40,6 +40,7 @@ from ssl_cli.objectives.supervised import Supervised
 from ssl_cli.processor import for_large_products
 from ssl_cli.ranks import by_srun, by_torchrun
 from ssl_cli.runs import HISTORY
+from ssl_cli.weight_groups import Weights
 
 TENTH, WITHOUT_END = 10, 100  # how often a run is validated where nobody says: in steps, where only time ends it
 # Lightning's tips and notices are no part of a run's record.

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from finetune import words
@@ -39,8 +40,12 @@ def main() -> None:
     parser.add_argument("--train-examples", type=int, default=10_000, help="at most; SST-2 alone has more")
     parser.add_argument("--questions", type=int, help="of SQuAD to learn from, at most; there are some 8,000")
     parser.add_argument("--dev-examples", type=int, help="at most, for a trial")
+    parser.add_argument(
+        "--lr", type=float, help="of both sides, pretrained; default: that of run_glue's and run_qa's README"
+    )
     parser.add_argument("--scratch-lr", type=float, default=5e-4, help="from scratch ten times as much pays")
     parser.add_argument("--peer-bf16", action="store_true", help="transformers in bf16, not its default")
+    parser.add_argument("--peer-grouped", action="store_true", help="rows of like length together; not its default")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="torch's, for every side")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -49,7 +54,8 @@ def main() -> None:
     gains = []
     for name in options.tasks:
         with tempfile.TemporaryDirectory() as folder:
-            found = scores(TASKS[name], options, Path(folder))
+            task = replace(TASKS[name], lr=options.lr or TASKS[name].lr)
+            found = scores(task, options, Path(folder))
         lines(name, TASKS[name], found)
         if {"transformers", "ssl"} <= found.keys():
             gains.append(score(found["ssl"], TASKS[name]) - score(found["transformers"], TASKS[name]))
@@ -81,6 +87,7 @@ def theirs(task: Task, options: argparse.Namespace, known: list[str], folder: Pa
     settings = {
         "use_cpu": True, "num_train_epochs": options.epochs or task.epochs, "bf16": options.peer_bf16,
         "warmup_steps": WARM_UP, "weight_decay": WEIGHT_DECAY,
+        **({"train_sampling_strategy": "group_by_length"} if options.peer_grouped else {}),
     }  # fmt: skip
     given = (folder, options.checkpoint, task, seed, settings)
     if not task.asks:

@@ -3,7 +3,8 @@
 import torch
 
 from ssl_cli.data.batches import Rows
-from ssl_cli.learner import Learner, Weights
+from ssl_cli.learner import Learner
+from ssl_cli.weight_groups import Weights
 from tests.text_runs import causal
 
 
@@ -16,7 +17,7 @@ def test_biases_and_norms_are_spared_the_decay() -> None:
 
     rows = Rows({"ids": torch.zeros(2, 3)})
     learner = Learner(model, rows, rows, make, lambda *_: 1.0, batch_size=2, seed=0)
-    optimizer = make(learner._weights())
+    optimizer = make(learner.weight_groups.divided()[0])
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
