@@ -58,12 +58,14 @@ def span_scores(
 
 
 def trained(folder: Path, checkpoint: Path, task: Task, seed: int, settings: Settings) -> tuple[Trainer, Any]:
-    """The trainer with its last weights, and dev: rows in any order, a batch padded to its longest"""
+    """The trainer with its last weights, and dev; a batch is padded to its longest"""
     transformers.set_seed(seed)
     tokenizer, model, (rows, dev) = parts(folder, checkpoint, task, False, "train", "dev")
     settings = {"seed": seed, "train_sampling_strategy": "random", **settings}
     trainer = trainer_of(model, tokenizer, rows, task, False, settings)
     trainer.train()
+    # What is grouped by length in training, is in evaluation too, and its guesses come in that order.
+    trainer.args.train_sampling_strategy = "random"
     return trainer, dev
 
 
