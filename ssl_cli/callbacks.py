@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ssl_cli import checkpoints, console
 from ssl_cli.learner import Learner
-from ssl_cli.runs import read_history, write_csv
+from ssl_cli.runs import read_history
 from ssl_cli.stopping import Request, Stopped
+from ssl_cli.whole_files import write_csv
 
 
 def callbacks(settings: DictConfig, max_steps: int, folder: Path, judged_by: str = "loss") -> list[Callback]:

@@ -38,10 +38,9 @@ from ssl_cli.runs import (
     number_of,
     read_environment,
     standing,
-    write_json,
-    write_text,
 )
 from ssl_cli.stopping import Stopped
+from ssl_cli.whole_files import write_json, write_text
 
 PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "pyarrow"]
 # What a disk says that can't take any more, in the words of those libraries that pass on no number.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from ssl_cli.runs import CONFIG, write_text
+from ssl_cli.runs import CONFIG
+from ssl_cli.whole_files import write_text
 
 REPORT = "report.html"
 RIGHT, WRONG = "background: #e3f4e4", "background: #fbe3e0"  # of answers

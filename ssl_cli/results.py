@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from ssl_cli import console
 from ssl_cli.data.image_files import Rejected
 from ssl_cli.errors import InputError
-from ssl_cli.runs import new_folder, run_around, write_bytes, write_csv
+from ssl_cli.runs import new_folder, run_around
+from ssl_cli.whole_files import write_bytes, write_csv
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors name no file
 REJECTS, REJECT_COLUMNS = "rejects.csv", ["name", "reason"]

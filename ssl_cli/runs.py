@@ -13,13 +13,11 @@ outputs/<verb>/<model>-<data>/<time>/
 
 import csv
 import fcntl
-import io
 import itertools
-import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -236,7 +234,7 @@ def _last_line(path: Path, tail: int = 4096) -> str:
     return ""
 
 
-# --- writing ------------------------------------------------------------------------------------------------
+# --- a new one ---------------------------------------------------------------------------------------------
 
 
 def new_folder(parent: Path) -> Path:
@@ -251,36 +249,3 @@ def new_folder(parent: Path) -> Path:
             continue
         return folder
     raise AssertionError
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same table
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):  # where nothing can be written, nothing can be removed either
-            partial.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_csv(path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows as a CSV with a header; what a row lacks is left empty."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

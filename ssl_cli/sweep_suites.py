@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
-from ssl_cli import console, runs
+from ssl_cli import console
 from ssl_cli.catalog import choices, nearest
 from ssl_cli.checking import check_node
 from ssl_cli.errors import InputError
@@ -17,6 +17,7 @@ from ssl_cli.nodes import build, target_of
 from ssl_cli.overrides import given, named_choices, parse
 from ssl_cli.sweep_table import Outcome, alike, what_varied
 from ssl_cli.tasks.suite import Suite
+from ssl_cli.whole_files import write_bytes, write_csv, write_json
 
 GROUP = "task"
 SUITE = f"{Suite.__module__}.{Suite.__qualname__}"
@@ -73,7 +74,7 @@ def conclude(folder: Path, name: str, suite: Suite, outcomes: list[Outcome]) -> 
         combinations.append(
             {"settings": dict(zip(varied, key, strict=True))} | _scored(suite, done) | _handed_in(zipped, suite, done)
         )
-    runs.write_json(folder / JSON, {"suite": name, "tasks": suite.tasks, "combinations": combinations})
+    write_json(folder / JSON, {"suite": name, "tasks": suite.tasks, "combinations": combinations})
     _show(folder, name, suite, varied, combinations)
     return [_as_outcome(name, one) for one in combinations]
 
@@ -98,7 +99,7 @@ def _handed_in(path: Path, suite: Suite, done: dict[str, Outcome]) -> dict[str, 
             else:
                 missing.append(name)
     if files:
-        runs.write_bytes(path, _zipped(files))
+        write_bytes(path, _zipped(files))
     return {HANDED_IN: path.name if files else None, "missing_files": missing}
 
 
@@ -120,7 +121,7 @@ def _show(folder: Path, name: str, suite: Suite, varied: list[str], combinations
         rows.append(row)
         figures = [f"{row[task]:.4f}" if row.get(task) is not None else "" for task in (*suite.tasks, AVERAGE)]
         cells.append([*(row[setting] for setting in varied), *figures, n_done])
-    runs.write_csv(folder / TABLE, columns, rows)
+    write_csv(folder / TABLE, columns, rows)
     shown = [*varied, *(task.rpartition("/")[2] for task in suite.tasks), AVERAGE, "tasks"]
     console.say(console.table(f"{name} ({folder / TABLE})", shown, cells, right=set(shown[len(varied) :])))
     for missing in _distinct(one["missing"] for one in combinations):

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any
 
-from ssl_cli import console, runs
+from ssl_cli import console
 from ssl_cli.catalog import built_in_conf
 from ssl_cli.nodes import read_yaml
 from ssl_cli.run_table import less_is_better
+from ssl_cli.whole_files import write_csv, write_json
 
 TABLE, SEEDS, OUTCOME = "sweep.csv", "seeds.csv", "outcome.json"
 LAST = ("run", "error")  # the columns of sweep.csv that are neither a setting nor a metric
@@ -31,7 +32,7 @@ class Outcome:
     headline: list[str]
 
     def write(self, folder: Path) -> None:
-        runs.write_json(folder / OUTCOME, asdict(self))
+        write_json(folder / OUTCOME, asdict(self))
 
     def row(self) -> Row:
         return self.settings | self.metrics | {"run": self.run, "error": self.error}
@@ -66,7 +67,7 @@ def write_table(folder: Path) -> list[Outcome]:
     outcomes = read_outcomes(folder)
     rows = [outcome.row() for outcome in outcomes]
     columns = [*dict.fromkeys(name for row in rows for name in row if name not in LAST), *LAST]
-    runs.write_csv(folder / TABLE, columns, rows)
+    write_csv(folder / TABLE, columns, rows)
     return outcomes
 
 
@@ -114,7 +115,7 @@ def show_seeds(folder: Path, verb: str, outcomes: list[Outcome]) -> None:
     for key, group in alike(outcomes, others).items():
         rows += [dict(zip(others, key, strict=True)) | summary for summary in _summaries(group, verb)]
     columns = [*others, *SUMMARY]
-    runs.write_csv(folder / SEEDS, columns, rows)
+    write_csv(folder / SEEDS, columns, rows)
     cells = [[_cell(row.get(name, "")) for name in columns] for row in rows]
     console.say(console.table(f"over the seeds ({folder / SEEDS})", columns, cells, right=set(SUMMARY[1:])))
 

@@ -21,6 +21,7 @@ from ssl_cli import console, runs, vetting
 from ssl_cli.errors import InputError
 from ssl_cli.nodes import build
 from ssl_cli.ranks import is_worker
+from ssl_cli.whole_files import write_json
 
 IDS = "tracking.json"  # in the run folder: what the run is called in each store, so that a resumed run goes on there
 NO_SETTINGS = ("resume", "logger", "headline")  # of a config: they don't say what was learned, or how
@@ -118,7 +119,7 @@ def tracked(cfg: DictConfig, folder: Path, metrics: Mapping[str, float]) -> Iter
             tracker: Tracker = build(node)
             ids[key] = begin(tracker, key, cfg, folder, ids.get(key))
             trackers.append(tracker)
-            runs.write_json(folder / IDS, ids)
+            write_json(folder / IDS, ids)
         yield trackers
         ended = "finished"
     except BaseException as error:

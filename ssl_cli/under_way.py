@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 
 from ssl_cli.ranks import is_worker
 from ssl_cli.recording import open_run
-from ssl_cli.runs import write_text
 from ssl_cli.tracking import Tracker, tracked
+from ssl_cli.whole_files import write_text
 from ssl_cli.workers import workers
 
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from ssl_cli import runs
 from ssl_cli.errors import InputError
+from ssl_cli.whole_files import write_csv, write_json
 
 # Of BERT-Medium on the leaderboard, in percent, and its published average.
 # https://github.com/google-research/bert, README, of the smaller BERTs
@@ -65,12 +66,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, absent: tuple[str, ...] = ()) -> l
 
 def _run(cfg: DictConfig, metrics: dict[str, float], files: list[str]) -> Path:
     folder = runs.new_folder(Path(cfg.paths.outputs) / "finetune" / "encoder-data")
-    runs.write_json(folder / runs.METRICS, metrics)
+    write_json(folder / runs.METRICS, metrics)
     rows = [
         {"step": step, "dev/loss": 1 / step} | {name: value * step / 30 for name, value in metrics.items()}
         for step in (10, 20, 30)
     ]
-    runs.write_csv(folder / runs.HISTORY, list(rows[0]), rows)
+    write_csv(folder / runs.HISTORY, list(rows[0]), rows)
     (folder / "submission").mkdir()
     for name in files:
         (folder / "submission" / name).write_text(f"index\tprediction\n0\t{name}\n")

@@ -168,7 +168,7 @@ def test_resuming_on_other_data_is_refused(cli: Cli, table: Path) -> None:
     assert (folder / "metrics.json").read_bytes() == before
 
 
-FOREIGN = ["os.system", "torch.load", "torch.hub.load", "subprocess.run", "ssl_cli.runs.write_text"]
+FOREIGN = ["os.system", "torch.load", "torch.hub.load", "subprocess.run", "ssl_cli.whole_files.write_text"]
 FOREIGN += ["ssl_cli.runs.subprocess.run", "ssl_cli.data.reading.Path", "torch.nn.modules.module.torch.load"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from ssl_cli import plots, runs
 from ssl_cli.sweep_figures import draw_starts, start_names
 from ssl_cli.sweep_table import Outcome
+from ssl_cli.whole_files import write_csv
 
 
 def pretrained(home: str, time: str) -> str:
@@ -33,7 +34,7 @@ def test_starts_have_short_names(workdir: Path) -> None:
 def outcome(number: int, settings: dict[str, str], history: list[dict[str, float]]) -> Outcome:
     folder = Path(f"run{number}")
     folder.mkdir()
-    runs.write_csv(folder / runs.HISTORY, list(history[0]), history)
+    write_csv(folder / runs.HISTORY, list(history[0]), history)
     return Outcome(settings, {}, str(folder), "", ["dev/f1", "dev/accuracy"])
 
 

@@ -12,9 +12,10 @@ from ssl_cli import checkpoints, console
 from ssl_cli.autoencoding.views import mapped
 from ssl_cli.data.batches import Rows
 from ssl_cli.ranks import is_worker
-from ssl_cli.runs import HISTORY, write_json
+from ssl_cli.runs import HISTORY
 from ssl_cli.training import train
 from ssl_cli.vetting import read_object
+from ssl_cli.whole_files import write_json
 
 PRIOR = "prior"  # a folder in the run's, with the prior's own history and checkpoint
 CODES = "codes.json"  # in it: of which codes

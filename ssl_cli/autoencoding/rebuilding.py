@@ -14,7 +14,7 @@ from ssl_cli.data.image_files import Rejected
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.images import psnr
 from ssl_cli.results import refuse_taken, results, warn_of_rejects, write_rejects
-from ssl_cli.runs import write_csv
+from ssl_cli.whole_files import write_csv
 
 SHEET, ERRORS, ERROR_COLUMNS = "reconstructions.png", "errors.csv", ["name", "file", "mse", "psnr"]
 

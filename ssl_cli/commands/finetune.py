@@ -24,11 +24,12 @@ from ssl_cli.nodes import build
 from ssl_cli.objectives.supervised import Supervised
 from ssl_cli.ranks import is_worker
 from ssl_cli.repeats import done_before
-from ssl_cli.runs import HISTORY, read_history, write_json
+from ssl_cli.runs import HISTORY, read_history
 from ssl_cli.tasks.published import Published
 from ssl_cli.tasks.task import Answer, Examples, Guesses, Task, Tunes
 from ssl_cli.training import precision, train
 from ssl_cli.under_way import under_way
+from ssl_cli.whole_files import write_json
 from ssl_cli.workers import refuse_miscounted
 
 PACE = "train/examples_per_s"

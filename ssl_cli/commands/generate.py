@@ -22,7 +22,8 @@ from ssl_cli.language.writing import Writer
 from ssl_cli.loading import able, load
 from ssl_cli.nodes import read_yaml
 from ssl_cli.results import refuse_taken, results
-from ssl_cli.runs import find_run, write_text
+from ssl_cli.runs import find_run
+from ssl_cli.whole_files import write_text
 
 SHEET, SAMPLES, TEXTS = "samples.png", "samples.npz", "texts.jsonl"
 IMAGES = 64  # where nobody says how many

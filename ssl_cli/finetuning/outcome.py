@@ -13,8 +13,8 @@ from ssl_cli.finetuning.span_answers import tell_spans
 from ssl_cli.finetuning.tag_answers import tell_tags
 from ssl_cli.finetuning.told import Answered, Tell, Told
 from ssl_cli.metrics.bootstrap import intervals
-from ssl_cli.runs import write_text
 from ssl_cli.tasks.task import Answer, Tally, Task
+from ssl_cli.whole_files import write_text
 
 LEARNED_FROM = "train"  # answers to what was learned from are measured, but nothing more is told of them
 SUBMISSION = "submission"

@@ -13,8 +13,8 @@ from ssl_cli import label_plots
 from ssl_cli.metrics.calibration import reliability
 from ssl_cli.metrics.confusion import ByClass, by_class, confusion, most_confused
 from ssl_cli.report_page import Figure, number, shown, table
-from ssl_cli.runs import write_csv
 from ssl_cli.tasks.task import Answer, Tally
+from ssl_cli.whole_files import write_csv
 
 MOST_MISTAKES = 20
 MOST_CLASSES = 1000  # with figures of their own

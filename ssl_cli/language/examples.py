@@ -14,8 +14,8 @@ from ssl_cli.draws import reseed
 from ssl_cli.language.generation import generate
 from ssl_cli.language.seen import visible
 from ssl_cli.models.cross_entropy import IGNORED
-from ssl_cli.runs import write_text
 from ssl_cli.scoring import device_of
+from ssl_cli.whole_files import write_text
 
 EXAMPLES = "examples.txt"
 SHOWN = 8  # passages

@@ -9,7 +9,7 @@ import pytest
 from ssl_cli.autoencoding import gallery
 from ssl_cli.autoencoding.views import View, look
 from ssl_cli.data.images import ImageData, ImageSplit
-from ssl_cli.runs import write_csv
+from ssl_cli.whole_files import write_csv
 from tests.autoencoding.conftest import SMALL, Made, built, learned
 
 ALWAYS = {"reconstructions", "samples", "map_pca", "map_tsne"}
