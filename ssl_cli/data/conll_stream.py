@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.data.conll import CONLLU, FIELDS, NEW_DOCUMENT, Column, cells, is_word, place_of, sentence_id
-from ssl_cli.data.record_stream import TEXT, Entry, lines
+from ssl_cli.data.record_stream import SUFFIXES, TEXT, Entry, lines
 from ssl_cli.data.text_files import plain_name
 
 CONLL = ".conll"
@@ -17,10 +17,11 @@ Block = list[tuple[int, str, str]]  # lines as record_stream has them: number, t
 
 
 def has_columns(path: Path, tag: Column, known: Set[str]) -> bool:
-    """Whether each line of a file is a word: by its name, or a .txt by its first sentence, whose tags are `known`."""
-    name = plain_name(path.name)
-    if not name.endswith(TEXT):
-        return name.endswith((CONLL, *CONLLU))
+    """Whether each line of a file is a word: by its name, or where that doesn't say (a .txt, CoNLL-2003's eng.testb) by
+    its first sentence, whose tags are `known`."""
+    suffix = Path(plain_name(path.name)).suffix
+    if suffix in (CONLL, *CONLLU) or (suffix in SUFFIXES and suffix != TEXT):
+        return suffix not in SUFFIXES
     filled = ([cells(text) for _, text, _ in block if not text.startswith(NEW_DOCUMENT)] for block in _blocks(path))
     rows = next(filter(None, filled), [])
     tags = [_cell(row, tag if isinstance(tag, int) else -1) for row in rows if len(row) > 1]

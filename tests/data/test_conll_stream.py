@@ -69,6 +69,8 @@ def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         ("a.conllu", WEB, True),
         ("a.txt", "EU NNP I-ORG\nrejects VBZ O\n\nPeter NNP I-PER\n", True),
         ("a.txt", "-DOCSTART- -X- O\n\nEU B-ORG\n", True),
+        ("eng.testb", "-DOCSTART- -X- O\n\nEU B-ORG\n", True),
+        ("a.log", "EU rejects\n", False),
         ("a.txt", "Birds NOUN\nfly VERB\n", True),
         ("a.txt", "Birds fly\nFish swim\n", False),
         ("a.txt", "Birds\nfly\n", False),
