@@ -179,14 +179,15 @@ class ShowProgress(Callback):
         self.advance = self.open.__enter__()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
-        if trainer.global_step % 20 == 0 and trainer.global_step != self.total:
+        assert isinstance(module, Learner)
+        if trainer.global_step % 20 == 0 and not module.is_validated_after(trainer.global_step):
             self._tell(trainer, module)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self._tell(trainer, module)
 
     def _tell(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """The last validation's figures; after the last step there is one more"""
+        """How far it is, and the last validation's figures"""
         assert isinstance(module, Learner)
         told = " ".join(
             f"{name.replace('watched', module.watched.split)} {value:.4g}"

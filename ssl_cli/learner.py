@@ -223,11 +223,13 @@ class Learner(lightning.LightningModule):
     def _scaled(self, rate: float, step: int) -> float:
         return rate * self._lr_factor(step)
 
+    def is_validated_after(self, step: int) -> bool:
+        is_due = step * self.trainer.accumulate_grad_batches % int(self.trainer.val_check_interval) == 0
+        return is_due or step == self.trainer.max_steps
+
     def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
         """The last gradient before a validation is measured, before it is clipped."""
-        step = self.trainer.global_step + 1
-        is_due = step * self.trainer.accumulate_grad_batches % int(self.trainer.val_check_interval) == 0
-        if is_due or step == self.trainer.max_steps:
+        if self.is_validated_after(self.trainer.global_step + 1):
             gradients = [weight.grad for weight in self.objective.parameters() if weight.grad is not None]
             self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
 
