@@ -20,6 +20,8 @@ END_OF_TEXT = "<|endoftext|>"
 MIN_FREQUENCY = 2  # of what becomes a token
 # While pairs are counted: a clause without spaces would be one word, of its own kind, which takes gigabytes.
 IN_SHORT = pre_tokenizers.Split(Regex(r"\p{Han}{1,4}|[^\s\p{Han}]{64}"), "isolated")
+# WordPiece takes a longer word for unknown, so there is nothing to learn from it, and one of millions takes minutes.
+NO_LONGER = pre_tokenizers.Split(Regex(r"\S{100}"), "isolated")
 
 
 class TokenizerMaker(Protocol):
@@ -89,7 +91,7 @@ class WordPiece(Trained):
         # Left to itself, the trainer would number the parts of words in the order of a hash map: another each time.
         seeded = [*self.specials, *alphabet, *within]
         library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
-        library.normalizer, library.pre_tokenizer = normalizer, cutter
+        library.normalizer, library.pre_tokenizer = normalizer, pre_tokenizers.Sequence([cutter, NO_LONGER])
         trainer = trainers.WordPieceTrainer(
             vocab_size=self.vocab_size, min_frequency=MIN_FREQUENCY, special_tokens=seeded, show_progress=False
         )

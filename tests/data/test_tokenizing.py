@@ -136,6 +136,14 @@ def test_only_the_beginning_teaches() -> None:
     assert few.library.token_to_id("walking") is None
 
 
+def test_a_word_that_is_too_long_to_be_read_teaches_in_pieces() -> None:
+    draw = random.Random(0)
+    word = "".join(draw.choice("abcd") for _ in range(300))
+    maker = WordPiece(vocab_size=60, sample_bytes=10_000, lowercase=True)
+    pieces = " ".join(word[k : k + 100] for k in (0, 100, 200))
+    assert maker.train([word]).to_json() == maker.train([pieces]).to_json()
+
+
 def test_rare_characters_give_way_to_words() -> None:
     texts = ["the birds fly " * 20, "".join(chr(0x4E00 + k) for k in range(3000))]
     tokenizer = trained("wordpiece", 100, texts)
