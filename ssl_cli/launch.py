@@ -40,6 +40,7 @@ from ssl_cli.sweep_suites import GROUP, SUITE, compose_suite, named_suite, spell
 from ssl_cli.sweeps import QUIET, like_for_like, sweep
 from ssl_cli.vetting import forgotten_cache, refuse_foreign_targets
 
+HOMELESS = "Could not determine home directory"  # as pathlib says it of ~nobody
 OTHER_DEVICES = (
     "This run was begun on {before} device(s) and goes on with {now}: each step still takes the same rows, but they "
     "are parted otherwise, so that sums round otherwise and each device draws other noise. It ends near to where it "
@@ -168,7 +169,12 @@ def _run(cfg: DictConfig, verb: str) -> str | None:
     """Run the verb. The last line printed is the path of what it made, bare, for scripts to read; if it made any."""
     for name in used_options(verb) if cfg.get("run") is None else ():
         cfg.pop(name, None)  # what is asked of a finished run is no part of a run that trains, nor of its saved config
-    made = import_module(f"ssl_cli.commands.{verb}").run(cfg)
+    try:
+        made = import_module(f"ssl_cli.commands.{verb}").run(cfg)
+    except RuntimeError as error:
+        if HOMELESS not in str(error):
+            raise
+        raise InputError("A path begins with ~ and the name of nobody who has a home here: write it out.") from error
     if made is None:
         return None
     console.say_bare(str(made))

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.data.record_stream import Entry
 from ssl_cli.errors import InputError
-from ssl_cli.finetuning.answer_file import AnswerFile, chunks
+from ssl_cli.finetuning.answer_file import AT_ONCE, AnswerFile, chunks
 from ssl_cli.finetuning.finished import FinetuneRun, reopen
 from ssl_cli.finetuning.telling import told
 from ssl_cli.result_files import places
@@ -84,9 +84,11 @@ def answer_file(cfg: DictConfig) -> Path:
     with out.writing(output, rejects), console.progress("answering, records", None) as advance:
         for chunk in chunks(finished.task.records(source, finished.labels)):
             answer_chunk(finished, chunk, out, cfg.precision)
-            if not out.answered:  # the whole file is of another kind
-                raise InputError(f"input={source}: nothing in it can be answered: {'; '.join(out.named)}.")
+            if not out.answered and out.rejected >= AT_ONCE:  # a file of another kind
+                break
             advance(out.answered + out.rejected, f"{out.answered / (time.monotonic() - started):,.0f} records/s")
+        if not out.answered and out.rejected:
+            raise InputError(f"input={source}: nothing in it can be answered: {'; '.join(out.named)}.")
         if not out.answered:
             raise InputError(f"input={source} holds no records.")
     tell(out, rejects, time.monotonic() - started)

@@ -1,5 +1,6 @@
 """Sentences word by word, each with its tag: columns as CoNLL has them, CoNLL-U, JSON lines."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ Lines = list[tuple[int, str]]  # of a sentence, by their numbers in the file
 CONLLU = (".conllu", ".conllup")
 FIELDS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U
 NEW_DOCUMENT = "-DOCSTART-"
+NO_NUMBER = "doesn't begin with a word's number: CoNLL-U parts its fields by tabs"
 UNTOLD = "_"  # a field of CoNLL-U that holds nothing
 
 
@@ -142,6 +144,8 @@ def _conllu(path: Path, blocks: Iterable[Lines], at: tuple[int, int], tagged: bo
     for index, block in enumerate(blocks):
         lines = [(number, line) for number, line in block if not line.startswith("#")]
         rows = [line.split("\t") for _, line in lines]
+        if odd := next((number for (number, _), row in zip(lines, rows, strict=True) if not has_number(row)), None):
+            raise InputError(f"{path}, line {odd:,} {NO_NUMBER}.")
         chosen = [k for k, row in enumerate(rows) if is_word(row)]
         if not chosen:
             continue
@@ -158,8 +162,13 @@ def _conllu(path: Path, blocks: Iterable[Lines], at: tuple[int, int], tagged: bo
         yield Sentence(index if named is None else named, words, tags if is_told else None, numbers)
 
 
+def has_number(row: Sequence[str]) -> bool:
+    """As CoNLL-U has it: 3 of a word, 1-2 of a token of several words, 8.1 of an empty node"""
+    return re.fullmatch(r"\d+([-.]\d+)?", row[0]) is not None
+
+
 def is_word(row: Sequence[str]) -> bool:
-    return not row[0].startswith("#") and "-" not in row[0] and "." not in row[0]
+    return row[0].isdecimal()
 
 
 def sentence_id(block: Iterable[str]) -> str | None:

@@ -6,30 +6,48 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.conll import CONLLU, FIELDS, NEW_DOCUMENT, Column, cells, is_word, place_of, sentence_id
+from ssl_cli.data.conll import (
+    CONLLU,
+    FIELDS,
+    NEW_DOCUMENT,
+    NO_NUMBER,
+    Column,
+    cells,
+    has_number,
+    is_word,
+    place_of,
+    sentence_id,
+)
 from ssl_cli.data.record_stream import SUFFIXES, TEXT, Entry, lines
 from ssl_cli.data.text_files import plain_name
 
 CONLL = ".conll"
 MOST_WORDS = 1 << 14  # of a sentence: a file without blank lines is none
-ENTITY_TAG = re.compile(r"O|[BIESLUM]-\S+")
+ENTITY_TAG = re.compile(r"[BIESLUM]-(\S+)")
+LOOKED_AT = 20  # sentences, for one of several words
 Block = list[tuple[int, str, str]]  # lines as record_stream has them: number, text, and what is wrong
 
 
 def has_columns(path: Path, tag: Column, known: Set[str]) -> bool:
-    """Whether each line of a file is a word: by its name, or where that doesn't say (a .txt, CoNLL-2003's eng.testb) by
-    its first sentence, whose tags are `known`."""
+    """Whether each line of a file is a word: by its name; or where that doesn't say (a .txt, a .tsv, CoNLL-2003's
+    eng.testb) by its first sentence of several words, all of as many columns, with a tag that is `known`."""
     suffix = Path(plain_name(path.name)).suffix
-    if suffix in (CONLL, *CONLLU) or (suffix in SUFFIXES and suffix != TEXT):
-        return suffix not in SUFFIXES
+    if suffix in (CONLL, *CONLLU):
+        return True
+    if suffix in SUFFIXES and suffix not in (TEXT, ".tsv"):
+        return False
     filled = ([cells(text) for _, text, _ in block if not text.startswith(NEW_DOCUMENT)] for block in _blocks(path))
-    rows = next(filter(None, filled), [])
-    tags = [_cell(row, tag if isinstance(tag, int) else -1) for row in rows if len(row) > 1]
-    return 0 < len(rows) == len(tags) and all(one in known or ENTITY_TAG.fullmatch(one or "") for one in tags)
+    rows = next((rows for rows in islice(filled, LOOKED_AT) if len(rows) > 1), [])
+    if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
+        return False
+    kinds = {label[2:] for label in known if ENTITY_TAG.fullmatch(label)}
+    tags = [_cell(row, tag if isinstance(tag, int) else -1) or "" for row in rows]
+    return all(one in known or ((found := ENTITY_TAG.fullmatch(one)) and found[1] in kinds) for one in tags)
 
 
 def sentences(path: Path, word: Column) -> Iterator[Entry]:
-    """Records of `tokens`, and of CoNLL-U their `id`; a column's number counts in columns, a name in CoNLL-U."""
+    """Records of `tokens`, and of CoNLL-U their `id`. A name of `word` is a field of CoNLL-U; a number is a column of
+    both, but for 0, where CoNLL-U has the words' numbers."""
     is_conllu = plain_name(path.name).endswith(CONLLU)
     at = _column(word, is_conllu)
     found = ((block[0][0], _record(block, at, is_conllu), block) for block in _blocks(path))
@@ -46,9 +64,10 @@ def _blocks(path: Path) -> Iterator[Block]:
 
 
 def _column(word: Column, is_conllu: bool) -> int:
-    if is_conllu:
-        return FIELDS.index(word if isinstance(word, str) and word in FIELDS else "form")
-    return word if isinstance(word, int) else 0
+    if not is_conllu:
+        return word if isinstance(word, int) else 0
+    name = word.lower() if isinstance(word, str) else ""
+    return FIELDS.index(name if name in FIELDS else "form") if isinstance(word, str) or not word else word
 
 
 def _record(block: Block, at: int, is_conllu: bool) -> dict[str, Any] | str | None:
@@ -59,6 +78,9 @@ def _record(block: Block, at: int, is_conllu: bool) -> dict[str, Any] | str | No
         return "{1}, in line {0:,}".format(*fault)
     rows = [(number, cells(text)) for number, text, _ in block if not text.startswith(NEW_DOCUMENT)]
     if is_conllu:
+        rows = [(number, text.split("\t")) for number, text, _ in block if not text.startswith("#")]
+        if odd := next((number for number, row in rows if not has_number(row)), None):
+            return f"line {odd:,} {NO_NUMBER}"
         rows = [(number, row) for number, row in rows if is_word(row)]
     words = [(number, _cell(row, at)) for number, row in rows]
     if lacking := [number for number, word in words if word is None]:

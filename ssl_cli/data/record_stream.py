@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ssl_cli.data.documents import CONVERT, NOT_TEXT
-from ssl_cli.data.record_tables import Found, Lines, Sheet, table
+from ssl_cli.data.record_tables import Found, Lines, Sheet, refuse_twins, table
 from ssl_cli.data.text_files import blocks, plain_name
 from ssl_cli.errors import InputError
 
@@ -165,9 +165,12 @@ def _questions(path: Path, content: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _parquet(path: Path) -> Found:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            refuse_twins(path, file.schema_arrow.names)
             for batch in file.iter_batches(AT_ONCE):
                 for record in batch.to_pylist():
                     yield None, record, None
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date may be none of Python's
         reason = (str(error).splitlines() or ["it is damaged"])[0].rstrip(".")
         raise InputError(f"{path} can't be read: {reason}.") from error

@@ -77,6 +77,11 @@ def _refuse_header(path: Path, begin: Row) -> None:
     number, names, fault, _ = begin
     if fault:
         raise InputError(f"{path}, line {number:,}: its header can't be read: {fault}.")
+    refuse_twins(path, names)
+
+
+def refuse_twins(path: Path, names: list[str]) -> None:
+    """Raise InputError where two columns have one name."""
     if twins := [name for name in names if name and names.count(name) > 1]:
         raise InputError(f"{path} has {names.count(twins[0])} columns called {twins[0]}: rename all but one.")
 

@@ -116,7 +116,7 @@ class Answering:
         for name in ("question", "context"):
             if not isinstance(record.get(name), str) or not record[name].strip():
                 raise InputError(f"its {name} is {'empty' if name in record else 'missing'}")
-        texts = (str(record.get("id") or ""), record["question"], record["context"])
+        texts = ("" if record.get("id") is None else str(record["id"]), record["question"], record["context"])
         known_by, question, context = (without_surrogates(text, "", Faults()) for text in texts)
         return Question(known_by, question, context)
 

@@ -71,13 +71,16 @@ class Columns:
     def shown(self, record: Mapping[str, Any], number: int | None, needs_text: bool = True) -> Example:
         """Without its label. Raises Unfit."""
         text = _text(record, self.text, "text", needs_text)
-        if text and self.spans is not None and self.spans in record:
+        is_given = self.spans is not None and self.spans in record
+        if self.spans is not None and not is_given and needs_text and number is not None:
+            raise Unfit(lacks([self.spans], record, "spans"))
+        if text and self.spans is not None and is_given:
             text = marked(text, record[self.spans], self.spans)
         if text and self.blank is not None and self.blank not in text:
             raise Unfit(f"its text has no {self.blank}, which the options fill in")
         pair = None if self.pair is None else _text(record, self.pair, "pair", needs_text)
         options = None if self.options is None else _options(record, self.options, needs_text)
-        known = (_known_by(record[name]) for name in self.id if record.get(name) not in (None, ""))
+        known = (known_by(record[name]) for name in self.id if record.get(name) not in (None, ""))
         return Example(next(known, number), text, pair, options)
 
     def _label(
@@ -105,7 +108,7 @@ class Columns:
         return self._class(value, is_coded)
 
     def _class(self, value: Any, is_coded: bool) -> str:
-        name = class_name(value)
+        name = without_surrogates(class_name(value), "", Faults())
         if name in self.dropped:
             raise Dropped
         if name == "???" or "${" in name:
@@ -120,7 +123,7 @@ class Columns:
 # --- single fields ------------------------------------------------------------------------------------------
 
 
-def _known_by(value: Any) -> int | str:
+def known_by(value: Any) -> int | str:
     """An id as JSON can hold it; Parquet's may be times, bytes, decimals."""
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
@@ -154,9 +157,9 @@ def _options(record: Mapping[str, Any], names: Sequence[str], needs_text: bool) 
     if names[0] not in record:
         raise Unfit(lacks(names, record, "options"))
     found = record[names[0]]
-    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(one, str) and one for one in found):
+    if not isinstance(found, list) or len(found) < 2 or not all(isinstance(one, str) and one.strip() for one in found):
         raise Unfit(f"the column {names[0]} holds no list of two texts or more")
-    return tuple(found)
+    return tuple(without_surrogates(one, "", Faults()) for one in found)
 
 
 def marked(text: str, spans: Any, column: str) -> str:
@@ -181,7 +184,7 @@ def marked(text: str, spans: Any, column: str) -> str:
 
 def _number(value: Any, column: str | None) -> float:
     try:
-        number = float(value)
+        number = math.nan if "_" in str(value) else float(value)  # Python reads 1_000, nobody else does
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
@@ -205,6 +208,8 @@ def class_name(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     return str(value).strip()
 
 

@@ -90,6 +90,8 @@ class Sentences:
             raise InputError(
                 "task.kind=options needs task.options, the column with the options; other kinds have none."
             )
+        if self.blank is not None and (self.kind != "options" or self.columns.pair is not None):
+            raise InputError("task.blank is a sign that options fill in: it needs task.kind=options, and no task.pair.")
 
     # --- files -> examples ---
 

@@ -1,5 +1,6 @@
 """The examples of a split, from its file or the hub; what is wrong with one is said with its file and line."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,5 +83,5 @@ def classes_of(name: str, split: Split, labels: Iterable[str] | None) -> list[st
             f"{some(sorted(found)[:3])}: name the column of classes by task.label=NAME, or say task=regress where it "
             "holds a number."
         )
-    are_numbers = all(label.lstrip("-").isdecimal() for label in found)
+    are_numbers = all(re.fullmatch(r"-?\d{1,18}", label) for label in found)
     return sorted(found, key=(lambda label: (int(label), label)) if are_numbers else None)

@@ -16,6 +16,7 @@ from ssl_cli.data.record_stream import Entry, entries
 from ssl_cli.data.word_tokens import WordTokens, spelled, windows, words_of
 from ssl_cli.errors import InputError
 from ssl_cli.metrics.tagging import OUTSIDE, TagTally, entities
+from ssl_cli.tasks.examples import known_by
 from ssl_cli.tasks.published import Layout, Published, hub_rows
 from ssl_cli.tasks.tag_schemes import Scheme, as_bio, scheme_of
 from ssl_cli.tasks.task import Answer, Guesses
@@ -78,7 +79,7 @@ class Tagging:
 
     def given(self, record: Mapping[str, Any]) -> Sentence:
         """Of `words` or `tokens`, or as the training file calls it, a list; or of a `text`, by its `words_of`."""
-        names = ("words", "tokens", *([self.word] if isinstance(self.word, str) else []))
+        names = (*([self.word] if isinstance(self.word, str) else []), "tokens", "words")
         words = next((record[name] for name in names if record.get(name) is not None), None)
         if words is None:
             text = record.get("text")
@@ -89,7 +90,8 @@ class Tagging:
             raise InputError("words must be a list of texts")
         if not words:
             raise InputError("the text is empty")
-        return Sentence(record.get("id"), tuple(without_surrogates(word, "", Faults()) for word in words), None)
+        own = None if record.get("id") is None else known_by(record["id"])
+        return Sentence(own, tuple(without_surrogates(word, "", Faults()) for word in words), None)
 
     def texts(self, examples: Sequence[Sentence]) -> Iterable[str]:
         return ("".join(spelled(sentence.words)) for sentence in examples)

@@ -166,6 +166,20 @@ def test_answers_as_csv(cli: Cli, run: Path) -> None:
     assert words[0] == "Say" and len(answers) == len(words) > 1
 
 
+def test_a_huge_line_at_the_beginning_is_one_reject(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_file, "CHARACTERS", 100)  # a chunk for itself
+    Path("in.jsonl").write_text('{"txt": "' + "x" * 200 + '"}\n{"text": "Birds fly."}\n')
+    code, out, err = cli("predict", "input=in.jsonl", "output=out.jsonl", "precision=32-true")
+    assert code == 0 and "records: 2 in = 1 answered + 1 rejected" in out, err
+
+
+def test_a_home_that_nobody_has(cli: Cli, run: Path) -> None:
+    code, _, err = cli("predict", "input=~nobody-at-all/in.jsonl", "output=out.jsonl")
+    assert (
+        code == 2 and err == "error: A path begins with ~ and the name of nobody who has a home here: write it out.\n"
+    )
+
+
 def test_sentences_that_lie_in_columns(cli: Cli, workdir: Path) -> None:
     run = make_run(Path("outputs/finetune/bert-ner/1"), "ner", TAGS)
     Path("news.conll").write_text("-DOCSTART- -X-\n\nBirds NNS\nfly VBP\n\nFish\nswim\n")

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from ssl_cli.data import conll_stream
+from ssl_cli.data.conll import read_sentences
 from ssl_cli.data.conll_stream import has_columns, sentences
 from ssl_cli.data.record_stream import Entry
+from ssl_cli.errors import InputError
 
 WEB = """# sent_id = a-1
 # text = Can't
@@ -48,7 +50,17 @@ def test_conllu_packed(tmp_path: Path) -> None:
     records = [one.record for one in read(tmp_path / "a.conllu.gz")]
     assert records == [{"tokens": ["Ca", "n't"], "id": "a-1"}, {"tokens": ["ten thousand"]}]
     assert read(tmp_path / "a.conllu.gz", "lemma")[1].record == {"tokens": ["go"]}
+    assert read(tmp_path / "a.conllu.gz", "LEMMA")[1].record == read(tmp_path / "a.conllu.gz", 2)[1].record
     assert read(tmp_path / "a.conllu.gz", 0)[1].record == {"tokens": ["ten thousand"]}  # of columns, not of CoNLL-U
+
+
+def test_a_conllu_parted_by_blanks_is_refused_not_skipped(tmp_path: Path) -> None:
+    path = placed(tmp_path, "a.conllu", "1 e-mail x NOUN\n\n1\tBirds\tbird\tNOUN\n")
+    blanks, tabs = read(path)
+    assert blanks.record == "line 1 doesn't begin with a word's number: CoNLL-U parts its fields by tabs"
+    assert tabs.record == {"tokens": ["Birds"]}
+    with pytest.raises(InputError, match="line 1 doesn't begin with a word's number"):
+        read_sentences(path, None, None, True)
 
 
 def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,8 +80,15 @@ def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         ("a.conll", "Birds\nfly\n", True),
         ("a.conllu", WEB, True),
         ("a.txt", "EU NNP I-ORG\nrejects VBZ O\n\nPeter NNP I-PER\n", True),
-        ("a.txt", "-DOCSTART- -X- O\n\nEU B-ORG\n", True),
-        ("eng.testb", "-DOCSTART- -X- O\n\nEU B-ORG\n", True),
+        ("a.txt", "-DOCSTART- -X- O\n\nEU B-ORG\nrejects O\n", True),
+        ("eng.testb", "-DOCSTART- -X- O\n\nEU B-ORG\nrejects O\n", True),
+        ("a.tsv", "EU\tB-ORG\nrejects\tO\n", True),
+        ("a.tsv", "text\tlabel\nBirds fly\tO\n", False),
+        ("a.txt", "Malcolm B-PER\n\nEU I-ORG\nrejects O\n", True),  # one word may be a text
+        ("a.txt", "They drove along I-95\nHe flew a B-52\n", False),
+        ("a.txt", "Birds fly .\nFish can swim .\n", False),
+        ("a.txt", "Malcolm X\n\nBirds fly\n", False),
+        ("a.txt", "Blood group O\n", False),
         ("a.log", "EU rejects\n", False),
         ("a.txt", "Birds NOUN\nfly VERB\n", True),
         ("a.txt", "Birds fly\nFish swim\n", False),
@@ -80,4 +99,6 @@ def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_which_files_have_a_word_a_line(tmp_path: Path, name: str, text: str, expected: bool) -> None:
-    assert has_columns(placed(tmp_path, name, text), None, {"NOUN", "VERB"}) == expected
+    assert (
+        has_columns(placed(tmp_path, name, text), None, {"NOUN", "VERB", ".", "X", "O", "B-ORG", "B-PER"}) == expected
+    )

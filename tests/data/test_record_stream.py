@@ -85,6 +85,17 @@ def test_packed_files_and_parquet(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet") == [(None, record) for record in records]
 
 
+def test_parquet_that_python_can_not_hold_or_tell_apart(tmp_path: Path) -> None:
+    late = pa.array([2**31 - 1], pa.date32())
+    for table, said in (
+        (pa.table({"text": ["a"], "at": late}), "a.parquet can't be read: "),
+        (pa.table([["a"], ["b"]], names=["text", "text"]), "has 2 columns called text"),
+    ):
+        pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=said):
+            read(tmp_path / "a.parquet")
+
+
 def test_quoting_is_as_the_sheet_says(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'text,label\n"one, and ""two""\nlines",1\nthree,0\n')
     assert read(path)[1] == (4, {"text": "three", "label": "0"})

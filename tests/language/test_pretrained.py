@@ -230,7 +230,7 @@ def test_a_hub_that_is_not_reached_is_one_sentence(monkeypatch: pytest.MonkeyPat
         raise ConnectionError("no route to host.\nand more")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(InputError, match=r"^init=a/b is no folder here, and .*: the hub can't be reached, .*cache\.$"):
+    with pytest.raises(InputError, match=r"^init=a/b is no folder here, .*: the hub can't be reached .*cache\.$"):
         checkpoint_files.checkpoint_folder("a/b")
 
 

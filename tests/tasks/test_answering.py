@@ -410,6 +410,7 @@ def test_folder_as_published(tmp_path: Path) -> None:
 
 def test_given() -> None:
     assert task().given({"question": "Who?", "context": "The dog."}) == Question("", "Who?", "The dog.")
+    assert task().given({"id": 0, "question": "Who?", "context": "The dog."}).id == "0"
     halved = {"question": "Who?\ud800", "context": "The \udc00dog."}
     assert task().given(halved) == Question("", "Who?\ufffd", "The \ufffddog.")
     for record, words in (

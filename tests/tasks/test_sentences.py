@@ -269,6 +269,10 @@ def test_keywords_and_marked_spans_as_clues_baselines_have_them(tmp_path: Path) 
     ):
         content = json.dumps(wsc | {"target": target | {name: value}})
         assert expected in refusal(task_of("clue/wsc"), files(tmp_path, ".json", train=content, dev=content))
+    content = json.dumps({name: value for name, value in wsc.items() if name != "target"})
+    said = refusal(task_of("clue/wsc"), files(tmp_path, ".json", train=content, dev=content))
+    assert "line 1: there is no column target (task.spans), only idx, label, text." in said
+    assert task_of("clue/wsc").given({"text": "他来"}).text == "他来"  # a user's own may be marked already
     target["span1_text"] = "她"
     content = json.dumps(wsc | {"target": target})
     said = refusal(task_of("clue/wsc"), files(tmp_path, ".json", train=content, dev=content))
@@ -311,7 +315,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, expected: str) -> None:
 
 
 def test_a_number_that_is_none(tmp_path: Path) -> None:
-    for value in ("high", "nan", "inf"):
+    for value in ("high", "nan", "inf", "1_000"):
         content = f"text,label\na,1.5\nb,{value}\n"
         said = refusal(task_of("regress"), files(tmp_path, ".csv", train=content, dev=content))
         assert f"train.csv, line 3: '{value}' in the column label is no number." in said
@@ -337,9 +341,35 @@ def test_contradictions_in_the_options() -> None:
         ({"metrics": ["pearson"], "best_by": "pearson"}, "task.metrics has pearson"),
         ({"best_by": "f1"}, "task.best_by=f1 is none of task.metrics"),
         ({"kind": "options", "metrics": ["accuracy"]}, "task.kind=options needs task.options"),
+        ({"blank": "_"}, "task.blank is a sign that options fill in"),
     ):
         with pytest.raises(InputError, match=expected):
             task_of("classify", **options)
+
+
+def test_a_blank_that_options_fill_in_has_no_pair() -> None:
+    with pytest.raises(InputError, match=r"needs task.kind=options, and no task.pair"):
+        task_of("multiple_choice", blank="_", pair="hint")
+
+
+def test_halves_of_characters_in_labels_and_options_are_replaced(tmp_path: Path) -> None:
+    lines = '{"text": "a", "label": "x\\ud800"}\n{"text": "b", "label": "y"}\n'
+    found = task_of("classify").read(files(tmp_path, ".jsonl", train=lines, dev=lines))
+    assert [example.label for example in found["train"]] == ["x\ufffd", "y"]
+    line = '{"text": "a", "options": ["x\\ud800", "b"], "label": 0}'
+    (example,) = task_of("multiple_choice").read(files(tmp_path, ".jsonl", train=line, dev=line))["dev"]
+    assert example.options == ("x\ufffd", "b")
+    line = '{"text": "a", "options": [" ", "b"], "label": 0}'
+    assert "no list of two texts" in refusal(
+        task_of("multiple_choice"), files(tmp_path, ".jsonl", train=line, dev=line)
+    )
+
+
+def test_labels_that_look_like_numbers(tmp_path: Path) -> None:
+    lines = "text\tlabel\na\t--1\nb\t2\nc\t" + "9" * 5000 + "\n"
+    task = task_of("classify")
+    train = task.read(files(tmp_path, ".tsv", train=lines, dev=lines))["train"]
+    assert task.labels(train) == ["--1", "2", "9" * 5000]
 
 
 def test_f1_is_of_two_classes(tmp_path: Path) -> None:

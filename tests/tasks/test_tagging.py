@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ def test_given_words_and_texts() -> None:
     for record in ({"text": "Ann sings\ud800"}, {"words": ["Ann", "sings\ud800"]}):
         assert task.given(record).words == ("Ann", "sings\ufffd")
     assert task.given({"tokens": ["a b", "c"]}).words == ("a b", "c")
+    own = {"chars": ["北", "京"], "tokens": ["北京"], "words": ["北京"], "id": datetime(2026, 1, 2)}
+    assert Tagging("none", word="chars").given(own) == Sentence("2026-01-02 00:00:00", ("北", "京"), None)
     for record, said in (
         ({"text": " "}, "the text is empty"),
         ({"words": "Peter"}, "a list of texts"),
