@@ -16,6 +16,7 @@ import pyarrow.parquet
 
 from ssl_cli.data.documents import CONVERT, NOT_TEXT
 from ssl_cli.data.record_tables import Found, Lines, Sheet, refuse_twins, table
+from ssl_cli.data.squad import asked_in
 from ssl_cli.data.text_files import blocks, plain_name
 from ssl_cli.errors import InputError
 
@@ -141,25 +142,16 @@ def _json(path: Path) -> Found:
     except (ValueError, RecursionError) as error:
         place = f", line {error.lineno:,}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"{path}{place}: it is no JSON ({getattr(error, 'msg', error)}).") from error
-    if isinstance(content, dict):
-        yield from ((None, record, None) for record in _questions(path, content))
+    listed = content if isinstance(content, list) else []
+    if isinstance(content, dict) and not isinstance(content.get("data"), list):
+        raise InputError(f'{path} is no list of records, nor SQuAD\'s JSON, {{"data": [...]}}.')
+    if isinstance(content, dict) or any(isinstance(item, dict) and "qas" in item for item in listed):
+        for _, asked in asked_in(path, content):
+            yield None, {name: asked[name] for name in ("id", "question", "context")}, None
         return
     for item in content if isinstance(content, list) else [content]:
         is_object = isinstance(item, dict)
         yield None, item if is_object else "it is no JSON object, {...}", None if is_object else json.dumps(item)
-
-
-def _questions(path: Path, content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Of SQuAD's JSON, each with its passage."""
-    try:
-        for article in content["data"]:
-            for paragraph in article["paragraphs"]:
-                for asked in paragraph["qas"]:
-                    yield {"id": asked.get("id"), "question": asked["question"], "context": paragraph["context"]}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is no list of records, nor SQuAD's JSON: it lacks data, paragraphs, qas, question or context."
-        ) from error
 
 
 def _parquet(path: Path) -> Found:

@@ -50,7 +50,7 @@ def read_squad(path: Path, null_answers: bool, refuse_unfound: bool) -> Question
     `null_answers`: a question may have none. `refuse_unfound`: an answer that isn't in its passage is an error.
     """
     faults = Faults()
-    found = _questions(_of_file(path, _content(path, faults)), str(path), null_answers, refuse_unfound)
+    found = _questions(asked_in(path, _content(path, faults)), str(path), null_answers, refuse_unfound)
     found.lost = tuple(faults.tell())
     return found
 
@@ -100,8 +100,11 @@ def _written(value: Any, place: str, faults: Faults) -> Any:
     return without_surrogates(value, place, faults) if isinstance(value, str) else value
 
 
-def _of_file(path: Path, content: Any) -> Entries:
-    """SQuAD: {data: [{title, paragraphs: [{context, qas: [...]}]}]}; CMRC 2018: [{title, context_text, qas: [...]}]"""
+def asked_in(path: Path, content: Any) -> Entries:
+    """Each question with its passage, flat.
+
+    SQuAD: {data: [{title, paragraphs: [{context, qas: [...]}]}]}; CMRC 2018: [{title, context_text, qas: [...]}]
+    """
     articles = content.get("data") if isinstance(content, dict) else content
     if not isinstance(articles, list):
         raise InputError(f'{path} is no file of questions: SQuAD\'s JSON is {{"data": [...]}}, of articles.')

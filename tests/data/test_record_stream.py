@@ -72,6 +72,9 @@ def test_json_by_what_is_in_it(tmp_path: Path) -> None:
     want = {"id": "q", "question": "Who?", "context": "He."}
     for indent in (None, 1):
         assert read(write(tmp_path / "squad.json", json.dumps(squad, indent=indent))) == [(None, want)]
+    chinese = [{"context_text": "他。", "qas": [{"query_id": "q", "query_text": "谁？"}]}]
+    want = {"id": "q", "question": "谁？", "context": "他。"}
+    assert read(write(tmp_path / "cmrc.json", json.dumps(chinese))) == [(None, want)]
     found = read(write(tmp_path / "list.json", json.dumps([{"text": "a"}, 3], indent=1)))
     assert found == [(None, {"text": "a"}), (None, "it is no JSON object, {...}")]
     assert read(write(tmp_path / "lines.json", '{"a": 1}\n{"a": 2}\n')) == [(1, {"a": 1}), (2, {"a": 2})]
