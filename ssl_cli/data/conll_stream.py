@@ -19,10 +19,12 @@ from ssl_cli.data.conll import (
     sentence_id,
 )
 from ssl_cli.data.record_stream import SUFFIXES, TEXT, Entry, lines
+from ssl_cli.data.record_tables import Lines
 from ssl_cli.data.text_files import plain_name
 
 CONLL = ".conll"
 MOST_WORDS = 1 << 14  # of a sentence: a file without blank lines is none
+LONGEST = 10_000  # characters of a line: memory stays bounded, whatever is taken for columns
 ENTITY_TAG = re.compile(r"[BIESLUM]-(\S+)")
 LOOKED_AT = 20  # sentences, for one of several words
 Block = list[tuple[int, str, str]]  # lines as record_stream has them: number, text, and what is wrong
@@ -36,9 +38,10 @@ def has_columns(path: Path, tag: Column, known: Set[str]) -> bool:
         return True
     if suffix in SUFFIXES and suffix not in (TEXT, ".tsv"):
         return False
-    filled = ([cells(text) for _, text, _ in block if not text.startswith(NEW_DOCUMENT)] for block in _blocks(path))
-    rows = next((rows for rows in islice(filled, LOOKED_AT) if len(rows) > 1), [])
-    if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
+    begin = ([line for line in block if not line[1].startswith(NEW_DOCUMENT)] for block in _blocks(path))
+    first = next((block for block in islice(begin, LOOKED_AT) if len(block) > 1), [])
+    rows = [cells(text) for _, text, _ in first]
+    if any(fault for _, _, fault in first) or len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
         return False
     kinds = {label[2:] for label in known if ENTITY_TAG.fullmatch(label)}
     tags = [_cell(row, tag if isinstance(tag, int) else -1) or "" for row in rows]
@@ -58,9 +61,15 @@ def sentences(path: Path, word: Column) -> Iterator[Entry]:
 
 def _blocks(path: Path) -> Iterator[Block]:
     """What lies between blank lines; of what is too long its beginning."""
-    for is_blank, block in groupby(lines(path), key=lambda line: not line[1].strip()):
+    for is_blank, block in groupby(_short(path), key=lambda line: not line[1].strip()):
         if not is_blank:
             yield list(islice(block, MOST_WORDS + 1))
+
+
+def _short(path: Path) -> Lines:
+    for number, text, fault in lines(path):
+        is_long = len(text) > LONGEST
+        yield number, text[:LONGEST], fault or (f"a line has more than {LONGEST:,} characters" if is_long else "")
 
 
 def _column(word: Column, is_conllu: bool) -> int:

@@ -65,9 +65,11 @@ def test_a_conllu_parted_by_blanks_is_refused_not_skipped(tmp_path: Path) -> Non
 
 def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conll_stream, "MOST_WORDS", 3)
+    monkeypatch.setattr(conll_stream, "LONGEST", 9)
     path = tmp_path / "a.conll"
-    path.write_bytes(b"a X\nb\n\nc X\n\xff X\n\na X\nb X\nc X\nd X\ne X\n\nf X\n")
-    no_column, no_text, too_long, good = read(path, 1)
+    path.write_bytes(b"a X\nb\n\nc X\n\xff X\n\na X\nb X\nc X\nd X\ne X\n\nf X\n\na X\nb is no word\n")
+    no_column, no_text, too_long, good, no_word = read(path, 1)
+    assert no_word.record == "a line has more than 9 characters, in line 16" and no_word.text == "a X\nb is no w"
     assert no_column.record == "it has no column 1 in line 2, where its word should be (task.word)"
     assert no_text.record == "it holds bytes that are no UTF-8 text, in line 5"
     assert too_long.record == "it has more than 3 lines: blank lines part sentences"
@@ -89,6 +91,7 @@ def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         ("a.txt", "Birds fly .\nFish can swim .\n", False),
         ("a.txt", "Malcolm X\n\nBirds fly\n", False),
         ("a.txt", "Blood group O\n", False),
+        ("a.txt", f"{'x' * 20_000} O\nfly O\n", False),
         ("a.log", "EU rejects\n", False),
         ("a.txt", "Birds NOUN\nfly VERB\n", True),
         ("a.txt", "Birds fly\nFish swim\n", False),
