@@ -141,6 +141,7 @@ def test_two_processes_are_one_run_with_the_losses_of_one_process(
 # --- stopped, killed, resumed -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_signal_to_the_first_process_stops_both_and_the_resumed_run_ends_at_the_same_bits(
     cli: Cli, workdir: Path, two: tuple[Path, subprocess.CompletedProcess[str]]
 ) -> None:
@@ -220,7 +221,8 @@ def test_the_first_process_killed_leaves_no_other_behind(
     assert_same_run(folder_in(two[0]), folder)
 
 
-@pytest.mark.parametrize("when", [pytest.param("starting", marks=pytest.mark.long), "training"])
+@pytest.mark.long
+@pytest.mark.parametrize("when", ["starting", "training"])
 def test_a_worker_killed_is_said_in_a_sentence(workdir: Path, when: str) -> None:
     words = [*DDP, *PLAIN, "trainer.max_steps=1000000", f"paths.outputs={workdir}/outputs"]
     process = start("detect", *words, cwd=workdir)
