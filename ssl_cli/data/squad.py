@@ -10,7 +10,7 @@ from ssl_cli.data.documents import Faults, pieces, without_surrogates
 from ssl_cli.errors import InputError
 
 NEAR = 32  # characters by which an answer may stand beside its answer_start: offsets counted in UTF-16 are as wrong
-UNTOLD = -1  # as CMRC 2018 has it: where an answer starts isn't known
+NO_PLACE = -1  # as CMRC 2018 has it: where an answer starts isn't known
 HIDDEN = "FAKE_ANSWER"  # what CLUE's test file has in place of answers
 Entry = Mapping[str, Any]  # a question with its passage, flat, named as in SQuAD
 Entries = Iterable[tuple[str, Entry]]  # and where it stands
@@ -64,7 +64,7 @@ def questions_of_hub(
 
 def located(context: str, text: str, start: int | None) -> int | None:
     """Where an answer stands: where it is said to, or at most NEAR characters from there, or, where nothing is said
-    (UNTOLD), where its text first comes. None: nowhere."""
+    (NO_PLACE), where its text first comes. None: nowhere."""
     if start is None or start < 0:
         found = [context.find(text)]
     elif context.startswith(text, start):
@@ -218,7 +218,7 @@ def _said(answer: Any, place: str) -> tuple[str, int | None]:
         raise InputError(f"{place}: an answer of it has no text.")
     if start is not None and not isinstance(start, int):
         raise InputError(f"{place}: the answer_start of {text[:50]!r} is no whole number.")
-    if start is not None and start < UNTOLD:
+    if start is not None and start < NO_PLACE:
         raise InputError(f"{place}: the answer_start of {text[:50]!r} is {start}: it counts from 0.")
     return text.strip(), start if start is None or start < 0 else start + len(text) - len(text.lstrip())
 

@@ -71,11 +71,10 @@ class Columns:
     def shown(self, record: Mapping[str, Any], number: int | None, needs_text: bool = True) -> Example:
         """Without its label. Raises Unfit."""
         text = _text(record, self.text, "text", needs_text)
-        is_given = self.spans is not None and self.spans in record
-        if self.spans is not None and not is_given and needs_text and number is not None:
+        if self.spans is not None and self.spans in record:
+            text = text and marked(text, record[self.spans], self.spans)
+        elif self.spans is not None and needs_text and number is not None:  # a user's own text may be marked already
             raise Unfit(lacks([self.spans], record, "spans"))
-        if text and self.spans is not None and is_given:
-            text = marked(text, record[self.spans], self.spans)
         if text and self.blank is not None and self.blank not in text:
             raise Unfit(f"its text has no {self.blank}, which the options fill in")
         pair = None if self.pair is None else _text(record, self.pair, "pair", needs_text)

@@ -54,6 +54,16 @@ def metrics_of(folder: Path) -> dict[str, float]:
     return json.loads((folder / "metrics.json").read_text())
 
 
+def test_each_line_of_progress_has_the_validation_of_its_step(cli: Cli, files: list[str]) -> None:
+    code, out, err = cli("finetune", *files, *SMALL, "trainer.max_steps=30", "trainer.validate_every_n_steps=10")
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines() if line.startswith("training, step")]
+    told = {int(line[2].partition("/")[0]): float(line[line.index("dev/loss") + 1]) for line in lines if len(line) > 3}
+    history = {row["step"]: row["dev/loss"] for row in read_history(Path(out.split()[-1]) / "history.csv")}
+    assert list(history) == [10, 20, 30] == [step for step in told if step in history]
+    assert all(told[step] == pytest.approx(history[step], rel=1e-3) for step in history)
+
+
 def test_a_run_learns_and_can_be_used_again(cli: Cli, files: list[str]) -> None:
     folder = run(cli, *files, *SMALL, "trainer.max_steps=30", "optim.lr=2e-3")
     metrics = metrics_of(folder)

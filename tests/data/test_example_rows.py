@@ -50,6 +50,13 @@ def test_an_example_of_several_sequences_comes_whole() -> None:
     assert batch["target"].tolist() == [20, 0]
 
 
+def test_a_pace_counts_examples_not_windows() -> None:
+    length = np.array([3, 3, 3, 3])
+    tokens = {"ids": np.arange(12)}
+    assert ExampleRows(Sequences(length, tokens), {}, np.array([0, 0, 0, 7])).per_row == 0.5
+    assert ExampleRows(Sequences(length, tokens), {}, np.arange(4)).per_row == 1
+
+
 def test_slices_and_indices_give_the_same() -> None:
     rows = rows_of([9, 30, 2, 77])
     one, other = rows[3, slice(1, 3), 2.0], rows[3, torch.tensor([1, 2]), 2.0]
