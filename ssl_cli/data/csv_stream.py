@@ -7,7 +7,6 @@ same rows, and no line is lost: each is a row of a chunk, a reject, or blank.
 
 import csv
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from ssl_cli.data.chunks import Chunk, Faults, Reject, Types, converted, refuse_missing
+from ssl_cli.data.chunks import Chunk, Faults, Reject, Types, converted
+from ssl_cli.data.csv_header import LONGEST_RECORD, fields_of, may_go_on, read_header
 from ssl_cli.data.reading import MISSING, TAB, FileLayout
 from ssl_cli.errors import InputError
 
 BLOCK_BYTES = 16 << 20
 PIECE_BYTES = 1 << 18  # of a block in which something is odd
-LONGEST_RECORD = 1 << 17  # bytes: what a quoted field over several lines may take before its quote counts as a slip
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 SURROGATE = re.compile("[\udc80-\udcff]")  # what Python makes of a byte that is no UTF-8
 OPEN_QUOTE = "a quote is opened and not closed"
@@ -39,7 +38,7 @@ def csv_chunks(path: Path, wanted: Types, layout: FileLayout) -> Iterator[Chunk]
             raise InputError(f"{path} is empty.")
         if not whole:
             raise InputError(f"{path} has no line end in its first {BLOCK_BYTES >> 20} MB: it is no CSV.")
-        names, body, line = _header(path, first, wanted, layout, delimiter)
+        names, body, line = read_header(path, first, wanted, layout, delimiter)
         reader = CsvReader(names, wanted, delimiter, line)
         yield from reader.read(body, file.tell())
         for block, whole in blocks:
@@ -70,55 +69,6 @@ def _blocks(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bool]]:
             rest += piece
     if rest:
         yield rest, True
-
-
-def _header(
-    path: Path, block: bytes, wanted: Types, layout: FileLayout, delimiter: str
-) -> tuple[list[str], bytes, int]:
-    """The names of the file's columns, the rest of its first block, and the number of lines before that."""
-    block = block.removeprefix(b"\xef\xbb\xbf")
-    lines = 0
-    while block[:2] == b"\r\n" or block[:1] == b"\n":
-        block = block[2:] if block[:1] == b"\r" else block[1:]
-        lines += 1
-    if b"\n" not in block and block.count(b"\r") > 1:
-        raise InputError(f"{path} ends its lines with carriage returns alone: save it with line feeds.")
-    if not layout.header:
-        return _names_without_header(path, block, wanted, layout, delimiter), block, lines
-    header, end = b"", 0
-    while not header or (_may_go_on(header, delimiter) and end < min(len(block), LONGEST_RECORD)):
-        # A quoted name may span lines.
-        end = 1 + (block.find(b"\n", end) if b"\n" in block[end:] else len(block))
-        header = block[:end]
-    try:
-        fields = _fields(header.rstrip(b"\r\n").decode(), delimiter)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8: save it so.") from error
-    except csv.Error as error:
-        raise InputError(f"{path}: its header can't be read: {error}.") from error
-    if len(fields) == 1 and len(wanted) > 1 and (other := next((sign for sign in ";\t|," if sign in fields[0]), None)):
-        said = "tab" if other == "\t" else f"'{other}'"
-        raise InputError(
-            f"{path} has the single column {fields[0][:80]!r}: its fields seem parted by {said}; say delimiter={said}."
-        )
-    refuse_missing(path, list(wanted), fields)
-    return fields, block[end:], lines + header.count(b"\n")
-
-
-def _names_without_header(path: Path, block: bytes, wanted: Types, layout: FileLayout, delimiter: str) -> list[str]:
-    """The training file's columns, with its label or without, whichever are as many as most first rows' fields."""
-    first = [line.rstrip("\r").split(delimiter) for line in block[:1_000_000].decode(errors="replace").split("\n")[:50]]
-    if set(wanted) <= set(first[0]):
-        raise InputError(f"{path} begins with the names of its columns: say header=true.")
-    n_fields = Counter(len(fields) for fields in first if fields != [""]).most_common(1)[0][0]
-    for names in (layout.columns, layout.unlabelled):
-        if len(names) == n_fields:
-            return names
-    raise InputError(
-        f"{path} has {n_fields} fields in its first rows and is read without a header; the training file had "
-        f"{len(layout.columns)} ({', '.join(layout.columns[:50])}), or {len(layout.unlabelled)} without its label. "
-        "Write it so, or name its columns in a header."
-    )
 
 
 class CsvReader:
@@ -213,7 +163,7 @@ class CsvReader:
         None where its quote isn't closed by the end of the block.
         """
         line = lines[place]
-        if not _may_go_on(line, self.delimiter):
+        if not may_go_on(line, self.delimiter):
             fields, reason = self._parsed(line)
             return fields, 1, reason
         fields, reason = self._parsed(line, strict=True)
@@ -234,7 +184,7 @@ class CsvReader:
         if "\r" in text and '"' not in text:
             return [], "a carriage return stands within the line"
         try:
-            fields = _fields(text, self.delimiter, strict)
+            fields = fields_of(text, self.delimiter, strict)
         except csv.Error as error:
             bare = "new-line character" in str(error)
             return [], "a carriage return stands within the line" if bare else str(error)
@@ -270,13 +220,3 @@ def _is_odd(block: bytes) -> bool:
     ends = np.flatnonzero(raw == ord("\n"))
     quotes = np.flatnonzero(raw == ord('"'))
     return bool((np.searchsorted(quotes, ends) % 2).any() or len(quotes) % 2)
-
-
-def _may_go_on(line: bytes, delimiter: str) -> bool:
-    """Whether a quote that begins a field may be left open. One amid a field is a letter like any other."""
-    opens = line.startswith(b'"') or delimiter.encode() + b'"' in line
-    return opens and bool(line.count(b'"') % 2)
-
-
-def _fields(text: str, delimiter: str, strict: bool = False) -> list[str]:
-    return next(csv.reader([text], delimiter=delimiter, strict=strict)) if '"' in text else text.split(delimiter)
