@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from ssl_cli.ranks import is_worker
+from ssl_cli.process import is_worker
 
 PLAIN_WIDTH = 120  # columns, where there is no terminal to ask
 NARROW = 60  # columns: a terminal that a table of several columns rarely fits

@@ -16,8 +16,8 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from ssl_cli.cli import main
-from ssl_cli.data.tables import KDD_COLUMNS
+from ssl_cli.cli.main import main
+from ssl_cli.data.tables.datasets import KDD_COLUMNS
 
 Cli = Callable[..., tuple[int, str, str]]
 QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "resamples=20"]
@@ -45,7 +45,7 @@ def cli(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 def run_ssl(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """`ssl` as a process of its own, as a user has it."""
-    command = [sys.executable, "-m", "ssl_cli.cli", *words]
+    command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, timeout=300)
 
 

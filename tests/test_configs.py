@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_cli.catalog import built_in_conf, choices, groups
-from ssl_cli.nodes import read_yaml, target_of
-from ssl_cli.targets import names_where
+from ssl_cli.config.choices import built_in_conf, choices, groups
+from ssl_cli.config.instantiate import names_where, read_yaml, target_of
 from tests.conftest import QUICK, Cli
-from tests.task_files import task_words
+from tests.helpers.task_files import task_words
 
 NEEDED = {"adbench": ["data.name=cardio"]}
 EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}

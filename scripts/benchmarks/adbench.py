@@ -35,14 +35,14 @@ from omegaconf import DictConfig, OmegaConf
 from scipy.stats import betabinom, binom
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from ssl_cli.catalog import built_in_conf
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import Rows
 from ssl_cli.data.one_class import OneClassData
-from ssl_cli.data.one_class_table import LabelledTable
-from ssl_cli.detection.thresholds import p_values
-from ssl_cli.fitting import fit, new_model, out_of_fold
-from ssl_cli.nodes import build
-from ssl_cli.scoring import score_rows
+from ssl_cli.data.tables.one_class import LabelledTable
+from ssl_cli.evaluation.thresholds import p_values
+from ssl_cli.methods.scoring import score_rows
+from ssl_cli.training.fit import fit, new_model, out_of_fold
 
 EXTRA = "pyod"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"

@@ -26,14 +26,14 @@ from PIL import Image
 from safetensors.torch import save
 from sklearn.decomposition import PCA
 
-from ssl_cli.autoencoding import sslz
-from ssl_cli.autoencoding.finished import ReconstructRun, in_batches
-from ssl_cli.catalog import built_in_conf
+from ssl_cli.commands.reconstruct import sslz
+from ssl_cli.commands.reconstruct.finished import ReconstructRun, in_batches
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import Rows
-from ssl_cli.fitting import fit, new_model
-from ssl_cli.metrics.images import mean_squared_error, psnr
-from ssl_cli.models.pixels import in_bytes
-from ssl_cli.nodes import build
+from ssl_cli.evaluation.metrics.images import mean_squared_error, psnr
+from ssl_cli.models.images import in_bytes
+from ssl_cli.training.fit import fit, new_model
 
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "compress.png"
@@ -271,7 +271,7 @@ def label(family: str, ways: list[Way]) -> str:
 def draw(path: Path, ways: list[Way], images: Images, title: str) -> None:
     from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
-    from ssl_cli.plots import STYLE, plt
+    from ssl_cli.evaluation.plots.curves import STYLE, plt
 
     panels: list[tuple[str, Callable[[Way], tuple[float, float]]]] = [
         (f"{title}, one file of all", lambda way: (way.together / len(images.test), way.psnr)),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from ssl_cli.plots import STYLE, save
-from ssl_cli.runs import HISTORY, read_history
+from ssl_cli.evaluation.plots.curves import STYLE, save
+from ssl_cli.runs.folder import HISTORY, read_history
 
 
 def main() -> None:

@@ -29,11 +29,11 @@ from omegaconf import DictConfig, OmegaConf
 from pyod.models.auto_encoder import AutoEncoder
 from sklearn.metrics import roc_auc_score
 
-from ssl_cli.catalog import built_in_conf
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import Rows
-from ssl_cli.fitting import fit, new_model
-from ssl_cli.nodes import build
-from ssl_cli.scoring import score_rows
+from ssl_cli.methods.scoring import score_rows
+from ssl_cli.training.fit import fit, new_model
 
 EXTRA = "pyod"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"

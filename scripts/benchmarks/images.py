@@ -31,14 +31,14 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import Tensor
 
-from ssl_cli.catalog import built_in_conf
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import Rows
-from ssl_cli.fitting import new_model
+from ssl_cli.methods.protocols import Pretrains
 from ssl_cli.models.convnet import GridAutoencoder
-from ssl_cli.models.pixels import numbers
-from ssl_cli.nodes import build
-from ssl_cli.objectives.abilities import Pretrains
-from ssl_cli.training import train
+from ssl_cli.models.images import numbers
+from ssl_cli.training.fit import new_model
+from ssl_cli.training.trainer import train
 
 EXTRA = "bench"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.taken_tokenizer import Taken
-from ssl_cli.data.texts import TextFiles
-from ssl_cli.data.token_cache import build
-from ssl_cli.data.tokenizing import WordPiece
+from ssl_cli.data.text.sources import TextFiles
+from ssl_cli.data.text.token_cache import build
+from ssl_cli.data.tokenizers.pretrained import Taken
+from ssl_cli.data.tokenizers.trainers import WordPiece
 
 EXTRA = "bench"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"

@@ -9,21 +9,21 @@ import numpy as np
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.autoencoding import sheets
-from ssl_cli.autoencoding.finished import ReconstructRun
-from ssl_cli.catalog import built_in_conf
-from ssl_cli.config.using import GenerateConfig
+from ssl_cli.commands.finished import able, load
+from ssl_cli.commands.pretrain.finished import PretrainRun
+from ssl_cli.commands.reconstruct.finished import ReconstructRun
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import read_yaml
+from ssl_cli.config.use_verbs import GenerateConfig
+from ssl_cli.data.io.lines import read_lines
 from ssl_cli.errors import InputError
-from ssl_cli.language.finished import PretrainRun
-from ssl_cli.language.generation import Wish
-from ssl_cli.language.lines import read_lines
-from ssl_cli.language.sampling import Sampling
-from ssl_cli.language.writing import Writer
-from ssl_cli.loading import able, load
-from ssl_cli.nodes import read_yaml
-from ssl_cli.results import refuse_taken, results
-from ssl_cli.runs import find_run
-from ssl_cli.whole_files import write_text
+from ssl_cli.evaluation.plots import image_grid
+from ssl_cli.files import write_text
+from ssl_cli.models.generation.decode import Wish
+from ssl_cli.models.generation.detokenize import Writer
+from ssl_cli.models.generation.sampling import Sampling
+from ssl_cli.runs.folder import find_run
+from ssl_cli.runs.outputs import refuse_taken, results
 
 SHEET, SAMPLES, TEXTS = "samples.png", "samples.npz", "texts.jsonl"
 IMAGES = 64  # where nobody says how many
@@ -52,8 +52,8 @@ def images(cfg: DictConfig, finished: ReconstructRun) -> Path:
     with results(cfg.output, cfg.overwrite, place_for(cfg, finished)) as (folder, place):
         x = finished.generate(n, cfg.seed)
         np.savez_compressed(folder / SAMPLES, x=x)
-        sheets.grid(folder / SHEET, x)
-    shown = f" ({SHEET} shows the first {sheets.SHOWN})" if len(x) > sheets.SHOWN else ""
+        image_grid.grid(folder / SHEET, x)
+    shown = f" ({SHEET} shows the first {image_grid.SHOWN})" if len(x) > image_grid.SHOWN else ""
     console.say(f"{len(x):,} images of {x.shape[2]} x {x.shape[3]}{shown}")
     return place
 

@@ -1,8 +1,9 @@
 """ssl list: tables of what there is."""
 
-from ssl_cli import console, run_table
-from ssl_cli.catalog import choices, nearest
+from ssl_cli import console
+from ssl_cli.config.choices import choices, nearest
 from ssl_cli.errors import InputError
+from ssl_cli.runs import table
 
 LISTS = {"models": "model", "data": "data", "tasks": "task", "runs": ""}  # word -> config group
 FLAGS = ("--sort", "--best")
@@ -20,7 +21,7 @@ def run(arguments: list[str]) -> None:
         raise InputError(f"{', '.join([*options, *flags])} is for runs: say `ssl list runs ...`.")
     for word in words or LISTS:
         if word == "runs":
-            run_table.show(outputs, options, flags.get("--sort"), flags.get("--best"))
+            table.show(outputs, options, flags.get("--sort"), flags.get("--best"))
         else:
             _show_choices(LISTS[word])
 

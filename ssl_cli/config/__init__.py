@@ -4,8 +4,8 @@ files under conf/, and nowhere else.
 """
 
 from ssl_cli.config.run import VerbConfig
-from ssl_cli.config.training import DetectConfig, FinetuneConfig, PretrainConfig, ReconstructConfig
-from ssl_cli.config.using import (
+from ssl_cli.config.train_verbs import DetectConfig, FinetuneConfig, PretrainConfig, ReconstructConfig
+from ssl_cli.config.use_verbs import (
     CompressConfig,
     DecompressConfig,
     EmbedConfig,
@@ -29,6 +29,22 @@ SHELLS: dict[str, type[VerbConfig]] = {
     "embed": EmbedConfig,
     "compress": CompressConfig,
     "decompress": DecompressConfig,
+}
+
+
+COMMANDS = {
+    "detect": "detect.detect",
+    "score": "detect.score",
+    "pretrain": "pretrain.pretrain",
+    "fill": "pretrain.fill",
+    "export": "pretrain.export",
+    "finetune": "finetune.finetune",
+    "predict": "finetune.predict",
+    "reconstruct": "reconstruct.reconstruct",
+    "embed": "reconstruct.embed",
+    "compress": "reconstruct.compress",
+    "decompress": "reconstruct.decompress",
+    "generate": "generate",
 }
 
 

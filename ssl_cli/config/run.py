@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from ssl_cli.bounds import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Seed
+from ssl_cli.config.types import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Seed
 
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from ssl_cli.bounds import OpenShare, Range
+from ssl_cli.config.types import OpenShare, Range
 from ssl_cli.errors import InputError
 
 VALIDATION_SHARE = 0.1  # of the training rows, where early stopping asks for a validation split

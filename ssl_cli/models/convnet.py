@@ -6,9 +6,9 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from ssl_cli.bounds import Count, Natural, Range
+from ssl_cli.config.types import Count, Natural, Range
 from ssl_cli.errors import InputError
-from ssl_cli.models.autoencoder import ACTIVATIONS, Activation, Heads, Shape
+from ssl_cli.models.mlp import ACTIVATIONS, Activation, Heads, Shape
 
 Channels = Annotated[list[Count], "channels after each halving of height and width"]
 Classes = Annotated[int, Range(2, 10_000), "kinds to sort into"]

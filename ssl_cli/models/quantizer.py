@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.bounds import Count, NonNegative, OpenShare
+from ssl_cli.config.types import Count, NonNegative, OpenShare
 
 MOST_FOR_KMEANS = 20_000  # vectors
 LEAST_COUNT = 1e-5

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.bounds import Count, Natural, Positive, Range
+from ssl_cli.config.types import Count, Natural, Positive, Range
 from ssl_cli.errors import InputError
 from ssl_cli.models.attention import Attention, Cache, Sight, within_documents
 from ssl_cli.models.positions import angles, looked_up, positions_within

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ssl_cli.catalog import nearest
-from ssl_cli.data.documents import Faults, without_surrogates
+from ssl_cli.config.choices import nearest
+from ssl_cli.data.io.text import Faults, without_surrogates
 
 Kind = Literal["classes", "number", "options"]
 Label = str | float | int  # a class by its name, a number, or which option

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.csv_stream import OPEN_QUOTE
-from ssl_cli.data.documents import Faults
-from ssl_cli.data.record_stream import PARQUET, entries, suffix_of
-from ssl_cli.data.record_tables import Sheet
-from ssl_cli.data.text_records import Records
+from ssl_cli.data.io.csv_stream import OPEN_QUOTE
+from ssl_cli.data.io.delimited import Sheet
+from ssl_cli.data.io.records import PARQUET, entries, suffix_of
+from ssl_cli.data.io.text import Faults
+from ssl_cli.data.text.records import Records
 from ssl_cli.errors import InputError
 from ssl_cli.tasks.examples import Columns, Dropped, Split, Unfit, sentence, some
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
-from ssl_cli.data.conll import Sentence, TaggedSentences
+from ssl_cli.data.labelled.conll import Sentence, TaggedSentences
 from ssl_cli.errors import InputError
-from ssl_cli.metrics.tagging import OUTSIDE, entities, parted
+from ssl_cli.evaluation.metrics.token_classification import OUTSIDE, entities, parted
 
 Scheme = Literal["auto", "iob1", "bio", "bioes", "none"]
 MARKING = ("bio", "iob1", "bioes")  # that which is broken least is meant; the first of those that are equal

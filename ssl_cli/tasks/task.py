@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from ssl_cli.data.example_rows import ExampleRows
-from ssl_cli.data.framing import Frame
-from ssl_cli.data.record_stream import Entry
-from ssl_cli.tasks.published import Published
+from ssl_cli.data.io.records import Entry
+from ssl_cli.data.labelled.packed_examples import ExampleRows
+from ssl_cli.data.labelled.template import Frame
+from ssl_cli.tasks.sources import Published
 
 Examples = Sequence[Any]  # of a split, in the file's order; each kind of task has its own class for one
 Guesses = Sequence[np.ndarray]  # what a model gives for each row, in the rows' order: see the objective's `guess`

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_cli.cli import main
+from ssl_cli.cli.main import main
 
 SHORT = [
     *("trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=4", "trainer.batch_size=16"),

@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import ssl_cli
-from ssl_cli.autoencoding import sheets
 from ssl_cli.errors import InputError
+from ssl_cli.evaluation.plots import image_grid
 from tests.commands.conftest import Finished
 from tests.conftest import QUICK, Cli
 
@@ -52,11 +52,11 @@ def test_the_sheet_shows_each_image_pixel_by_pixel(cli: Cli, finished: Finished)
     for k, image in enumerate(drawn("new")):
         top, left = 2 + k // 3 * 66, 2 + k % 3 * 66
         np.testing.assert_array_equal(sheet[top : top + 64 : 8, left : left + 64 : 8], image[0])
-    assert (sheet[68:, 134:] == sheets.AROUND).all()  # where the sixth would be
+    assert (sheet[68:, 134:] == image_grid.AROUND).all()  # where the sixth would be
 
 
 def test_it_says_how_many_a_large_sheet_shows(cli: Cli, finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheets, "SHOWN", 9)
+    monkeypatch.setattr(image_grid, "SHOWN", 9)
     finished("ae")
     code, out, _ = cli("generate", "n=12", "output=new")
     assert code == 0 and "12 images of 8 x 8 (samples.png shows the first 9)" in out
@@ -99,7 +99,7 @@ def test_a_failure_leaves_nothing(cli: Cli, finished: Finished, monkeypatch: pyt
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sheets, "grid", full)
+    monkeypatch.setattr(image_grid, "grid", full)
     for words in ([], ["output=new"]):
         code, _, err = cli("generate", *words)
         assert code == 2 and "can't be written: No space left on device" in err

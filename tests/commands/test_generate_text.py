@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import ssl_cli
-from ssl_cli.language.generation import Wish
-from ssl_cli.language.sampling import Sampling
+from ssl_cli.models.generation.decode import Wish
+from ssl_cli.models.generation.sampling import Sampling
 from tests.commands.conftest import Finished
 from tests.conftest import Cli
-from tests.text_runs import make_run
+from tests.helpers.pretrain_runs import make_run
 
 
 @pytest.fixture

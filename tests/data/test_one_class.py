@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ssl_cli.data.one_class_table import LabelledTable, OneClassTable
+from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable
 from ssl_cli.errors import InputError
 
 N_NORMAL, N_STRANGE = 1000, 100

@@ -10,7 +10,7 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from ssl_cli.errors import InputError
 from ssl_cli.models.attention import attend, document_blocks, within_documents
-from ssl_cli.models.masked_head import MaskedHead, PairHead
+from ssl_cli.models.heads import MaskedHead, PairHead
 from ssl_cli.models.positions import angles, positions_within, turned
 from ssl_cli.models.transformer import SIZES, Transformer
 

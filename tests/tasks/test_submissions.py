@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ssl_cli.catalog import built_in_conf
-from ssl_cli.nodes import build, read_yaml
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build, read_yaml
 
 # gluebenchmark.com: file -> the words of its second column
 NLI = {"entailment", "neutral", "contradiction"}

@@ -13,16 +13,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from text_sides.timing import WARM_UP, Clock, repeated
 
-from ssl_cli.catalog import built_in_conf
-from ssl_cli.commands.finetune import fit_to_task, measured, published
-from ssl_cli.data.framing import Frame
-from ssl_cli.finetuning.adapting import Adaptation
-from ssl_cli.finetuning.guessing import guesses
-from ssl_cli.finetuning.starting import fitted_length, starting_point
-from ssl_cli.fitting import new_model
-from ssl_cli.nodes import build
-from ssl_cli.overrides import forced, parse
-from ssl_cli.training import train
+from ssl_cli.cli.overrides import forced, parse
+from ssl_cli.commands.finetune.adaptation import Adaptation
+from ssl_cli.commands.finetune.finetune import fit_to_task, measured, published
+from ssl_cli.commands.finetune.inference import guesses
+from ssl_cli.commands.finetune.initialize import fitted_length, starting_point
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
+from ssl_cli.data.labelled.template import Frame
+from ssl_cli.training.fit import new_model
+from ssl_cli.training.trainer import train
 
 WATCHED = 64  # dev examples, looked at once after the measured steps
 

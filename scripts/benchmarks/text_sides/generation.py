@@ -22,9 +22,9 @@ def transformers_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
 
 
 def our_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
-    from ssl_cli.language.generation import Wish, written
-    from ssl_cli.language.packed import Packed
-    from ssl_cli.language.sampling import Sampling
+    from ssl_cli.models.generation.decode import Wish, written
+    from ssl_cli.models.generation.packed_weights import Packed
+    from ssl_cli.models.generation.sampling import Sampling
     from ssl_cli.models.transformer import Transformer
 
     network = Transformer(VOCABULARY, CONTEXT, "base", norm="pre", causal=True, activation="gelu_tanh")

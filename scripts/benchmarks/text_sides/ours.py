@@ -10,12 +10,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from text_sides.timing import WARM_UP, Clock
 
-from ssl_cli.catalog import built_in_conf
-from ssl_cli.data.text_data import TextData
-from ssl_cli.fitting import new_model
-from ssl_cli.language.measures import measure
-from ssl_cli.nodes import build
-from ssl_cli.training import train
+from ssl_cli.commands.pretrain.evaluate import measure
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
+from ssl_cli.data.text.tokens import TextData
+from ssl_cli.training.fit import new_model
+from ssl_cli.training.trainer import train
 
 LENGTH = 128
 

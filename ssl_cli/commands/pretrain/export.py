@@ -1,0 +1,29 @@
+"""ssl export: a finished run as a checkpoint of transformers."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ssl_cli import console
+from ssl_cli.commands.pretrain.finished import reopen
+from ssl_cli.models.huggingface.write import write_checkpoint
+from ssl_cli.runs.outputs import refuse_taken, results
+
+
+def run(cfg: DictConfig) -> Path:
+    """Write the run's model and tokenizer into the folder `cfg.output`, which is returned."""
+    refuse_taken(cfg.output, cfg.overwrite)
+    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    console.say(f"export {finished.folder}")
+    with results(cfg.output, cfg.overwrite, Path(cfg.paths.outputs)) as (folder, place):
+        warnings = write_checkpoint(finished.model, finished.tokenizer, folder)
+        tell(folder, warnings)
+    return place
+
+
+def tell(folder: Path, warnings: list[str]) -> None:
+    for warning in warnings:
+        console.warn(warning)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    names = ", ".join(sorted(path.name for path in folder.iterdir()))
+    console.say(f"{size / 1e6:,.1f} MB: {names}; transformers' AutoModel.from_pretrained opens the folder")

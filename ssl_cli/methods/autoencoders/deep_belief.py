@@ -1,0 +1,68 @@
+"""The deep auto-encoder that starts from a stack of restricted Boltzmann machines."""
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ssl_cli.config.types import Count, Natural, Positive
+from ssl_cli.errors import InputError
+from ssl_cli.methods.autoencoders.autoencoder import Reconstruction
+from ssl_cli.models.images import numbers
+from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.models.rbm import RestrictedBoltzmann
+
+
+class DeepBelief(Reconstruction):
+    """Hinton and Salakhutdinov's auto-encoder (Science 313, 2006): greedy CD-1 layer by layer, unrolled, fine-tuned.
+
+    Each machine learns from the hidden probabilities of the one below; the last has linear hidden units, the code. The
+    encoder starts from the weights, the decoder from their transposes. With `rbm_epochs=0` both start at random.
+    """
+
+    def __init__(
+        self,
+        network: Autoencoder,
+        loss: Literal["squared_error", "cross_entropy"] = "cross_entropy",
+        output: Literal["linear", "sigmoid"] = "sigmoid",
+        shift: Annotated[Natural, "pixels by which each training image is moved at random, at most"] = 0,
+        rbm_epochs: Annotated[Natural, "passes over the training rows for each machine; 0: none, a random start"] = 10,
+        rbm_lr: Annotated[Positive, "learning rate of the machines with logistic hidden units"] = 0.1,
+        rbm_linear_lr: Annotated[Positive, "learning rate of the last, whose hidden units are linear"] = 0.001,
+        rbm_batch_size: Annotated[Count, "rows a step of contrastive divergence"] = 100,
+    ):
+        if len(network.shape) == 1:
+            raise InputError("This model's machines are for images; for the rows of a table take model=ae.")
+        super().__init__(network, loss, output, shift)
+        if rbm_epochs and any(not isinstance(layer, nn.Linear | nn.Sigmoid) for layer in network.encoder):
+            raise InputError("model.network.activation must be sigmoid, as its machines' units; or model.rbm_epochs=0.")
+        self.rbm_epochs, self.rbm_batch_size = rbm_epochs, rbm_batch_size
+        self.rbm_lr, self.rbm_linear_lr = rbm_lr, rbm_linear_lr
+
+    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+        """The stack, learned from rows x (N, ...): images as bytes. `tell` gets a line a machine."""
+        if not self.rbm_epochs:
+            super().pretrain(x, seed, tell)
+            return
+        random = torch.Generator().manual_seed(seed)
+        rows = numbers(x).flatten(1).cpu()
+        assert isinstance(self.network, Autoencoder)
+        encoder, decoder = _linear(self.network.encoder), _linear(self.network.decoder)
+        with torch.no_grad():
+            for up, down in zip(encoder, reversed(decoder), strict=True):
+                is_code = up is encoder[-1]
+                machine = RestrictedBoltzmann(up.in_features, up.out_features, is_code, random)
+                lr = self.rbm_linear_lr if is_code else self.rbm_lr
+                errors = machine.learn(rows, self.rbm_epochs, self.rbm_batch_size, lr)
+                path = f"{errors[0]:.2f} -> {errors[-1]:.2f}"
+                tell(f"machine {up.in_features} - {up.out_features}: squared error a row {path}")
+                up.weight.copy_(machine.weights.T)
+                up.bias.copy_(machine.of_hidden)
+                down.weight.copy_(machine.weights)
+                down.bias.copy_(machine.of_visible)
+                rows = machine.up(rows)
+
+
+def _linear(stack: nn.Sequential) -> list[nn.Linear]:
+    return [layer for layer in stack if isinstance(layer, nn.Linear)]

@@ -1,0 +1,52 @@
+"""Distance to the nearest training rows."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from ssl_cli.config.types import Count
+from ssl_cli.methods.autoencoders.autoencoder import by_column
+from ssl_cli.methods.protocols import sample
+
+
+class Neighbors:
+    """Euclidean distance to the k-th nearest training row, or its mean over the k nearest (Ramaswamy et al., 2000)."""
+
+    reads: ClassVar[tuple[str, ...]] = ("x",)
+
+    def __init__(
+        self,
+        k: Annotated[Count, "neighbours"] = 5,
+        distance: Annotated[Literal["largest", "mean"], "to the k-th neighbour, or the mean over k"] = "largest",
+        max_rows: Annotated[Count | None, "training rows kept, drawn at random; null: all"] = 50_000,
+    ):
+        self.k, self.distance, self.max_rows = k, distance, max_rows
+
+    def fit(self, x: np.ndarray, seed: int) -> None:
+        self._keep(sample(x, self.max_rows, seed))
+
+    def _keep(self, rows: np.ndarray) -> None:
+        self.rows = rows  # (N, D)
+        self.index = NearestNeighbors(n_neighbors=min(self.k, len(rows))).fit(rows)
+
+    def score(self, batch: dict[str, Tensor]) -> Tensor:
+        distances, _ = self.index.kneighbors(batch["x"].numpy())  # (B, k), nearest first
+        return torch.from_numpy(distances[:, -1] if self.distance == "largest" else distances.mean(1))
+
+    def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """What was expected, (B, D): the mean of the k nearest training rows; and each column's part, (B, columns): the
+        squared difference from it."""
+        _, nearest = self.index.kneighbors(batch["x"].numpy())  # (B, k)
+        expected = torch.from_numpy(self.rows[nearest].mean(1))
+        return expected, by_column((batch["x"] - expected).square(), columns)
+
+    def save(self, folder: Path) -> None:
+        save_file({"rows": np.ascontiguousarray(self.rows)}, folder / "model.safetensors")
+
+    def restore(self, folder: Path) -> None:
+        self._keep(load_file(folder / "model.safetensors")["rows"])

@@ -1,0 +1,219 @@
+"""The command line as a user meets it: pages, messages, exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssl_cli.cli.help import _serves
+from ssl_cli.config import SHELLS
+from ssl_cli.config.choices import Choice
+from ssl_cli.config.instantiate import names_where, target_of
+from ssl_cli.runs.safety import CHOICE
+from tests.conftest import Cli, run_ssl
+
+
+def test_front_page_names_every_verb(cli: Cli) -> None:
+    code, out, _ = cli()
+    assert code == 0
+    assert "  detect  " in out and "  list    " in out
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--help"], ["list"], ["list", "models", "data", "tasks", "runs"], ["detect", "--cfg", "job"]]
+)
+def test_pages_import_neither_torch_nor_lightning(words: list[str], workdir: Path) -> None:
+    code = (
+        "import sys; from ssl_cli.cli.main import main; "
+        f"assert main({words!r}) == 0; "
+        "slow = {'torch', 'pytorch_lightning', 'sklearn', 'matplotlib'} & set(sys.modules); assert not slow, slow"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=workdir, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
+    code, out, err = cli("detct")
+    assert (code, out) == (2, "")
+    assert "detct is no verb" in err and "Did you mean detect?" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["model=dea"], "model=dea is no choice. Did you mean dae? It has ae,"),
+        (["model=dea", "data=paysin"], "data=paysin is no choice. Did you mean paysim?"),
+        (["model=ae,dae"], "add -m to sweep"),
+        (["-q"], "-q is neither an option=value nor a flag"),
+        (["--cfg", "jobs"], "--cfg takes job, hydra or all"),
+        (["resume=latest"], "There is no detect run in"),
+        (["resume=nowhere"], "nowhere is no run folder"),
+        (["resume=latest", "-m"], "leave out -m"),
+        (["resume=latest", "seed=1"], "seed can't change in a resumed run"),
+        (["resume=latest", "data.calibration=0.5", "model=ae"], "data.calibration, model can't change"),
+        (["-m", "resume=a,b", "seed=3"], "leave out -m"),
+        (["verb=foo"], "verb is not an option: ssl sets it by itself"),
+        (["facts.shape=[3]"], "facts.shape is not an option"),
+        (["hydra.mode=MULTIRUN"], "a sweep is -m"),
+        (["-m", "hydra.sweep.dir=x"], "sweeps go to paths.outputs"),
+        (["-m", "paths.outputs=/proc/x"], "No sweep folder can be made in /proc/x"),
+        (["--help", "data=nope"], "data=nope is no choice."),
+        (["optim.algorithm.betas=[2,3]"], "optim.algorithm can't be built: Invalid beta"),
+    ],
+)
+def test_bad_words_get_one_sentence(cli: Cli, words: list[str], expected: str) -> None:
+    code, _, err = cli("detect", *words)
+    assert code == 2
+    assert expected in err
+    assert "Traceback" not in err
+
+
+def test_a_bug_keeps_its_traceback(workdir: Path) -> None:
+    (workdir / "broken.py").write_text(
+        "class Broken:\n    gives = ('x',)\n    def prepare(self, *a, **k): return 1 / 0\n"
+    )
+    (workdir / "conf" / "data").mkdir(parents=True)
+    (workdir / "conf" / "data" / "mine.yaml").write_text("_target_: broken.Broken\n")
+    (workdir / "conf" / "model").mkdir(parents=True)
+    (workdir / "conf" / "model" / "plain.yaml").write_text(
+        "_target_: ssl_cli.methods.detectors.gaussian.Gaussian\nridge: 0.1\n"
+    )
+    done = run_ssl("detect", "data=mine", "model=plain", cwd=workdir)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr and "Traceback" in done.stderr
+
+
+def test_a_conf_folder_of_the_users_is_searched_first(workdir: Path, cli: Cli) -> None:
+    (workdir / "conf" / "data").mkdir(parents=True)
+    (workdir / "mine.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
+    (workdir / "conf" / "data" / "mine.yaml").write_text(
+        "# My own table\n_target_: ssl_cli.data.tables.datasets.Table\nfile: mine.csv\n"
+    )
+    assert "mine" in cli("list", "data")[1]
+    assert "mine.csv" in cli("detect", "data=mine", "--cfg", "job")[1]
+    code, out, err = cli("detect", "data=mine", "model=gaussian", "trainer=cpu")
+    assert code == 0, err
+    assert (Path(out.strip().splitlines()[-1]) / "metrics.json").is_file()
+
+
+def test_choices_may_lie_in_folders_of_their_group(workdir: Path, cli: Cli) -> None:
+    (workdir / "conf" / "data" / "bank").mkdir(parents=True)
+    (workdir / "mine.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
+    text = "# My own table\n_target_: ssl_cli.data.tables.datasets.Table\nfile: mine.csv\n"
+    (workdir / "conf" / "data" / "bank" / "mine.yaml").write_text(text)
+    (workdir / "conf" / "data" / "bank" / "heir.yaml").write_text(
+        "# Heir\ndefaults: [/data/bank/mine@_here_, _self_]\n"
+    )
+    assert target_of("data", "bank/mine") == target_of("data", "bank/heir") == "ssl_cli.data.tables.datasets.Table"
+    assert "bank/mine" in cli("list", "data")[1]
+    assert "heir [yours], mine [yours]" in cli("detect", "--help")[1]
+    assert "data=bank/mine: override these as data.KEY" in cli("detect", "data=bank/mine", "--help")[1]
+    assert "Did you mean bank/mine?" in cli("detect", "data=bank/mien")[2]
+    code, _, err = cli("detect", "-m", "data=bank/mine,bank/heir", "model=gaussian", "trainer=cpu")
+    assert code == 0, err
+    assert [path.name for path in sorted(Path("outputs/detect").glob("gaussian-*"))] == [
+        "gaussian-bank-heir", "gaussian-bank-mine",
+    ]  # fmt: skip
+    assert cli("list", "runs", "data=bank/mine", "state=finished")[1].count("gaussian-bank-mine") == 1
+
+
+def test_tasks_are_listed_with_those_in_folders(cli: Cli) -> None:
+    listed, helped = cli("list", "tasks")[1], cli("finetune", "--help")[1]
+    assert "glue/sst2  " in listed and "glue  " in listed
+    assert "cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb, wnli" in helped
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc", "a//b", "a/", "./a"])
+def test_a_strangers_choice_is_no_way_out_of_a_folder(name: str) -> None:
+    assert CHOICE.fullmatch("glue/sst2") and not CHOICE.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a: [", "The config can't be composed"),
+        (b"a: 1\na: 2\n", "The config can't be composed"),
+        (b"", "data must be a group of options with a _target_"),
+        (b"just words", "data must be a group of options with a _target_"),
+        (b"_target_: crooked.Class\n", "which can't be imported (SyntaxError"),
+        ("# é\n_target_: nothing.Here\n".encode("latin-1"), "The config can't be composed"),
+    ],
+)
+def test_a_users_yaml_with_a_mistake(workdir: Path, cli: Cli, content: bytes, sentence: str) -> None:
+    (workdir / "crooked.py").write_text("class Class(:\n")
+    (workdir / "conf" / "data").mkdir(parents=True)
+    (workdir / "conf" / "data" / "mine.yaml").write_bytes(content)
+    code, _, err = cli("detect", "data=mine")
+    assert code == 2
+    assert sentence in err
+    assert cli("list", "data")[0] == 0
+
+
+def test_verb_help_shows_choices_options_units_and_defaults(cli: Cli) -> None:
+    code, out, _ = cli("detect", "model=dae", "--help")
+    assert code == 0
+    for part in (
+        "data=creditcard",
+        "model=dae",
+        "[default]",
+        "trainer.max_steps",
+        "optimizer steps",
+        "fpr",
+        "0.01",
+        "level: 0.5",
+    ):
+        assert part in out
+
+
+def test_quiet_values_with_blanks_and_chinese(cli: Cli, workdir: Path) -> None:
+    folder = workdir / "我的 数据 (1)"
+    folder.mkdir()
+    (folder / "表.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
+    code, out, err = cli(
+        "detect", "data=table", f"data.file={folder}/表.csv", "model=gaussian", f"paths.outputs={folder}/出"
+    )
+    assert code == 0, err
+    assert str(folder) in out.strip().splitlines()[-1]
+
+
+def test_a_choice_that_inherits_its_class_is_listed(workdir: Path, cli: Cli) -> None:
+    """A YAML that says `defaults: [conv_ae, _self_]` has no `_target_` of its own."""
+    (workdir / "conf" / "model").mkdir(parents=True)
+    path = workdir / "conf" / "model" / "smaller.yaml"
+    path.write_text("# Smaller\ndefaults: [conv_ae, _self_]\nnetwork: {latent: 2}\n")
+    (workdir / "conf" / "model" / "itself.yaml").write_text("# Itself\ndefaults: [itself]\n")
+    code, out, err = cli("reconstruct", "--help")
+    assert code == 0 and "model=smaller" in out, err
+    assert target_of("model", "smaller") == "ssl_cli.methods.autoencoders.autoencoder.Reconstruction"
+    assert target_of("model", "itself") is None
+    assert _serves(Choice("smaller", "", path, built_in=True), SHELLS["reconstruct"])
+    can = names_where("model", lambda target: hasattr(target, "reconstruct"))
+    assert "smaller" in can and "itself" not in can
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("reconstruct", "data.normal=3"), "data.normal has no say in ssl reconstruct: it is for ssl detect."),
+        (("detect", "data=digits", "data.val=0.1"), "data.val has no say in ssl detect: it is for ssl reconstruct."),
+    ],
+)
+def test_an_option_that_only_another_verb_heeds_is_refused(cli: Cli, words: tuple[str, ...], sentence: str) -> None:
+    code, _, err = cli(*words)
+    assert code == 2
+    assert sentence in err
+
+
+@pytest.mark.parametrize(("verb", "shown"), [("pretrain", True), ("reconstruct", False), ("detect", False)])
+def test_help_shows_what_is_for_text_where_it_is_of_use(cli: Cli, verb: str, shown: bool) -> None:
+    out = cli(verb, "--help")[1]
+    assert ("model=bert" in out, "data=pydoc" in out) == (shown, shown)
+    assert ("model=vae" in out, "data=digits" in out) == (not shown, not shown)
+
+
+def test_a_recipe_is_for_the_verb_that_it_names(cli: Cli) -> None:
+    assert "experiment=one_class_mnist" in cli("detect", "--help")[1]
+    assert "experiment=one_class_mnist" not in cli("reconstruct", "--help")[1]
+    code, _, err = cli("reconstruct", "experiment=one_class_mnist")
+    assert (code, err) == (2, "error: experiment=one_class_mnist is a recipe of ssl detect, not of ssl reconstruct.\n")

@@ -1,0 +1,162 @@
+"""A finished run of ssl finetune in Python: what it answers, and what is refused of a damaged or a stranger's one."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+
+import ssl_cli
+from ssl_cli.commands.finetune.finished import FinetuneRun
+from ssl_cli.errors import InputError
+from tests.helpers.finetune_runs import make_run
+
+TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+
+
+def opened(folder: Path) -> FinetuneRun:
+    found = ssl_cli.load(folder)
+    assert isinstance(found, FinetuneRun)
+    return found
+
+
+def test_texts_and_pairs(tmp_path: Path) -> None:
+    run = opened(make_run(tmp_path / "run", "glue/mnli", ["no", "yes", "maybe"]))
+    records = [{"text": "Birds can fly.", "pair": "A bird"}, {"sentence1": "Fish", "sentence2": "a dog", "index": 7}]
+    first, second = run.predict(records, "32-true")
+    assert first["text"] == "Birds can fly." and first["pair"] == "A bird" and "id" not in first
+    assert second["id"] == 7 and "label" not in second
+    assert list(first["probabilities"]) == ["no", "yes", "maybe"]
+    assert first["probability"] == first["probabilities"][first["answer"]] == max(first["probabilities"].values())
+    assert run.predict(records[:1], "32-true")[0]["probability"] == pytest.approx(first["probability"], abs=1e-4)
+    assert run.predict([]) == []
+
+
+def test_it_is_what_the_network_says(tmp_path: Path) -> None:
+    run = opened(make_run(tmp_path / "run"))
+    (answer,) = run.predict(["A bird can fly."], "32-true")
+    ids = torch.tensor([[run.frame.before[0], *run.tokenizer.encode("A bird can fly."), run.frame.after[0]]])
+    with torch.no_grad():
+        model: Any = run.model
+        scores = model.decide(model.pool(model.network(ids)[0, 0]).tanh()).softmax(-1)
+    np.testing.assert_allclose(list(answer["probabilities"].values()), scores, atol=1e-5)
+
+
+def test_numbers_and_options(tmp_path: Path) -> None:
+    (answer,) = opened(make_run(tmp_path / "a", "glue/stsb", [])).predict([{"text": "Birds", "pair": "Fish"}])
+    assert isinstance(answer["answer"], float) and "probabilities" not in answer
+    record = {"text": "A bird", "options": ["can fly.", "can run.", "is cold."]}
+    (answer,) = opened(make_run(tmp_path / "b", "multiple_choice", [])).predict([record])
+    assert len(answer["probabilities"]) == 3 and answer["answer"] in range(3)
+
+
+def test_words_are_tagged(tmp_path: Path) -> None:
+    run = opened(make_run(tmp_path / "run", "ner", TAGS, max_length=8))
+    long, short = run.predict(["bird " * 20 + "sun", {"words": ["Birds", "fly"]}])
+    assert len(long["answers"]) == 21 and len(short["answers"]) == 2 and "labels" not in long
+    assert set(long["answers"]) <= set(TAGS)
+
+
+def test_an_answer_lies_in_its_passage(tmp_path: Path) -> None:
+    passage = "Birds can fly. Fish can swim. " * 8
+    asked = [{"question": "Who can swim?", "context": passage}]
+    run = opened(make_run(tmp_path / "a", "squad", []))
+    (answer,) = run.predict(asked)
+    assert answer["answer"] and passage[answer["start"] :].startswith(answer["answer"])
+    never = opened(make_run(tmp_path / "b", "squad2", [], learned={"null_threshold": -1e9}))
+    assert never.predict(asked)[0]["answer"] == "" and never.predict(asked)[0]["start"] is None
+    always = opened(make_run(tmp_path / "c", "squad2", [], learned={"null_threshold": 1e9}))
+    assert always.predict(asked)[0]["answer"] == answer["answer"]
+
+
+@pytest.mark.parametrize(
+    ("records", "sentence"),
+    [
+        ("a text", "records must be a list, of texts or of records"),
+        ([3], "it must be a text, or a record such as {'text': ...}, not an int."),
+        (["fine", {"text": " "}], "record 2: there is no text in the column text: it is empty."),
+        ([{"review": "x"}], "there is no column sentence or text"),
+    ],
+)
+def test_records_that_are_refused(tmp_path: Path, records: Any, sentence: str) -> None:
+    with pytest.raises(InputError) as refused:
+        opened(make_run(tmp_path / "run")).predict(records)
+    assert str(refused.value).startswith(sentence) and str(refused.value)[-1] in ".?"
+
+
+def edit(change: Callable[[Any], None]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        config = OmegaConf.load(folder / "config.yaml")
+        change(config)
+        OmegaConf.save(config, folder / "config.yaml")
+
+    return damage
+
+
+def put(where: str, value: Any) -> Callable[[Path], None]:
+    return edit(lambda config: OmegaConf.update(config, where, value, force_add=True))
+
+
+def spoil(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["decide.bias"][0] = torch.nan
+    save_file(weights, folder / "model.safetensors")
+
+
+TASK = "ssl_cli.tasks"
+LAYOUT = {"_target_": f"{TASK}.published.Layout", "folder": "x", "files": {}}
+ATTACKS: list[tuple[Callable[[Path], None], str]] = [
+    (put("task._target_", "os.system"), "names os.system, which isn't one of ssl's own classes"),
+    (
+        put("task._target_", "ssl_cli.data.tokenizers.tokenizer.Tokenizer"),
+        "task names ssl_cli.data.tokenizers.tokenizer.Tokenizer, which is",
+    ),
+    (put("task._target_", f"{TASK}.published.hub_rows"), "which isn't one of ssl's own classes"),
+    (edit(lambda config: setattr(config, "task", LAYOUT)), "task names Layout, which is no task"),
+    (put("task.layout._target_", "subprocess.Popen"), "names subprocess.Popen, which isn't one of ssl's own classes"),
+    (put("task.layout.splits", {"_args_": ["x"]}), "task.layout.splits._args_, which no run of ours has"),
+    (put("task.colour", "red"), "task.colour is not an option"),
+    (put("task.text", 3), "task.text must be"),
+    (edit(lambda config: config.pop("task")), "task is missing"),
+    (put("task", None), "task must be a group of options"),
+    (put("facts.labels", ["a", "b", "c"]), "damaged: model.n_labels is 2, and for its task and labels 3."),
+    (put("facts.labels", None), "is damaged: "),
+    (put("facts.max_length", 10**9), "facts.max_length must be a number of at most 128 tokens"),
+    (put("facts.max_length", "many"), "facts.max_length must be a number of at most 128 tokens"),
+    (put("facts.max_length", 3), "leaves no room for text"),
+    (put("model.kind", "number"), "model.kind is 'number', and for its task and labels 'classes'."),
+    (put("model.network.width", 64), "model.safetensors holds "),
+    (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
+    (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer.json"),
+    (spoil, "model.safetensors holds numbers that are NaN or infinite: train it again."),
+]
+
+
+@pytest.mark.parametrize(("attack", "sentence"), ATTACKS)
+def test_a_damaged_or_a_strangers_run(tmp_path: Path, attack: Callable[[Path], object], sentence: str) -> None:
+    folder = make_run(tmp_path / "run")
+    attack(folder)
+    with pytest.raises(InputError) as refused:
+        ssl_cli.load(folder)
+    assert sentence in str(refused.value) and "\n" not in str(refused.value), refused.value
+
+
+def test_what_the_task_learned_must_be_there(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", "squad2", [], learned={"null_threshold": 1.5})
+    assert opened(folder).task.learned() == {"null_threshold": 1.5}
+    for content, sentence in (
+        (json.dumps({"null_threshold": "x"}), "is no number"),
+        ("[1]", "learned.json is damaged: it must be an object."),
+        (None, "is damaged: it has no learned.json."),
+    ):
+        copy = Path(shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True))
+        (copy / "learned.json").write_text(content or "") if content else (copy / "learned.json").unlink()
+        with pytest.raises(InputError) as refused:
+            ssl_cli.load(copy)
+        assert sentence in str(refused.value)

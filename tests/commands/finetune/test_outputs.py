@@ -1,0 +1,290 @@
+"""What a finished finetuning run leaves behind, for each kind of answers: files, metrics with intervals, the report."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from ssl_cli.commands.finetune import outputs
+from ssl_cli.errors import InputError
+from ssl_cli.evaluation.metrics.classification import ClassTally, NumberTally
+from ssl_cli.evaluation.metrics.token_classification import TagTally
+from ssl_cli.tasks.question_answering import AnswerTally
+
+CHOSEN = {"model": "bert", "data": "toy", "init": "none", "seed": 0}
+Answers = list[dict[str, Any]]
+
+
+class Toy:
+    """A task with answers as they come; `tally` measures them."""
+
+    best_by = "accuracy"
+
+    def __init__(self, measure: Any, submission: Mapping[str, str] | None = None):
+        self.measure, self.handed_in = measure, submission or {}
+
+    def tally(self, answers: Answers) -> Any:
+        return self.measure(answers) if "label" in answers[0] or "labels" in answers[0] else None
+
+    def submission(self, split: str, answers: Answers) -> dict[str, str]:
+        return {f"{split}/{name}": content for name, content in self.handed_in.items()}
+
+
+def written(
+    folder: Path, task: Toy, labels: Sequence[str], answers: Mapping[str, Answers], resamples: int = 20
+) -> tuple[dict[str, float], str]:
+    """Metrics and the page of a run."""
+    (folder / "config.yaml").write_text("verb: finetune\n")
+    metrics: dict[str, float] = {}
+    outputs.write(folder, task, labels, answers, metrics, CHOSEN, resamples, 0)  # type: ignore[arg-type]
+    return metrics, (folder / "report.html").read_text()
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def is_drawn(path: Path) -> bool:
+    return plt.imread(path)[..., :3].std() > 0.03
+
+
+# --- classes ---
+
+
+def of_classes(labels: Sequence[str]) -> Toy:
+    place = {name: k for k, name in enumerate(labels)}
+
+    def measure(answers: Answers) -> ClassTally:
+        label, answer = (np.array([place[each[name]] for each in answers]) for name in ("label", "answer"))
+        return ClassTally(label, answer, len(labels), ["accuracy"])
+
+    return Toy(measure, {"TOY.tsv": "index\tprediction\n0\t负面\n"})
+
+
+def classified(labels: Sequence[str], n: int, truth: bool = True) -> Answers:
+    """The last class has no example; a third of the answers are wrong, the surer the later."""
+    some = labels[:-1] or labels
+    found: Answers = []
+    for k in range(n):
+        label, answer = some[k % len(some)], some[(k + (k % 3 == 2)) % len(some)]
+        share = 0.5 + 0.4 * k / n
+        probabilities = dict.fromkeys(labels, (1 - share) / len(labels)) | {answer: share}
+        asked = {"id": k, "text": f"text {k} <b> 好", **({"label": label} if truth else {})}
+        found.append(asked | {"answer": answer, "probability": share, "probabilities": probabilities})
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 90])
+@pytest.mark.parametrize("names", [["no", "yes", "rare"], ["体育", "文化", "财经"], [f"类{k}" for k in range(119)]])
+def test_classes(tmp_path: Path, names: list[str], n: int) -> None:
+    answers = {"dev": classified(names, n), "test": classified(names, 5, truth=False)}
+    metrics, page = written(tmp_path, of_classes(names), names, answers)
+    right = sum(each["label"] == each["answer"] for each in answers["dev"]) / n
+    assert metrics["dev/accuracy"] == pytest.approx(right)
+    ends = ["dev/accuracy_low", "dev/accuracy_high"] if n > 1 else []
+    assert list(metrics) == ["dev/accuracy", *ends, "dev/calibration_error"]
+    assert n == 1 or metrics["dev/accuracy_low"] <= right <= metrics["dev/accuracy_high"]
+    by_class = table(tmp_path / "classes-dev.csv")
+    assert [row["class"] for row in by_class] == names and by_class[-1]["support"] == "0"
+    assert all(is_drawn(tmp_path / "figures" / f"{name}-dev.png") for name in ("confusion", "calibration"))
+    assert all(name in page for name in names) and "text 2 <b>" not in page
+    lines = (tmp_path / "predictions-test.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == answers["test"] and "好" in lines[0]
+    assert (tmp_path / "submission/test/TOY.tsv").read_text() == "index\tprediction\n0\t负面\n"
+    assert not (tmp_path / "mistakes-test.csv").exists()
+
+
+def test_the_most_confidently_wrong_come_first(tmp_path: Path) -> None:
+    answers = classified(["a", "b", "rare"], 90)
+    _, page = written(tmp_path, of_classes(["a", "b", "rare"]), ["a", "b", "rare"], {"dev": answers})
+    rows = table(tmp_path / "mistakes-dev.csv")
+    assert len(rows) == 20 and rows[0] == {
+        **{"id": "89", "text": "text 89 <b> 好", "truth": "b", "answer": "a"},
+        "probability": f"{answers[89]['probability']:.4f}",
+    }
+    shares = [float(row["probability"]) for row in rows]
+    assert shares == sorted(shares, reverse=True) and all(row["truth"] != row["answer"] for row in rows)
+    assert "text 89 &lt;b&gt; 好" in page
+
+
+def test_classes_that_no_font_can_write_have_their_numbers_in_the_page(tmp_path: Path) -> None:
+    names = ["a", "\U0010ffff"]
+    _, page = written(tmp_path, of_classes(names), names, {"dev": classified(["a", "\U0010ffff", "a"], 9)})
+    assert '<td class="number">2</td><td>\U0010ffff</td>' in page and "Most often taken for one another" in page
+
+
+def test_options_have_no_classes_of_their_own(tmp_path: Path) -> None:
+    answers: Answers = [
+        {"id": k, "text": "_ barks", "options": ["cat", "dog"], "label": 1, "answer": k % 2}
+        | {"probability": 0.7, "probabilities": [0.7, 0.3]}
+        for k in range(4)
+    ]
+
+    def measure(some: Answers) -> ClassTally:
+        label, answer = (np.array([each[name] for each in some]) for name in ("label", "answer"))
+        return ClassTally(label, answer, 2, ["accuracy"])
+
+    metrics, page = written(tmp_path, Toy(measure), [], {"dev": answers})
+    assert metrics["dev/accuracy"] == 0.5 and metrics["dev/calibration_error"] == pytest.approx(0.2)
+    assert table(tmp_path / "mistakes-dev.csv")[0]["options"] == "['cat', 'dog']" and "cat" in page
+
+
+def test_what_was_learned_from_is_measured_only(tmp_path: Path) -> None:
+    names = ["a", "b"]
+    answers = {"train": classified(names, 9), "dev": classified(names, 9)}
+    metrics, page = written(tmp_path, of_classes(names), names, answers, resamples=0)
+    assert set(metrics) == {"train/accuracy", "dev/accuracy", "dev/calibration_error"}
+    assert "Answers: dev" in page and "Answers: train" not in page
+    assert (tmp_path / "predictions-train.jsonl").is_file() and not (tmp_path / "mistakes-train.csv").exists()
+
+
+def test_a_split_that_is_labelled_in_part_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["no", "yes", "rare"]
+    test = [*classified(names, 2, truth=False), *classified(names, 3)]
+    metrics, _ = written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "test": test})
+    assert not any(name.startswith("test/") for name in metrics)
+    assert "test isn't measured: 2 of 5 have no label." in capsys.readouterr().err
+    written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "test": test[:2]})
+    assert "isn't measured" not in capsys.readouterr().err
+
+
+def test_two_splits_of_like_names_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["a", "b", "c"]
+    written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "dev_mismatched": classified(names, 30)})
+    said = capsys.readouterr().out
+    assert said.count("mistakes-dev.csv") == said.count("mistakes-dev_mismatched.csv") == 1
+    assert len(table(tmp_path / "mistakes-dev_mismatched.csv")) > len(table(tmp_path / "mistakes-dev.csv")) > 0
+    assert "dev_mismatched/accuracy" in said and "share of answers that are right" in said
+
+
+@pytest.mark.parametrize(
+    ("split", "name"),
+    [
+        ("dev", "../../../evil.sh"),
+        ("dev", ".."),
+        ("dev", "\0"),
+        ("../dev", "a"),
+        ("", "a"),
+        ("d/ev", "a"),
+    ],
+)
+def test_nothing_is_written_outside_the_run(tmp_path: Path, split: str, name: str) -> None:
+    """A stranger's config names splits and files."""
+    task, folder = of_classes(["a", "b"]), tmp_path / "outer" / "run"
+    task.handed_in, before = {"a.tsv": "good", name: "evil"}, {folder / "config.yaml"}
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no name of a file within|may only have letters"):
+        written(folder, task, ["a", "b"], {"test": classified(["a", "b"], 3), split: classified(["a", "b"], 3)})
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+    with pytest.raises(InputError, match=r"no name of a file within"):
+        outputs.write_answers(folder, StrangelyNamed(), "dev", [])  # type: ignore[arg-type]
+
+
+class StrangelyNamed(Toy):
+    """Whose names differ once there are answers"""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def submission(self, split: str, answers: Answers) -> dict[str, str]:
+        return {"/tmp/evil": ""}
+
+
+def test_the_page_says_that_weights_were_chosen_on_dev(tmp_path: Path) -> None:
+    names = ["a", "b"]
+    for split in ("dev", "test"):
+        _, page = written(tmp_path, of_classes(names), names, {split: classified(names, 9)})
+        assert ("were chosen on dev" in page) == (split == "dev")
+
+
+# --- numbers, tags, spans ---
+
+
+@pytest.mark.parametrize("n", [1, 40])
+def test_numbers(tmp_path: Path, n: int) -> None:
+    answers: Answers = [{"id": k, "text": "a", "pair": "b", "label": 1.0 * k, "answer": k + 0.1 * k} for k in range(n)]
+
+    def measure(some: Answers) -> NumberTally:
+        label, answer = (np.array([each[name] for each in some]) for name in ("label", "answer"))
+        return NumberTally(label, answer, ["pearson"])
+
+    metrics, _ = written(tmp_path, Toy(measure), [], {"dev": answers})
+    assert set(metrics) == {"dev/pearson", *(["dev/pearson_low", "dev/pearson_high"] if n > 1 else [])}
+    assert is_drawn(tmp_path / "figures" / "scatter-dev.png")
+    if n > 1:  # the only answer of one is right
+        rows = table(tmp_path / "mistakes-dev.csv")
+        assert len(rows) == 20 and rows[0]["error"] == "+3.9" and rows[0]["truth"] == "39" and rows[0]["pair"] == "b"
+
+
+TAGGED: Answers = [
+    {"words": ["Ann", "saw", "<Rome>"], "labels": ["B-PER", "O", "B-LOC"], "answers": ["B-PER", "O", "B-PER"]},
+    {"words": ["in", "Paris"], "labels": ["O", "B-LOC"], "answers": ["B-LOC", "B-LOC"]},
+    {"words": ["no"], "labels": ["O"], "answers": ["O"]},
+]
+
+
+@pytest.mark.parametrize("entities", [True, False])
+def test_tags(tmp_path: Path, entities: bool) -> None:
+    answers = [
+        {"id": k, **each, "probabilities": [0.9, 0.6, 0.8][: len(each["words"])]} for k, each in enumerate(TAGGED)
+    ]
+
+    def measure(some: Answers) -> TagTally:
+        truth, said = ([each[name] for each in some] for name in ("labels", "answers"))
+        return TagTally.of_tags(truth, said, entities)
+
+    metrics, page = written(tmp_path, Toy(measure), ["O", "B-PER", "B-LOC"], {"dev": answers})
+    assert metrics["dev/accuracy"] == pytest.approx(4 / 6) and 0 < metrics["dev/calibration_error"] < 1
+    by_class = {row["class"]: row for row in table(tmp_path / "classes-dev.csv")}
+    assert set(by_class) == ({"PER", "LOC"} if entities else {"O", "B-PER", "B-LOC"})
+    found = by_class["LOC" if entities else "B-LOC"]
+    assert [found[name] for name in ("precision", "recall", "support")] == ["0.5000", "0.5000", "2"]
+    rows = table(tmp_path / "mistakes-dev.csv")
+    assert [(row["word"], row["truth"], row["answer"]) for row in rows] == [
+        ("in", "O", "B-LOC"),
+        ("<Rome>", "B-LOC", "B-PER"),
+    ]
+    assert "&lt;Rome&gt;</span> <sub>B-PER, not B-LOC</sub>" in page
+    assert is_drawn(tmp_path / "figures" / "confusion-dev.png")
+
+
+def test_spans(tmp_path: Path) -> None:
+    context = "台北在台灣 & Rome lies in Italy."
+    said = [("Rome", "Rome", 0.9), ("Italy", "Rome", 0.8), ("", "", 0.7), ("Rome", "", 0.99)]
+    answers: Answers = [
+        {"id": str(k), "question": f"Where <{k}>?", "context": context, "labels": [label] if label else []}
+        | {"answer": answer, "start": context.index(answer) if answer else None, "probability": share, "n_best": []}
+        for k, (answer, label, share) in enumerate(said)
+    ]
+
+    def measure(some: Answers) -> AnswerTally:
+        return AnswerTally(
+            {"exact_match": np.array([float(each["answer"] in (each["labels"] or [""])) for each in some])}
+        )
+
+    metrics, page = written(tmp_path, Toy(measure), [], {"dev": answers})
+    assert metrics["dev/exact_match"] == 0.5 and metrics["dev/exact_match_low"] < 0.5
+    assert metrics["dev/calibration_error"] == pytest.approx((0.1 + 0.8 + 0.3 + 0.99) / 4)
+    rows = table(tmp_path / "mistakes-dev.csv")
+    assert [(row["id"], row["answer"], row["truth"]) for row in rows] == [
+        ("3", "Rome", "(no answer)"),
+        ("1", "Italy", "Rome"),
+    ]
+    assert '台北在台灣 &amp; <span style="background: #e3f4e4" title="90%">Rome</span> lies in' in page
+    assert "(no answer)" in page and "Where &lt;1&gt;?" in page
+
+
+# --- curves ---
+
+
+def test_curves_name_the_best_step(tmp_path: Path) -> None:
+    history = "step,train/loss,dev/loss,dev/accuracy,lr\n10,0.7,0.6,0.7,0.01\n20,0.5,0.5,0.9,0.01\n30,0.4,0.6,0.8,0\n"
+    (tmp_path / "history.csv").write_text(history)
+    _, page = written(tmp_path, of_classes(["a", "b"]), ["a", "b"], {"dev": classified(["a", "b"], 9)})
+    assert "step 20" in page and is_drawn(tmp_path / "figures" / "training.png")

@@ -1,0 +1,104 @@
+"""Small models of every kind, and the few digits that they are shown."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from ssl_cli.commands.reconstruct.predictions import View, look
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
+from ssl_cli.data.images.datasets import Digits, ImageData, ImageSplit
+
+SMALL = {
+    "ae": {"network.hidden": [16], "network.latent": 6},
+    "beta_vae": {"network.hidden": [16], "network.latent": 6},
+    "binary_ae": {"network.hidden": [16], "network.latent": 12},
+    "conv_ae": {"network.channels": [4, 4], "network.latent": 2},
+    "dae": {"network.hidden": [16], "network.latent": 6},
+    "dbn_ae": {"network.hidden": [16], "network.latent": 6, "rbm_epochs": 1},
+    "onehot_ae": {
+        "classifier.channels": [4, 4],
+        "classifier.hidden": 8,
+        "classifier.classes": 6,
+        "network.hidden": [8],
+    },
+    "pca": {"latent": 6},
+    "vae": {"network.hidden": [16], "network.latent": 6},
+    "vqvae": {
+        "network.channels": [4, 4],
+        "network.latent": 3,
+        "quantizer.codes": 16,
+        "prior_width": 4,
+        "prior_layers": 1,
+    },
+}
+Made = Callable[..., dict[str, View]]
+
+
+def built(name: str, shape: list[int], **options: Any) -> Any:
+    """A model of conf/model, small, and untrained."""
+    cfg = OmegaConf.create(
+        {
+            "model": OmegaConf.load(built_in_conf() / "model" / f"{name}.yaml"),
+            "data": {"_target_": "ssl_cli.data.images.datasets.Digits"},
+            "facts": {"shape": shape},
+        }
+    )
+    for key, value in {**SMALL[name], **options}.items():
+        OmegaConf.update(cfg.model, key, value)
+    torch.manual_seed(0)
+    model = build(cfg.model)
+    if name == "vqvae":
+        model.prior_is_fitted.fill_(True)  # let it count as fitted
+    return model
+
+
+def learned(model: Any, x: np.ndarray, steps: int = 250) -> Any:
+    """The model, trained a little on images x (N, C, H, W), and all that comes before and after."""
+    images, rows = torch.from_numpy(x), torch.from_numpy(x).float() / 255
+    if hasattr(model, "pretrain"):
+        model.pretrain(images, 0, lambda _: None)
+    if hasattr(model, "fit"):
+        model.fit(rows.flatten(1).numpy(), 0)
+        return model.eval()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    torch.manual_seed(0)
+    model.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model({"x": rows[torch.randperm(len(rows))[:64]]})["loss"].backward()
+        optimizer.step()
+    model.eval()
+    with torch.inference_mode():
+        model.take_stock(images) if hasattr(model, "take_stock") else None
+    return model
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageData:
+    """160 and 60 of the embedded digits, of their ten classes."""
+    whole = Digits(val=0).pictures(0)
+    splits = {
+        name: ImageSplit(split.x[:n], split.label[:n], split.row[:n])  # type: ignore[index]
+        for (name, split), n in zip(sorted(whole.splits.items(), reverse=True), (160, 60), strict=True)
+    }
+    return ImageData(splits, whole.classes, whole.fingerprint)
+
+
+@pytest.fixture(scope="session")
+def views_of(digits: ImageData) -> Made:
+    """`views_of("vae", beta=2.0)`: the digits as such a model sees them, once it is trained a little."""
+    made: dict[str, dict[str, View]] = {}
+
+    def of(name: str, steps: int = 250, **options: Any) -> dict[str, View]:
+        key = repr((name, steps, options))
+        if key not in made:
+            model = learned(built(name, [1, 8, 8], **options), digits.splits["train"].x, steps)
+            made[key] = look(model, digits)
+        return made[key]
+
+    return of

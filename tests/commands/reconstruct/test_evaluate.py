@@ -1,0 +1,169 @@
+"""What is measured of a model is what its formula says, and follows from the seed alone."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ssl_cli.commands.reconstruct import evaluate, report
+from ssl_cli.commands.reconstruct.predictions import View, seeded
+from ssl_cli.data.images.datasets import ImageData, ImageSplit
+from ssl_cli.evaluation.metrics.probes import Features
+from ssl_cli.methods.autoencoders.variational import Variational
+from ssl_cli.models.pca import leading_components
+from tests.commands.reconstruct.conftest import SMALL, Made
+
+DOCS = (Path(__file__).parents[3] / "docs" / "reconstruct.md").read_text()
+
+
+class LinearGaussian(nn.Module):
+    """x = 0.5 + W z, whose posterior is known; the encoder gives nearly that."""
+
+    shape, latent, heads = [1, 2, 3], 2, 2
+
+    def __init__(self, noise_std: float):
+        super().__init__()
+        self.basis = 0.2 * torch.linalg.qr(torch.randn(6, 2, generator=torch.Generator().manual_seed(0)))[0]  # (D, Z)
+        self.precision = 1 + 0.2**2 / noise_std**2  # of the posterior: the basis is orthogonal
+        self.noise_std = noise_std
+
+    def encode(self, x: Tensor) -> Tensor:
+        mean = (x.flatten(1) - 0.5) @ self.basis / (self.noise_std**2 * self.precision)
+        return torch.cat([mean + 0.1, torch.full_like(mean, math.log(1.3 / self.precision))], dim=1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return (0.5 + z @ self.basis.T).unflatten(1, self.shape)
+
+
+def test_nll_is_the_exact_one_of_a_linear_gaussian_model() -> None:
+    network = LinearGaussian(0.15)
+    model = Variational(network, likelihood="gaussian", noise_std=0.15).eval()
+    x = np.random.default_rng(0).integers(60, 200, (40, 1, 2, 3)).astype(np.uint8)
+    view = View(model, ImageSplit(x, None, np.arange(40)))
+    rows = torch.from_numpy(x).flatten(1).double() / 255
+    covariance = (network.basis @ network.basis.T + 0.15**2 * torch.eye(6)).double()
+    exact = -torch.distributions.MultivariateNormal(torch.full((6,), 0.5).double(), covariance).log_prob(rows)
+
+    found = evaluate.likelihood(view, seed=0, samples=3000, n_images=25)
+    assert found["nll"] == pytest.approx(float(exact[:25].mean()), abs=0.02)
+    assert found["elbo"] < -float(exact[:25].mean()) - 0.01  # a bound, and here not tight
+    assert found["bits_per_dim"] == pytest.approx(found["nll"] / (6 * math.log(2)) + math.log2(256))
+    rough = evaluate.likelihood(view, seed=0, samples=1, n_images=25)["nll"]
+    assert rough > found["nll"]
+
+
+def test_binarised_images_are_drawn_once_by_the_seed(views_of: Made) -> None:
+    view = views_of("vae", binarize=True)["test"]
+    seen: list[Tensor] = []
+    model = view.model
+    whole, bound = model.log_likelihood, model.elbo
+    model.log_likelihood = lambda x, samples: seen.append(x) or whole(x, samples)
+    model.elbo = lambda x, samples: seen.append(x) or bound(x, samples)
+    found = evaluate.likelihood(view, seed=3, samples=5, n_images=20)
+    del model.log_likelihood, model.elbo
+    assert torch.equal(seen[0], seen[1]) and set(seen[0].unique().tolist()) == {0.0, 1.0}
+    assert found["bits_per_dim"] == pytest.approx(found["nll"] / (64 * math.log(2)))
+    assert evaluate.likelihood(view, seed=4, samples=5, n_images=20) != found
+
+
+@pytest.mark.parametrize("name", ["vae", "onehot_ae", "vqvae"])
+def test_numbers_follow_from_the_seed_and_leave_the_stream_alone(views_of: Made, digits: ImageData, name: str) -> None:
+    views = views_of(name)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    before = torch.get_rng_state()
+    first = evaluate.measure(views, 5, 10, 30, True)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(3)
+    np.random.rand(3)
+    again = {split: View(view.model, digits.splits[split]) for split, view in views.items()}
+    assert evaluate.measure(again, 5, 10, 30, True) == first
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_every_number_is_a_number_and_is_explained(views_of: Made, name: str) -> None:
+    found = evaluate.measure(views_of(name), 0, 5, 20, True)
+    assert all(math.isfinite(value) for value in found.values())
+    assert {"test/mse", "test/psnr", "test/ssim", "test/linear_probe_100", "test/knn_all_pca"} <= set(found)
+    for key in found:
+        known = key.removeprefix("test/")
+        assert known in report.MEANINGS or known.startswith(tuple(report.PROBES)), key
+    for known in report.MEANINGS:
+        assert f"`{known}`" in DOCS, known
+    has = {
+        "nll": name in ("vae", "beta_vae"),
+        "kl_active_dims": name in ("vae", "beta_vae"),
+        "perplexity": name in ("vqvae", "binary_ae", "onehot_ae"),
+        "bits_per_image": name in ("vqvae", "binary_ae"),
+        "majority_accuracy": name == "onehot_ae",
+    }
+    assert {key: f"test/{key}" in found for key in has} == has
+
+
+def test_sizes_of_discrete_codes(views_of: Made) -> None:
+    assert evaluate.usage(views_of("vqvae")["test"])["bits_per_image"] == 4 * 4  # 2 x 2 places, 16 letters
+    assert evaluate.usage(views_of("binary_ae")["test"])["bits_per_image"] == 12
+
+
+def test_pca_beside_a_pca_is_the_same(views_of: Made) -> None:
+    found = evaluate.measure(views_of("pca"), 0, 1, 1, True)
+    for name in ("linear_probe_100", "linear_probe_all", "knn_100", "knn_all"):
+        assert found[f"test/{name}"] == pytest.approx(found[f"test/{name}_pca"], abs=0.02)
+        assert found[f"test/{name}_pixels"] > 0.3
+
+
+def test_a_probes_rows_are_taken_before_their_features_are_made(
+    views_of: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = views_of("ae")["train"]
+    assert evaluate.within_bounds(train, 64, seed=0) is train
+    monkeypatch.setattr(evaluate, "LABELLED", (10, 20))
+    monkeypatch.setattr(evaluate, "MOST_NUMBERS", 64 * 50)
+    few = evaluate.within_bounds(train, 64, seed=0)
+    assert len(few) == 50 and set(few.labels) == set(range(10))
+    fitted = []
+    monkeypatch.setattr(
+        evaluate, "leading_components", lambda x, n, seed: fitted.append(len(x)) or leading_components(x, n, seed)
+    )
+    evaluate.probing(train, views_of("ae")["test"], 0)
+    assert fitted == [50]
+
+
+def test_all_components_of_the_pixels_have_the_pixels_neighbours(views_of: Made, digits: ImageData) -> None:
+    x = digits.splits["train"].x.reshape(160, -1)[:, :12].astype(np.float32)  # fewer pixels than images
+    pca, _ = evaluate.components(x, x, 12, 0)
+    order = [np.arange(160)]
+    labels = digits.splits["train"].label
+    assert labels is not None
+    plain, turned = (evaluate.by_neighbors(Features(rows, rows, labels, labels), order) for rows in (x, pca))
+    assert plain == pytest.approx(turned, abs=0.02)
+
+
+def test_images_without_labels_have_no_probes_and_unknown_ones_are_left_out(views_of: Made, digits: ImageData) -> None:
+    model = views_of("ae")["test"].model
+    bare = {name: View(model, ImageSplit(split.x, None, split.row)) for name, split in digits.splits.items()}
+    assert set(evaluate.measure(bare, 0, 1, 1, True)) == {"test/mse", "test/squared_error", "test/psnr", "test/ssim"}
+    some, known = {}, {}
+    for name, split in digits.splits.items():
+        assert split.label is not None
+        label = np.where(np.arange(len(split.x)) % 3 == 0, -1, split.label)
+        some[name] = View(model, ImageSplit(split.x, label, split.row))
+        known[name] = some[name].take(np.flatnonzero(label >= 0))
+    found = evaluate.measure(some, 0, 1, 1, True)
+    assert {k: v for k, v in found.items() if "probe" in k or "knn" in k} == measures_of_probes(known)
+
+
+def measures_of_probes(views: dict[str, View]) -> dict[str, float]:
+    return {f"test/{name}": value for name, value in evaluate.probing(views["train"], views["test"], 0).items()}
+
+
+def test_seeded_draws_are_the_same_whatever_came_before() -> None:
+    draws = []
+    for skipped in (0, 3):
+        torch.rand(skipped)
+        with seeded(nn.Linear(1, 1), 7):
+            draws.append(torch.rand(4))
+    assert torch.equal(*draws)

@@ -1,0 +1,46 @@
+"""The prior of a vqvae is of the codes that its model has now, also where the run goes on."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ssl_cli.runs.folder import read_history
+from tests.conftest import Cli
+
+SMALL = [
+    *("model=vqvae", "model.network.channels=[8]", "model.quantizer.codes=8", "model.prior_width=8"),
+    *("model.prior_layers=1", "trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=4"),
+    *("trainer.batch_size=16", "prior_steps=6", "probes=false"),
+]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in load_file(run / "model.safetensors").items() if name.startswith("prior.")}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_other_codes_get_another_prior(cli: Cli) -> None:
+    code, out, err = cli("reconstruct", *SMALL)
+    assert code == 0, err
+    assert "eval mode" not in out + err
+    run = Path(out.splitlines()[-1])
+    first, digest = weights(run), json.loads((run / "prior" / "codes.json").read_text())["sha256"]
+
+    code, out, err = cli("reconstruct", f"resume={run}")
+    assert code == 0 and "going on from step 6 of" in out, err
+    assert same(first, weights(run)), "the same codes: there is nothing to do"
+
+    code, out, err = cli("reconstruct", f"resume={run}", "prior_steps=9")
+    assert code == 0 and "going on from step 6 of" in out, err
+    assert not same(first, weights(run)) and read_history(run / "prior" / "history.csv")[-1]["step"] == 9
+
+    code, out, err = cli("reconstruct", f"resume={run}", "trainer.max_steps=40", "prior_steps=5", "optim.lr=0.01")
+    assert code == 0 and "going on from step 9" not in out, err
+    assert json.loads((run / "prior" / "codes.json").read_text())["sha256"] != digest
+    assert [row["step"] for row in read_history(run / "prior" / "history.csv")][-1] == 5
+    assert not same(first, weights(run))

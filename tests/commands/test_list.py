@@ -1,0 +1,114 @@
+"""ssl list runs: states, last words, filters, sorting."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ssl_cli.cli.main import main
+from ssl_cli.runs import folder
+from tests.conftest import QUICK, Cli
+
+WORDS = ["trainer=cpu", "resamples=20"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four runs: two that finished, one that failed, and one as a kill just before its metrics leaves it."""
+    place = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for words in (["model=gaussian", "seed=0"], ["model=knn", "seed=1"], ["model=ae", "optim.lr=1e9"]):
+            main(["detect", *WORDS, *words])
+        main(["detect", *WORDS, "model=knn", "seed=2"])
+        killed = folder.find_run("latest")
+    (place / killed / "metrics.json").unlink()
+    environment = json.loads((place / killed / "environment.json").read_text())
+    del environment["ended"]
+    (place / killed / "environment.json").write_text(json.dumps(environment))
+    return place
+
+
+@pytest.fixture
+def outputs(made: Path, workdir: Path) -> Path:
+    return Path(shutil.copytree(made / "outputs", workdir / "outputs"))
+
+
+def listed(cli: Cli, *words: str) -> list[list[str]]:
+    code, out, err = cli("list", "runs", *words)
+    assert code == 0, err
+    return [line.split() for line in out.splitlines()[2:]]
+
+
+def models(cli: Cli, *words: str) -> list[str]:
+    return [row[0].split("/")[2].removesuffix("-breast_cancer") for row in listed(cli, *words)]
+
+
+def test_states_and_last_words(cli: Cli, outputs: Path) -> None:
+    rows = listed(cli)
+    assert [row[1] for row in rows] == ["finished", "finished", "failed", "killed"]
+    assert "The loss became NaN or infinite in step" in " ".join(rows[2])
+    assert "strangest rows: anomalies.csv" in " ".join(rows[3])  # the last thing it said
+    metrics = folder.read_metrics(Path(rows[0][0]))
+    assert rows[0][4:6] == ["test/auroc", f"{metrics['test/auroc']:.4f}"]
+    assert all(float(row[6]) > 0 and float(row[7]) > 0 for row in rows[:2])  # seconds, MB
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["model=knn"], ["knn", "knn"]),
+        (["model=knn,ae"], ["knn", "ae", "knn"]),
+        (["model=knn", "state=finished"], ["knn"]),
+        (["state=failed,killed"], ["ae", "knn"]),
+        (["seed=0"], ["gaussian", "ae"]),
+        (["optim.lr=0.001", "seed=0"], ["gaussian"]),
+        (["trainer.patience=null", "seed=1"], ["knn"]),
+        (["--sort", "model"], ["ae", "gaussian", "knn", "knn"]),
+        (["--sort=-model"], ["knn", "knn", "gaussian", "ae"]),
+        (["--sort", "state", "model=knn"], ["knn", "knn"]),
+        (["--sort", "started"], ["gaussian", "knn", "ae", "knn"]),
+    ],
+)
+def test_filters_and_sorting(cli: Cli, outputs: Path, words: list[str], expected: list[str]) -> None:
+    assert models(cli, *words) == expected
+
+
+def test_the_best_come_first_whichever_way_is_better(cli: Cli, outputs: Path) -> None:
+    def values(metric: str, *words: str) -> list[float]:
+        return [folder.read_metrics(Path(row[0]))[metric] for row in listed(cli, *words)]
+
+    for metric, largest in (("test/auroc", True), ("test/fpr", False)):
+        found = values(metric, "--best", metric)
+        assert len(found) == 2  # those that finished
+        assert found == sorted(found, reverse=largest) and len(set(found)) == 2
+    assert "best test/fpr first: the least" in cli("list", "runs", "--best", "test/fpr")[1]
+    assert values("test/auroc", "--sort", "test/auroc", "state=finished") == sorted(
+        values("test/auroc", "--best=test/auroc")
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["runs", "--best", "test/auruc"], "No run here has the metric test/auruc. Did you mean test/auroc?"),
+        (["runs", "--sort", "secnds"], "--sort secnds: no run has it. Did you mean seconds?"),
+        (["runs", "modle=knn"], "No run here has the option modle"),
+        (["runs", "state=dead"], "state=dead: a run is one of finished, running, stopped, failed, killed, damaged"),
+        (["runs", "--best"], "--best takes a name"),
+        (["runs", "--best", "test/auroc", "--sort", "seconds"], "are two orders: name one"),
+        (["models", "model=knn"], "model is for runs: say `ssl list runs ...`"),
+        (["rnus"], "ssl list has no rnus. Did you mean runs?"),
+    ],
+)
+def test_what_is_not_there_is_said(cli: Cli, outputs: Path, words: list[str], sentence: str) -> None:
+    code, _, err = cli("list", *words)
+    assert code == 2
+    assert sentence in err
+
+
+def test_nothing_to_list(cli: Cli) -> None:
+    assert "none in outputs yet" in cli("list", "runs")[1]
+    cli("detect", "model=gaussian", *QUICK)
+    assert "none of those in outputs is like that" in cli("list", "runs", "model=knn")[1]

@@ -1,0 +1,151 @@
+"""check(cfg): every fault of a config in one message, before any data is read."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+
+from ssl_cli.config.typecheck import expected, fits
+from ssl_cli.config.types import Count, OpenShare, Pattern
+from tests.conftest import Cli
+
+SIX_FAULTS = ["model.latnt=3", "modle=ae", "trainer.max_steps=many", "optim.lr=-1", "threshold=zz", "fpr=2"]
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "good"),
+    [
+        (3, int, True),
+        (3.0, int, False),
+        (True, int, False),
+        (3, float, True),
+        ("3", float, False),
+        (0, Count, False),
+        (None, Count | None, True),
+        (0.5, OpenShare, True),
+        (1.0, OpenShare, False),
+        ("a", Literal["a", "b"], True),
+        ("c", Literal["a", "b"], False),
+        ([1, 2], list[Count], True),
+        ([1, 0], list[Count], False),
+        ("12", list[int], False),
+        ([0.9, 0.99], tuple[float, float], True),
+        ([0.9], tuple[float, float], False),
+        ({"a": 1}, dict[str, int], True),
+        ("00:01:00:00", Annotated[str, Pattern(r"\d\d:\d\d:\d\d:\d\d", "a time")], True),
+        ("1h", Annotated[str, Pattern(r"\d\d:\d\d:\d\d:\d\d", "a time")], False),
+    ],
+)
+def test_fits(value: object, annotation: object, good: bool) -> None:
+    assert fits(value, annotation) is good
+
+
+def test_expected_speaks_words() -> None:
+    assert expected(Count | None) == "a whole number of at least 1 or null"
+    assert expected(OpenShare) == "a number above 0 and below 1"
+    assert expected(list[Count]) == "a list, each a whole number of at least 1"
+
+
+def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
+    code, _, err = cli("detect", "model=dae", *SIX_FAULTS)
+    assert code == 2
+    assert "6 faults" in err
+    for sentence in (
+        "modle is not an option. Did you mean model?",
+        "model.latnt is not an option. model takes network, noise, level, loss, output, shift.",
+        "trainer.max_steps must be a whole number of at least 1 or null, not 'many'.",
+        "optim.lr must be a number above 0, not -1.",
+        "threshold must be a number or auto, fdr, f1 or a quantile like q0.995, not 'zz'.",
+        "fpr must be a number of at least 1e-06 and below 1, not 2.",
+    ):
+        assert sentence in err
+    assert not (workdir / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["data=table"], "data.file is missing"),
+        (["data=adbench"], "data.name is missing"),
+        (["model.network.latent=0"], "model.network.latent must be a whole number of at least 1, not 0."),
+        (["model.network.hidden=wide"], "model.network.hidden must be a list"),
+        (["model.network.actvation=tanh"], "Did you mean activation?"),
+        (
+            ["model.network.shape=${facts.vocab_size}"],
+            "needs the fact vocab_size, but data=breast_cancer gives only shape",
+        ),
+        (["model.level=${optim.learning_rate}"], "model.level refers to something that does not exist"),
+        (["model._target_=ssl_cli.methods.nothing.Here"], "can't be imported"),
+        (
+            ["model.network._target_=ssl_cli.methods.detectors.gaussian.Gaussian"],
+            "model.network must be a Network, not a Gaussian.",
+        ),
+        (["optim.algorithm.betas=[0.9]"], "optim.algorithm.betas must be a list"),
+        (["optim.algorithm.momentun=0.9"], "optim.algorithm.momentun is not an option"),
+        (
+            ["~trainer.batch_size"],
+            "trainer.batch_size is missing: it must be a whole number of at least 1; say trainer.batch_size=...",
+        ),
+        (["trainer.max_time=soon"], "a time as HH:MM:SS or DD:HH:MM:SS or null"),
+        (["data.train=dirty"], "data.train must be one of clean, polluted"),
+        (
+            ["model.network.activation={_target_: subprocess.getoutput, cmd: ls}"],
+            "model.network.activation must be one of relu, gelu, silu, tanh, sigmoid, not a group of options",
+        ),
+        (
+            ["model.network.latent={_target_: os.getpid}"],
+            "model.network.latent must be a whole number of at least 1, not",
+        ),
+        (["model.noise=swap", "model.level=2", "fpr=7"], "model.level must be at most 1 with noise=swap"),
+        (["data=table", "data.file=t.csv", "threshold=f1"], "threshold=f1 needs labels"),
+        (["data=table", "data.file=t.csv", "data.train=polluted"], "data.train=polluted needs labels"),
+        (["data=table", "data.file=t.csv", "data.delimiter=ab"], "data.delimiter must be one character (but"),
+        (["data=nslkdd", "data.test=Test-22"], "data.test must be one of Test+, Test-21"),
+        (["model._target_=os.path"], "model._target_ must name a class"),
+        (["model._target_=builtins.int"], "needs a model that can score"),
+        (["~model._target_"], "model must be a group of options with a _target_"),
+        (["+model._partial_=true"], "model._partial_ is not an option"),
+        (["+model.network._args_=[1]"], "model.network._args_ is not an option"),
+        (["trainer.strategy=foo"], "trainer.strategy must be one of auto, ddp, fsdp"),
+        (["data=table", "data.file=t.csv", "data.label="], "data.label must be a text or a whole number or null"),
+        (["fpr=1e-320"], "fpr must be a number"),
+        (["optim.algorithm=null"], "optim.algorithm must be a group of options with a _target_"),
+        (["model.network.shape=[7]"], "model.network.shape follows from the data"),
+        (["model=gaussian", "model.ridge=inf"], "model.ridge must be a number of at least 0"),
+        (["threshold=nan"], "threshold must be a number or auto"),
+        (["seed=5000000000"], "seed must be a whole number of at least 0 and of at most"),
+        (["trainer.precision=16-true"], "trainer.precision must be one of"),
+        (["trainer.max_time=00:00:00:00"], "trainer.max_time must be a time as HH:MM:SS or DD:HH:MM:SS"),
+        (["paths.outputs="], "paths.outputs must be a path"),
+        (["~paths"], "paths is missing: it must be a group of options"),
+    ],
+)
+def test_one_fault_one_sentence(cli: Cli, workdir: Path, words: list[str], sentence: str) -> None:
+    code, _, err = cli("detect", "model=dae", *words)
+    assert code == 2
+    assert sentence in err
+    assert "Traceback" not in err
+    assert not (workdir / "outputs").exists()
+
+
+@pytest.fixture
+def foreign_model(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "foreign.py").write_text(
+        "class Reader:\n    reads = ('ids',)\n    def score(self, batch): ...\nclass Mute:\n    reads = ('x',)\n"
+    )
+    folder = workdir / "conf" / "model"
+    folder.mkdir(parents=True)
+    for name in ("Reader", "Mute"):
+        (folder / f"{name.lower()}.yaml").write_text(f"_target_: foreign.{name}\n")
+
+
+@pytest.mark.usefixtures("foreign_model")
+def test_a_model_that_reads_what_the_data_does_not_give(cli: Cli) -> None:
+    _, _, err = cli("detect", "model=reader")
+    assert "model=reader reads ids, but data=breast_cancer gives x." in err
+
+
+@pytest.mark.usefixtures("foreign_model")
+def test_a_model_that_cannot_do_what_the_verb_needs(cli: Cli) -> None:
+    _, _, err = cli("detect", "model=mute")
+    assert "ssl detect needs a model that can score; mute can't, but these can: ae, best, beta_vae, binary_ae" in err

@@ -1,0 +1,130 @@
+"""tokenizer.json from a stranger: what would hang the library, or bring it down, is refused in words."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer as Library
+
+from ssl_cli.data.tokenizers.fast_encode import CHARACTERS
+from ssl_cli.data.tokenizers.pretrained import Taken
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer
+from ssl_cli.data.tokenizers.trainers import WordPiece, Words
+from ssl_cli.data.tokenizers.validation import LARGEST, sound
+from ssl_cli.errors import InputError
+from tests.helpers.pretrain_runs import MAKERS, TEXT, tokenizer_of
+
+State = dict[str, Any]
+
+
+def replace(pattern: State, content: str) -> State:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+def normalizers(*parts: State) -> Callable[[State], Any]:
+    return lambda state: state.update(normalizer={"type": "Sequence", "normalizers": list(parts)})
+
+
+def split(regex: str) -> Callable[[State], Any]:
+    cutter = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+    return lambda state: state.update(pre_tokenizer=cutter)
+
+
+def unlimited(state: State) -> None:
+    state["model"]["max_input_chars_per_word"] = 10**9
+
+
+def far(state: State) -> None:
+    state["model"]["vocab"]["far"] = 4_000_000_000
+
+
+def far_added(state: State) -> None:
+    state["added_tokens"].append(state["added_tokens"][0] | {"id": 4_000_000_000, "content": "far"})
+
+
+def doubled(state: State) -> None:
+    twice = [{"Sequence": {"id": "A", "type_id": 0}}] * 99
+    state["post_processor"] = {"type": "TemplateProcessing", "single": twice, "pair": twice, "special_tokens": {}}
+
+
+@pytest.mark.parametrize(
+    ("attack", "sentence"),
+    [
+        (normalizers(*[replace({"String": "a"}, "a" * 30)] * 4), "by none that is longer"),
+        (normalizers(replace({"String": ""}, "")), "by none that is longer"),
+        (normalizers(replace({"Regex": "(a+)+b"}, "a")), "by none that is longer"),
+        (normalizers(*[{"type": "NFKC"}] * 5), "5 parts: 4 at most are read"),
+        (normalizers(*[{"type": "ByteLevel"}] * 4), "has the normalizer ByteLevel, which isn't read"),
+        (normalizers({"type": "Sequence", "normalizers": []}), "has the normalizer Sequence, which isn't read"),
+        (normalizers({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "has the normalizer Precompiled"),
+        (split(r"(\w+\w*)+\d"), "cuts text by a pattern of its own"),
+        (doubled, "puts texts together from more than 8 parts"),
+        (unlimited, "a word 1,000"),
+        (far, "tokens must have numbers from 0 and below 1,"),
+        (far_added, "tokens must have numbers from 0 and below 1,"),
+        (lambda state: state.update(decoder={"type": "Sequence", "decoders": []}), "has the decoder Sequence"),
+        (lambda state: state["model"]["vocab"].pop("[UNK]"), "is no tokenizer that can be read"),
+        (lambda state: state.pop("model"), "is no tokenizer that can be read"),
+    ],
+    ids=range(15),
+)
+def test_a_file_with_surprises(tmp_path: Path, attack: Callable[[State], Any], sentence: str) -> None:
+    state = json.loads(tokenizer_of("wordpiece").to_json())
+    attack(state)
+    if "[UNK]" not in state.get("model", {}).get("vocab", ["[UNK]"]):
+        state["added_tokens"] = []
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state))
+    with pytest.raises(InputError) as raised:
+        Tokenizer.load(tmp_path / "tokenizer.json")
+    assert sentence in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "5", "\x00", '{"model": {}, "model": {}}', '{"model": 5}'])
+def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(InputError, match="is no tokenizer that can be read"):
+        Tokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    with (tmp_path / "tokenizer.json").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    with pytest.raises(InputError, match="has more than 67,108,864 bytes"):
+        Tokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_a_panic_of_the_library_is_a_damaged_file(tmp_path: Path) -> None:
+    """It is no Exception, so nobody else would catch it."""
+    state = json.loads(tokenizer_of("wordpiece").to_json())
+    state["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AQAAAAA="}
+    with pytest.raises(InputError, match="is no tokenizer that can be read: it is damaged"), sound(tmp_path):
+        Library.from_str(json.dumps(state)).encode("a")
+    with pytest.raises(KeyboardInterrupt), sound(tmp_path):
+        raise KeyboardInterrupt
+
+
+def test_a_vocabulary_beside_its_merges_has_no_gaps_either(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text(json.dumps({"a": 0, "far": 4_000_000_000}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(InputError, match=r"vocab\.json is damaged: its 2 tokens must have numbers"):
+        Taken(str(tmp_path)).train()
+
+
+def test_what_ours_and_the_published_ones_are_is_read(tmp_path: Path) -> None:
+    """Old files don't say what kind of model they hold; RoBERTa's adds the ends of a text."""
+    words = Words(vocab_size=100, sample_bytes=10**6, lowercase=True).train(TEXT)
+    cased = WordPiece(vocab_size=160, sample_bytes=10**6, lowercase=False).train(TEXT)
+    states = [json.loads(tokenizer.to_json()) for tokenizer in (*map(tokenizer_of, MAKERS), words, cased)]
+    del states[0]["model"]["type"]
+    ends = {"sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}
+    states[1]["post_processor"] = {
+        "type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": False, **ends,
+    }  # fmt: skip
+    states[2]["normalizer"] = replace({"String": "``"}, '"')
+    assert any((state["pre_tokenizer"].get("pattern") or {}) == {"Regex": CHARACTERS} for state in states)
+    for state in states:
+        (tmp_path / "tokenizer.json").write_text(json.dumps(state))
+        assert Tokenizer.load(tmp_path / "tokenizer.json").encode(TEXT[0])

@@ -1,0 +1,75 @@
+"""Finished runs of `ssl finetune`, made by hand: small, untrained, and quick to make."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import save_model
+from torch import nn
+
+from ssl_cli.config.choices import built_in_conf
+from ssl_cli.config.instantiate import build
+from tests.helpers.pretrain_runs import tokenizer_of
+
+NETWORK = {
+    "_target_": "ssl_cli.models.transformer.Transformer",
+    **{"context": 128, "layers": 2, "width": 32, "heads": 2, "segments": 2, "norm": "pre", "causal": False},
+}
+
+
+def task_node(task: str, **options: Any) -> dict[str, Any]:
+    """A YAML of conf/task as a plain node, without what it inherits"""
+    node: Any = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "task" / f"{task}.yaml"), resolve=False)
+    node.pop("defaults", None)
+    return node | options
+
+
+def make_run(
+    folder: Path,
+    task: str = "glue/sst2",
+    labels: Sequence[str] = ("0", "1"),
+    max_length: int = 32,
+    learned: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
+    **options: Any,
+) -> Path:
+    """A run folder: what `ssl predict` reads of one."""
+    folder.mkdir(parents=True)
+    words, node = tokenizer_of("wordpiece"), task_node(task, **options)
+    made = build(OmegaConf.create(node))
+    model = {
+        "_target_": made.objective,
+        "network": NETWORK | {"vocab_size": words.vocab_size} | (network or {}),
+        **made.options(labels),
+        "dropout": 0.1,
+    }
+    config = {
+        "verb": "finetune",
+        "choices": {"model": "bert", "data": task.replace("/", "-"), "task": task.replace("/", "-")},
+        "task": node,
+        "model": model,
+        "facts": {"labels": list(labels), "max_length": max_length},
+        "paths": {"data": "data", "outputs": "outputs"},
+        "seed": 0,
+        "headline": ["dev/accuracy"],
+    }
+    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    (folder / "metrics.json").write_text(json.dumps({"dev/accuracy": 0.5}))
+    if learned is not None:
+        (folder / "learned.json").write_text(json.dumps(learned))
+    save_model(_shaken(build(OmegaConf.create(model))), str(folder / "model.safetensors"))
+    words.save(folder / "tokenizer.json")
+    return folder
+
+
+def _shaken(model: Any) -> Any:
+    """Large weights, so that answers differ between texts"""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for part in model.modules():
+            if isinstance(part, nn.Linear | nn.Embedding):
+                part.weight.normal_(std=0.3)
+    return model.eval()

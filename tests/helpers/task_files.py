@@ -1,0 +1,100 @@
+"""Small data sets in the layouts that the YAMLs of conf/task name, made from those YAMLs: column names and all."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ssl_cli.config.choices import built_in_conf
+
+N = 8  # examples of a split
+TEXTS = ["Birds can fly far.", "Fish can swim.", "A dog runs in Oslo.", "鸟会飞。鱼会游泳。"]
+TAGGED = ["Anna B-PER\nlives O\nin O\nOslo B-LOC\n. O", "Birds O\nfly O\n. O"]
+FIELDS = "1\tBirds\tbird\tNOUN\tNNS\t_\t2\tnsubj\t_\t_\n2\tfly\tfly\tVERB\tVBP\t_\t0\troot\t_\t_"
+
+
+def task_words(folder: Path, name: str) -> list[str]:
+    """Write a task's files; gives the words of a command line that fine-tunes on them."""
+    task: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "task" / f"{name}.yaml"))  # type: ignore[assignment]
+    names = {"train": "train", "dev": "dev", "test": "test"}
+    layout = task["layout"] or {"folder": "own", "files": {split: [names[split] + suffix(task)] for split in names}}
+    home = folder / layout["folder"]
+    home.mkdir(parents=True, exist_ok=True)
+    for split, files in layout["files"].items():
+        (home / files[0]).write_text(content(task, split, files[0]), encoding="utf-8")
+    if task["layout"] is not None:
+        return [f"task={name}", f"paths.data={folder}"]
+    return [f"task={name}", *(f"data.files.{split}={home / files[0]}" for split, files in layout["files"].items())]
+
+
+def suffix(task: dict[str, Any]) -> str:
+    return {"Sentences": ".jsonl", "Tagging": ".conllu" if task.get("scheme") == "none" else ".txt"}.get(
+        kind(task), ".json"
+    )
+
+
+def kind(task: dict[str, Any]) -> str:
+    return task["_target_"].rpartition(".")[2]
+
+
+def content(task: dict[str, Any], split: str, name: str) -> str:
+    if kind(task) == "Answering":
+        return json.dumps(squad())
+    if kind(task) == "Tagging":
+        blocks = [FIELDS] * N if name.endswith(".conllu") else TAGGED * (N // 2)
+        return "\n\n".join(blocks) + "\n"
+    records = [sentence(task, number, labelled=split.startswith(("train", "dev"))) for number in range(N)]
+    if not name.endswith((".tsv", ".csv")):
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    columns = task.get("columns") if split in ("train", "dev") else None
+    lines = [[str(record.get(column, "x")) for column in columns or record] for record in records]
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t" if name.endswith(".tsv") else ",", lineterminator="\n")
+    writer.writerows(lines if columns else [list(records[0]), *lines])
+    return out.getvalue()
+
+
+def sentence(task: dict[str, Any], number: int, labelled: bool) -> dict[str, Any]:
+    """A record by the names that the YAML has for its columns"""
+    text = TEXTS[number % len(TEXTS)]
+    record: dict[str, Any] = {first(task["text"]): text + (task.get("blank") or "")}
+    if task.get("id"):
+        record[first(task["id"])] = number
+    if task.get("pair"):
+        record[first(task["pair"])] = TEXTS[(number + 1) % len(TEXTS)]
+    if task.get("options"):
+        record[first(task["options"])] = TEXTS[:3]
+    if task.get("spans"):
+        record[task["spans"]] = {"span1_text": "B", "span1_index": 0, "span2_text": "i", "span2_index": 1}
+        record[first(task["text"])] = TEXTS[0]
+    if labelled:
+        record[first(task["label"])] = label(task, number)
+    return record
+
+
+def label(task: dict[str, Any], number: int) -> Any:
+    of_kind = {"number": number / 2, "options": number % 3}
+    classes = task.get("labels") or ["good", "bad"]
+    return of_kind.get(task.get("kind", "classes"), classes[number % min(len(classes), 2)])
+
+
+def first(names: Any) -> str:
+    return names if isinstance(names, str) else names[0]
+
+
+def squad() -> dict[str, Any]:
+    """Two articles, whose questions have their answers in the passage"""
+    asked = [
+        {
+            "id": f"{title}-{number}",
+            "question": "Where does a dog run?",
+            "answers": [{"text": "Oslo", "answer_start": 14}],
+        }
+        for title in ("one", "two")
+        for number in range(N // 2)
+    ]
+    paragraphs = [{"context": TEXTS[2], "qas": asked[: N // 2]}, {"context": TEXTS[2], "qas": asked[N // 2 :]}]
+    return {"version": "1", "data": [{"title": f"title {k}", "paragraphs": [one]} for k, one in enumerate(paragraphs)]}

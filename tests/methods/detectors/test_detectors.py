@@ -1,0 +1,142 @@
+"""Detectors against textbook formulas; fit, save, restore, score alike."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist, mahalanobis
+from sklearn.covariance import ledoit_wolf
+
+from ssl_cli.methods.autoencoders.denoising import Denoising
+from ssl_cli.methods.detectors.denoising_knn import DenoisingNeighbors
+from ssl_cli.methods.detectors.gaussian import Gaussian
+from ssl_cli.methods.detectors.knn import Neighbors
+from ssl_cli.methods.detectors.residual_knn import ResidualNeighbors
+from ssl_cli.methods.detectors.sklearn import IsolationForest, OneClassSvm
+from ssl_cli.methods.protocols import Detector, sample
+from ssl_cli.models.mlp import Autoencoder
+
+DETECTORS = [
+    *(Gaussian(), Neighbors(k=3), Neighbors(distance="mean"), ResidualNeighbors(k=3)),
+    *(IsolationForest(n_estimators=20), OneClassSvm()),
+]
+
+
+@pytest.fixture
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(4, 4))
+    return (rng.normal(size=(200, 4)) @ mixing).astype(np.float32), rng.normal(size=(30, 4)).astype(np.float32)
+
+
+def scores(detector: Any, x: np.ndarray) -> np.ndarray:
+    return detector.score({"x": torch.from_numpy(x)}).numpy()
+
+
+def test_gaussian_is_the_mahalanobis_distance(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = rows
+    detector = Gaussian(ridge=0.0)
+    detector.fit(train, seed=0)
+    inverse = np.linalg.inv(np.cov(train.T.astype(np.float64), bias=True))
+    naive = [mahalanobis(row, train.mean(0, dtype=np.float64), inverse) ** 2 / 4 for row in test]
+    np.testing.assert_allclose(scores(detector, test), naive, rtol=1e-5)
+
+
+def test_gaussian_survives_dependent_features(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    train = np.c_[rows[0], rows[0][:, 0]]
+    detector = Gaussian()
+    detector.fit(train, seed=0)
+    assert np.isfinite(scores(detector, train)).all()
+
+
+@pytest.mark.parametrize("distance", ["largest", "mean"])
+def test_neighbors_against_all_distances(rows: tuple[np.ndarray, np.ndarray], distance: str) -> None:
+    train, test = rows
+    detector = Neighbors(k=5, distance=distance)
+    detector.fit(train, seed=0)
+    nearest = np.sort(cdist(test, train), axis=1)[:, :5]
+    naive = nearest[:, -1] if distance == "largest" else nearest.mean(1)
+    np.testing.assert_allclose(scores(detector, test), naive, rtol=1e-5)
+
+
+def test_residual_neighbors_against_a_naive_transcription(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = rows[0].astype(float), rows[1].astype(float)
+    detector = ResidualNeighbors(k=4)
+    detector.fit(rows[0], seed=0)
+
+    def standard(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+        return (values - like.mean(0)) / like.std(0)
+
+    z, z_test = standard(train, train), standard(test, train)
+    precision = np.linalg.inv(ledoit_wolf(z)[0])
+    residuals = []
+    for values in (z, z_test):
+        # Feature j minus its linear expectation from the others, -sum_i P_ij z_i / P_jj.
+        expected = [-(np.delete(values, j, 1) @ np.delete(precision[:, j], j)) / precision[j, j] for j in range(4)]
+        residuals.append(values - np.stack(expected, axis=1))
+    spaces = [
+        (standard(np.arcsinh(z), np.arcsinh(z)), standard(np.arcsinh(z_test), np.arcsinh(z))),
+        (np.c_[z, standard(residuals[0], residuals[0])], np.c_[z_test, standard(residuals[1], residuals[0])]),
+    ]
+    naive = sum(np.log(np.sort(cdist(new, known), axis=1)[:, :4] + 0.01).mean(1) for known, new in spaces)
+    np.testing.assert_allclose(scores(detector, rows[1]), naive, rtol=1e-3, atol=1e-4)
+
+
+def test_a_residual_neighbors_score_depends_on_nothing_but_the_row(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = rows
+    detector = ResidualNeighbors()
+    detector.fit(np.concatenate([train, train]), seed=0)  # every row has a copy
+    some = np.concatenate([train[:20], test])
+    one_by_one = np.concatenate([scores(detector, row[None]) for row in some])
+    np.testing.assert_allclose(scores(detector, some), one_by_one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: type(detector).__name__)
+def test_larger_is_more_abnormal_and_save_restores(
+    detector: Detector, rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    train, test = rows
+    detector.fit(train, seed=0)
+    assert isinstance(detector, Detector)
+    far = np.full((1, 4), 50, dtype=np.float32)
+    assert scores(detector, far)[0] > np.median(scores(detector, train))
+    detector.save(tmp_path)
+    again = type(detector).__new__(type(detector))
+    again.__dict__ = {name: value for name, value in vars(detector).items() if name in ("k", "distance", "max_rows")}
+    again.restore(tmp_path)
+    np.testing.assert_array_equal(scores(again, test), scores(detector, test))
+
+
+def test_sample_is_drawn_by_the_seed_without_replacement() -> None:
+    x = np.arange(100)[:, None]
+    drawn = sample(x, 30, seed=1)
+    assert len(np.unique(drawn)) == 30
+    np.testing.assert_array_equal(drawn, sample(x, 30, seed=1))
+    assert not np.array_equal(drawn, sample(x, 30, seed=2))
+    assert sample(x, None, seed=1) is x
+
+
+def test_the_best_is_the_sum_of_its_parts_and_comes_back_from_a_folder(
+    rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    def made() -> DenoisingNeighbors:
+        torch.manual_seed(len(list(tmp_path.iterdir())))  # other weights before and after
+        network = Autoencoder(shape=[4], hidden=[8], latent=8)
+        return DenoisingNeighbors(ResidualNeighbors(k=3), Denoising(network, "gaussian", 0.5))
+
+    train, test = rows
+    detector, batch = made(), {"x": torch.from_numpy(test)}
+    autoencoder, neighbors = detector.parts
+    neighbors.fit(train, seed=0)
+    autoencoder.take_stock(torch.from_numpy(train))
+    with torch.inference_mode():
+        error = autoencoder.score(batch).sqrt().numpy()
+        np.testing.assert_allclose(scores(detector, test), scores(neighbors, test) + np.log(error + 0.01), rtol=1e-5)
+        _, part = detector.explain(batch, [slice(j, j + 1) for j in range(4)])
+        np.testing.assert_allclose(part.sum(1).numpy(), 3, rtol=1e-5)  # two of the neighbours, one of the network
+        detector.save(tmp_path)
+        again = made()
+        again.restore(tmp_path)
+        np.testing.assert_array_equal(scores(again, test), scores(detector, test))

@@ -1,0 +1,77 @@
+"""The tagging objective beside each sentence alone, without packing."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ssl_cli.data.labelled.packed_examples import IGNORED, ExampleRows, Sequences
+from ssl_cli.methods.supervised.token_classification import Tagging
+from ssl_cli.models.transformer import Transformer
+
+V, N_LABELS, CONTEXT, LONGEST = 50, 5, 128, 40
+
+
+def tagger(causal: bool) -> Tagging:
+    torch.manual_seed(0)
+    network = Transformer(V, CONTEXT, layers=2, width=16, heads=2, positions="rotary", dropout=0.0, causal=causal)
+    model = Tagging(network, N_LABELS, dropout=0.0)
+    with torch.no_grad():
+        for part in model.modules():
+            if isinstance(part, nn.Linear | nn.Embedding):
+                part.weight.normal_(std=0.3)
+    return model.eval()
+
+
+def sentences(n: int = 12) -> dict[str, list[list[int]]]:
+    """Some tokens begin a word; some words have no known tag; the second sentence has no words at all."""
+    rng = np.random.default_rng(0)
+    listed: dict[str, list[list[int]]] = {"ids": [], "word": [], "label": []}
+    for k in range(n):
+        length = int(rng.integers(2, LONGEST))
+        word = (rng.random(length) < 0.6) & (k != 1)
+        label = np.where(word & (rng.random(length) < 0.8), rng.integers(0, N_LABELS, length), IGNORED)
+        for name, values in (("ids", rng.integers(0, V, length)), ("word", word.astype(int)), ("label", label)):
+            listed[name].append(values.tolist())
+    return listed
+
+
+def rows(listed: dict[str, list[list[int]]]) -> ExampleRows:
+    return ExampleRows(Sequences.of(listed, {"label": IGNORED}), {}, np.arange(len(listed["ids"])))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_guesses_and_loss_are_those_of_each_sentence_alone(causal: bool) -> None:
+    model, listed = tagger(causal), sentences()
+    batch = rows(listed)[0, slice(None), 1.0]
+    assert batch["ids"].shape[0] < len(listed["ids"])  # several in a row
+    with torch.no_grad():
+        told, loss = model.guess(batch), model(batch)["loss"]
+        losses = []
+        for k, ids in enumerate(listed["ids"]):
+            logits = model.decide(model.network(torch.tensor([ids]))[0])  # (T, N_LABELS)
+            at = [place for place, word in enumerate(listed["word"][k]) if word]
+            assert told[k].shape == (len(at), N_LABELS)
+            np.testing.assert_allclose(told[k], logits[at].numpy(), atol=1e-5)
+            for place in at:
+                if (label := listed["label"][k][place]) != IGNORED:
+                    losses.append(-logits.log_softmax(1)[place, label])
+    assert float(loss) == pytest.approx(float(torch.stack(losses).mean()), abs=1e-5)
+
+
+def test_a_batch_without_a_known_tag_has_no_loss_and_no_gradient() -> None:
+    model, listed = tagger(causal=False), sentences(3)
+    listed["label"] = [[IGNORED] * len(one) for one in listed["label"]]
+    loss = model(rows(listed)[0, slice(None), 1.0])["loss"]
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert model.decide.weight.grad is not None and not model.decide.weight.grad.any()
+
+
+def test_a_judge_sees_what_was_guessed_in_evaluation() -> None:
+    model, listed = tagger(causal=False), sentences()
+    model.judge = lambda seen: {"words": float(sum(len(one) for one in seen))}
+    with torch.no_grad():
+        model(rows(listed)[0, slice(0, 5), 1.0])
+        model(rows(listed)[0, slice(5, 12), 1.0])
+    assert model.over_epoch() == {"words": float(sum(map(sum, listed["word"])))}

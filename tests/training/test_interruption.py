@@ -1,0 +1,243 @@
+"""A run that is stopped or killed says how to go on, and ends at the bits of a run that never was."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import Cli, run_ssl
+
+OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=400", "trainer.checkpoint_every_n_steps=30", "resamples=20"]
+ENDLESS = ["trainer=cpu", "model=dae", "trainer.max_steps=1000000"]
+# Every weight's average, early stopping, clipping and accumulation at once.
+ALL_OPTIONS = ["trainer.ema_decay=0.9", "trainer.patience=100", "trainer.gradient_clip_val=0.1"]
+ALL_OPTIONS += ["trainer.accumulate_grad_batches=3", "trainer.batch_size=32"]
+
+
+def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # Tests that a shell runs in the background are born deaf to Ctrl-C, and so would be their children.
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, cwd=cwd, text=True, preexec_fn=hear, **pipes)
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def folder_of(done: subprocess.CompletedProcess[str], cwd: Path) -> Path:
+    assert done.returncode == 0, done.stderr
+    return cwd / done.stdout.strip().splitlines()[-1]
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    weights, again = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    for name in ("metrics.json", "scores.parquet"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of OPTIONS that nothing happens to."""
+    place = tmp_path_factory.mktemp("whole")
+    return folder_of(run_ssl("detect", *OPTIONS, cwd=place), place)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(torch.load(checkpoint, weights_only=True)["global_step"])
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
+)
+def test_a_signal_saves_the_step_and_says_how_to_go_on(workdir: Path, signum: int, code: int) -> None:
+    whole = folder_of(run_ssl("detect", *OPTIONS, *ALL_OPTIONS, "paths.outputs=whole", cwd=workdir), workdir)
+    process = start("detect", *OPTIONS, *ALL_OPTIONS, "paths.outputs=cut", cwd=workdir)
+    wait_for(lambda: list(workdir.glob("cut/detect/*/*/last.ckpt")), process)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "stopping after this step; once more, and it stops at once" in err
+    assert "Traceback" not in err
+    (cut,) = (path.parent for path in workdir.glob("cut/detect/*/*/last.ckpt"))
+    step = step_of(cut / "last.ckpt")
+    name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
+    sentence = f"stopped by {name} at step {step}; go on with `ssl detect resume={cut.relative_to(workdir)}`"
+    assert sentence in err
+    assert json.loads((cut / "environment.json").read_text())["ended"]["state"] == "stopped"
+
+    done = run_ssl("detect", "resume=latest", "paths.outputs=cut", cwd=workdir)
+    assert f"going on from step {step}" in done.stdout
+    assert folder_of(done, workdir) == cut
+    assert_same_run(whole, cut)
+
+
+SLOW = """
+import time
+from ssl_cli.methods.autoencoders.denoising import Denoising
+
+class Slow(Denoising):
+    steps = 0
+
+    def forward(self, batch):
+        self.steps += self.training
+        if self.steps == 8 and self.training:
+            open("in the step", "w").close()
+            time.sleep(30)
+        return super().forward(batch)
+"""
+
+
+def test_ctrl_c_twice_stops_at_once(workdir: Path) -> None:
+    (workdir / "slow.py").write_text(SLOW)
+    words = ["detect", *ENDLESS, "model._target_=slow.Slow", "trainer.checkpoint_every_n_steps=5"]
+    process = start(*words, cwd=workdir)
+    wait_for((workdir / "in the step").exists, process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None  # the step under way is not over
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in err and "stopped by Ctrl-C; go on with" in err
+    (checkpoint,) = workdir.glob("outputs/detect/*/*/last.ckpt")
+    assert step_of(checkpoint) == 5
+    assert not list(checkpoint.parent.glob("*.part"))
+
+
+def test_a_signal_outside_training_stops_at_once(workdir: Path) -> None:
+    source = "import time\nfrom ssl_cli.data.tables.datasets import BreastCancer\n\n\nclass Slow(BreastCancer):\n"
+    source += "    def read(self):\n        open('reading', 'w').close()\n        time.sleep(30)\n"
+    (workdir / "slow.py").write_text(source)
+    process = start("detect", *ENDLESS, "data._target_=slow.Slow", cwd=workdir)
+    wait_for((workdir / "reading").exists, process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.strip()) == (143, "stopped by SIGTERM")
+    assert not (workdir / "outputs").exists()
+
+
+def test_killed_and_resumed_equals_never_killed(workdir: Path, whole: Path) -> None:
+    process = start("detect", *OPTIONS, "paths.outputs=killed", cwd=workdir)
+    wait_for(lambda: list(workdir.glob("killed/detect/*/*/last.ckpt")), process)
+    process.kill()
+    process.wait()
+    (killed,) = (path.parent for path in workdir.glob("killed/detect/*/*/last.ckpt"))
+    assert not (killed / "metrics.json").exists(), "it finished before it was killed"
+    listed = run_ssl("list", "runs", "paths.outputs=killed", cwd=workdir).stdout
+    assert "killed" in listed.split("last words")[1]
+    assert folder_of(run_ssl("detect", "resume=latest", "paths.outputs=killed", cwd=workdir), workdir) == killed
+    assert_same_run(whole, killed)
+
+
+# Kills the process when the n-th file of a name is about to be put in its place; or with half of it written.
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from ssl_cli import checkpoints, cli
+
+name, n, half = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "half"
+put, seen = Path.replace, 0
+
+def replace(self, target):
+    global seen
+    seen += Path(target).name == name
+    if seen == n:
+        if half:
+            os.truncate(self, os.path.getsize(self) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return put(self, target)
+
+Path.replace = replace
+sys.exit(cli.main(sys.argv[4:]))
+"""
+
+
+def dies_and_goes_on(workdir: Path, name: str, n: int, how: str, *words: str) -> Path:
+    outputs = f"{name}-{n}-{how}"
+    command = [sys.executable, "-c", DIES, name, str(n), how, "detect", *words, f"paths.outputs={outputs}"]
+    died = subprocess.run(command, cwd=workdir, capture_output=True, text=True, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    done = run_ssl("detect", "resume=latest", f"paths.outputs={outputs}", cwd=workdir)
+    return folder_of(done, workdir)
+
+
+@pytest.mark.long
+def test_killed_between_the_two_renames_of_a_checkpoint(workdir: Path, whole: Path) -> None:
+    # The second checkpoint: the first is previous.ckpt already, and there is no last.ckpt.
+    assert_same_run(whole, dies_and_goes_on(workdir, "last.ckpt", 2, "whole", *OPTIONS))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["whole", "half"])
+def test_killed_inside_every_kind_of_write(workdir: Path, how: str) -> None:
+    words = [*OPTIONS, *ALL_OPTIONS]
+    whole = folder_of(run_ssl("detect", *words, cwd=workdir), workdir)
+    places = [("last.ckpt", 1), ("previous.ckpt", 2), ("last.ckpt", 5), ("history.csv", 1)]
+    # The first environment.json is written before config.yaml, when there is no run yet.
+    for name, n in [*places, ("environment.json", 2), ("metrics.json", 1)]:
+        assert_same_run(whole, dies_and_goes_on(workdir, name, n, how, *words))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [[], ALL_OPTIONS], ids=["plain", "all options"])
+def test_killed_at_many_random_moments(workdir: Path, options: list[str]) -> None:
+    words = [*OPTIONS, *options, "trainer.max_steps=3000", "trainer.checkpoint_every_n_steps=7"]
+    whole = folder_of(run_ssl("detect", *words, "paths.outputs=whole", cwd=workdir), workdir)
+    generator, kills, command = random.Random(0), 0, ["detect", *words]
+    while True:
+        process = start(*command, "paths.outputs=cut", cwd=workdir)
+        if kills < 8:
+            wait_for(lambda: list(workdir.glob("cut/detect/*/*/config.yaml")), process)
+            time.sleep(generator.uniform(0.3, 3))
+            process.kill()
+            kills += process.wait() != 0
+            command = ["detect", "resume=latest"]
+            continue
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        break
+    assert_same_run(whole, workdir / out.strip().splitlines()[-1])
+
+
+def test_a_run_at_work_is_not_resumed(workdir: Path, cli: Cli) -> None:
+    process = start("detect", *ENDLESS, cwd=workdir)
+    wait_for(lambda: list(workdir.glob("outputs/detect/*/*/history.csv")), process)
+    try:
+        assert "running" in cli("list", "runs")[1]
+        code, _, err = cli("detect", "resume=latest")
+        assert code == 2
+        assert "is running: wait for it, or stop it first" in err
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert "killed" in cli("list", "runs")[1]
+
+
+def test_a_signal_while_scoring_leaves_nothing_half_written(workdir: Path, cli: Cli) -> None:
+    rows = "".join(f"{i % 7},{i % 5}\n" for i in range(700))
+    (workdir / "t.csv").write_text("a,b\n" + rows)
+    assert cli("detect", "data=table", "data.file=t.csv", "model=knn", *OPTIONS[:1])[0] == 0
+    (workdir / "new.csv").write_text("a,b\n" + rows * 3000)  # two million rows
+    process = start("score", "input=new.csv", "output=scored.csv", cwd=workdir)
+    wait_for(lambda: list(workdir.glob(".ssl-*")), process)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (143, "stopped by SIGTERM")
+    assert sorted(path.name for path in workdir.iterdir()) == ["new.csv", "outputs", "t.csv"]
