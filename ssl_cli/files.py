@@ -15,7 +15,7 @@ LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system 
 
 
 @contextmanager
-def held(path: Path, wait: bool = True) -> Iterator[bool]:
+def file_lock(path: Path, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of this name, whose file is gone afterwards; gives whether it is held.
 
     Another process's is waited for, or else not had. It ends with its process, however that ends. On a file system

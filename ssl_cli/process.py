@@ -46,15 +46,15 @@ def _number(name: str) -> int:
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """Somebody asked the run to stop. No Exception: nobody shall take it for a fault and go on."""
 
     def __init__(self, signum: int, where: str = ""):
         super().__init__(f"stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}{where}")
-        self.signum, self.where, self.told = signum, where, False
+        self.signum, self.where, self.is_reported = signum, where, False
 
     def __reduce__(self) -> tuple[type, tuple[int, str]]:
-        return Stopped, (self.signum, self.where)  # a sweep's process tells it to another
+        return Interrupted, (self.signum, self.where)  # a sweep's process tells it to another
 
     @property
     def exit_code(self) -> int:
@@ -62,7 +62,7 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
+def signals_as_exceptions() -> Iterator[None]:
     """While it is open, a signal raises Stopped where it arrives."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
@@ -81,10 +81,10 @@ def _is_heard(signum: int) -> bool:
 
 
 def _raise(signum: int, _: FrameType | None) -> None:
-    raise Stopped(signum)
+    raise Interrupted(signum)
 
 
-class Request:
+class DeferredSignal:
     """A signal put off: `signum` is 0 until one has come. The second one raises Stopped."""
 
     signum = 0
@@ -97,7 +97,7 @@ class Request:
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         if self.signum:
-            raise Stopped(signum)
+            raise Interrupted(signum)
         self.signum = signum
         # Not by print: the signal may have come in the middle of one.
         if not is_worker():

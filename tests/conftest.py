@@ -20,7 +20,7 @@ from ssl_cli.cli.main import main
 from ssl_cli.data.tables.datasets import KDD_COLUMNS
 
 Cli = Callable[..., tuple[int, str, str]]
-QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "resamples=20"]
+QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "bootstrap_samples=20"]
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_texts(cli: Cli, published: Path, name: str) -> None:
 @pytest.mark.parametrize("name", names("tokenizer"))
 def test_tokenizers(cli: Cli, published: Path, name: str) -> None:
     words = ["data=text", *needed("text", published), "data.cache=tokens", f"tokenizer={name}", *TINY]
-    for model in that_can("prepare"):
+    for model in that_can("make_inputs"):
         assert trained(cli, *words, f"model={model}", verb="pretrain")["val/loss"] > 0
 
 
@@ -121,7 +121,7 @@ def test_models_that_reconstruct(cli: Cli, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in choices("task") if name not in SUITES])
 def test_tasks(cli: Cli, workdir: Path, name: str) -> None:
     words = task_words(workdir / "data", name)
-    metrics = trained(cli, *words, *TINY[:-1], "model.context=64", "resamples=10", verb="finetune")
+    metrics = trained(cli, *words, *TINY[:-1], "model.context=64", "bootstrap_samples=10", verb="finetune")
     assert any(key.startswith("dev/") for key in metrics)
     assert Path("outputs").glob("finetune/*/*/predictions-dev.jsonl")
 
@@ -135,12 +135,12 @@ def test_suites_name_tasks_that_there_are(name: str) -> None:
 @pytest.mark.parametrize("name", that_can("cache"))
 def test_networks(cli: Cli, workdir: Path, name: str) -> None:
     words = [*task_words(workdir / "data", "classify"), f"model={name}", "model.size=tiny", "model.context=64"]
-    assert trained(cli, *words, *TINY[:3], "resamples=10", verb="finetune")["dev/accuracy"] >= 0
+    assert trained(cli, *words, *TINY[:3], "bootstrap_samples=10", verb="finetune")["dev/accuracy"] >= 0
 
 
 @pytest.mark.parametrize("name", names("experiment"))
 def test_experiments(cli: Cli, published: Path, name: str) -> None:
-    """Each runs with the command that it gives itself, shortened; and what its headline names is measured."""
+    """Each runs with the command that it gives itself, shortened; and what its summary_metrics names is measured."""
     text = (built_in_conf() / "experiment" / f"{name}.yaml").read_text()
     (command,) = re.findall(rf"^#   ssl (\w+) .*experiment={name}\b", text, re.MULTILINE)
     short = {"reconstruct": FEW, "pretrain": ["data.cache=tokens", "model.context=16"]}.get(command, QUICK[2:])
@@ -149,7 +149,7 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
         words.append("probes=true")
     cells = trained(cli, *words, verb=command)
     wanted = re.findall(
-        r"(?:test|val|train)/\w+", text.partition("headline:")[2].replace("_1000", "_all")
+        r"(?:test|val|train)/\w+", text.partition("summary_metrics:")[2].replace("_1000", "_all")
     )  # there are fewer images
     assert set(wanted) <= set(cells)
 
@@ -177,7 +177,7 @@ def test_a_users_trainer_may_inherit_ours(cli: Cli, workdir: Path) -> None:
     (workdir / "conf" / "trainer").mkdir(parents=True)
     mine = "# Mine\ndefaults: [auto, _self_]\naccelerator: cpu\nmax_steps: 3\n"
     (workdir / "conf" / "trainer" / "mine.yaml").write_text(mine)
-    code, out, err = cli("detect", "trainer=mine", "resamples=20")
+    code, out, err = cli("detect", "trainer=mine", "bootstrap_samples=20")
     assert code == 0, err
     assert "step 3/3" in out
     (workdir / "conf" / "trainer" / "cpu.yaml").write_text("# Mine\ndefaults: [cpu, _self_]\n")
@@ -186,7 +186,7 @@ def test_a_users_trainer_may_inherit_ours(cli: Cli, workdir: Path) -> None:
 
 @pytest.mark.parametrize(("model", "least"), [("best", 0.96), ("dae", 0.97)])
 def test_tumours_are_found(cli: Cli, model: str, least: float) -> None:
-    code, out, err = cli("detect", f"model={model}", "trainer=cpu", "resamples=20", "seed=2")
+    code, out, err = cli("detect", f"model={model}", "trainer=cpu", "bootstrap_samples=20", "seed=2")
     assert code == 0, err
     assert json.loads((Path(out.strip().splitlines()[-1]) / "metrics.json").read_text())["test/auroc"] > least
 

@@ -37,7 +37,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.data.tables.one_class import LabelledTable
 from ssl_cli.evaluation.thresholds import p_values
@@ -120,7 +120,9 @@ def measure(task: Task) -> dict[str, Any]:
     held_out = data.splits.get("calibration")
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         calibration = (
-            out_of_fold(Rows({"x": train}), None, cfg, Path(folder)).scores if held_out is None else score(held_out.x)
+            out_of_fold(ArrayDataset({"x": train}), None, cfg, Path(folder)).scores
+            if held_out is None
+            else score(held_out.x)
         )
     strange = test.anomaly
     assert strange is not None
@@ -165,7 +167,7 @@ def fitted(task: Task, cfg: DictConfig, train: np.ndarray, data: OneClassData) -
     model = new_model(cfg)
     with TemporaryDirectory() as folder:
         watched = data.splits.get("calibration", data.splits["train"])
-        fit(model, Rows({"x": train}), Rows({"x": watched.x}), cfg, Path(folder))
+        fit(model, ArrayDataset({"x": train}), ArrayDataset({"x": watched.x}), cfg, Path(folder))
     return lambda x: score_rows(model, x)
 
 

@@ -30,7 +30,7 @@ from ssl_cli.commands.reconstruct import sslz
 from ssl_cli.commands.reconstruct.finished import ReconstructRun, in_batches
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.evaluation.metrics.images import mean_squared_error, psnr
 from ssl_cli.models.images import in_bytes
 from ssl_cli.training.fit import fit, new_model
@@ -45,9 +45,9 @@ EACH = 500  # images that are written as files of their own, the first ones
 # The prior is left out, since the file doesn't use it: its weights would only make the model larger.
 VQVAE = ["model=vqvae", "model.prior_width=2", "model.prior_layers=1", "model.network.blocks=1"]
 OURS = {
-    "vqvae, halved twice, 16 codes": [*VQVAE, "model.network.channels=[16,32]", "model.quantizer.codes=16"],
-    "vqvae, halved twice, 256 codes": [*VQVAE, "model.network.channels=[16,32]", "model.quantizer.codes=256"],
-    "vqvae, halved once, 64 codes": [*VQVAE, "model.network.channels=[24]", "model.quantizer.codes=64"],
+    "vqvae, halved twice, 16 codes": [*VQVAE, "model.network.channels=[16,32]", "model.quantizer.num_codes=16"],
+    "vqvae, halved twice, 256 codes": [*VQVAE, "model.network.channels=[16,32]", "model.quantizer.num_codes=256"],
+    "vqvae, halved once, 64 codes": [*VQVAE, "model.network.channels=[24]", "model.quantizer.num_codes=64"],
     "binary_ae, 64 bits": ["model=binary_ae", "model.network.latent=64"],
     "binary_ae, 128 bits": ["model=binary_ae", "model.network.latent=128"],
     "binary_ae, 256 bits": ["model=binary_ae", "model.network.latent=256"],
@@ -116,7 +116,7 @@ def trained(words: list[str], steps: int, images: Images) -> Any:
     cfg.facts = {"shape": list(images.train.shape[1:])}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         model = new_model(cfg)
-        fit(model, Rows({"x": images.train}), Rows({"x": images.train[:WATCHED]}), cfg, Path(folder))
+        fit(model, ArrayDataset({"x": images.train}), ArrayDataset({"x": images.train[:WATCHED]}), cfg, Path(folder))
     return model.eval()
 
 

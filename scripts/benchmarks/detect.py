@@ -31,7 +31,7 @@ from sklearn.metrics import roc_auc_score
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.methods.scoring import score_rows
 from ssl_cli.training.fit import fit, new_model
 
@@ -48,7 +48,7 @@ OURS = [
     "model.network.hidden=[64]",
     "model.network.latent=32",
     "model.network.activation=relu",
-    "optim.algorithm._target_=torch.optim.Adam",
+    "optim.optimizer._target_=torch.optim.Adam",
     "optim.lr=1e-3",
     "optim.weight_decay=1e-5",
     "optim.schedule=constant",
@@ -138,7 +138,7 @@ def train_ours(task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]
 
         def train() -> Scores:
             model = new_model(cfg)
-            fit(model, Rows({"x": task.x}), Rows({"x": task.watched}), cfg, Path(folder))
+            fit(model, ArrayDataset({"x": task.x}), ArrayDataset({"x": task.watched}), cfg, Path(folder))
             return lambda x: score_rows(model, x)
 
         return timed(train)

@@ -33,8 +33,8 @@ from torch import Tensor
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
-from ssl_cli.methods.protocols import Pretrains
+from ssl_cli.data.batches import ArrayDataset
+from ssl_cli.methods.protocols import InitializesFromData
 from ssl_cli.models.convnet import GridAutoencoder
 from ssl_cli.models.images import numbers
 from ssl_cli.training.fit import new_model
@@ -48,7 +48,7 @@ LR = 1e-4  # pythae's default
 CODES = 256
 BATCH_SIZE = 128
 ADAM = [
-    "optim.algorithm._target_=torch.optim.Adam",
+    "optim.optimizer._target_=torch.optim.Adam",
     f"optim.lr={LR}",
     "optim.weight_decay=0",
     "optim.schedule=constant",
@@ -60,7 +60,7 @@ OUR_VAE = [
     f"model.network.latent={LATENT}",
     "model.network.activation=relu",
 ]
-OUR_VQVAE = ["model=vqvae", f"model.quantizer.codes={CODES}"]  # its network goes into pythae's VQVAE too
+OUR_VQVAE = ["model=vqvae", f"model.quantizer.num_codes={CODES}"]  # its network goes into pythae's VQVAE too
 OURS = {"vae": OUR_VAE, "vqvae": OUR_VQVAE}
 IN_BFLOAT16 = "trainer.precision=bf16-mixed"
 
@@ -75,8 +75,8 @@ class Images:
         self.train = train_x[:most]
         self.val = val_x[: len(val_x) * len(self.train) // len(train_x)]
 
-    def rows(self) -> tuple[Rows, Rows]:
-        return Rows({"x": self.train}), Rows({"x": self.val})
+    def rows(self) -> tuple[ArrayDataset, ArrayDataset]:
+        return ArrayDataset({"x": self.train}), ArrayDataset({"x": self.val})
 
     def peers(self) -> tuple[BaseDataset, BaseDataset]:
         train, val = (BaseDataset(numbers(x), torch.ones(len(x))) for x in (self.train, self.val))
@@ -154,8 +154,8 @@ def train_ours(words: list[str], images: Images, batch_size: int, few: bool = Fa
     cfg = composed(*words, *ADAM, "trainer=cpu", f"trainer.batch_size={batch_size}", f"trainer.max_steps={steps}")
     cfg.trainer.validate_every_n_steps = cfg.trainer.checkpoint_every_n_steps = steps
     model = new_model(cfg)
-    if isinstance(model, Pretrains):
-        model.pretrain(images.train, cfg.seed, lambda line: None)
+    if isinstance(model, InitializesFromData):
+        model.initialize_from_data(images.train, cfg.seed, lambda line: None)
     with tempfile.TemporaryDirectory() as folder:
         return timed(lambda: train(model, rows, watched, cfg, Path(folder)))
 

@@ -149,7 +149,7 @@ def shakespeare(size: str) -> list[str]:
         f"model.context={its['block_size']}", f"model.layers={its['n_layer']}", f"model.heads={its['n_head']}",
         f"model.width={its['n_embd']}", f"model.dropout={its['dropout']}", f"model.attention_dropout={its['dropout']}",
         f"trainer.batch_size={its['batch_size']}", "optim.weight_decay=0.1", "optim.schedule=cosine", "optim.lr=1e-3",
-        "model.positions=learned", "+optim.algorithm.betas=[0.9,0.99]",
+        "model.positions=learned", "+optim.optimizer.betas=[0.9,0.99]",
     ]  # fmt: skip
 
 

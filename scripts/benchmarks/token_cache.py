@@ -20,7 +20,7 @@ from typing import Any
 
 from ssl_cli.data.text.sources import TextFiles
 from ssl_cli.data.text.token_cache import build
-from ssl_cli.data.tokenizers.pretrained import Taken
+from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.data.tokenizers.trainers import WordPiece
 
 EXTRA = "bench"  # scripts/bench installs it
@@ -74,7 +74,7 @@ def beside_map(folder: Path, text: Path, repeats: int, rounds: int) -> None:
 def ours(source: TextFiles, tokenizer: Path, cache: Path) -> tuple[float, float]:
     """Seconds, and bytes a token"""
     started = time.perf_counter()
-    data = build(source, Taken(str(tokenizer)), cache)
+    data = build(source, PretrainedTokenizer(str(tokenizer)), cache)
     seconds = time.perf_counter() - started
     return seconds, bytes_in(cache, ".bin") / sum(len(stream.ids) for stream in data.splits.values())
 

@@ -17,7 +17,7 @@ from ssl_cli.config.train_verbs import TEXT_HOMES
 from ssl_cli.config.typecheck import expected
 from ssl_cli.errors import InputError
 
-INTERNAL = {"verb", "choices", "headline", "facts"}
+INTERNAL = {"verb", "choices", "summary_metrics", "facts"}
 
 
 def verb_help(verb: str, overrides: list[str]) -> None:

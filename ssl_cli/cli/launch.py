@@ -214,7 +214,7 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     for key, value in plain.items():
         OmegaConf.update(cfg, key, value, force_add=True)
     if "optim.lr" in plain:
-        cfg.optim.algorithm.lr = cfg.optim.lr  # a saved config is resolved: nothing refers to anything any more
+        cfg.optim.optimizer.lr = cfg.optim.lr  # a saved config is resolved: nothing refers to anything any more
     check(cfg, verb)
     if before != (now := cfg.trainer.devices * cfg.trainer.num_nodes):
         console.say(OTHER_DEVICES.format(before=before, now=now))

@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from ssl_cli import __version__
 from ssl_cli.config.choices import nearest, verbs
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
-from ssl_cli.process import Stopped, is_worker, raised
+from ssl_cli.process import Interrupted, is_worker, signals_as_exceptions
 
 LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables
   ssl list runs model=best state=failed,killed    only these runs, by state or any option of theirs
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this terminal can't show is no reason to stop
     try:
-        with raised():
+        with signals_as_exceptions():
             return dispatch(arguments)
     except InputError as error:
         from ssl_cli.console import harmless  # imports rich, which no page but this one needs
@@ -34,8 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         with suppress(OSError):  # the terminal may be what is gone
             print(harmless(f"error: {error}"), file=sys.stderr)
         return BAD_INPUT
-    except Stopped as stop:
-        if not stop.told and not is_worker():
+    except Interrupted as stop:
+        if not stop.is_reported and not is_worker():
             with suppress(OSError):
                 print(stop, file=sys.stderr)
         return stop.exit_code

@@ -12,7 +12,7 @@ from ssl_cli.config.instantiate import in_quotes, quoted
 from ssl_cli.config.run import RunConfig
 from ssl_cli.errors import InputError
 
-INTERNAL = {"verb", "choices", "facts", "headline"}
+INTERNAL = {"verb", "choices", "facts", "summary_metrics"}
 HYDRAS_OWN = {
     "hydra.mode": "a sweep is -m",
     "hydra.sweep.dir": "sweeps go to paths.outputs",

@@ -13,7 +13,7 @@ from ssl_cli.config.check import check_saved
 from ssl_cli.config.instantiate import build, locate, names_where
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import refuse_other_shapes
-from ssl_cli.runs.folder import Able, find_run, read_config, read_metrics
+from ssl_cli.runs.folder import RunFilter, find_run, read_config, read_metrics
 from ssl_cli.runs.safety import refuse_foreign_targets
 
 WEIGHTS = "model.safetensors"
@@ -50,7 +50,7 @@ def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tup
     return getattr(import_module(f"ssl_cli.{module}"), name)(folder, trust)
 
 
-def able(to: str, *methods: str, trust: tuple[str, ...] = ()) -> Able:
+def runs_that_can(to: str, *methods: str, trust: tuple[str, ...] = ()) -> RunFilter:
     """Runs whose model has one of these methods, by the class that the config names: none is built."""
 
     def is_able(folder: Path) -> bool:
@@ -62,7 +62,7 @@ def able(to: str, *methods: str, trust: tuple[str, ...] = ()) -> Able:
             return True  # a run that can't be opened is for whoever opens it to say
         return any(hasattr(found, method) for method in methods)
 
-    return Able(to, is_able)
+    return RunFilter(to, is_able)
 
 
 class Finished:

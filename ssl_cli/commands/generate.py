@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.finished import able, load
+from ssl_cli.commands.finished import load, runs_that_can
 from ssl_cli.commands.pretrain.finished import PretrainRun
 from ssl_cli.commands.reconstruct.finished import ReconstructRun
 from ssl_cli.config.choices import built_in_conf
@@ -19,8 +19,8 @@ from ssl_cli.data.io.lines import read_lines
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots import image_grid
 from ssl_cli.files import write_text
-from ssl_cli.models.generation.decode import Wish
-from ssl_cli.models.generation.detokenize import Writer
+from ssl_cli.models.generation.decode import GenerationRequest
+from ssl_cli.models.generation.detokenize import Completion
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import find_run
 from ssl_cli.runs.outputs import refuse_taken, results
@@ -33,8 +33,8 @@ def run(cfg: DictConfig) -> Path | None:
     """What the run can draw: images into a folder, whose path it returns; or texts, into one only if asked."""
     refuse_taken(cfg.output, cfg.overwrite)
     trust = tuple((cfg.trust or "").split())
-    draws = able("generate", "generate", "next_logits", trust=trust)
-    folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True, able=draws)
+    draws = runs_that_can("generate", "generate", "next_logits", trust=trust)
+    folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True, run_filter=draws)
     finished = load(folder, trust=trust)
     if isinstance(finished, PretrainRun):
         return texts(cfg, finished)
@@ -76,7 +76,7 @@ def place_for(cfg: DictConfig, finished: ReconstructRun | PretrainRun) -> Path:
 
 def texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
     prompts, stop = prompts_of(cfg), stops_of(cfg)
-    wish = Wish(cfg.n or 1, cfg.max_tokens, cfg.seed, cfg.batch_size)
+    wish = GenerationRequest(cfg.n or 1, cfg.max_tokens, cfg.seed, cfg.batch_size)
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.min_p, cfg.repetition_penalty)
     finished.prompted(prompts, wish, sampling)  # what is refused is so before the prompt is shown
     console.say(f"generate n={wish.n} seed={wish.seed} with {finished.folder}")
@@ -85,7 +85,7 @@ def texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
         console.say_piece(prompts[0])
     found = finished.generate(prompts, wish, sampling, stop, cfg.precision, console.say_piece if is_one else None)
     seconds = time.monotonic() - started
-    console.say_piece("\n") if is_one else tell_texts(prompts, found)
+    console.say_piece("\n") if is_one else print_texts(prompts, found)
     written = sum(len(writer.tokens) for writer in chain(*found))
     console.say(f"{written:,} tokens in {seconds:.1f} s: {written / seconds:,.0f} tokens/s", style="dim")
     if cfg.output is None:
@@ -109,14 +109,14 @@ def stops_of(cfg: DictConfig) -> list[str]:
     return [text.replace("\\n", "\n") for text in cfg.stop]
 
 
-def tell_texts(prompts: list[str], found: list[list[Writer]]) -> None:
+def print_texts(prompts: list[str], found: list[list[Completion]]) -> None:
     for number, (prompt, writers) in enumerate(zip(prompts, found, strict=True), 1):
         for sample, writer in enumerate(writers, 1):
             console.say(f"--- prompt {number} of {len(prompts)}, text {sample} of {len(writers)}", style="dim")
             console.say(prompt + writer.text)
 
 
-def lines_of(prompts: list[str], found: list[list[Writer]]) -> list[str]:
+def lines_of(prompts: list[str], found: list[list[Completion]]) -> list[str]:
     rows = [
         {"prompt": prompt, "text": writer.text, "tokens": len(writer.tokens), "ended": writer.ended}
         for prompt, writers in zip(prompts, found, strict=True)

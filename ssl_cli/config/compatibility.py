@@ -66,12 +66,12 @@ def _label_faults(cfg: DictConfig) -> Iterator[str]:
 
 def _unit_faults(cfg: DictConfig) -> Iterator[str]:
     """A list of words is for a model that hides words."""
-    units, model = (cfg.get("data") or {}).get("units"), cfg.get("model") or {}
-    told = f"data.units={units} says what is hidden as a whole, and"
-    if units is not None and "mask" not in model:
+    units, model = (cfg.get("data") or {}).get("phrases"), cfg.get("model") or {}
+    told = f"data.phrases={units} says what is hidden as a whole, and"
+    if units is not None and "mask_unit" not in model:
         yield f"{told} model={chosen(cfg, 'model')} hides nothing: leave it out."
-    elif units is not None and model.get("mask") == "token":
-        yield f"{told} model.mask=token hides tokens: say model.mask=whole_word."
+    elif units is not None and model.get("mask_unit") == "token":
+        yield f"{told} model.mask_unit=token hides tokens: say model.mask_unit=whole_word."
 
 
 def _device_faults(cfg: DictConfig) -> Iterator[str]:

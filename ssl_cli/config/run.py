@@ -17,7 +17,7 @@ class Paths:
 
 @dataclass
 class OptimConfig:
-    algorithm: Node
+    optimizer: Node
     lr: Annotated[Positive, "learning rate at its peak"]
     weight_decay: Annotated[NonNegative, "decoupled weight decay"]
     schedule: Annotated[Literal["constant", "linear", "cosine"], "how the learning rate falls after warm-up"]
@@ -59,7 +59,7 @@ class TrainerConfig:
 @dataclass
 class SweepConfig:
     skip_done: Annotated[bool, "do not repeat what a finished run has done; go on with what was begun"]
-    metric: Annotated[str | None, "what hydra/sweeper=optuna looks for the best of; null: the first of headline"]
+    metric: Annotated[str | None, "what hydra/sweeper=optuna looks for the best of; null: the first of summary_metrics"]
 
 
 @dataclass(kw_only=True)
@@ -84,7 +84,7 @@ class RunConfig(VerbConfig):
         )
     }
 
-    headline: Annotated[list[str], "the metrics that tables of runs show"]
+    summary_metrics: Annotated[list[str], "the metrics that tables of runs show"]
     model: Node
     data: Node
     optim: OptimConfig

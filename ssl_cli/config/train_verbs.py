@@ -19,9 +19,15 @@ TEXT_HOMES = {
 @dataclass(kw_only=True)
 class DetectConfig(RunConfig):
     needs: ClassVar[str] = "score"  # what this verb asks of a model
-    data_needs: ClassVar[str] = "prepare"  # and of the data
+    data_needs: ClassVar[str] = "one_class_splits"  # and of the data
     of_others: ClassVar[dict[str, str]] = {"data.val": "reconstruct"}  # options that only another verb heeds
-    changeable: ClassVar[set[str]] = RunConfig.changeable | {"threshold", "fpr", "fdr", "resamples", "anomalies"}
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {
+        "threshold",
+        "fpr",
+        "fdr",
+        "bootstrap_samples",
+        "anomalies",
+    }
 
     threshold: Annotated[
         float | Annotated[str, Pattern(r"auto|fdr|f1|q(0?\.\d+)", "auto, fdr, f1 or a quantile like q0.995")],
@@ -33,14 +39,14 @@ class DetectConfig(RunConfig):
         Literal["split", "cross"], "split: on rows held out (exact promise); cross: on every row, out of fold (none)"
     ]
     folds: Annotated[int, Range(2), "models fitted to calibrate with calibrate=cross, each without its fold"]
-    resamples: Annotated[Count, "bootstrap resamples behind each 95 % interval"]
+    bootstrap_samples: Annotated[Count, "bootstrap bootstrap_samples behind each 95 % interval"]
     anomalies: Annotated[Count, "strangest rows listed in anomalies.csv, with the reasons"]
 
 
 @dataclass(kw_only=True)
 class ReconstructConfig(RunConfig):
     needs: ClassVar[str] = "reconstruct"
-    data_needs: ClassVar[str] = "pictures"
+    data_needs: ClassVar[str] = "image_splits"
     homes: ClassVar[dict[str, tuple[str, ...]]] = IMAGE_HOMES
     changeable: ClassVar[set[str]] = RunConfig.changeable | {
         *("prior_steps", "importance_samples", "likelihood_images", "probes")
@@ -69,11 +75,11 @@ class ReconstructConfig(RunConfig):
 
 @dataclass(kw_only=True)
 class PretrainConfig(RunConfig):
-    needs: ClassVar[str] = "prepare"
+    needs: ClassVar[str] = "make_inputs"
     needs_in_words: ClassVar[str] = "learn from text"
-    data_needs: ClassVar[str] = "texts"
+    data_needs: ClassVar[str] = "tokenize"
     homes: ClassVar[dict[str, tuple[str, ...]]] = TEXT_HOMES
-    changeable: ClassVar[set[str]] = RunConfig.changeable | {"watched_tokens", "measured_tokens"}
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"val_tokens", "eval_tokens"}
     of_init: ClassVar[set[str]] = {"tokenizer"} | {  # what init= brings
         f"model.{name}"
         for name in (
@@ -86,8 +92,8 @@ class PretrainConfig(RunConfig):
     init: Annotated[
         str | None, "a folder or hub id of a BERT, RoBERTa, GPT-2 or GPT-NeoX to go on from, with its tokenizer"
     ]
-    watched_tokens: Annotated[Count, "tokens of held-out text behind each row of the curves"]
-    measured_tokens: Annotated[Count | None, "tokens of held-out text behind the final figures; null: all of it"]
+    val_tokens: Annotated[Count, "tokens of held-out text behind each row of the curves"]
+    eval_tokens: Annotated[Count | None, "tokens of held-out text behind the final figures; null: all of it"]
     show: Annotated[Literal["batch"] | None, "batch: print examples as the model will see them, and stop"] = None
 
 
@@ -99,10 +105,10 @@ class LabelledFiles:
 
 @dataclass(kw_only=True)
 class FinetuneConfig(RunConfig):
-    needs: ClassVar[tuple[str, ...]] = ("logits", "guess")  # of a network, or of what was saved with one in it
+    needs: ClassVar[tuple[str, ...]] = ("logits", "predict_batch")  # of a network, or of what was saved with one in it
     needs_in_words: ClassVar[str] = "read labelled text"
     homes: ClassVar[dict[str, tuple[str, ...]]] = {"model": ("ssl_cli.models.transformer.",)}
-    changeable: ClassVar[set[str]] = RunConfig.changeable | {"resamples", "predict_train"}
+    changeable: ClassVar[set[str]] = RunConfig.changeable | {"bootstrap_samples", "predict_train"}
     of_init: ClassVar[set[str]] = PretrainConfig.of_init | {"model", "model.context"}
 
     task: Node
@@ -123,5 +129,5 @@ class FinetuneConfig(RunConfig):
     ]
     reinit: Annotated[Natural, "top blocks that start anew"]
     lora: Annotated[Count | None, "rank of LoRA's adapters, which alone are trained, with the head; null: none"]
-    resamples: Annotated[Count, "bootstrap resamples behind each 95 % interval"]
+    bootstrap_samples: Annotated[Count, "bootstrap bootstrap_samples behind each 95 % interval"]
     predict_train: Annotated[bool, "write the training examples' answers, too"]

@@ -107,7 +107,7 @@ class ExportConfig(UseConfig):
 
 @dataclass(kw_only=True)
 class EmbedConfig(UseConfig):
-    data_needs: ClassVar[str] = "pictures"
+    data_needs: ClassVar[str] = "image_splits"
     homes: ClassVar[dict[str, tuple[str, ...]]] = IMAGE_HOMES
 
     data: Annotated[Any, "the data set whose images are embedded; null: that of the run, in its splits"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
-class IndexStream(Sampler[tuple[int, Tensor, float]]):
+class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
     """Endless batches `(k, rows, weight)`. Every row comes once an epoch, in an order that follows from (seed, epoch).
 
     An epoch's last batch is short where `batch_size` doesn't divide `n_rows`. Each of `world` processes takes
@@ -59,59 +59,61 @@ class IndexStream(Sampler[tuple[int, Tensor, float]]):
             yield k, share if len(share) else whole[:1], len(share) * self.world / len(whole)
 
 
-MOST_ON_DEVICE = 2**30  # bytes
-WATCHED_ROWS = 4096  # of a table, in a validation batch
-WATCHED_IMAGES = 256  # what convolutions make of more at once falls out of a CPU's cache: twice the time
+MAX_BYTES_ON_DEVICE = 2**30  # bytes
+EVAL_BATCH_ROWS = 4096  # of a table, in a validation batch
+EVAL_BATCH_IMAGES = 256  # what convolutions make of more at once falls out of a CPU's cache: twice the time
 
 
-class Rows(Dataset[dict[str, Any]]):
+class ArrayDataset(Dataset[dict[str, Any]]):
     """Named arrays of N rows each; `rows[k, index, weight]` is the batch of these rows, with its number and weight.
 
     `number` (N,) is what their owner calls the rows: where they lie in his file. Without it they are counted from 0.
     """
 
     split = "val"  # as which they are watched
-    counted = ""  # what a pace is told in (tokens, examples); "": none is
-    per_row: float = 1  # how many of those a row has
-    named = "rows of the file"  # what `number` counts
+    throughput_unit = ""  # what a pace is told in (tokens, examples); "": none is
+    units_per_row: float = 1  # how many of those a row has
+    row_name = "rows of the file"  # what `number` counts
 
-    def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], number: np.ndarray | None = None):
+    def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], row_ids: np.ndarray | None = None):
         self.arrays = {name: torch.as_tensor(array) for name, array in arrays.items()}
-        self.number = np.arange(len(self)) if number is None else number
+        self.row_ids = np.arange(len(self)) if row_ids is None else row_ids
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
     @property
-    def watched_at_once(self) -> int:
+    def eval_batch_size(self) -> int:
         """Rows of a validation batch"""
         holds_images = any(array.dim() > 2 for array in self.arrays.values())  # or grids of codes
-        return WATCHED_IMAGES if holds_images else WATCHED_ROWS
+        return EVAL_BATCH_IMAGES if holds_images else EVAL_BATCH_ROWS
 
     @property
     def device(self) -> torch.device:
         return next(iter(self.arrays.values())).device
 
-    def on(self, device: torch.device) -> "Rows":
+    def on(self, device: torch.device) -> "ArrayDataset":
         """The same rows on a device, so that it needn't wait for each batch; as they are, where they are too many."""
-        if sum(array.nbytes for array in self.arrays.values()) > MOST_ON_DEVICE:
+        if sum(array.nbytes for array in self.arrays.values()) > MAX_BYTES_ON_DEVICE:
             return self
-        return Rows({name: array.to(device) for name, array in self.arrays.items()}, self.number)
+        return ArrayDataset({name: array.to(device) for name, array in self.arrays.items()}, self.row_ids)
 
-    def take(self, which: np.ndarray) -> "Rows":
+    def take(self, which: np.ndarray) -> "ArrayDataset":
         """Some of the rows, by index or by truth (N,)"""
-        return Rows({name: array[torch.from_numpy(which)] for name, array in self.arrays.items()}, self.number[which])
+        return ArrayDataset(
+            {name: array[torch.from_numpy(which)] for name, array in self.arrays.items()}, self.row_ids[which]
+        )
 
     def __getitem__(self, which: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
         k, index, weight = which
         return {name: array[index] for name, array in self.arrays.items()} | {"k": k, "weight": weight}
 
 
-def endless_loader(rows: Rows, stream: IndexStream) -> DataLoader:
+def endless_loader(rows: ArrayDataset, stream: InfiniteSampler) -> DataLoader:
     return DataLoader(rows, batch_size=None, sampler=stream, collate_fn=_as_it_is)
 
 
-def ordered_loader(rows: Rows, batch_size: int) -> DataLoader:
+def ordered_loader(rows: ArrayDataset, batch_size: int) -> DataLoader:
     """All rows once, in order; a batch's weight is how many rows it has."""
     starts = range(0, len(rows), batch_size)
     slices = [

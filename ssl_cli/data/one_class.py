@@ -21,7 +21,7 @@ DEVELOPMENT_SHARE = 0.3  # of the test rows of each class, where a threshold is 
 
 
 @dataclass
-class Split:
+class OneClassSplit:
     """Some rows: `x` (N, D) float32, encoded, or images (N, C, H, W) uint8; `anomaly` (N,) bool, or None.
 
     `row` (N,) is their number in the file, `index` (N,) where they lie in what was read.
@@ -42,8 +42,8 @@ class OneClassData:
 
     rows: ClassVar[str]  # what they are called
 
-    splits: dict[str, Split]
-    encoder: Any
+    splits: dict[str, OneClassSplit]
+    preprocessor: Any
     fingerprint: str
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ class OneClass:
     ] = 0.01
     calibration: Annotated[OpenShare, "share of the training half held out to calibrate the threshold"] = 0.1
 
-    def part(
+    def split(
         self, anomaly: np.ndarray, published: np.ndarray | None, seed: int, hold_out: bool, val: bool, dev: bool
     ) -> dict[str, np.ndarray]:
         """The indices of each split's rows, in order. `anomaly` (N,) bool; `published` (N,) is "train" or "test", where

@@ -46,58 +46,58 @@ def sample(x: np.ndarray, max_rows: int | None, seed: int) -> np.ndarray:
 
 
 @runtime_checkable
-class Pretrains(Protocol):
+class InitializesFromData(Protocol):
     """A model that learns something of the training rows before it is trained by gradient."""
 
-    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+    def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
         """`x` (N, ...) are all training rows, images as bytes; every random draw follows from the seed. `tell` takes a
         line for the log."""
 
 
 @runtime_checkable
-class TakesStock(Protocol):
+class FitsStatistics(Protocol):
     """A model that wants to see the training rows once more when it is trained."""
 
-    def take_stock(self, x: Tensor) -> None:
+    def fit_statistics(self, x: Tensor) -> None:
         """`x` (N, ...) are all training rows, images as bytes, on whatever device."""
 
 
 @runtime_checkable
-class CountsOverEpoch(Protocol):
+class EpochMetrics(Protocol):
     """An objective with figures that are no mean over batches: of what it saw in evaluation since it was last asked."""
 
-    def over_epoch(self) -> dict[str, float]: ...
+    def epoch_metrics(self) -> dict[str, float]: ...
 
 
 @runtime_checkable
-class LargeProducts(Protocol):
+class MatmulBound(Protocol):
     """An objective whose time goes into products of large matrices: bfloat16 pays on a CPU too, which has it."""
 
-    has_large_products: bool
+    is_matmul_bound: bool
 
 
 @runtime_checkable
-class DecaysMatrices(Protocol):
+class NoDecayOnVectors(Protocol):
     """An objective whose biases and norms are spared the weight decay, as BERT and GPT-2 have it."""
 
-    decays_matrices: bool
+    no_decay_on_vectors: bool
 
 
 @runtime_checkable
-class LearnsByRates(Protocol):
+class LearningRateScales(Protocol):
     """An objective whose weights don't all learn at one rate: name -> part of the learning rate, where not 1."""
 
-    rates: Mapping[str, float]
+    lr_scales: Mapping[str, float]
 
 
 @runtime_checkable
-class Derives(Protocol):
+class DerivedMetrics(Protocol):
     """An objective with figures that follow from the means of its losses: a perplexity, say."""
 
-    def derived(self, means: Mapping[str, float]) -> dict[str, float]: ...
+    def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]: ...
 
 
-def best_by(objective: object) -> str:
+def monitor_of(method: object) -> str:
     """What of the watched rows tells the best weights: the loss, or a metric of which more is better, where the
-    objective has a `best_by` that says so."""
-    return getattr(objective, "best_by", None) or "loss"
+    objective has a `monitor` that says so."""
+    return getattr(method, "monitor", None) or "loss"

@@ -86,14 +86,14 @@ class ConvAutoencoder(nn.Module):
         latent: Count,
         activation: Activation = "gelu",
         blocks: Blocks = 0,
-        heads: Heads = 1,
+        outputs_per_latent: Heads = 1,
     ):
         super().__init__()
-        self.shape, self.latent, self.heads = list(shape), latent, heads
+        self.shape, self.latent, self.outputs_per_latent = list(shape), latent, outputs_per_latent
         self.smallest = [channels[-1], *sizes(self.shape, len(channels))[-1]]
         width = math.prod(self.smallest)
         self.down = Down(self.shape, channels, activation, blocks)
-        self.to_code = nn.Linear(width, heads * latent)
+        self.to_code = nn.Linear(width, outputs_per_latent * latent)
         self.from_code = nn.Linear(latent, width)
         self.up = Up(self.shape, channels, activation, blocks)
 

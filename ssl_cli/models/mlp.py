@@ -16,12 +16,12 @@ Condition = Annotated[Natural, "numbers that the decoder is told besides the cod
 Heads = Annotated[Count, "what the encoder says of each number of the code: 2 are a mean and a log variance"]
 
 
-class Network(Protocol):
+class EncoderDecoder(Protocol):
     """What an auto-encoder's objective asks of its network: down to a code, and back up."""
 
     shape: list[int]
     latent: int
-    heads: int
+    outputs_per_latent: int
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, heads * latent)"""
@@ -38,7 +38,7 @@ def mlp(widths: list[int], activation: Activation = "relu", linear: type[nn.Line
     return nn.Sequential(*layers[:-1])
 
 
-class Autoencoder(nn.Module):
+class MLPAutoencoder(nn.Module):
     """`hidden` widths down to a code of `latent` numbers, and the same widths back up to the input."""
 
     def __init__(
@@ -47,14 +47,19 @@ class Autoencoder(nn.Module):
         hidden: list[Count],
         latent: Count,
         activation: Activation = "relu",
-        heads: Heads = 1,
+        outputs_per_latent: Heads = 1,
         condition: Condition = 0,
     ):
         super().__init__()
-        self.shape, self.latent, self.heads, self.condition = list(shape), latent, heads, condition
+        self.shape, self.latent, self.outputs_per_latent, self.condition = (
+            list(shape),
+            latent,
+            outputs_per_latent,
+            condition,
+        )
         n_features = math.prod(shape)
         linear = Linear if len(shape) == 3 else nn.Linear  # the layers of a table are too small to gain from it
-        self.encoder = mlp([n_features, *hidden, heads * latent], activation, linear)
+        self.encoder = mlp([n_features, *hidden, outputs_per_latent * latent], activation, linear)
         self.decoder = mlp([condition + latent, *reversed(hidden), n_features], activation, linear)
 
     @property

@@ -18,9 +18,10 @@ class Quantizer(nn.Module):
     """Vector quantisation (van den Oord et al., arXiv 1711.00937).
 
     The codebook follows the vectors that fall to it: as a moving average of them (codebook=ema, appendix A.1), or by a
-    loss (codebook=loss, eq. 3). A code that gets less than `revive_below` of its fair share of vectors, on a moving
-    average, is set on one of the batch's vectors. `cosine` compares directions only (arXiv 2110.04627, sec. 3.2).
-    The gradient passes the choice straight through, or turned and scaled as the vector was (arXiv 2410.06424, eq. 4).
+    loss (codebook=loss, eq. 3). A code that gets less than `dead_code_threshold` of its fair share of vectors, on a
+    moving average, is set on one of the batch's vectors. `cosine` compares directions only (arXiv 2110.04627, sec.
+    3.2). The gradient passes the choice straight through, or rotated and scaled as the vector was (arXiv 2410.06424,
+    eq. 4).
     """
 
     vectors: Tensor
@@ -29,24 +30,28 @@ class Quantizer(nn.Module):
 
     def __init__(
         self,
-        codes: Annotated[Count, "vectors in the codebook"],
+        num_codes: Annotated[Count, "vectors in the codebook"],
         width: Annotated[Count, "numbers in a vector"],
         codebook: Annotated[Literal["ema", "loss"], "how the codebook learns"] = "ema",
         decay: Annotated[OpenShare, "of the moving averages, a batch"] = 0.99,
         commitment: Annotated[NonNegative, "weight of the loss that keeps vectors near their codes"] = 0.25,
         cosine: Annotated[bool, "compare directions only"] = False,
         gradient: Annotated[Literal["straight_through", "rotation"], "how it passes the choice"] = "straight_through",
-        revive_below: Annotated[NonNegative, "share of a fair share under which a code is set anew; 0: never"] = 0.05,
+        dead_code_threshold: Annotated[
+            NonNegative, "share of a fair share under which a code is set anew; 0: never"
+        ] = 0.05,
     ):
         super().__init__()
         self.codebook, self.decay, self.commitment = codebook, decay, commitment
-        self.cosine, self.gradient, self.revive_below = cosine, gradient, revive_below
-        start = torch.randn(codes, width)
+        self.cosine, self.gradient, self.dead_code_threshold = cosine, gradient, dead_code_threshold
+        start = torch.randn(num_codes, width)
         if codebook == "loss":
             self.vectors = nn.Parameter(start)
         else:
             self.register_buffer("vectors", start)  # (K, D)
-        self.register_buffer("counts", torch.ones(codes))  # (K,) moving averages of vectors a batch, 1 is a fair share
+        self.register_buffer(
+            "counts", torch.ones(num_codes)
+        )  # (K,) moving averages of vectors a batch, 1 is a fair share
         self.register_buffer("sums", start.clone())  # (K, D)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,7 +66,7 @@ class Quantizer(nn.Module):
             loss = loss + (chosen - x.detach()).square().mean()
             if self.training:
                 self._count(index)
-        if self.training and self.revive_below > 0:
+        if self.training and self.dead_code_threshold > 0:
             self._revive(x.detach())
         chosen = chosen.detach()
         passed = rotated(x, chosen) if self.gradient == "rotation" else x + (chosen - x).detach()
@@ -114,7 +119,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _revive(self, x: Tensor) -> None:
-        dead = self.counts < self.revive_below  # (K,)
+        dead = self.counts < self.dead_code_threshold  # (K,)
         # Drawn for every code, dead or not: the number of draws must not depend on how a run went.
         found = x[torch.randint(len(x), (len(dead),), device=x.device)]
         _from_first_device(found)

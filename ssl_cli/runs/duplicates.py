@@ -12,7 +12,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.runs.folder import FINISHED, read_environment, read_metrics, runs_at_home, standing
 
 # What says where, by whom and beside what a run is done, and nothing of what comes out.
-IRRELEVANT = ("paths", "choices", "headline", "sweep", "logger", "resume")
+IRRELEVANT = ("paths", "choices", "summary_metrics", "sweep", "logger", "resume")
 
 
 def config_hash(cfg: DictConfig, fingerprint: str) -> str:
@@ -26,7 +26,7 @@ def config_hash(cfg: DictConfig, fingerprint: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def twins(cfg: DictConfig, fingerprint: str) -> list[Path]:
+def matching_runs(cfg: DictConfig, fingerprint: str) -> list[Path]:
     """The runs of the same config on the same data, the newest first."""
     wanted, found = config_hash(cfg, fingerprint), []
     for folder in reversed(runs_at_home(cfg)):
@@ -36,11 +36,11 @@ def twins(cfg: DictConfig, fingerprint: str) -> list[Path]:
     return found
 
 
-def done_before(cfg: DictConfig, fingerprint: str) -> Path | None:
+def find_completed_run(cfg: DictConfig, fingerprint: str) -> Path | None:
     """With sweep.skip_done=true, the finished run that this one would repeat."""
     if not cfg.sweep.skip_done or cfg.resume is not None:
         return None
-    for folder in twins(cfg, fingerprint):
+    for folder in matching_runs(cfg, fingerprint):
         with suppress(InputError):  # damaged: it must be done again
             if standing(folder)[0] == FINISHED and read_metrics(folder):
                 console.say(f"skipped: {folder} has done it")

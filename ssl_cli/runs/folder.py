@@ -77,7 +77,7 @@ def go_on(verb: str, folder: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Able:
+class RunFilter:
     """What `latest` must be able to do, `to` in words; `is_able` is asked of a run's folder."""
 
     to: str
@@ -89,7 +89,7 @@ def find_run(
     outputs: str | Path = "outputs",
     verb: str | tuple[str, ...] | None = None,
     finished: bool = False,
-    able: Able | None = None,
+    run_filter: RunFilter | None = None,
 ) -> Path:
     """The folder of a run given by path, or `latest`, the newest (of these verbs; finished; able). InputError if there
     is none."""
@@ -107,10 +107,10 @@ def find_run(
         return folder
     runs = [folder for folder in all_runs(outputs) if not verbs or folder.parts[-3] in verbs]
     runs = [folder for folder in runs if is_finished(folder) or not finished]
-    found = next((folder for folder in reversed(runs) if able is None or able.is_able(folder)), None)
+    found = next((folder for folder in reversed(runs) if run_filter is None or run_filter.is_able(folder)), None)
     if found is None:
         kind = f"{'finished ' if finished else ''}{wanted + ' ' if verbs else ''}run"
-        kind += f" that can {able.to}" if able else ""
+        kind += f" that can {run_filter.to}" if run_filter else ""
         raise InputError(f"There is no {kind} in {Path(outputs).resolve()}; run one first, or name its folder.")
     return found
 

@@ -43,7 +43,7 @@ def is_ours(rejects: Path) -> bool:
 
 
 @contextmanager
-def told(place: Path) -> Iterator[None]:
+def disk_errors_as_input_errors(place: Path) -> Iterator[None]:
     """What keeps a file from being written, as one sentence."""
     try:
         yield
@@ -56,7 +56,7 @@ def told(place: Path) -> Iterator[None]:
 def folder_in(place: Path) -> Iterator[Path]:
     """A folder of our own beside a place, removed at the end with what is left in it: no file of anybody's is in the
     way, or in danger."""
-    with told(place):
+    with disk_errors_as_input_errors(place):
         folder = TemporaryDirectory(prefix=".ssl-", dir=place.parent)
     with folder as name:
         yield Path(name)

@@ -26,14 +26,14 @@ def results(output: str | None, overwrite: bool, otherwise: Path) -> Iterator[tu
     """
     place = free_place(output, overwrite) if output is not None else _new_place(otherwise)
     try:
-        with _told(place):
+        with disk_errors_as_input_errors(place):
             beside = TemporaryDirectory(prefix=".ssl-", dir=place.parent)
         with beside as name:
             folder = Path(name) / "results"  # made as any folder is: the one around it is for us alone
             folder.mkdir()
-            with _told(place, of=folder):
+            with disk_errors_as_input_errors(place, of=folder):
                 yield folder, place
-            with _told(place):
+            with disk_errors_as_input_errors(place):
                 _move(folder, place)
     except BaseException:
         if output is None:
@@ -88,12 +88,12 @@ def free_place(output: str, overwrite: bool) -> Path:
 
 
 def _new_place(parent: Path) -> Path:
-    with _told(parent):
+    with disk_errors_as_input_errors(parent):
         return new_folder(parent.expanduser())
 
 
 @contextmanager
-def _told(place: Path, of: Path | None = None) -> Iterator[None]:
+def disk_errors_as_input_errors(place: Path, of: Path | None = None) -> Iterator[None]:
     """What keeps a file from being written, as one sentence; of work of many kinds, what the folder `of` is to blame
     for."""
     try:

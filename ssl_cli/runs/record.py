@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_cli import console
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_json, write_text
-from ssl_cli.process import Stopped, is_worker
-from ssl_cli.runs.duplicates import config_hash, twins
+from ssl_cli.process import Interrupted, is_worker
+from ssl_cli.runs.duplicates import config_hash, matching_runs
 from ssl_cli.runs.folder import (
     CONFIG,
     ENVIRONMENT,
@@ -47,7 +47,7 @@ DISK_FAULTS = ("No space left on device", "Disk quota exceeded", "File too large
 
 
 @contextmanager
-def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str, float]]]:
+def open_run_folder(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str, float]]]:
     """The folder of this run, new or resumed, with its log open, and an empty dict to put its metrics into.
 
     At the end the metrics are written: a run that broke has none, and its environment.json says how it ended. Raises
@@ -61,7 +61,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
         folder, held = _folder(cfg, fingerprint)
         on_leaving.callback(os.close, held)
         on_leaving.enter_context(_said_in_words(folder, cfg.verb))
-        record = _Record(cfg, fingerprint, folder)
+        record = RunRecord(cfg, fingerprint, folder)
         try:
             record.begin()
             with console.logging_to(folder / LOG):
@@ -74,7 +74,7 @@ def open_run(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str
             raise
 
 
-class _Record:
+class RunRecord:
     """What a run folder says of the run itself, at its start and at its end."""
 
     def __init__(self, cfg: DictConfig, fingerprint: str, folder: Path):
@@ -118,8 +118,8 @@ class _Record:
 
     def broke(self, error: BaseException) -> None:
         """Write down how, as far as the disk lets us."""
-        state = STOPPED if isinstance(error, Stopped | KeyboardInterrupt) else FAILED
-        plain = _disk_fault(error) or (str(error) if isinstance(error, InputError | Stopped) else None)
+        state = STOPPED if isinstance(error, Interrupted | KeyboardInterrupt) else FAILED
+        plain = _disk_fault(error) or (str(error) if isinstance(error, InputError | Interrupted) else None)
         words = plain or f"{type(error).__name__}: {error}"
         # A resume that failed leaves the run as it was, finished or not, unless it has got further.
         was_finished = self.folder / METRICS in self.before
@@ -147,10 +147,10 @@ def _said_in_words(folder: Path, verb: str) -> Iterator[None]:
     """A full or read-only disk is nobody's bug, and a stopped run says how to go on."""
     try:
         yield
-    except Stopped as stop:
+    except Interrupted as stop:
         if (folder / CONFIG).is_file():
             console.warn(f"{stop}; go on with `{go_on(verb, folder)}`")
-            stop.told = True
+            stop.is_reported = True
         raise
     except Exception as error:
         if fault := _disk_fault(error):
@@ -192,7 +192,7 @@ def _folder(cfg: DictConfig, fingerprint: str) -> tuple[Path, int]:
             )
         return folder, hold(folder)
     if cfg.sweep.skip_done:
-        for folder in twins(cfg, fingerprint):
+        for folder in matching_runs(cfg, fingerprint):
             with suppress(InputError):  # it may be damaged, or another process of the sweep be quicker
                 if standing(folder)[0] in (STOPPED, KILLED):
                     held = hold(folder)

@@ -33,7 +33,7 @@ HOMES = {
     "optim": ("torch.optim.",),
     "logger": ("ssl_cli.runs.loggers.backends.",),
 }
-SECTIONS = ("model", "data", "task", "tokenizer", "optim", "optim.algorithm", "trainer", "paths", "choices", "facts")
+SECTIONS = ("model", "data", "task", "tokenizer", "optim", "optim.optimizer", "trainer", "paths", "choices", "facts")
 CHOICE = re.compile(r"\w[\w .+,-]*(/\w[\w .+,-]*)*")  # several loggers, with commas; task=glue/sst2
 TENSORS, ZIPS = (".safetensors",), (".ckpt", ".skops")
 
@@ -128,8 +128,8 @@ def read_saved_config(path: Path) -> DictConfig:
     for group, name in chosen.items():
         if name is not None and not (isinstance(name, str) and CHOICE.fullmatch(name)):
             raise InputError(f"{path} is damaged: choices.{group!s} must be a plain name, not {str(name)[:100]!r}.")
-    if not all(isinstance(name, str) for name in cfg.get("headline") or []):
-        raise InputError(f"{path} is damaged: headline must be a list of names of metrics.")
+    if not all(isinstance(name, str) for name in cfg.get("summary_metrics") or []):
+        raise InputError(f"{path} is damaged: summary_metrics must be a list of names of metrics.")
     for name in sorted(used_options(verb)):
         if not (cfg.get(name) is None or cfg.get(name) is False):
             raise InputError(f"{path} is damaged: {name} is set, which is for the command line: no run saves it.")
@@ -172,7 +172,7 @@ def refuse_foreign_targets(cfg: DictConfig, folder: Path, trust: tuple[str, ...]
     package; and for what else would change how an object is built."""
     for where, node in _groups(cfg, ""):
         for key in map(str, node):
-            ours = key == "_target_" or (key == "_partial_" and where == "optim.algorithm")
+            ours = key == "_target_" or (key == "_partial_" and where == "optim.optimizer")
             if key.startswith("_") and not ours:
                 raise InputError(f"{folder}: its config has {where}.{key}, which no run of ours has: it isn't built.")
         if "_target_" not in node:

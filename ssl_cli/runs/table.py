@@ -163,7 +163,7 @@ def _sorting(sort: str, listed: list[Listed]) -> tuple[Callable[[Listed], Any], 
 def _table(title: str, listed: list[Listed], metric: str | None) -> Any:
     cells = []
     for run in listed:
-        shown = metric or next((name for name in run.config.get("headline") or [] if name in run.metrics), None)
+        shown = metric or next((name for name in run.config.get("summary_metrics") or [] if name in run.metrics), None)
         cells.append(
             [
                 str(run.folder),

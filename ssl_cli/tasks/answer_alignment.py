@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ssl_cli.data.labelled.squad import Question, Questions
 from ssl_cli.errors import InputError
-from ssl_cli.tasks.passage_windows import Encoded
+from ssl_cli.tasks.passage_windows import EncodedPassage
 
 ABSENT = "have an answer that isn't in the passage"
 WITHIN = "have an answer that begins or ends within a token"
@@ -19,7 +19,7 @@ Tokens = tuple[int, int]  # of the passage: the answer's first and last
 
 
 def answer_tokens(
-    example: Question, passage: Encoded, is_same: Callable[[str, str], bool]
+    example: Question, passage: EncodedPassage, is_same: Callable[[str, str], bool]
 ) -> tuple[Tokens | None, str | None]:
     """The tokens of the first answer that has such; and what is amiss, None where nothing is.
 
@@ -51,7 +51,10 @@ def with_answers(examples: Questions, source: str, unfound: str) -> Questions:
         )
     if not known:
         raise InputError(f"{source} has no question with an answer: there is nothing to learn, or to measure by.")
-    known.lost = (*examples.lost, *([f"{n_lost:,} of {len(examples):,} questions {UNKNOWN}: left out."] * bool(n_lost)))
+    known.warnings = (
+        *examples.warnings,
+        *([f"{n_lost:,} of {len(examples):,} questions {UNKNOWN}: left out."] * bool(n_lost)),
+    )
     return known
 
 

@@ -5,16 +5,18 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ssl_cli.data.labelled.packed_examples import Sequences
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.packed_examples import TokenizedSequences
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.tasks.examples import Example
+from ssl_cli.tasks.examples import LabelledExample
 
 Ids = list[int]
 AT_ONCE = 4096  # texts that are encoded together: what the tokenizer gives takes many times their tokens' room
 
 
-def sequences(examples: Sequence[Example], frame: Frame, blank: str | None) -> tuple[Sequences, np.ndarray]:
+def sequences(
+    examples: Sequence[LabelledExample], frame: SequenceTemplate, blank: str | None
+) -> tuple[TokenizedSequences, np.ndarray]:
     """All sequences of all examples, in order, and (E,) bool: something of the example was cut off.
 
     An option is the second text (arXiv 1810.04805, sec. 4.4); or with a `blank` it stands there, in one text.
@@ -28,15 +30,15 @@ def sequences(examples: Sequence[Example], frame: Frame, blank: str | None) -> t
             whole = sum(map(len, parts))
             parts = [around(parts[0], parts[1], parts[2], frame.room(pair=False))]
             is_cut[number] |= whole > len(parts[0])
-        is_cut[number] |= frame.cuts(*parts)
-        framed, second = frame.joined(*parts)
+        is_cut[number] |= frame.truncates(*parts)
+        framed, second = frame.encode(*parts)
         ids.extend(framed)
         length.append(len(framed))
         start.append(second)
     return _packed(np.array(ids, np.int32), np.array(length, np.int64), np.array(start, np.int64)), is_cut
 
 
-def _texts(example: Example, blank: str | None) -> list[tuple[str, ...]]:
+def _texts(example: LabelledExample, blank: str | None) -> list[tuple[str, ...]]:
     """Of each of its sequences: a text, two, or what stands before an option, the option, and what follows"""
     if example.options is None:
         return [(example.text,) if example.pair is None else (example.text, example.pair)]
@@ -64,8 +66,8 @@ def around(before: Ids, option: Ids, after: Ids, room: int) -> Ids:
     return [*before[len(before) - n_before :], *option[:room], *after[: left - n_before]]
 
 
-def _packed(ids: np.ndarray, length: np.ndarray, start: np.ndarray) -> Sequences:
+def _packed(ids: np.ndarray, length: np.ndarray, start: np.ndarray) -> TokenizedSequences:
     """(N,) tokens, (S,) lengths, and (S,) where in each the second text begins"""
     steps = np.stack([start, length - start], 1).ravel()  # (2 S,)
     segment = np.repeat(np.tile(np.array([0, 1], np.int8), len(start)), steps)  # (N,)
-    return Sequences(length, {"ids": ids, "segment": segment})
+    return TokenizedSequences(length, {"ids": ids, "segment": segment})

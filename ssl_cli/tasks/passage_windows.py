@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ssl_cli.data.labelled.packed_examples import IGNORED, ExampleRows, Sequences
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.packed_examples import IGNORED, PackedExamples, TokenizedSequences
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
 AT_ONCE = 1024  # texts that are encoded together
 
 
-class Encoded(NamedTuple):
+class EncodedPassage(NamedTuple):
     """A text's tokens: `ids` (T,), and the characters of the text that each is of, `spans` (T, 2)"""
 
     ids: np.ndarray
@@ -36,7 +36,7 @@ class Window(NamedTuple):
 
     number: int  # of the example
     question: np.ndarray
-    passage: Encoded
+    passage: EncodedPassage
     begin: int
     end: int
     answer: tuple[int, int] | None
@@ -50,21 +50,21 @@ class Window(NamedTuple):
         return self.answer[0] - self.begin, self.answer[1] - self.begin
 
 
-class WindowRows(ExampleRows):
+class PackedWindows(PackedExamples):
     """Rows of which each is a window. `spans` (N, 2): the characters of the passage that each token is of.
 
     By window, (W,): `first`, where in it the passage begins, `count`, how many tokens of it there are, and `null`, the
     token that stands for no answer. Targets are `start` and `end`, tokens of the window, IGNORED where not known.
     """
 
-    def __init__(self, windows: Sequence[Window], frame: Frame, lost: Iterable[str]):
+    def __init__(self, windows: Sequence[Window], frame: SequenceTemplate, lost: Iterable[str]):
         number = np.array([window.number for window in windows], np.int64)
         n_question = np.array([len(window.question) for window in windows], np.int64)
         self.count = np.array([window.end - window.begin for window in windows], np.int64)
-        self.first = n_question + len(frame.before) + len(frame.between)
-        length = self.first + self.count + len(frame.after)
+        self.first = n_question + len(frame.prefix) + len(frame.separator)
+        length = self.first + self.count + len(frame.suffix)
         # [CLS]; or where tokens only see those before them, and nothing comes first, the last one.
-        self.null = np.zeros_like(length) if frame.before else length - 1
+        self.null = np.zeros_like(length) if frame.prefix else length - 1
         ids = _laid([_ids(window, frame) for window in windows])
         starts = np.cumsum(length) - length
         of_passage = _places(starts + self.first, self.count)
@@ -74,7 +74,7 @@ class WindowRows(ExampleRows):
         self.spans = np.zeros((len(ids), 2), np.int32)
         self.spans[of_passage] = _laid([window.passage.spans[window.begin : window.end] for window in windows], 2)
         tokens = {"ids": ids, "segment": segment, "allowed": allowed}
-        super().__init__(Sequences(length, tokens), self._targets(windows), number, lost=tuple(lost))
+        super().__init__(TokenizedSequences(length, tokens), self._targets(windows), number, warnings=tuple(lost))
 
     def _targets(self, windows: Sequence[Window]) -> dict[str, np.ndarray]:
         inside = [window.inside for window in windows]
@@ -86,14 +86,14 @@ class WindowRows(ExampleRows):
         return {"start": target[:, 0], "end": target[:, 1]}
 
 
-def encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, Encoded]:
+def encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, EncodedPassage]:
     """Each text once."""
-    found, listed = dict[str, Encoded](), list(dict.fromkeys(texts))
+    found, listed = dict[str, EncodedPassage](), list(dict.fromkeys(texts))
     for start in range(0, len(listed), AT_ONCE):
         some = listed[start : start + AT_ONCE]
         for text, made in zip(some, tokenizer.library.encode_batch(some, add_special_tokens=False), strict=True):
             spans = np.array(made.offsets, np.int32).reshape(-1, 2)
-            found[text] = Encoded(np.array(made.ids, np.int32), spans)
+            found[text] = EncodedPassage(np.array(made.ids, np.int32), spans)
     return found
 
 
@@ -112,11 +112,16 @@ class Cutting:
     doc_stride: int
     max_question: int
 
-    def question(self, ids: np.ndarray, frame: Frame) -> np.ndarray:
+    def question(self, ids: np.ndarray, frame: SequenceTemplate) -> np.ndarray:
         return ids[: min(self.max_question, frame.room(pair=True) // 2)]
 
     def windows(
-        self, number: int, question: np.ndarray, passage: Encoded, answer: tuple[int, int] | None, frame: Frame
+        self,
+        number: int,
+        question: np.ndarray,
+        passage: EncodedPassage,
+        answer: tuple[int, int] | None,
+        frame: SequenceTemplate,
     ) -> list[Window]:
         """Of an example by its number; `question` as it was cut."""
         room = frame.room(pair=True) - len(question)
@@ -124,9 +129,9 @@ class Cutting:
         return [Window(number, question, passage, begin, end, answer, True) for begin, end in parts]
 
 
-def _ids(window: Window, frame: Frame) -> np.ndarray:
+def _ids(window: Window, frame: SequenceTemplate) -> np.ndarray:
     passage = window.passage.ids[window.begin : window.end]
-    parts = (frame.before, window.question, frame.between, passage, frame.after)
+    parts = (frame.prefix, window.question, frame.separator, passage, frame.suffix)
     return np.concatenate([np.asarray(part, np.int32) for part in parts])
 
 

@@ -9,17 +9,17 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from ssl_cli.config.types import Count, Natural
-from ssl_cli.data.io.records import Entry, entries
-from ssl_cli.data.io.text import Faults, without_surrogates
+from ssl_cli.data.io.records import Record, read_records
+from ssl_cli.data.io.text import ReadIssues, without_surrogates
 from ssl_cli.data.labelled.squad import Question, Questions, questions_of_hub, read_squad, unpack_questions
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.question_answering import best_threshold, characters, cmrc2018, squad, squad2
 from ssl_cli.tasks.answer_alignment import CUT, DIVIDED, LONG, MOVED, answer_tokens, told, with_answers
-from ssl_cli.tasks.passage_windows import Cutting, Window, WindowRows, encoded
-from ssl_cli.tasks.sources import NEEDED, Layout, Published, hub_rows
-from ssl_cli.tasks.span_decoding import Found, best_answers, null_scores
-from ssl_cli.tasks.task import Answer, Guesses
+from ssl_cli.tasks.passage_windows import Cutting, PackedWindows, Window, encoded
+from ssl_cli.tasks.sources import NEEDED, PublishedLayout, TaskFiles, hub_rows
+from ssl_cli.tasks.span_decoding import ScoredSpan, best_answers, null_scores
+from ssl_cli.tasks.task import Prediction, RawPredictions
 
 Script = Literal["squad", "cmrc2018"]
 THRESHOLD = "null_threshold"
@@ -40,7 +40,7 @@ MEANINGS = {  # of the metrics, by the script that counts
 }
 
 
-class Answering:
+class QuestionAnswering:
     """Questions whose answers are a piece of a passage, which is cut into windows where it is long.
 
     A question is left out of training, and counted, where its answer isn't in the passage, or can't be told by whole
@@ -48,11 +48,11 @@ class Answering:
     the file and the question.
     """
 
-    objective: ClassVar[str] = "ssl_cli.methods.supervised.span_extraction.SpanFinding"
+    method: ClassVar[str] = "ssl_cli.methods.supervised.span_extraction.SpanExtractionHead"
 
     def __init__(
         self,
-        layout: Annotated[Layout | None, "how it is published; null: the files are given by data.files"],
+        layout: Annotated[PublishedLayout | None, "how it is published; null: the files are given by data.files"],
         script: Annotated[Script, "whose script measures: squad for words, cmrc2018 for Chinese"],
         null_answers: Annotated[bool, "whether a question may have no answer in its passage, as in SQuAD 2.0"],
         null_threshold: Annotated[
@@ -64,7 +64,7 @@ class Answering:
         max_question: Annotated[Count, "tokens of a question; longer ones are cut"],
         max_answer: Annotated[Count, "tokens of an answer that is given"],
         n_best: Annotated[Count, "answers of each question that are kept, with their probabilities"],
-        best_by: Annotated[Literal["f1", "exact_match"], "metric on dev by which the best weights are kept"],
+        monitor: Annotated[Literal["f1", "exact_match"], "metric on dev by which the best weights are kept"],
         handed_in: Annotated[str, "name of the file of answers"],
     ):
         self.meanings = MEANINGS[script]
@@ -73,11 +73,11 @@ class Answering:
         self.null_threshold, self.is_tuned = null_threshold or 0.0, null_answers and null_threshold is None
         self.dev_articles, self.cutting = dev_articles, Cutting(doc_stride, max_question)
         self.max_answer, self.n_best = max_answer, n_best
-        self.best_by, self.handed_in = best_by, handed_in
+        self.monitor, self.handed_in = monitor, handed_in
 
     # --- files ---
 
-    def read(self, published: Published) -> dict[str, Questions]:
+    def read(self, published: TaskFiles) -> dict[str, Questions]:
         """The questions by split."""
         is_parted, given = self.dev_articles is not None, published.files
         if is_parted and given.get("dev", given.get("train")) != given.get("train"):
@@ -108,8 +108,8 @@ class Answering:
     def options(self, labels: Sequence[str]) -> dict[str, Any]:
         return {}
 
-    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
-        return entries(path, unpack=unpack_questions)
+    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Record]:
+        return read_records(path, unpack=unpack_questions)
 
     def given(self, record: Mapping[str, Any]) -> Question:
         """Raises InputError in a few words where there is no question or no passage."""
@@ -117,12 +117,14 @@ class Answering:
             if not isinstance(record.get(name), str) or not record[name].strip():
                 raise InputError(f"its {name} is {'empty' if name in record else 'missing'}")
         texts = ("" if record.get("id") is None else str(record["id"]), record["question"], record["context"])
-        known_by, question, context = (without_surrogates(text, "", Faults()) for text in texts)
+        known_by, question, context = (without_surrogates(text, "", ReadIssues()) for text in texts)
         return Question(known_by, question, context)
 
     # --- rows ---
 
-    def rows(self, examples: Sequence[Question], frame: Frame, labels: Sequence[str], learning: bool) -> WindowRows:
+    def rows(
+        self, examples: Sequence[Question], frame: SequenceTemplate, labels: Sequence[str], training: bool
+    ) -> PackedWindows:
         """A row a window."""
         questions = encoded(frame.tokenizer, (example.question for example in examples))
         passages = encoded(frame.tokenizer, (example.context for example in examples))
@@ -139,19 +141,19 @@ class Answering:
             lost[LONG] += answer is not None and answer[1] - answer[0] >= self.max_answer
             if fault is not None:
                 lost[fault] += 1
-                made = [] if learning else [window._replace(is_known=False) for window in made]
+                made = [] if training else [window._replace(is_known=False) for window in made]
             windows += made
-        sentences = told(lost, len(examples), learning, self.max_answer)
-        return WindowRows(windows, frame, (*getattr(examples, "lost", ()), *sentences))
+        sentences = told(lost, len(examples), training, self.max_answer)
+        return PackedWindows(windows, frame, (*getattr(examples, "warnings", ()), *sentences))
 
     def _is_same(self, said: str, text: str) -> bool:
         return self.measure(said, [text])[0] == 1
 
     # --- answers ---
 
-    def answers(
-        self, examples: Sequence[Question], rows: WindowRows, guesses: Guesses, labels: Sequence[str]
-    ) -> list[Answer]:
+    def decode(
+        self, examples: Sequence[Question], rows: PackedWindows, guesses: RawPredictions, labels: Sequence[str]
+    ) -> list[Prediction]:
         """`answer`, its `start` in the passage (None where there is none), `score`, `probability`, the `n_best`, and
         with null answers `null_odds`: by how much the score of no answer is above the best one's."""
         contexts = [example.context for example in examples]
@@ -159,8 +161,8 @@ class Answering:
         null = null_scores(guesses, rows, len(examples)).tolist()
         return self.decided([self._candidates(*three) for three in zip(examples, found, null, strict=True)])
 
-    def _candidates(self, example: Question, found: Sequence[Found], null: float) -> Answer:
-        answer: Answer = {"id": example.id, "question": example.question, "context": example.context}
+    def _candidates(self, example: Question, found: Sequence[ScoredSpan], null: float) -> Prediction:
+        answer: Prediction = {"id": example.id, "question": example.question, "context": example.context}
         if example.answers is not None:
             answer["labels"] = [text for text, _ in example.answers]
         scores = np.array([one.score for one in found] + [null] * self.null_answers)
@@ -182,11 +184,11 @@ class Answering:
             answer["null_odds"] = round(null - (found[0].score if found else WORST), 4)
         return answer | {"n_best": best}
 
-    def decided(self, answers: Sequence[Answer]) -> list[Answer]:
+    def decided(self, answers: Sequence[Prediction]) -> list[Prediction]:
         """Each with its `answer`, by the threshold as it is now"""
         return [self._decided(answer) for answer in answers]
 
-    def _decided(self, answer: Answer) -> Answer:
+    def _decided(self, answer: Prediction) -> Prediction:
         """The best of the n best; or none, where the null odds are above the threshold"""
         best = answer["n_best"]
         chosen = best[-1] if self.null_answers and answer["null_odds"] > self.null_threshold else (best or [NOTHING])[0]
@@ -194,7 +196,7 @@ class Answering:
         rest = {name: value for name, value in answer.items() if name not in told and name != "n_best"}
         return rest | told | {"n_best": best}
 
-    def tuned(self, answers: Sequence[Answer]) -> list[Answer]:
+    def tuned(self, answers: Sequence[Prediction]) -> list[Prediction]:
         """Answers of the dev split with the threshold that gives them the best F1, which is kept from now on."""
         if not self.is_tuned or not answers or "labels" not in answers[0]:
             return list(answers)
@@ -216,7 +218,7 @@ class Answering:
 
     # --- what they are worth ---
 
-    def tally(self, answers: Sequence[Answer]) -> "AnswerTally | None":
+    def scores(self, answers: Sequence[Prediction]) -> "AnswerScores | None":
         """By the script; for Chinese by characters too, and with null answers of those with and without one apart."""
         if not answers or any("labels" not in answer for answer in answers):
             return None
@@ -230,9 +232,9 @@ class Answering:
             values["has_answer_f1"] = np.where(has_answer, values["f1"], np.nan)
             abstained = np.array([not answer["answer"] for answer in answers])
             values["no_answer_accuracy"] = np.where(has_answer, np.nan, abstained)
-        return AnswerTally(values)
+        return AnswerScores(values)
 
-    def submission(self, split: str, answers: Sequence[Answer]) -> dict[str, str]:
+    def submission(self, split: str, answers: Sequence[Prediction]) -> dict[str, str]:
         """{id: answer}, and the n best and the null odds, as transformers' run_qa writes them."""
         tables: dict[str, dict[str, Any]] = {
             self.handed_in: {answer["id"]: answer["answer"] for answer in answers},
@@ -243,7 +245,7 @@ class Answering:
         return {f"{split}/{name}": json.dumps(table, ensure_ascii=False) for name, table in tables.items()}
 
 
-class AnswerTally:
+class AnswerScores:
     """Metrics of each answer, (N,), NaN where it has no part in one"""
 
     def __init__(self, values: Mapping[str, np.ndarray]):
@@ -263,5 +265,5 @@ def parted(found: Mapping[str, Questions], n_dev: int) -> dict[str, Questions]:
     held_out = set(articles[-n_dev:])
     dev = Questions(example for example in found["train"] if example.article in held_out)
     train = Questions(example for example in found["train"] if example.article not in held_out)
-    train.lost = found["train"].lost
+    train.warnings = found["train"].warnings
     return {"train": train, "dev": dev} | {split: some for split, some in found.items() if split == "test"}

@@ -15,7 +15,7 @@ SUFFIXES = ("", ".gz")
 
 
 @dataclass(frozen=True)
-class Layout:
+class PublishedLayout:
     """How a data set is published. `folder`, such as glue/SST-2, lies in paths.data, and its last part in `data.dir`;
     `files`: split -> the names that its file may have, the first that is there."""
 
@@ -27,7 +27,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Published:
+class TaskFiles:
     """What the user says of his files: `files` (split -> path) or the folder `dir`; else `home` is looked into, which
     is paths.data, and then the hub."""
 
@@ -35,7 +35,7 @@ class Published:
     files: Mapping[str, str]
     home: Path
 
-    def paths(self, layout: Layout | None, needed: Sequence[str] = NEEDED) -> dict[str, Path] | None:
+    def paths(self, layout: PublishedLayout | None, needed: Sequence[str] = NEEDED) -> dict[str, Path] | None:
         """Split -> file; None: they are to be had from the hub, by `hub_rows`. Without a `layout` only `files` count.
 
         Raises InputError where a file that is named, or that a folder should hold, isn't there.
@@ -59,7 +59,7 @@ class Published:
             )
         return None
 
-    def _given(self, layout: Layout | None, needed: Sequence[str]) -> dict[str, Path]:
+    def _given(self, layout: PublishedLayout | None, needed: Sequence[str]) -> dict[str, Path]:
         known = list(dict.fromkeys([*SPLITS, *(() if layout is None else (*layout.files, *layout.splits))]))
         if odd := [split for split in self.files if split not in known]:
             name = odd[0]
@@ -73,7 +73,7 @@ class Published:
         return paths
 
 
-def _first_folder(dir: Path, layout: Layout) -> Path:
+def _first_folder(dir: Path, layout: PublishedLayout) -> Path:
     """`data.dir` may be the data set's own folder, or one that holds it and others, as GLUE comes."""
     place = dir.expanduser()
     if not place.is_dir():
@@ -82,7 +82,7 @@ def _first_folder(dir: Path, layout: Layout) -> Path:
     return next((folder for folder in inner if folder.is_dir()), place)
 
 
-def _found(folder: Path, layout: Layout, needed: Sequence[str], option: str) -> dict[str, Path]:
+def _found(folder: Path, layout: PublishedLayout, needed: Sequence[str], option: str) -> dict[str, Path]:
     found = {split: _first_file(folder, names) for split, names in layout.files.items()}
     for split in needed:
         if found.get(split) is None:
@@ -101,7 +101,7 @@ def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def hub_rows(layout: Layout) -> dict[str, Iterator[dict[str, Any]]]:
+def hub_rows(layout: PublishedLayout) -> dict[str, Iterator[dict[str, Any]]]:
     """Split -> its records, from the hub (kept in the cache of `datasets`). Raises InputError where it can't be had."""
     import datasets  # takes half a second, and is needed here only
 

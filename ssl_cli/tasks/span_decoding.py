@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ssl_cli.tasks.passage_windows import WindowRows
+from ssl_cli.tasks.passage_windows import PackedWindows
 
 AT_ONCE = 128  # windows, so that the table of all their spans takes some 10 MB
 
 
-class Found(NamedTuple):
+class ScoredSpan(NamedTuple):
     """A piece of the passage: its characters `start`..`end`, and its scores."""
 
     start: int
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Spans:
+class SpanCandidates:
     """The best spans of all windows, (K,) each: which window, first and last token in it, and the scores of both."""
 
     window: np.ndarray
@@ -37,8 +37,8 @@ class Spans:
 
 
 def best_answers(
-    guesses: Sequence[np.ndarray], rows: WindowRows, contexts: Sequence[str], n_best: int, max_answer: int
-) -> list[list[Found]]:
+    guesses: Sequence[np.ndarray], rows: PackedWindows, contexts: Sequence[str], n_best: int, max_answer: int
+) -> list[list[ScoredSpan]]:
     """For each question the `n_best` spans of at most `max_answer` tokens in all its windows, the best first.
 
     The score is that of the first token and that of the last together. The same characters count once, and white space
@@ -47,36 +47,36 @@ def best_answers(
     spans = best_spans(guesses, rows, n_best, max_answer)
     at = rows.starts[spans.window]
     start, end = rows.spans[at + spans.first, 0], rows.spans[at + spans.last, 1]
-    number = rows.number[spans.window]
+    number = rows.row_ids[spans.window]
     order = np.lexsort((-(spans.start_logit + spans.end_logit), number))
     columns = (number, start, end, spans.start_logit, spans.end_logit)
-    found: list[dict[tuple[int, int], Found]] = [{} for _ in contexts]
+    found: list[dict[tuple[int, int], ScoredSpan]] = [{} for _ in contexts]
     for which, *place, start_logit, end_logit in zip(*(column[order].tolist() for column in columns), strict=True):
         known = found[which]
         if len(known) < n_best:
             begin, stop = _stripped(contexts[which], *place)
             if begin < stop:
-                known.setdefault((begin, stop), Found(begin, stop, round(start_logit, 4), round(end_logit, 4)))
+                known.setdefault((begin, stop), ScoredSpan(begin, stop, round(start_logit, 4), round(end_logit, 4)))
     return [list(known.values()) for known in found]
 
 
-def null_scores(guesses: Sequence[np.ndarray], rows: WindowRows, n_questions: int) -> np.ndarray:
+def null_scores(guesses: Sequence[np.ndarray], rows: PackedWindows, n_questions: int) -> np.ndarray:
     """(Q,): how much speaks for no answer: the least of the question's windows, since one that has it is enough"""
     by_window = np.array([guess[:, null].sum() for guess, null in zip(guesses, rows.null, strict=True)], np.float64)
     least = np.full(n_questions, np.inf)
-    np.minimum.at(least, rows.number, by_window)
+    np.minimum.at(least, rows.row_ids, by_window)
     return least.round(4)
 
 
-def best_spans(guesses: Sequence[np.ndarray], rows: WindowRows, n_best: int, max_answer: int) -> Spans:
+def best_spans(guesses: Sequence[np.ndarray], rows: PackedWindows, n_best: int, max_answer: int) -> SpanCandidates:
     """Of all spans of each window: no span is overlooked, as it would be among the best starts and best ends alone."""
     parts = list(_best_of_each(guesses, rows, n_best, max_answer))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Spans(*columns) if columns else Spans(*(np.zeros(0, np.int64) for _ in range(5)))
+    return SpanCandidates(*columns) if columns else SpanCandidates(*(np.zeros(0, np.int64) for _ in range(5)))
 
 
 def _best_of_each(
-    guesses: Sequence[np.ndarray], rows: WindowRows, n_best: int, max_answer: int
+    guesses: Sequence[np.ndarray], rows: PackedWindows, n_best: int, max_answer: int
 ) -> Iterator[tuple[np.ndarray, ...]]:
     for begin in range(0, len(guesses), AT_ONCE):
         some = slice(begin, begin + AT_ONCE)

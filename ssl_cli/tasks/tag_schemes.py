@@ -58,7 +58,7 @@ def as_bio(sentences: TaggedSentences, scheme: str) -> TaggedSentences:
         f"{len(faults):,} tag(s) break {scheme.upper()}, and are read as conlleval does; the first: "
         f"{sentences.place(sentence, min(place, len(sentence.words) - 1))}, {tags[place + 1]} after {tags[place]}."
     )
-    return replace(sentences, listed=listed, told=(*sentences.told, told))
+    return replace(sentences, listed=listed, warnings=(*sentences.warnings, told))
 
 
 def bio(spans: Sequence[tuple[str, int, int]], length: int) -> tuple[str, ...]:

@@ -6,17 +6,19 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from ssl_cli.data.io.records import Entry
-from ssl_cli.data.labelled.packed_examples import ExampleRows
-from ssl_cli.data.labelled.template import Frame
-from ssl_cli.tasks.sources import Published
+from ssl_cli.data.io.records import Record
+from ssl_cli.data.labelled.packed_examples import PackedExamples
+from ssl_cli.data.labelled.template import SequenceTemplate
+from ssl_cli.tasks.sources import TaskFiles
 
 Examples = Sequence[Any]  # of a split, in the file's order; each kind of task has its own class for one
-Guesses = Sequence[np.ndarray]  # what a model gives for each row, in the rows' order: see the objective's `guess`
-Answer = dict[str, Any]  # a line of predictions.jsonl
+RawPredictions = Sequence[
+    np.ndarray
+]  # what a model gives for each row, in the rows' order: see the objective's `guess`
+Prediction = dict[str, Any]  # a line of predictions.jsonl
 
 
-class Tally(Protocol):
+class Scores(Protocol):
     """Answers beside the truth, as arrays: quick to measure, again and again."""
 
     def metrics(self, which: np.ndarray | None = None) -> dict[str, float]:
@@ -26,14 +28,14 @@ class Tally(Protocol):
 class Task(Protocol):
     """A kind of task; a YAML of conf/task is one of it, by the arguments of its class.
 
-    `objective`: the class that learns it, by its dotted name. `best_by`: the metric of the dev split by which the best
+    `objective`: the class that learns it, by its dotted name. `monitor`: the metric of the dev split by which the best
     weights are kept; of all metrics here more is better. `meanings`, where a task has it: what its own metrics are.
     """
 
-    objective: ClassVar[str]
-    best_by: str
+    method: ClassVar[str]
+    monitor: str
 
-    def read(self, published: Published) -> dict[str, Examples]:
+    def read(self, published: TaskFiles) -> dict[str, Examples]:
         """The examples of each split: train, dev, and where there are such, test and others (dev_mismatched, ax).
 
         Raises InputError, which names file and line, for what is missing or wrong. Labels are absent (None) in splits
@@ -49,21 +51,25 @@ class Task(Protocol):
     def options(self, labels: Sequence[str]) -> dict[str, Any]:
         """Arguments of the objective besides its network and its dropout."""
 
-    def rows(self, examples: Examples, frame: Frame, labels: Sequence[str], learning: bool) -> ExampleRows:
+    def rows(
+        self, examples: Examples, frame: SequenceTemplate, labels: Sequence[str], training: bool
+    ) -> PackedExamples:
         """The examples as a model reads them. `learning`: only those that can be learned from, with their targets;
-        otherwise every one. `rows.lost` counts what was cut off or left out, in words."""
+        otherwise every one. `rows.warnings` counts what was cut off or left out, in words."""
 
-    def answers(self, examples: Examples, rows: ExampleRows, guesses: Guesses, labels: Sequence[str]) -> list[Answer]:
+    def decode(
+        self, examples: Examples, rows: PackedExamples, guesses: RawPredictions, labels: Sequence[str]
+    ) -> list[Prediction]:
         """One a line of predictions.jsonl, an example each, in order: `id`, what was asked, `label` where it is known
         and `answer`, with probabilities or scores."""
 
-    def tally(self, answers: Sequence[Answer]) -> Tally | None:
+    def scores(self, answers: Sequence[Prediction]) -> Scores | None:
         """What measures these answers; None where their labels aren't known."""
 
-    def submission(self, split: str, answers: Sequence[Answer]) -> dict[str, str]:
+    def submission(self, split: str, answers: Sequence[Prediction]) -> dict[str, str]:
         """Files to hand in for this split: name -> content; none where nothing is handed in."""
 
-    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Record]:
         """A user's file of any size, record by record, as `given` takes them. Raises InputError where it can't be read
         at all."""
 
@@ -77,7 +83,7 @@ class Task(Protocol):
 class Tunes(Protocol):
     """A task that learns something itself besides the weights, on the dev split: a threshold."""
 
-    def tuned(self, answers: Sequence[Answer]) -> list[Answer]:
+    def tuned(self, answers: Sequence[Prediction]) -> list[Prediction]:
         """The answers of the dev split, by what was learned from them; it is kept from now on."""
 
     def learned(self) -> dict[str, Any]:

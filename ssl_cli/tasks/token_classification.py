@@ -7,31 +7,31 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ssl_cli.data.io.records import Entry, entries
-from ssl_cli.data.io.text import Faults, without_surrogates
+from ssl_cli.data.io.records import Record, read_records
+from ssl_cli.data.io.text import ReadIssues, without_surrogates
 from ssl_cli.data.labelled.conll import Column, Sentence, TaggedSentences, read_sentences, sentences_of
 from ssl_cli.data.labelled.conll_stream import has_columns, sentences
-from ssl_cli.data.labelled.packed_examples import IGNORED, ExampleRows, Sequences
-from ssl_cli.data.labelled.template import Frame
-from ssl_cli.data.labelled.word_pieces import WordTokens, spelled, windows, words_of
+from ssl_cli.data.labelled.packed_examples import IGNORED, PackedExamples, TokenizedSequences
+from ssl_cli.data.labelled.template import SequenceTemplate
+from ssl_cli.data.labelled.word_pieces import WordTokenizer, spelled, windows, words_of
 from ssl_cli.errors import InputError
-from ssl_cli.evaluation.metrics.token_classification import OUTSIDE, TagTally, entities
+from ssl_cli.evaluation.metrics.token_classification import OUTSIDE, TagScores, entities
 from ssl_cli.tasks.examples import known_by
-from ssl_cli.tasks.sources import Layout, Published, hub_rows
+from ssl_cli.tasks.sources import PublishedLayout, TaskFiles, hub_rows
 from ssl_cli.tasks.tag_schemes import Scheme, as_bio, scheme_of
-from ssl_cli.tasks.task import Answer, Guesses
+from ssl_cli.tasks.task import Prediction, RawPredictions
 
 NAMED = 5  # unknown tags that are named; the others are counted
 
 
-class Tagging:
+class TokenClassification:
     """Words and their tags, in CoNLL's columns, CoNLL-U or JSON lines. Each word is judged by its first token (arXiv
     1810.04805, sec. 5.3); a sentence that is too long is read in windows, so that every word is learned and answered.
 
     With a scheme, tags mark entities and are turned into BIO; scheme=none: each tag is a class (parts of speech).
     """
 
-    objective: ClassVar[str] = "ssl_cli.methods.supervised.token_classification.Tagging"
+    method: ClassVar[str] = "ssl_cli.methods.supervised.token_classification.TokenClassificationHead"
     meanings: ClassVar[dict[str, str]] = {"accuracy": "share of words with the right tag"}
 
     def __init__(
@@ -42,16 +42,16 @@ class Tagging:
             Column, "tags' column, from 0 (-1: the last), or a field such as xpos; null: the last, upos, tags"
         ] = None,
         layout: Annotated[
-            Layout | None, "how the files are published; null: only data.files say where they are"
+            PublishedLayout | None, "how the files are published; null: only data.files say where they are"
         ] = None,
     ):
         self.scheme, self.word, self.tag, self.layout = scheme, word, tag, layout
         self.marks_entities = scheme != "none"
-        self.best_by = "entity_f1" if self.marks_entities else "accuracy"
+        self.monitor = "entity_f1" if self.marks_entities else "accuracy"
 
     # --- examples ---
 
-    def read(self, published: Published) -> dict[str, TaggedSentences]:
+    def read(self, published: TaskFiles) -> dict[str, TaggedSentences]:
         paths = published.paths(self.layout)
         if paths is not None:
             found = {split: read_sentences(path, self.word, self.tag, split != "test") for split, path in paths.items()}
@@ -71,11 +71,11 @@ class Tagging:
 
     def _of_hub(self, split: str, rows: Iterable[dict[str, Any]]) -> TaggedSentences:
         records = ((f"row {number:,}", row) for number, row in enumerate(rows, 1))
-        return sentences_of(f"{split} of the hub", records, self.word, self.tag, split != "test", Faults())
+        return sentences_of(f"{split} of the hub", records, self.word, self.tag, split != "test", ReadIssues())
 
-    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Entry]:
+    def records(self, path: Path, labels: Sequence[str]) -> Iterator[Record]:
         """A .txt is one of columns where its first sentence has tags; otherwise each line of it is a text."""
-        return sentences(path, self.word) if has_columns(path, self.tag, set(labels)) else entries(path)
+        return sentences(path, self.word) if has_columns(path, self.tag, set(labels)) else read_records(path)
 
     def given(self, record: Mapping[str, Any]) -> Sentence:
         """Of `words` or `tokens`, or as the training file calls it, a list; or of a `text`, by its `words_of`."""
@@ -91,7 +91,7 @@ class Tagging:
         if not words:
             raise InputError("the text is empty")
         own = None if record.get("id") is None else known_by(record["id"])
-        return Sentence(own, tuple(without_surrogates(word, "", Faults()) for word in words), None)
+        return Sentence(own, tuple(without_surrogates(word, "", ReadIssues()) for word in words), None)
 
     def texts(self, examples: Sequence[Sentence]) -> Iterable[str]:
         return ("".join(spelled(sentence.words)) for sentence in examples)
@@ -109,19 +109,21 @@ class Tagging:
     def options(self, labels: Sequence[str]) -> dict[str, Any]:
         return {"n_labels": len(labels)}
 
-    def rows(self, examples: Sequence[Sentence], frame: Frame, labels: Sequence[str], learning: bool) -> ExampleRows:
+    def rows(
+        self, examples: Sequence[Sentence], frame: SequenceTemplate, labels: Sequence[str], training: bool
+    ) -> PackedExamples:
         """A row a window, by token: `word`, 1 at the first token of each word that is to be tagged, and its `label`.
 
         A causal model has not read the word there: it tags it at its last token.
         """
         room = frame.room(pair=False)
-        table = WordTokens(frame.tokenizer, instead=frame.after[0], longest=room, at_last=not frame.before)
+        table = WordTokenizer(frame.tokenizer, instead=frame.suffix[0], longest=room, at_last=not frame.prefix)
         number_of = {label: number for number, label in enumerate(labels)}
         listed: dict[str, list[list[int]]] = {"ids": [], "word": [], "label": []}
         number, n_long = [], 0
         table.learn(word for sentence in examples for word in spelled(sentence.words))
         for index, sentence in enumerate(examples):
-            if learning and sentence.tags is None:
+            if training and sentence.tags is None:
                 continue
             tokens = [table.of(word) for word in spelled(sentence.words)]
             targets = [number_of.get(tag, IGNORED) for tag in sentence.tags or [""] * len(tokens)]
@@ -131,14 +133,16 @@ class Tagging:
                 number.append(index)
                 for name, values in _window(tokens, targets, part, frame).items():
                     listed[name].append(values)
-        told = (*getattr(examples, "told", ()), *_told(examples, number_of, table, n_long, frame.max_length))
-        return ExampleRows(Sequences.of(listed, {"label": IGNORED}), {}, np.array(number, np.int64), lost=told)
+        told = (*getattr(examples, "warnings", ()), *_told(examples, number_of, table, n_long, frame.max_length))
+        return PackedExamples(
+            TokenizedSequences.of(listed, {"label": IGNORED}), {}, np.array(number, np.int64), warnings=told
+        )
 
     # --- what it said ---
 
-    def answers(
-        self, examples: Sequence[Sentence], rows: ExampleRows, guesses: Guesses, labels: Sequence[str]
-    ) -> list[Answer]:
+    def decode(
+        self, examples: Sequence[Sentence], rows: PackedExamples, guesses: RawPredictions, labels: Sequence[str]
+    ) -> list[Prediction]:
         """`words`, `labels` where they are known, `answers`, the `probabilities` of these, and `entities`."""
         scores = np.concatenate(list(guesses)).astype(np.float64)  # (W, n_labels), windows in order, so words are too
         best = scores.argmax(1)
@@ -151,8 +155,8 @@ class Tagging:
             for sentence, end in zip(examples, ends, strict=True)
         ]
 
-    def _answer(self, sentence: Sentence, told: list[str], certain: list[float]) -> Answer:
-        answer: Answer = {"id": sentence.id, "words": list(sentence.words)}
+    def _answer(self, sentence: Sentence, told: list[str], certain: list[float]) -> Prediction:
+        answer: Prediction = {"id": sentence.id, "words": list(sentence.words)}
         if sentence.tags is not None:
             answer["labels"] = list(sentence.tags)
         answer |= {"answers": told, "probabilities": certain}
@@ -164,13 +168,13 @@ class Tagging:
             ]
         return answer
 
-    def tally(self, answers: Sequence[Answer]) -> TagTally | None:
+    def scores(self, answers: Sequence[Prediction]) -> TagScores | None:
         if not answers or any("labels" not in answer for answer in answers):
             return None
         truth, told = ([answer[name] for answer in answers] for name in ("labels", "answers"))
-        return TagTally.of_tags(truth, told, self.marks_entities)
+        return TagScores.of_tags(truth, told, self.marks_entities)
 
-    def submission(self, split: str, answers: Sequence[Answer]) -> dict[str, str]:
+    def submission(self, split: str, answers: Sequence[Prediction]) -> dict[str, str]:
         """Columns of word, truth where it is known, and answer: what conlleval.pl reads."""
         columns = ("words", "labels", "answers")
         blocks = []
@@ -181,11 +185,14 @@ class Tagging:
 
 
 def _window(
-    tokens: Sequence[tuple[list[int], int]], targets: Sequence[int], part: tuple[int, int, int, int], frame: Frame
+    tokens: Sequence[tuple[list[int], int]],
+    targets: Sequence[int],
+    part: tuple[int, int, int, int],
+    frame: SequenceTemplate,
 ) -> dict[str, list[int]]:
     """The tokens of a window, framed; words outside `first` to `last` are only read."""
     begin, first, last, end = part
-    ids, word, label = list(frame.before), [0] * len(frame.before), [IGNORED] * len(frame.before)
+    ids, word, label = list(frame.prefix), [0] * len(frame.prefix), [IGNORED] * len(frame.prefix)
     for place in range(begin, end):
         own, head = tokens[place]
         if first <= place < last:
@@ -194,12 +201,12 @@ def _window(
         ids += own
         word += [0] * (len(ids) - len(word))
         label += [IGNORED] * (len(ids) - len(label))
-    over = len(frame.after)
-    return {"ids": [*ids, *frame.after], "word": word + [0] * over, "label": label + [IGNORED] * over}
+    over = len(frame.suffix)
+    return {"ids": [*ids, *frame.suffix], "word": word + [0] * over, "label": label + [IGNORED] * over}
 
 
 def _told(
-    examples: Sequence[Sentence], number_of: Mapping[str, int], table: WordTokens, n_long: int, max_length: int
+    examples: Sequence[Sentence], number_of: Mapping[str, int], table: WordTokenizer, n_long: int, max_length: int
 ) -> list[str]:
     told = []
     if n_long:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.files import write_csv
-from ssl_cli.process import Request, Stopped
+from ssl_cli.process import DeferredSignal, Interrupted
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training import checkpoints
 from ssl_cli.training.module import Learner
@@ -51,7 +51,7 @@ def finish(chosen: list[Callback], module: lightning.LightningModule) -> None:
     """
     for callback in chosen:
         if isinstance(callback, Save) and callback.request.signum:
-            raise Stopped(callback.request.signum, " after its last step")
+            raise Interrupted(callback.request.signum, " after its last step")
     for callback in chosen:
         if isinstance(callback, AverageWeights):
             callback.average(module)
@@ -107,7 +107,7 @@ class Save(Callback):
 
     def __init__(self, every_n_steps: int, folder: Path):
         self.every_n_steps, self.folder = every_n_steps, folder
-        self.saved_step, self.request = 0, Request()
+        self.saved_step, self.request = 0, DeferredSignal()
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.saved_step = trainer.global_step
@@ -124,23 +124,23 @@ class Save(Callback):
         if signum or broken or due:
             self._save(trainer, module)
         if signum:
-            raise Stopped(signum, f" at step {trainer.global_step}")
+            raise Interrupted(signum, f" at step {trainer.global_step}")
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
         _agreed(trainer, 0, module)
-        module.refuse_broken(self.saved_step)
+        module.check_finite(self.saved_step)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
         signum, _ = _agreed(trainer, self.request.signum, module)
         self._save(trainer, module)  # the stream has no end: its one epoch ends with the run
         if signum:
-            raise Stopped(signum, f" at step {trainer.global_step}, the last")
+            raise Interrupted(signum, f" at step {trainer.global_step}, the last")
 
     def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
-        module.refuse_broken(self.saved_step)
+        module.check_finite(self.saved_step)
         if trainer.global_step == self.saved_step:
             return
         try:
@@ -159,11 +159,13 @@ def _agreed(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[i
     Asking a GPU would make it wait, so a single one is asked only where a checkpoint is due.
     """
     if trainer.world_size == 1:
-        return signum, module.device.type == "cpu" and module.breakage.is_there()
-    mine = torch.tensor([signum, module.breakage.is_there()], dtype=torch.int64, device=module.device)
+        return signum, module.device.type == "cpu" and module.nonfinite_loss.is_there()
+    mine = torch.tensor([signum, module.nonfinite_loss.is_there()], dtype=torch.int64, device=module.device)
     torch.distributed.all_reduce(mine, torch.distributed.ReduceOp.MAX)
     if mine[1]:
-        module.breakage.share(module.device)  # so that all refuse it in the same words, and none waits for another
+        module.nonfinite_loss.share(
+            module.device
+        )  # so that all refuse it in the same words, and none waits for another
     return int(mine[0]), bool(mine[1])
 
 
@@ -191,7 +193,7 @@ class ShowProgress(Callback):
         """How far it is, and the last validation's figures"""
         assert isinstance(module, Learner)
         told = " ".join(
-            f"{name.replace('watched', module.watched.split)} {value:.4g}"
+            f"{name.replace('watched', module.val_rows.split)} {value:.4g}"
             for name, value in trainer.callback_metrics.items()
             if name.startswith("watched/")
         )

@@ -10,10 +10,10 @@ from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.evaluation.thresholds import Calibration
 from ssl_cli.methods.build import refuse_giant
-from ssl_cli.methods.protocols import FittedInOneGo, HasParts, Pretrains, TakesStock
+from ssl_cli.methods.protocols import FitsStatistics, FittedInOneGo, HasParts, InitializesFromData
 from ssl_cli.methods.scoring import device_of, score_rows
 from ssl_cli.models.images import numbers
 from ssl_cli.runs.loggers.base import Tracker
@@ -30,7 +30,14 @@ def new_model(cfg: DictConfig) -> Any:
     return build(cfg.model)
 
 
-def fit(model: Any, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path, trackers: Sequence[Tracker] = ()) -> None:
+def fit(
+    model: Any,
+    rows: ArrayDataset,
+    watched: ArrayDataset,
+    cfg: DictConfig,
+    folder: Path,
+    trackers: Sequence[Tracker] = (),
+) -> None:
     """Fit the model in one go where it can, else train it by gradient; or each of its parts.
 
     `rows` are `x` (N, D), or images (N, C, H, W) as bytes; `watched` rows give the validation curve.
@@ -43,15 +50,15 @@ def fit(model: Any, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path, tr
     if isinstance(model, FittedInOneGo):
         model.fit(numbers(x).flatten(1).numpy(), cfg.seed)
         return
-    if isinstance(model, Pretrains) and not (cfg.resume is not None and checkpoints.exist(folder)):
-        model.pretrain(x, cfg.seed, console.say)
+    if isinstance(model, InitializesFromData) and not (cfg.resume is not None and checkpoints.exist(folder)):
+        model.initialize_from_data(x, cfg.seed, console.say)
     train(model, rows, watched, cfg, folder, trackers)
-    if isinstance(model, TakesStock):
+    if isinstance(model, FitsStatistics):
         with torch.inference_mode():
-            model.take_stock(x)
+            model.fit_statistics(x)
 
 
-def out_of_fold(rows: Rows, watched: Rows | None, cfg: DictConfig, folder: Path) -> Calibration:
+def out_of_fold(rows: ArrayDataset, watched: ArrayDataset | None, cfg: DictConfig, folder: Path) -> Calibration:
     """The score of each row by a model fitted without that row's fold; `cfg.folds` models in all.
 
     Without `watched` rows each model watches the fold it is to score.

@@ -9,7 +9,7 @@ from ssl_cli.models.transformer import Transformer
 SIZE, TIMES = 8192, 20  # of the product by which a GPU's pace is measured
 
 
-def utilisation(network: Transformer, guessed: float, tokens_per_s: float, pace: float) -> float:
+def model_flops_utilisation(network: Transformer, guessed: float, tokens_per_s: float, pace: float) -> float:
     """`guessed`: share of the tokens whose logits are computed; `pace`: operations a second of the device."""
     return tokens_per_s * operations_a_token(network, guessed) / pace
 

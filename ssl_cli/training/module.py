@@ -16,15 +16,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from ssl_cli import console
-from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
+from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, endless_loader, ordered_loader
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import CountsOverEpoch, Derives, best_by
+from ssl_cli.methods.protocols import DerivedMetrics, EpochMetrics, monitor_of
 from ssl_cli.models.images import numbers
 from ssl_cli.training.checkpoints import finite
-from ssl_cli.training.nonfinite import Breakage
+from ssl_cli.training.nonfinite import NonFiniteLoss
 from ssl_cli.training.optim import WeightGroups, Weights
 from ssl_cli.training.seeding import reseed
-from ssl_cli.training.throughput import Pace
+from ssl_cli.training.throughput import Throughput
 
 MakeOptimizer = Callable[[Weights], torch.optim.Optimizer]
 # Optimizer steps taken, and a clock of the seconds gone (asked only where time counts) -> factor of the learning rate.
@@ -40,29 +40,29 @@ class Learner(lightning.LightningModule):
 
     def __init__(
         self,
-        objective: nn.Module,
-        train: Rows,
-        watched: Rows,
+        method: nn.Module,
+        train: ArrayDataset,
+        val: ArrayDataset,
         make_optimizer: MakeOptimizer,
         schedule: Schedule,
         batch_size: int,
         seed: int,
     ):
         super().__init__()
-        self.objective = objective
-        self.train_rows, self.watched = train, watched
+        self.method = method
+        self.train_rows, self.val_rows = train, val
         self.make_optimizer, self.schedule = make_optimizer, schedule
         self.batch_size, self.seed = batch_size, seed
-        self.batches_per_epoch = IndexStream(len(train), batch_size, seed).batches_per_epoch
-        self._brought: dict[int, Rows] = {}  # on the device; rows that are learned and watched only once
+        self.batches_per_epoch = InfiniteSampler(len(train), batch_size, seed).batches_per_epoch
+        self._brought: dict[int, ArrayDataset] = {}  # on the device; rows that are learned and watched only once
         self._sums: dict[str, Tensor] = {}
-        self._watched_sums: dict[str, Tensor] = {}
-        self._batches = self._watched_rows = 0
+        self._val_sums: dict[str, Tensor] = {}
+        self._batches = self._n_val_rows = 0
         self._was_looked_at = False  # what the objective gives: once is enough
-        self.breakage = Breakage()
+        self.nonfinite_loss = NonFiniteLoss()
         self._started = time.monotonic()
-        self._pace = Pace()
-        self.weight_groups = WeightGroups(objective)
+        self._throughput = Throughput()
+        self.weight_groups = WeightGroups(method)
         self._gradient_norm: Tensor | None = None
         self._rates = [1.0]  # of each group of weights, as parts of the learning rate
 
@@ -71,13 +71,15 @@ class Learner(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader:
         start, rows = self.trainer.global_step * self.trainer.accumulate_grad_batches, self._at_hand(self.train_rows)
         rank, world = self.global_rank, self.trainer.world_size
-        return endless_loader(rows, IndexStream(len(rows), self.batch_size, self.seed, start, rank, world, rows.device))
+        return endless_loader(
+            rows, InfiniteSampler(len(rows), self.batch_size, self.seed, start, rank, world, rows.device)
+        )
 
     def val_dataloader(self) -> DataLoader:
-        rows = self._at_hand(self.watched)
-        return ordered_loader(rows, rows.watched_at_once)
+        rows = self._at_hand(self.val_rows)
+        return ordered_loader(rows, rows.eval_batch_size)
 
-    def _at_hand(self, rows: Rows) -> Rows:
+    def _at_hand(self, rows: ArrayDataset) -> ArrayDataset:
         """On the device, where there is one, once; several take their shares from the host's memory."""
         if self.trainer.world_size > 1:
             return rows
@@ -94,17 +96,17 @@ class Learner(lightning.LightningModule):
     # --- one step ---
 
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
-        self._pace.go_on()
+        self._throughput.start()
         k, weight = batch["k"], batch.pop("weight")  # an objective that warms up asks for k
         reseed(self.seed, k, self.global_rank, self.device)
-        losses = self.objective(batch)
+        losses = self.method(batch)
         if not self._was_looked_at:
-            refuse_no_losses(self.objective, losses)
+            check_losses(self.method, losses)
             self._was_looked_at = True
         for name, value in losses.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach() * (weight / self.trainer.world_size)
         self._batches += 1
-        self.breakage.note(k, losses["loss"].detach())
+        self.nonfinite_loss.note(k, losses["loss"].detach())
         return losses["loss"] * weight
 
     def on_train_batch_end(self, *_: Any) -> None:
@@ -112,35 +114,35 @@ class Learner(lightning.LightningModule):
             self.trainer.should_stop = True  # so that the last step is validated too
 
     def on_validation_start(self) -> None:
-        self._pace.pause()
+        self._throughput.stop()
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         # The same noise at every validation and on every device: the curve shows the weights and not the draw, and
         # the devices find the same loss.
         reseed(self.seed, batch.pop("k"), 0, self.device)
         n_rows = int(batch.pop("weight"))
-        for name, value in self.objective(batch).items():
-            self._watched_sums[name] = self._watched_sums.get(name, 0) + value * n_rows
-        self._watched_rows += n_rows
+        for name, value in self.method(batch).items():
+            self._val_sums[name] = self._val_sums.get(name, 0) + value * n_rows
+        self._n_val_rows += n_rows
 
     # --- a loss that is no number any more ---
 
-    def refuse_broken(self, saved_step: int) -> None:
+    def check_finite(self, saved_step: int) -> None:
         """Raise InputError where the loss, or what it has made of the weights, is no number: with its batch's rows."""
         taken = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        if self.breakage.is_there():
-            k, what = self.breakage.batch, "The loss"
-        elif taken and not finite(self.objective.state_dict()):
+        if self.nonfinite_loss.is_there():
+            k, what = self.nonfinite_loss.batch, "The loss"
+        elif taken and not finite(self.method.state_dict()):
             k, what = taken - 1, "A weight"
         else:
             return
-        rows = self.train_rows.number[IndexStream(len(self.train_rows), self.batch_size, self.seed).batch(k)]
+        rows = self.train_rows.row_ids[InfiniteSampler(len(self.train_rows), self.batch_size, self.seed).batch(k)]
         console.note(f"rows of the batch that broke: {' '.join(str(row) for row in rows.tolist())}")
         shown = ", ".join(str(row) for row in rows[:SHOWN].tolist()) + (" and others" if len(rows) > SHOWN else "")
         last = f"The last good checkpoint is of step {saved_step}." if saved_step else "No checkpoint was written yet."
         raise InputError(
             f"{what} became NaN or infinite in step {k // self.trainer.accumulate_grad_batches + 1}, with the batch of "
-            f"these {len(rows)} {self.train_rows.named} (the first is 0; log.txt has them all): {shown}. {last} "
+            f"these {len(rows)} {self.train_rows.row_name} (the first is 0; log.txt has them all): {shown}. {last} "
             "Try a smaller optim.lr, or trainer.gradient_clip_val=1: both may change in a resumed run."
         )
 
@@ -154,19 +156,19 @@ class Learner(lightning.LightningModule):
         if self._gradient_norm is not None:
             row["train/grad_norm"] = float(self._gradient_norm)
             self._gradient_norm = None
-        if counted := self.train_rows.counted:
-            rows_per_s = self._pace.batches_per_s() * min(self.batch_size, len(self.train_rows))
-            row[f"train/{counted}_per_s"] = rows_per_s * self.train_rows.per_row
+        if counted := self.train_rows.throughput_unit:
+            rows_per_s = self._throughput.batches_per_s() * min(self.batch_size, len(self.train_rows))
+            row[f"train/{counted}_per_s"] = rows_per_s * self.train_rows.units_per_row
         row |= {f"train/{name}": total / max(self._batches, 1) for name, total in self._totals().items()}
-        means = {name: float(total) / self._watched_rows for name, total in self._watched_sums.items()}
-        if isinstance(self.objective, Derives):
-            means |= self.objective.derived(means)
-        if isinstance(self.objective, CountsOverEpoch):
-            means |= self.objective.over_epoch()
-        row |= {f"{self.watched.split}/{name}": value for name, value in means.items()}
-        for name in {"loss", best_by(self.objective)}:
+        means = {name: float(total) / self._n_val_rows for name, total in self._val_sums.items()}
+        if isinstance(self.method, DerivedMetrics):
+            means |= self.method.derived_metrics(means)
+        if isinstance(self.method, EpochMetrics):
+            means |= self.method.epoch_metrics()
+        row |= {f"{self.val_rows.split}/{name}": value for name, value in means.items()}
+        for name in {"loss", monitor_of(self.method)}:
             self.log(f"watched/{name}", means[name], logger=False, sync_dist=self.trainer.world_size > 1, batch_size=1)
-        self._sums, self._watched_sums, self._batches, self._watched_rows = {}, {}, 0, 0
+        self._sums, self._val_sums, self._batches, self._n_val_rows = {}, {}, 0, 0
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step)
 
@@ -230,7 +232,7 @@ class Learner(lightning.LightningModule):
     def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
         """The last gradient before a validation is measured, before it is clipped."""
         if self.is_validated_after(self.trainer.global_step + 1):
-            gradients = [weight.grad for weight in self.objective.parameters() if weight.grad is not None]
+            gradients = [weight.grad for weight in self.method.parameters() if weight.grad is not None]
             self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
 
     def on_train_start(self) -> None:
@@ -251,7 +253,7 @@ class Learner(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
-def refuse_no_losses(objective: nn.Module, losses: Any) -> None:
+def check_losses(objective: nn.Module, losses: Any) -> None:
     """Raise InputError where an objective, which may be the user's own, gives something else than it must."""
     if not isinstance(losses, dict):
         gives = f"a {type(losses).__name__}"

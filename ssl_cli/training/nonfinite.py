@@ -8,7 +8,7 @@ from torch import Tensor
 FINE = 2**62  # no batch has this number
 
 
-class Breakage:
+class NonFiniteLoss:
     def __init__(self) -> None:
         self._first: Tensor | None = None  # the number of the first batch, or FINE
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ssl_cli.methods.protocols import DecaysMatrices, LearnsByRates
+from ssl_cli.methods.protocols import LearningRateScales, NoDecayOnVectors
 
 Weights = Iterable[nn.Parameter] | list[dict[str, Any]]  # or groups of them, with options of their own
 WRAPPED = "_fsdp_wrapped_module."  # in the name of a weight that is spread over devices
@@ -21,10 +21,10 @@ class WeightGroups:
     def divided(self) -> tuple[Weights, list[float]]:
         """The groups, and the part of the learning rate of each, the fastest first. For an objective that wants it so,
         what is no matrix (biases, the scales of norms) doesn't decay."""
-        if not isinstance(self.objective, DecaysMatrices):
+        if not isinstance(self.objective, NoDecayOnVectors):
             return self.objective.parameters(), [1.0]
         named = [(name.replace(WRAPPED, ""), weight) for name, weight in self.objective.named_parameters()]
-        rates = self.objective.rates if isinstance(self.objective, LearnsByRates) else {}
+        rates = self.objective.lr_scales if isinstance(self.objective, LearningRateScales) else {}
         kinds: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
         for name, weight in named:
             if weight.requires_grad:

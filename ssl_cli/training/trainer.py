@@ -30,10 +30,10 @@ from torch import nn
 
 from ssl_cli import console
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import LargeProducts, best_by
-from ssl_cli.methods.supervised.head import Supervised
+from ssl_cli.methods.protocols import MatmulBound, monitor_of
+from ssl_cli.methods.supervised.head import SupervisedHead
 from ssl_cli.models.cpu import for_large_products, has_bf16
 from ssl_cli.process import by_srun, by_torchrun
 from ssl_cli.runs.folder import HISTORY
@@ -50,7 +50,12 @@ warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightn
 
 
 def train(
-    objective: nn.Module, rows: Rows, watched: Rows, cfg: DictConfig, folder: Path, loggers: Sequence[Logger] = ()
+    objective: nn.Module,
+    rows: ArrayDataset,
+    watched: ArrayDataset,
+    cfg: DictConfig,
+    folder: Path,
+    loggers: Sequence[Logger] = (),
 ) -> None:
     """Train `objective` in place. Goes on from `last.ckpt` where `cfg.resume` is set.
 
@@ -60,15 +65,15 @@ def train(
     """
     batches_per_epoch = -(-len(rows) // cfg.trainer.batch_size)
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
-    make_optimizer = _optimizer_maker(cfg.optim.algorithm)
+    make_optimizer = _optimizer_maker(cfg.optim.optimizer)
     schedule = lr_schedule(cfg.optim, max_steps, seconds(cfg.trainer.max_time))
     learner = Learner(objective, rows, watched, make_optimizer, schedule, cfg.trainer.batch_size, cfg.seed)
-    chosen = callbacks(cfg.trainer, max_steps, folder, best_by(objective))
+    chosen = callbacks(cfg.trainer, max_steps, folder, monitor_of(objective))
     numbers, told = precision(cfg.trainer, objective), [History(folder / HISTORY), *loggers]
     trainer = _trainer(cfg.trainer, numbers, max_steps, chosen, told, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
-    fast = for_large_products() if on_cpu and isinstance(objective, LargeProducts) else nullcontext()
+    fast = for_large_products() if on_cpu and isinstance(objective, MatmulBound) else nullcontext()
     with fast, compiled(objective, on_cpu) if cfg.trainer.compile else nullcontext():
         trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     finish(chosen, learner)
@@ -87,7 +92,7 @@ def compiled(objective: nn.Module, on_cpu: bool) -> Iterator[None]:
     if on_cpu and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))):
         raise InputError("trainer.compile=true needs a C++ compiler on a CPU: install g++, or leave it false.")
     # Rows of text are all of one shape; batches of labelled examples are not, and are compiled once for all shapes.
-    network.compile(dynamic=None if isinstance(objective, Supervised) else False)
+    network.compile(dynamic=None if isinstance(objective, SupervisedHead) else False)
     try:
         yield
     finally:
@@ -164,7 +169,7 @@ def _optimizer_maker(algorithm: DictConfig) -> MakeOptimizer:
         try:
             optimizer = make(weights)
         except ValueError as error:  # torch's own sentence about a learning rate or a beta out of range
-            raise InputError(f"optim.algorithm can't be built: {error}.") from error
+            raise InputError(f"optim.optimizer can't be built: {error}.") from error
         # A fused one would divide gradients by a loss scale itself, after they were to be clipped: it needn't.
         optimizer._step_supports_amp_scaling = False
         return optimizer
@@ -209,5 +214,5 @@ def precision(settings: DictConfig, objective: nn.Module) -> str:
     if settings.accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return "bf16-mixed" if has_bf16(torch.device("cuda")) else "32-true"
     on_cpu = settings.accelerator == "cpu" or not torch.backends.mps.is_available()
-    pays = on_cpu and isinstance(objective, LargeProducts) and has_bf16(torch.device("cpu"))
+    pays = on_cpu and isinstance(objective, MatmulBound) and has_bf16(torch.device("cpu"))
     return "bf16-mixed" if pays else "32-true"

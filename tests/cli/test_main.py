@@ -59,7 +59,7 @@ def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
         (["-m", "hydra.sweep.dir=x"], "sweeps go to paths.outputs"),
         (["-m", "paths.outputs=/proc/x"], "No sweep folder can be made in /proc/x"),
         (["--help", "data=nope"], "data=nope is no choice."),
-        (["optim.algorithm.betas=[2,3]"], "optim.algorithm can't be built: Invalid beta"),
+        (["optim.optimizer.betas=[2,3]"], "optim.optimizer can't be built: Invalid beta"),
     ],
 )
 def test_bad_words_get_one_sentence(cli: Cli, words: list[str], expected: str) -> None:
@@ -185,7 +185,7 @@ def test_a_choice_that_inherits_its_class_is_listed(workdir: Path, cli: Cli) -> 
     (workdir / "conf" / "model" / "itself.yaml").write_text("# Itself\ndefaults: [itself]\n")
     code, out, err = cli("reconstruct", "--help")
     assert code == 0 and "model=smaller" in out, err
-    assert target_of("model", "smaller") == "ssl_cli.methods.autoencoders.autoencoder.Reconstruction"
+    assert target_of("model", "smaller") == "ssl_cli.methods.autoencoders.autoencoder.Autoencoder"
     assert target_of("model", "itself") is None
     assert _serves(Choice("smaller", "", path, built_in=True), SHELLS["reconstruct"])
     can = names_where("model", lambda target: hasattr(target, "reconstruct"))

@@ -19,7 +19,12 @@ SMALL = {
     "ae": ["model.network.hidden=[16]", "model.network.latent=4"],
     "vae": ["model.network.hidden=[16]", "model.network.latent=2"],
     "binary_ae": ["model.network.hidden=[16]", "model.network.latent=6"],
-    "vqvae": ["model.network.channels=[8]", "model.quantizer.codes=8", "model.prior_width=8", "model.prior_layers=1"],
+    "vqvae": [
+        "model.network.channels=[8]",
+        "model.quantizer.num_codes=8",
+        "model.prior_width=8",
+        "model.prior_layers=1",
+    ],
 }
 Finished = Callable[..., Path]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ssl_cli
-from ssl_cli.models.generation.decode import Wish
+from ssl_cli.models.generation.decode import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from tests.commands.conftest import Finished
 from tests.conftest import Cli
@@ -28,7 +28,7 @@ def test_one_text_is_printed_as_it_is_written_and_nothing_is_kept(cli: Cli, run:
     code, out, err = cli("generate", "prompt=Birds, they", "max_tokens=12", "temperature=0", "precision=32-true")
     assert code == 0, err
     ((text,),) = ssl_cli.load(run).generate(  # type: ignore[attr-defined]
-        ["Birds, they"], Wish(max_tokens=12), Sampling(0), precision="32-true"
+        ["Birds, they"], GenerationRequest(max_tokens=12), Sampling(0), precision="32-true"
     )
     assert out.startswith(f"generate n=1 seed=0 with {run}\nBirds, they{text.text}\n")
     assert f"{len(text.tokens)} tokens in " in out.splitlines()[-1] and out.endswith("tokens/s\n")

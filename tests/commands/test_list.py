@@ -10,7 +10,7 @@ from ssl_cli.cli.main import main
 from ssl_cli.runs import folder
 from tests.conftest import QUICK, Cli
 
-WORDS = ["trainer=cpu", "resamples=20"]
+WORDS = ["trainer=cpu", "bootstrap_samples=20"]
 
 
 @pytest.fixture(scope="module")

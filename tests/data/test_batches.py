@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from ssl_cli.data import batches
-from ssl_cli.data.batches import IndexStream, Rows, endless_loader, ordered_loader
+from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, endless_loader, ordered_loader
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 3), (12, 4), (5, 100), (1, 1)])
 def test_an_epoch_sees_every_row_once(n_rows: int, batch_size: int) -> None:
-    stream = IndexStream(n_rows, batch_size, seed=0)
+    stream = InfiniteSampler(n_rows, batch_size, seed=0)
     for epoch in range(3):
         start = epoch * stream.batches_per_epoch
         seen = torch.cat([stream.rows(k) for k in range(start, start + stream.batches_per_epoch)])
@@ -20,22 +20,22 @@ def test_an_epoch_sees_every_row_once(n_rows: int, batch_size: int) -> None:
 
 
 def test_batch_k_does_not_depend_on_where_the_stream_began() -> None:
-    whole = list(islice(IndexStream(10, 3, seed=1), 20))
-    later = list(islice(IndexStream(10, 3, seed=1, start=13), 7))
+    whole = list(islice(InfiniteSampler(10, 3, seed=1), 20))
+    later = list(islice(InfiniteSampler(10, 3, seed=1, start=13), 7))
     for (k, rows, _), (k_later, rows_later, _) in zip(whole[13:], later, strict=True):
         assert k == k_later
         assert torch.equal(rows, rows_later)
 
 
 def test_epochs_and_seeds_differ_in_order() -> None:
-    first, second = IndexStream(50, 50, seed=0).rows(0), IndexStream(50, 50, seed=0).rows(1)
+    first, second = InfiniteSampler(50, 50, seed=0).rows(0), InfiniteSampler(50, 50, seed=0).rows(1)
     assert not torch.equal(first, second)
-    assert not torch.equal(first, IndexStream(50, 50, seed=1).rows(0))
+    assert not torch.equal(first, InfiniteSampler(50, 50, seed=1).rows(0))
 
 
 def test_two_processes_share_each_batch() -> None:
-    whole = IndexStream(11, 4, seed=0)
-    shares = [IndexStream(11, 4, seed=0, rank=rank, world=2) for rank in range(2)]
+    whole = InfiniteSampler(11, 4, seed=0)
+    shares = [InfiniteSampler(11, 4, seed=0, rank=rank, world=2) for rank in range(2)]
     for k in range(6):
         together = torch.cat([share.rows(k) for share in shares])
         assert sorted(together.tolist()) == sorted(whole.rows(k).tolist())
@@ -44,8 +44,8 @@ def test_two_processes_share_each_batch() -> None:
 @pytest.mark.parametrize(("n_rows", "batch_size", "world"), [(11, 4, 2), (9, 4, 2), (5, 2, 3)])
 def test_weights_make_the_mean_of_shares_the_mean_of_the_batch(n_rows: int, batch_size: int, world: int) -> None:
     loss = torch.arange(float(n_rows)) ** 2  # of each row
-    whole = IndexStream(n_rows, batch_size, seed=0)
-    shares = [iter(IndexStream(n_rows, batch_size, seed=0, rank=rank, world=world)) for rank in range(world)]
+    whole = InfiniteSampler(n_rows, batch_size, seed=0)
+    shares = [iter(InfiniteSampler(n_rows, batch_size, seed=0, rank=rank, world=world)) for rank in range(world)]
     for k in range(2 * whole.batches_per_epoch):
         parts = [(rows, weight) for _, rows, weight in (next(share) for share in shares)]
         assert all(len(rows) > 0 for rows, _ in parts)  # nobody takes the mean of nothing
@@ -54,27 +54,27 @@ def test_weights_make_the_mean_of_shares_the_mean_of_the_batch(n_rows: int, batc
 
 
 def test_loaders_gather_rows_of_every_array() -> None:
-    rows = Rows({"x": np.arange(20).reshape(10, 2), "y": np.arange(10)})
-    batch = next(iter(endless_loader(rows, IndexStream(10, 4, seed=0, start=5))))
+    rows = ArrayDataset({"x": np.arange(20).reshape(10, 2), "y": np.arange(10)})
+    batch = next(iter(endless_loader(rows, InfiniteSampler(10, 4, seed=0, start=5))))
     assert batch["k"] == 5
     assert torch.equal(batch["x"][:, 0], 2 * batch["y"])
     assert torch.equal(torch.cat([batch["y"] for batch in ordered_loader(rows, 3)]), torch.arange(10))
 
 
 def test_rows_on_a_device_are_gathered_there() -> None:
-    rows = Rows({"x": np.arange(20).reshape(10, 2)}, number=np.arange(100, 110)).on(torch.device("meta"))
-    stream = IndexStream(10, 4, seed=0, start=2, device=rows.device)
+    rows = ArrayDataset({"x": np.arange(20).reshape(10, 2)}, row_ids=np.arange(100, 110)).on(torch.device("meta"))
+    stream = InfiniteSampler(10, 4, seed=0, start=2, device=rows.device)
     k, index, weight = next(iter(stream))
     assert index.device.type == "meta"  # a view of the epoch's order: nothing is sent for a batch
     assert (k, weight) == (2, 1.0)
     batch = rows[k, index, weight]
     assert batch["x"].device.type == "meta" and batch["x"].shape == (2, 2)
     assert next(iter(ordered_loader(rows, 3)))["x"].device.type == "meta"
-    assert rows.number[0] == 100
+    assert rows.row_ids[0] == 100
 
 
 def test_rows_too_many_for_a_device_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = Rows({"x": np.zeros((10, 2), np.uint8)})
+    rows = ArrayDataset({"x": np.zeros((10, 2), np.uint8)})
     monkeypatch.setattr(batches, "MOST_ON_DEVICE", 20)
     assert rows.on(torch.device("meta")).device.type == "meta"
     monkeypatch.setattr(batches, "MOST_ON_DEVICE", 19)

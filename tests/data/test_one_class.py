@@ -26,11 +26,11 @@ class Made(OneClassTable):
 
 
 def rows(data: Made, **asked: bool) -> dict[str, set[int]]:
-    return {name: set(split.row.tolist()) for name, split in data.prepare(seed=0, **asked).splits.items()}
+    return {name: set(split.row.tolist()) for name, split in data.one_class_splits(seed=0, **asked).splits.items()}
 
 
 def test_clean_protocol_counts() -> None:
-    splits = Made().prepare(seed=0).splits
+    splits = Made().one_class_splits(seed=0).splits
     assert {name: len(split.x) for name, split in splits.items()} == {"train": 450, "calibration": 50, "test": 600}
     assert {name: int(split.anomaly.sum()) for name, split in splits.items()} == {
         "train": 0, "calibration": 0, "test": 100,
@@ -46,25 +46,25 @@ def test_every_row_is_in_one_split(asked: dict[str, bool]) -> None:
 
 
 def test_rows_and_labels_stay_together() -> None:
-    for split in Made().prepare(seed=3, dev=True).splits.values():
+    for split in Made().one_class_splits(seed=3, dev=True).splits.values():
         np.testing.assert_array_equal(split.anomaly, split.row % 11 == 0)
 
 
 def test_the_seed_fixes_the_split() -> None:
     assert rows(Made()) == rows(Made())
-    other = {name: set(split.row.tolist()) for name, split in Made().prepare(seed=1).splits.items()}
+    other = {name: set(split.row.tolist()) for name, split in Made().one_class_splits(seed=1).splits.items()}
     assert other != rows(Made())
 
 
 def test_nothing_is_fitted_on_the_test_rows() -> None:
-    there = Made(shift=0.0).prepare(seed=0)
-    elsewhere = Made(shift=1e6).prepare(seed=0)
-    assert there.encoder.columns == elsewhere.encoder.columns
+    there = Made(shift=0.0).one_class_splits(seed=0)
+    elsewhere = Made(shift=1e6).one_class_splits(seed=0)
+    assert there.preprocessor.columns == elsewhere.preprocessor.columns
     np.testing.assert_array_equal(there.splits["train"].x, elsewhere.splits["train"].x)
 
 
 def test_pollution_hides_its_share() -> None:
-    splits = Made(train="polluted", pollution=0.05).prepare(seed=0).splits
+    splits = Made(train="polluted", pollution=0.05).one_class_splits(seed=0).splits
     fit = np.concatenate([splits["train"].anomaly, splits["calibration"].anomaly])
     assert fit.mean() == pytest.approx(0.05, abs=0.002)
     assert sum(int(split.anomaly.sum()) for split in splits.values()) == N_STRANGE
@@ -72,22 +72,22 @@ def test_pollution_hides_its_share() -> None:
 
 
 def test_without_labels_half_the_rows_train() -> None:
-    splits = Made(labelled=False).prepare(seed=0).splits
+    splits = Made(labelled=False).one_class_splits(seed=0).splits
     assert splits["test"].anomaly is None
     assert len(splits["train"].x) + len(splits["calibration"].x) == (N_NORMAL + N_STRANGE) // 2
 
 
 def test_too_few_rows_are_said() -> None:
     with pytest.raises(InputError, match=r"data\.calibration=0\.999 leaves 0 rows to train on"):
-        Made(calibration=0.999).prepare(seed=0)
+        Made(calibration=0.999).one_class_splits(seed=0)
     with pytest.raises(InputError, match="threshold=f1 needs at least 2 normal rows and 2 anomalies"):
-        Made(labelled=False).prepare(seed=0, dev=True)
+        Made(labelled=False).one_class_splits(seed=0, dev=True)
 
 
 def test_impossible_pollution_is_said() -> None:
     with pytest.raises(InputError, match="there are 100"):
-        Made(train="polluted", pollution=0.5).prepare(seed=0)
+        Made(train="polluted", pollution=0.5).one_class_splits(seed=0)
     with pytest.raises(InputError, match="hides none"):
-        Made(train="polluted", pollution=1e-6).prepare(seed=0)
+        Made(train="polluted", pollution=1e-6).one_class_splits(seed=0)
     with pytest.raises(InputError, match="needs labels"):
-        Made(train="polluted", labelled=False).prepare(seed=0)
+        Made(train="polluted", labelled=False).one_class_splits(seed=0)

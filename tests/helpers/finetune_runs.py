@@ -54,7 +54,7 @@ def make_run(
         "facts": {"labels": list(labels), "max_length": max_length},
         "paths": {"data": "data", "outputs": "outputs"},
         "seed": 0,
-        "headline": ["dev/accuracy"],
+        "summary_metrics": ["dev/accuracy"],
     }
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     (folder / "metrics.json").write_text(json.dumps({"dev/accuracy": 0.5}))

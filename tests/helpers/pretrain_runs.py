@@ -11,7 +11,7 @@ from torch import nn
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import BytePairs, Characters, Trained, Unigram, WordPiece, Words
+from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, TrainedTokenizer, Unigram, WordLevel, WordPiece
 from ssl_cli.methods.language.causal_lm import CausalLM
 from ssl_cli.methods.language.masked_lm import MaskedLM
 
@@ -20,12 +20,12 @@ TEXT = [
     "The sun is warm, the moon is cold. Once upon a time there was a bird that could not fly.",
     "鸟会飞。鱼会游泳。 Ça va? Über 3 naïve cafés.",
 ] * 4
-MAKERS: dict[str, Trained] = {
+MAKERS: dict[str, TrainedTokenizer] = {
     "wordpiece": WordPiece(vocab_size=160, sample_bytes=10**6, lowercase=True),
-    "bpe": BytePairs(vocab_size=300, sample_bytes=10**6),
+    "bpe": ByteLevelBPE(vocab_size=300, sample_bytes=10**6),
     "unigram": Unigram(vocab_size=160, sample_bytes=10**6),
-    "char": Characters(vocab_size=120, sample_bytes=10**6),
-    "word": Words(vocab_size=120, sample_bytes=10**6, lowercase=True),
+    "char": CharLevel(vocab_size=120, sample_bytes=10**6),
+    "word": WordLevel(vocab_size=120, sample_bytes=10**6, lowercase=True),
 }
 SMALL: dict[str, Any] = {"size": None, "layers": 2, "width": 32, "heads": 2, "context": 32}
 _made: dict[str, Tokenizer] = {}
@@ -72,7 +72,7 @@ def make_run(folder: Path, model: str = "gpt", tokenizer: str = "bpe", **options
         "facts": {"vocab_size": words.vocab_size},
         "paths": {"data": "data", "outputs": "outputs"},
         "seed": 0,
-        "headline": ["val/loss"],
+        "summary_metrics": ["val/loss"],
     }
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     (folder / "metrics.json").write_text(json.dumps({"val/loss": 1.0}))

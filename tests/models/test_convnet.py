@@ -12,7 +12,7 @@ SHAPES = [[1, 8, 8], [1, 7, 9], [1, 28, 28], [3, 32, 32], [2, 5, 13], [1, 1, 12]
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("heads", [1, 2])
 def test_down_to_a_code_and_back(shape: list[int], heads: int) -> None:
-    network = ConvAutoencoder(shape, [4, 6], latent=5, heads=heads, blocks=heads - 1)
+    network = ConvAutoencoder(shape, [4, 6], latent=5, outputs_per_latent=heads, blocks=heads - 1)
     x = torch.rand(3, *shape)
     assert network.encode(x).shape == (3, heads * 5)
     assert network.decode(torch.randn(3, 5)).shape == x.shape

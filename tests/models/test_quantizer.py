@@ -22,11 +22,11 @@ def quantizer(
     codebook: Literal["ema", "loss"] = "ema",
     gradient: Literal["straight_through", "rotation"] = "straight_through",
     cosine: bool = False,
-    revive_below: float = 0.0,
+    dead_code_threshold: float = 0.0,
     decay: float = 0.9,
 ) -> Quantizer:
     torch.manual_seed(0)
-    return Quantizer(CODES, WIDTH, codebook, decay, 0.25, cosine, gradient, revive_below)
+    return Quantizer(CODES, WIDTH, codebook, decay, 0.25, cosine, gradient, dead_code_threshold)
 
 
 def naive_nearest(x: Tensor, vectors: Tensor) -> list[int]:
@@ -138,7 +138,7 @@ def test_every_combination_takes_a_step(
     gradient: Literal["straight_through", "rotation"],
     cosine: bool,
 ) -> None:
-    model = quantizer(codebook, gradient, cosine, revive_below=0.5).train()
+    model = quantizer(codebook, gradient, cosine, dead_code_threshold=0.5).train()
     x.requires_grad_(True)
     before = model.vectors.detach().clone()
     for _ in range(3):
@@ -177,7 +177,7 @@ def test_the_moving_average_is_the_papers(cosine: bool) -> None:
 
 
 def test_in_evaluation_the_codebook_stays(x: Tensor) -> None:
-    model = quantizer(revive_below=10).eval()
+    model = quantizer(dead_code_threshold=10).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model(x)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -208,7 +208,7 @@ def test_k_means_over_fewer_vectors_than_codes_leaves_the_others() -> None:
 
 @pytest.mark.parametrize("codebook", ["ema", "loss"])
 def test_a_dead_code_is_set_on_a_vector_of_the_batch(codebook: Literal["ema", "loss"]) -> None:
-    model = quantizer(codebook, revive_below=0.05, decay=0.5).train()
+    model = quantizer(codebook, dead_code_threshold=0.05, decay=0.5).train()
     with torch.no_grad():
         model.vectors[2] = 1e3  # so far away that nothing falls to it
         model.sums[2] = 1e3
@@ -225,8 +225,8 @@ def test_a_dead_code_is_set_on_a_vector_of_the_batch(codebook: Literal["ema", "l
 
 def test_the_number_of_draws_does_not_depend_on_how_many_are_dead(x: Tensor) -> None:
     states = []
-    for revive_below in (1e-9, 0.5, 1e9):
-        model = quantizer(revive_below=revive_below).train()
+    for dead_code_threshold in (1e-9, 0.5, 1e9):
+        model = quantizer(dead_code_threshold=dead_code_threshold).train()
         torch.manual_seed(5)
         model(x)
         states.append(torch.get_rng_state())

@@ -27,7 +27,13 @@ from ssl_cli.runs import folder as run_folder
 from tests.conftest import QUICK, Cli, run_ssl
 from tests.training.test_interruption import assert_same_run, folder_of, start, step_of, wait_for
 
-OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=60", "trainer.checkpoint_every_n_steps=10", "resamples=20"]
+OPTIONS = [
+    "trainer=cpu",
+    "model=dae",
+    "trainer.max_steps=60",
+    "trainer.checkpoint_every_n_steps=10",
+    "bootstrap_samples=20",
+]
 SSL = f"{sys.executable} -m ssl_cli.cli.main"
 
 
@@ -78,10 +84,10 @@ def test_a_full_disk_loses_nothing_that_was_saved(workdir: Path, whole: Path) ->
 
 SWEEP_ON_A_FULL_DISK = f"""
 mkdir full && mount -t tmpfs -o size=400k tmpfs full
-{SSL} detect -m model=gaussian seed=0,1,2 resamples=20 paths.outputs=full
+{SSL} detect -m model=gaussian seed=0,1,2 bootstrap_samples=20 paths.outputs=full
 echo "exit code $?"
 mount -o remount,size=50m full
-{SSL} detect -m model=gaussian seed=0,1,2 resamples=20 paths.outputs=full sweep.skip_done=true
+{SSL} detect -m model=gaussian seed=0,1,2 bootstrap_samples=20 paths.outputs=full sweep.skip_done=true
 """
 
 
@@ -180,7 +186,7 @@ def test_a_clock_that_jumps_in_the_middle_of_a_run(workdir: Path, whole: Path) -
 
 @pytest.mark.long
 def test_runs_started_in_the_same_second_have_folders_of_their_own(workdir: Path) -> None:
-    before = [start("detect", "model=gaussian", "trainer=cpu", "resamples=20", cwd=workdir) for _ in range(2)]
+    before = [start("detect", "model=gaussian", "trainer=cpu", "bootstrap_samples=20", cwd=workdir) for _ in range(2)]
     folders = set()
     for process in before:
         out, err = process.communicate(timeout=120)
@@ -237,7 +243,13 @@ def test_a_loss_that_is_no_number_names_the_step_the_rows_and_the_last_good_chec
 
 
 def test_a_resumed_run_may_have_another_learning_rate(cli: Cli) -> None:
-    words = ["model=ae", "trainer=cpu", "optim.schedule=constant", "resamples=20", "trainer.validate_every_n_steps=10"]
+    words = [
+        "model=ae",
+        "trainer=cpu",
+        "optim.schedule=constant",
+        "bootstrap_samples=20",
+        "trainer.validate_every_n_steps=10",
+    ]
     code, out, err = cli("detect", *words, "optim.lr=1e-2", "trainer.max_steps=20")
     assert code == 0, err
     code, out, err = cli("detect", "resume=latest", "optim.lr=1e-3", "trainer.max_steps=40")
@@ -340,7 +352,7 @@ def test_a_terminal_that_is_closed_stops_the_run_in_order(workdir: Path) -> None
 @pytest.mark.long
 def test_nohup_hears_no_terminal_close(workdir: Path) -> None:
     command = ["nohup", sys.executable, "-m", "ssl_cli.cli.main", "detect", "model=dae", "trainer=cpu"]
-    command += ["trainer.max_steps=3000", "resamples=20"]
+    command += ["trainer.max_steps=3000", "bootstrap_samples=20"]
     process = subprocess.Popen(command, cwd=workdir, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(workdir.glob("outputs/detect/*/*/history.csv")), process)
     process.send_signal(signal.SIGHUP)

@@ -254,7 +254,7 @@ def test_a_model_that_is_none(refused: Callable[..., None], section: str, node: 
 
 
 def test_data_that_is_no_table(refused: Callable[..., None]) -> None:
-    encoder = {"_target_": "ssl_cli.data.one_class.Split", "x": 1, "anomaly": 1, "row": 1, "index": 1}
+    encoder = {"_target_": "ssl_cli.data.one_class.OneClassSplit", "x": 1, "anomaly": 1, "row": 1, "index": 1}
     refused(configured(data=encoder), "ssl detect can't use data=", ("resume",))
 
 
@@ -316,8 +316,8 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] *
         ("verb: \x1b]0;x\x07", "is no sound YAML"),
         ("- a\n- b", "holds no mapping"),
         ("verb: detect\nmodel: 5", "model must be a group of options"),
-        ("verb: detect\noptim: {algorithm: 5}", "optim.algorithm must be a group of options"),
-        ("verb: detect\nheadline: [[a]]", "headline must be a list of names"),
+        ("verb: detect\noptim: {algorithm: 5}", "optim.optimizer must be a group of options"),
+        ("verb: detect\nheadline: [[a]]", "summary_metrics must be a list of names"),
     ],
     ids=range(17),
 )
@@ -590,7 +590,7 @@ def test_what_a_run_began_with_is_not_looked_for(honest_text: Path, cli: Cli, wo
     os.mkfifo(workdir / "tokenizer.json")
     os.mkfifo(workdir / "config.json")
     folder = shutil.copytree(honest_text, workdir / "theirs")
-    taken = {"_target_": "ssl_cli.data.tokenizers.pretrained.Taken", "folder": str(workdir)}
+    taken = {"_target_": "ssl_cli.data.tokenizers.pretrained.PretrainedTokenizer", "folder": str(workdir)}
     configured(**{section: str(workdir) if section == "init" else taken})(folder)
     code, _, err = cli("pretrain", "resume=theirs", "trainer.max_steps=4", "data.cache=tokens")
     assert code == 0, err

@@ -13,29 +13,29 @@ from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.labelled.packed_examples import IGNORED
 from ssl_cli.data.labelled.squad import Question
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import BytePairs, Characters, Trained, Unigram, WordPiece
+from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, TrainedTokenizer, Unigram, WordPiece
 from ssl_cli.errors import InputError
-from ssl_cli.tasks.passage_windows import WindowRows, cuts
-from ssl_cli.tasks.question_answering import Answering
-from ssl_cli.tasks.sources import Published
+from ssl_cli.tasks.passage_windows import PackedWindows, cuts
+from ssl_cli.tasks.question_answering import QuestionAnswering
+from ssl_cli.tasks.sources import TaskFiles
 from ssl_cli.tasks.span_decoding import best_answers
 
 SENTENCE = "The café “Über Zürich” opened in 1990, and Ｆｕｌｌ-width ％ signs cost $3.50 there. "
 CHINESE = "鸟会飞，鱼会游泳。1962年以后，𫚭也会游泳？她说：「会」。 "
 PASSAGE = SENTENCE * 3 + CHINESE * 3 + "Naïve EXAMPLES end here."
 ANSWERS = ["café", "Zürich", "1990", "Ｆｕｌｌ", "Naïve EXAMPLES", "鱼会游泳", "1962年", "𫚭", "here"]
-MAKERS: dict[str, Trained] = {
+MAKERS: dict[str, TrainedTokenizer] = {
     "wordpiece": WordPiece(vocab_size=150, sample_bytes=10**6, lowercase=True),
-    "bpe": BytePairs(vocab_size=280, sample_bytes=10**6),
+    "bpe": ByteLevelBPE(vocab_size=280, sample_bytes=10**6),
     "unigram": Unigram(vocab_size=110, sample_bytes=10**6),
-    "char": Characters(vocab_size=120, sample_bytes=10**6),
+    "char": CharLevel(vocab_size=120, sample_bytes=10**6),
 }
 TASKS = ("squad", "squad2", "drcd", "cmrc2018", "question_answering")
 
 
-def task(name: str = "question_answering", **options: Any) -> Answering:
+def task(name: str = "question_answering", **options: Any) -> QuestionAnswering:
     """As its YAML has it"""
     return build(OmegaConf.merge(OmegaConf.load(built_in_conf() / "task" / f"{name}.yaml"), options))
 
@@ -53,7 +53,7 @@ def questions(answers: Sequence[str] = ANSWERS, passage: str = PASSAGE) -> list[
     ]
 
 
-def scored(rows: WindowRows, draw: np.random.Generator | None = None) -> list[np.ndarray]:
+def scored(rows: PackedWindows, draw: np.random.Generator | None = None) -> list[np.ndarray]:
     """What a model would guess that has learned every target by heart, or one that guesses at random"""
     found = []
     for k, (begin, length) in enumerate(zip(rows.starts, rows.sequences.length, strict=True)):
@@ -105,7 +105,7 @@ def test_rows_are_those_of_transformers() -> None:
         tokenizer_object=Tokenizer.from_json(words.to_json()).library, **names
     )
     examples = questions()
-    rows = task(doc_stride=16).rows(examples, Frame.of(words, False, 64), [], learning=False)
+    rows = task(doc_stride=16).rows(examples, SequenceTemplate.of(words, False, 64), [], training=False)
     expected = theirs(
         [example.question for example in examples],
         [example.context for example in examples],
@@ -116,7 +116,7 @@ def test_rows_are_those_of_transformers() -> None:
         return_offsets_mapping=True,
         return_token_type_ids=True,
     )
-    assert rows.number.tolist() == expected["overflow_to_sample_mapping"]
+    assert rows.row_ids.tolist() == expected["overflow_to_sample_mapping"]
     parted = [np.split(rows.sequences.tokens[name], rows.starts[1:]) for name in ("ids", "segment", "allowed")]
     spans = np.split(rows.spans, rows.starts[1:])
     for k, (ids, segment, allowed) in enumerate(zip(*parted, strict=True)):
@@ -137,20 +137,20 @@ def test_each_answer_is_given_by_its_own_targets(kind: str, causal: bool) -> Non
     if causal and "end" not in words.specials:
         pytest.skip("it has no token that ends a text")
     examples, made = questions(), task(doc_stride=24, max_answer=60)
-    rows = made.rows(examples, Frame.of(words, causal, 96), [], learning=True)
-    assert rows.lost == () and len(rows) > 2 * len(examples)
-    answers = made.answers(examples, rows, scored(rows), [])
+    rows = made.rows(examples, SequenceTemplate.of(words, causal, 96), [], training=True)
+    assert rows.warnings == () and len(rows) > 2 * len(examples)
+    answers = made.decode(examples, rows, scored(rows), [])
     assert [(answer["answer"], answer["start"]) for answer in answers] == [
         example.answers[0] for example in examples if example.answers
     ]
-    tally = made.tally(answers)
+    tally = made.scores(answers)
     assert tally is not None and tally.metrics() == {"exact_match": 1, "f1": 1}
     assert set(rows.null.tolist()) == {0} or causal
 
 
 def test_windows_without_the_answer_point_at_the_null_token() -> None:
     words, [example] = tokenizer("char"), questions(["here"])
-    rows = task(doc_stride=0).rows([example], Frame.of(words, False, 100), [], learning=True)
+    rows = task(doc_stride=0).rows([example], SequenceTemplate.of(words, False, 100), [], training=True)
     assert rows.targets["start"].tolist()[:-1] == [0] * (len(rows) - 1) == rows.targets["end"].tolist()[:-1]
     first, last = int(rows.targets["start"][-1]), int(rows.targets["end"][-1])
     ids = rows.sequences.tokens["ids"][rows.starts[-1] :]
@@ -158,7 +158,7 @@ def test_windows_without_the_answer_point_at_the_null_token() -> None:
 
 
 def test_what_is_lost_is_left_out_and_counted() -> None:
-    frame, asked = Frame.of(tokenizer("char"), False, 60), "Where?"
+    frame, asked = SequenceTemplate.of(tokenizer("char"), False, 60), "Where?"
     room = frame.room(pair=True) - len(asked)
     answers = [[("café", 4)], [(PASSAGE[:room], 0)], [(PASSAGE[1 : room + 1], 1)], [("cow", None)], None]
     examples = [
@@ -166,18 +166,18 @@ def test_what_is_lost_is_left_out_and_counted() -> None:
         for k, given in enumerate(answers)
     ]
     made = task(doc_stride=0, max_answer=20)
-    rows = made.rows(examples, frame, [], learning=True)
-    assert set(rows.number.tolist()) == {0, 1}
+    rows = made.rows(examples, frame, [], training=True)
+    assert set(rows.row_ids.tolist()) == {0, 1}
     out = "left out of training."
-    assert rows.lost == (
+    assert rows.warnings == (
         f"1 of 5 questions have an answer that isn't in the passage: {out}",
         f"1 of 5 questions have an answer that no window holds whole (max_length, task.doc_stride): {out}",
         f"1 of 5 questions have no published answer: {out}",
         "2 of 5 questions have an answer of more than task.max_answer=20 tokens, which is never given whole.",
     )
-    every = made.rows(examples, frame, [], learning=False)
-    assert set(every.number.tolist()) == set(range(5))
-    is_lost = np.isin(every.number, [2, 3, 4])
+    every = made.rows(examples, frame, [], training=False)
+    assert set(every.row_ids.tolist()) == set(range(5))
+    is_lost = np.isin(every.row_ids, [2, 3, 4])
     assert (every.targets["start"].numpy()[is_lost] == IGNORED).all()
     assert (every.targets["end"].numpy()[~is_lost] != IGNORED).all()
 
@@ -185,9 +185,9 @@ def test_what_is_lost_is_left_out_and_counted() -> None:
 @pytest.mark.parametrize("causal", [False, True])
 def test_all_may_be_lost(causal: bool) -> None:
     examples = [Question("q0", "Where?", PASSAGE, "", (("cow", None),))]
-    rows = task().rows(examples, Frame.of(tokenizer("bpe"), causal, 64), [], learning=True)
-    assert len(rows.fitted(64)) == 0
-    assert rows.lost == ("1 of 1 questions have an answer that isn't in the passage: left out of training.",)
+    rows = task().rows(examples, SequenceTemplate.of(tokenizer("bpe"), causal, 64), [], training=True)
+    assert len(rows.with_row_length(64)) == 0
+    assert rows.warnings == ("1 of 1 questions have an answer that isn't in the passage: left out of training.",)
 
 
 def test_an_answer_within_a_token_is_lost_but_a_second_one_may_do() -> None:
@@ -196,31 +196,33 @@ def test_an_answer_within_a_token_is_lost_but_a_second_one_may_do() -> None:
     within = Question("q0", "When?", passage, "", (("99", place + 1),))
     second = Question("q1", "When?", passage, "", (("99", place + 1), ("1990", place)))
     assert words.encode("1990") == [words.library.token_to_id("1990")]
-    rows = task().rows([within, second], Frame.of(words, False, 64), [], learning=True)
-    assert rows.number.tolist() == [1]
-    assert rows.lost == ("1 of 2 questions have an answer that begins or ends within a token: left out of training.",)
+    rows = task().rows([within, second], SequenceTemplate.of(words, False, 64), [], training=True)
+    assert rows.row_ids.tolist() == [1]
+    assert rows.warnings == (
+        "1 of 2 questions have an answer that begins or ends within a token: left out of training.",
+    )
     [start] = rows.targets["start"].tolist()
     assert rows.sequences.tokens["ids"][start] == words.library.token_to_id("1990")
 
 
 def test_long_questions_are_cut_and_counted() -> None:
     example = Question("q0", "Where? " * 30, PASSAGE, "", (("café", PASSAGE.index("café")),))
-    rows = task(max_question=8).rows([example], Frame.of(tokenizer("char"), False, 64), [], learning=True)
+    rows = task(max_question=8).rows([example], SequenceTemplate.of(tokenizer("char"), False, 64), [], training=True)
     assert set(rows.first.tolist()) == {8 + 2}
-    assert "1 of 1 questions are cut at their end (task.max_question)." in rows.lost
+    assert "1 of 1 questions are cut at their end (task.max_question)." in rows.warnings
 
 
 # --- answers ---
 
 
 def naive_answers(
-    guesses: Sequence[np.ndarray], rows: WindowRows, contexts: Sequence[str], n_best: int, max_answer: int
+    guesses: Sequence[np.ndarray], rows: PackedWindows, contexts: Sequence[str], n_best: int, max_answer: int
 ) -> list[list[tuple[str, int, float]]]:
     """Every span of every window, one by one"""
     out = []
     for question, context in enumerate(contexts):
         found: dict[tuple[int, int], float] = {}
-        for k in np.flatnonzero(rows.number == question):
+        for k in np.flatnonzero(rows.row_ids == question):
             inside = range(rows.first[k], rows.first[k] + rows.count[k])
             for first in inside:
                 for last in inside[first - inside.start :][:max_answer]:
@@ -239,7 +241,7 @@ def naive_answers(
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
 def test_the_n_best_are_the_best_of_all_spans(kind: str) -> None:
     examples = questions()[:4]
-    rows = task(doc_stride=24).rows(examples, Frame.of(tokenizer(kind), False, 96), [], learning=False)
+    rows = task(doc_stride=24).rows(examples, SequenceTemplate.of(tokenizer(kind), False, 96), [], training=False)
     guesses = scored(rows, np.random.default_rng(0))
     contexts = [example.context for example in examples]
     expected = naive_answers(guesses, rows, contexts, 5, 7)
@@ -251,21 +253,21 @@ def test_the_n_best_are_the_best_of_all_spans(kind: str) -> None:
 
 def test_no_answer_is_longer_than_its_passage() -> None:
     """Nor takes memory: the number may be a stranger's."""
-    rows = task().rows(questions()[:2], Frame.of(tokenizer(), False, 96), [], learning=False)
+    rows = task().rows(questions()[:2], SequenceTemplate.of(tokenizer(), False, 96), [], training=False)
     guesses, contexts = scored(rows, np.random.default_rng(0)), [PASSAGE] * 2
     assert best_answers(guesses, rows, contexts, 5, 10**12) == best_answers(guesses, rows, contexts, 5, 96)
 
 
-def no_answers() -> tuple[Answering, list[Question], list[dict[str, Any]]]:
+def no_answers() -> tuple[QuestionAnswering, list[Question], list[dict[str, Any]]]:
     """Four questions, two of which have no answer, by a model that guesses at random"""
     made = task("squad2", doc_stride=24)
     examples = [*questions()[:2], *(Question(f"n{k}", "Who?", PASSAGE, "T", ()) for k in range(2))]
-    rows = made.rows(examples, Frame.of(tokenizer(), False, 96), [], learning=True)
-    assert (rows.targets["start"].numpy()[rows.number > 1] == 0).all()
+    rows = made.rows(examples, SequenceTemplate.of(tokenizer(), False, 96), [], training=True)
+    assert (rows.targets["start"].numpy()[rows.row_ids > 1] == 0).all()
     guesses = scored(rows, np.random.default_rng(1))
-    answers = made.answers(examples, rows, guesses, [])
+    answers = made.decode(examples, rows, guesses, [])
     for number, answer in enumerate(answers):
-        null = min(guesses[k][:, 0].sum() for k in np.flatnonzero(rows.number == number))
+        null = min(guesses[k][:, 0].sum() for k in np.flatnonzero(rows.row_ids == number))
         best = answer["n_best"][0]["score"]
         assert answer["null_odds"] == pytest.approx(null - best, abs=1e-3)
         scores = np.array([one["score"] for one in answer["n_best"]])
@@ -292,13 +294,13 @@ def test_the_threshold_is_tuned_where_it_is_asked_for_only() -> None:
     f1_at = {}
     for threshold in [-100.0, *(answer["null_odds"] for answer in answers)]:
         made.restore({"null_threshold": threshold})
-        tally = made.tally(made.decided(answers))
+        tally = made.scores(made.decided(answers))
         assert tally is not None
         f1_at[threshold] = tally.metrics()["f1"]
     made.restore({"null_threshold": 0.0})
-    made.tally(answers)
+    made.scores(answers)
     assert made.learned() == {"null_threshold": 0.0}
-    tally = made.tally(made.tuned(answers))
+    tally = made.scores(made.tuned(answers))
     assert tally is not None and tally.metrics()["f1"] == pytest.approx(max(f1_at.values()))
     assert made.learned()["null_threshold"] != 0.0
 
@@ -313,16 +315,16 @@ def test_the_threshold_is_tuned_where_it_is_asked_for_only() -> None:
 def test_metrics_of_questions_with_and_without_an_answer() -> None:
     made, _, answers = no_answers()
     said = ["café", "in 1990", "", "café"]
-    tally = made.tally([answer | {"answer": text} for answer, text in zip(answers, said, strict=True)])
+    tally = made.scores([answer | {"answer": text} for answer, text in zip(answers, said, strict=True)])
     assert tally is not None
     assert tally.metrics() == {"exact_match": 0.5, "f1": 0.5, "has_answer_f1": 0.5, "no_answer_accuracy": 0.5}
     some = tally.metrics(np.array([0, 0, 1]))
     assert some["exact_match"] == pytest.approx(2 / 3) and np.isnan(some["no_answer_accuracy"])
-    assert made.tally([{name: value for name, value in answers[0].items() if name != "labels"}]) is None
+    assert made.scores([{name: value for name, value in answers[0].items() if name != "labels"}]) is None
 
 
 def test_chinese_is_measured_by_both_conventions() -> None:
-    tally = task("drcd").tally([{"answer": "东京和京都", "labels": ["京都和东京"]}])
+    tally = task("drcd").scores([{"answer": "东京和京都", "labels": ["京都和东京"]}])
     assert tally is not None
     expected = {"exact_match": 0, "f1": 0.4, "exact_match_characters": 0, "f1_characters": 1}
     assert tally.metrics() == pytest.approx(expected)
@@ -344,9 +346,9 @@ def test_a_passage_without_a_token_has_no_answer() -> None:
     example = Question("q0", "Who?", "\u200b", "", None)
     for name in ("squad", "squad2"):
         made = task(name)
-        rows = made.rows([example], Frame.of(tokenizer(), False, 64), [], learning=False)
+        rows = made.rows([example], SequenceTemplate.of(tokenizer(), False, 64), [], training=False)
         assert rows.count.tolist() == [0]
-        [answer] = made.answers([example], rows, scored(rows), [])
+        [answer] = made.decode([example], rows, scored(rows), [])
         assert (answer["answer"], answer["start"]) == ("", None) and "labels" not in answer
         assert json.dumps(answer, allow_nan=False)
 
@@ -357,7 +359,7 @@ def test_a_passage_without_a_token_has_no_answer() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_each_task_is_built(name: str) -> None:
     made = task(name)
-    assert made.best_by == "f1" and made.labels([]) == [] and made.options([]) == {}
+    assert made.monitor == "f1" and made.labels([]) == [] and made.options([]) == {}
 
 
 def test_dev_may_be_the_last_articles_of_the_train_file(tmp_path: Path) -> None:
@@ -365,26 +367,26 @@ def test_dev_may_be_the_last_articles_of_the_train_file(tmp_path: Path) -> None:
     test = tmp_path / "test.json.gz"
     test.write_bytes(gzip.compress(squad_file(tmp_path / "test.json", ["e"]).read_bytes()))
     files = {"train": str(train), "test": str(test)}
-    found = task(dev_articles=1).read(Published(None, files, tmp_path))
+    found = task(dev_articles=1).read(TaskFiles(None, files, tmp_path))
     assert {split: [one.id for one in some] for split, some in found.items()} == {
         "train": ["a", "b", "c"],
         "dev": ["d"],
         "test": ["e"],
     }
-    task(dev_articles=1).read(Published(None, files | {"dev": str(train)}, tmp_path))
+    task(dev_articles=1).read(TaskFiles(None, files | {"dev": str(train)}, tmp_path))
     with pytest.raises(InputError, match=r"dev_articles=4: the train file has only 4 articles"):
-        task(dev_articles=4).read(Published(None, files, tmp_path))
+        task(dev_articles=4).read(TaskFiles(None, files, tmp_path))
     with pytest.raises(InputError, match=r"data.files.dev and task.dev_articles both say"):
-        task(dev_articles=1).read(Published(None, files | {"dev": str(test)}, tmp_path))
+        task(dev_articles=1).read(TaskFiles(None, files | {"dev": str(test)}, tmp_path))
     with pytest.raises(InputError, match=r"data.files.dev is missing"):
-        task().read(Published(None, files, tmp_path))
+        task().read(TaskFiles(None, files, tmp_path))
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_a_question_without_answers_is_refused_or_left_out(tmp_path: Path, split: str) -> None:
     """Such a dev can't be measured, and such a train can't be learned from; a test file may be so."""
     files = {name: str(squad_file(tmp_path / f"{name}.json", ["a", "b"])) for name in ("train", "dev")}
-    published = Published(None, files | {"test": files[split]}, tmp_path)
+    published = TaskFiles(None, files | {"test": files[split]}, tmp_path)
     content = json.loads(Path(files[split]).read_text())
     content["data"][1]["paragraphs"][0]["qas"][0]["answers"] = []
     Path(files[split]).write_text(json.dumps(content))
@@ -392,8 +394,8 @@ def test_a_question_without_answers_is_refused_or_left_out(tmp_path: Path, split
         task().read(published)
     found = task(unfound="leave_out").read(published)
     assert {name: len(some) for name, some in found.items()} == {"train": 2, "dev": 2, "test": 2} | {split: 1}
-    rows = task().rows(found[split], Frame.of(tokenizer(), False, 64), [], learning=False)
-    assert rows.lost == ("1 of 2 questions have no published answer: left out.",)
+    rows = task().rows(found[split], SequenceTemplate.of(tokenizer(), False, 64), [], training=False)
+    assert rows.warnings == ("1 of 2 questions have no published answer: left out.",)
     assert task(null_answers=True).read(published)[split][1].is_impossible
     squad_file(Path(files[split]), ["a"], answers=[])
     with pytest.raises(InputError, match=rf"{split}.json has no question with an answer"):
@@ -404,7 +406,7 @@ def test_folder_as_published(tmp_path: Path) -> None:
     (tmp_path / "squad_v2.0").mkdir()
     for split in ("train", "dev"):
         squad_file(tmp_path / "squad_v2.0" / f"{split}-v2.0.json", [split], is_impossible=False)
-    found = task("squad2").read(Published(None, {}, tmp_path))
+    found = task("squad2").read(TaskFiles(None, {}, tmp_path))
     assert {split: some[0].id for split, some in found.items()} == {"train": "train", "dev": "dev"}
 
 
@@ -427,12 +429,12 @@ def test_given() -> None:
 def test_real_answers_are_found_by_their_targets(shared: Path, name: str, file: str, words: str) -> None:
     """All but those that are counted as lost"""
     made = task(name, dev_articles=40)
-    examples = made.read(Published(None, {"train": str(shared / file)}, shared))["train"]
+    examples = made.read(TaskFiles(None, {"train": str(shared / file)}, shared))["train"]
     maker = {"wordpiece": WordPiece(vocab_size=2000, sample_bytes=10**5, lowercase=True)}.get(words)
-    chosen = (maker or Characters(vocab_size=3000, sample_bytes=10**6)).train(made.texts(examples))
-    rows = made.rows(examples, Frame.of(chosen, False, 384), [], learning=False)
-    answers = made.answers(examples, rows, scored(rows), [])
-    tally = made.tally(answers)
+    chosen = (maker or CharLevel(vocab_size=3000, sample_bytes=10**6)).train(made.texts(examples))
+    rows = made.rows(examples, SequenceTemplate.of(chosen, False, 384), [], training=False)
+    answers = made.decode(examples, rows, scored(rows), [])
+    tally = made.scores(answers)
     assert tally is not None
-    n_lost = sum(int(sentence.split()[0]) for sentence in rows.lost if " an answer " in sentence)
+    n_lost = sum(int(sentence.split()[0]) for sentence in rows.warnings if " an answer " in sentence)
     assert len(examples) > 100 and tally.metrics()["exact_match"] >= 1 - n_lost / len(examples) > 0.95

@@ -19,12 +19,12 @@ from sklearn.metrics import f1_score
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build, read_yaml
 from ssl_cli.data.labelled.packed_examples import IGNORED
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.errors import InputError
 from ssl_cli.tasks import encode, sequence_classification
 from ssl_cli.tasks.encode import around
-from ssl_cli.tasks.examples import Example
-from ssl_cli.tasks.sources import Published
+from ssl_cli.tasks.examples import LabelledExample
+from ssl_cli.tasks.sources import TaskFiles
 from tests.helpers.pretrain_runs import tokenizer_of
 
 CONF = built_in_conf() / "task"
@@ -42,25 +42,25 @@ def task_of(name: str, **options: Any) -> Any:
     return build(node)
 
 
-def files(folder: Path, suffix: str, **contents: str) -> Published:
+def files(folder: Path, suffix: str, **contents: str) -> TaskFiles:
     """`train="..."`: the file data.files.train, of this content."""
     paths = {}
     for split, content in contents.items():
         path = folder / f"{split}{suffix}"
         path.write_text(content, encoding="utf-8")
         paths[split] = str(path)
-    return Published(None, paths, folder)
+    return TaskFiles(None, paths, folder)
 
 
-def refusal(task: Any, published: Published) -> str:
+def refusal(task: Any, published: TaskFiles) -> str:
     with pytest.raises(InputError) as refused:
         task.read(published)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
 
-def frame(max_length: int = 64, kind: str = "char") -> Frame:
-    return Frame.of(tokenizer_of(kind), False, max_length)
+def frame(max_length: int = 64, kind: str = "char") -> SequenceTemplate:
+    return SequenceTemplate.of(tokenizer_of(kind), False, max_length)
 
 
 def text_of(rows: Any, number: int) -> str:
@@ -72,7 +72,7 @@ def text_of(rows: Any, number: int) -> str:
 @pytest.mark.parametrize("name", ALL)
 def test_each_choice_makes_a_task(name: str) -> None:
     options = {"options": "options"} if name == "multiple_choice" else {}
-    assert task_of(name, **options).best_by
+    assert task_of(name, **options).monitor
 
 
 # --- files -> examples --------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_all_kinds_of_files_give_the_same(tmp_path: Path, name: str) -> None:
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     else:
         path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
-    found = task_of("classify").read(Published(None, {"train": str(path), "dev": str(path)}, tmp_path))["train"]
+    found = task_of("classify").read(TaskFiles(None, {"train": str(path), "dev": str(path)}, tmp_path))["train"]
     assert [(one.id, one.text, one.label) for one in found] == [(0, "a bird", "1"), (1, "一只鸟", "0")]
 
 
@@ -105,7 +105,7 @@ def test_an_open_quote_is_refused_and_never_merges_lines(tmp_path: Path) -> None
     task = task_of("classify", skip_broken=True)
     found = task.read(files(tmp_path, ".csv", train=content, dev=content))["train"]
     assert [(one.text, one.label) for one in found] == [("fine", "a"), ("b", "c")]
-    assert "2 record(s) left out" in found.lost[0] and "line 5: a quote" in found.lost[0]
+    assert "2 record(s) left out" in found.warnings[0] and "line 5: a quote" in found.warnings[0]
     found = task_of("classify", quoting=False).read(files(tmp_path, ".csv", train=content, dev=content))["train"]
     assert [one.label for one in found] == ["a", "a", "c", "d"]
 
@@ -122,8 +122,8 @@ def test_ids_of_any_kind_can_be_written_as_json(tmp_path: Path) -> None:
         path = tmp_path / "a.parquet"
         pyarrow.parquet.write_table(pa.table({"id": [value] * 2, "text": ["a", "b"], "label": ["0", "1"]}), path)
         task = task_of("classify", id="id")
-        dev = task.read(Published(None, {"train": str(path), "dev": str(path)}, tmp_path))["dev"]
-        answers = task.answers(dev, task.rows(dev, frame(), ["0", "1"], False), [np.zeros(2)] * 2, ["0", "1"])
+        dev = task.read(TaskFiles(None, {"train": str(path), "dev": str(path)}, tmp_path))["dev"]
+        answers = task.decode(dev, task.rows(dev, frame(), ["0", "1"], False), [np.zeros(2)] * 2, ["0", "1"])
         assert json.loads(json.dumps(answers))[0]["id"] == expected
 
 
@@ -134,9 +134,9 @@ def test_an_empty_text_of_a_test_row_is_answered_and_counted(tmp_path: Path) -> 
     task = task_of("glue/qqp")
     found = task.read(files(tmp_path, ".tsv", train=good, dev=good, test=test))["test"]
     assert [(one.text, one.pair) for one in found] == [("A?", "B?"), ("A?", ""), ("", "B?")]
-    assert found.lost == ("2 of 3 examples have no text where there should be one.",)
+    assert found.warnings == ("2 of 3 examples have no text where there should be one.",)
     rows = task.rows(found, frame(), ["0", "1"], False)
-    assert text_of(rows, 1) == "[CLS]A?[SEP][SEP]" and rows.lost == found.lost
+    assert text_of(rows, 1) == "[CLS]A?[SEP][SEP]" and rows.warnings == found.warnings
 
 
 def test_names_of_splits_that_are_none(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_published_layouts_in_small(tmp_path: Path) -> None:
         folder = tmp_path / Path(task.layout.folder).name
         folder.mkdir()
         files(folder, ".tsv", train=train, dev=train, test=test)
-        for published in (Published(tmp_path, {}, tmp_path / "none"), Published(folder, {}, tmp_path / "none")):
+        for published in (TaskFiles(tmp_path, {}, tmp_path / "none"), TaskFiles(folder, {}, tmp_path / "none")):
             found = task.read(published)
             assert [(len(found[split])) for split in ("train", "dev", "test")] == [1, 1, 1], name
             example = found["train"][0]
@@ -211,11 +211,11 @@ def test_mnli_has_mismatched_files_and_the_diagnostic(tmp_path: Path) -> None:
     files(folder, ".tsv", **named, test_matched=test, test_mismatched=test)
     (tmp_path / "glue" / "diagnostic").mkdir()
     (tmp_path / "glue" / "diagnostic" / "diagnostic.tsv").write_text(test)
-    found = task_of("glue/mnli").read(Published(None, {}, tmp_path))
+    found = task_of("glue/mnli").read(TaskFiles(None, {}, tmp_path))
     assert list(found) == ["train", "dev", "dev_mismatched", "test", "test_mismatched", "ax"]
     assert found["train"][0].label == "neutral"
     assert found["dev"][0].label == "contradiction"
-    assert found["dev_mismatched"].lost == ("1 of 2 examples are labelled -, and were left out.",)
+    assert found["dev_mismatched"].warnings == ("1 of 2 examples are labelled -, and were left out.",)
     assert (found["ax"][0].text, found["ax"][0].label) == ("E.", None)
 
 
@@ -229,13 +229,13 @@ def test_the_hubs_numbers_are_places_among_the_labels(tmp_path: Path, monkeypatc
         return {"train": iter([row, row | {"label": 0}]), "dev": iter([row]), "test": iter([row | {"label": -1}])}
 
     monkeypatch.setattr(sequence_classification, "hub_rows", hub_rows)
-    found = task_of("glue/mnli").read(Published(None, {}, tmp_path))
+    found = task_of("glue/mnli").read(TaskFiles(None, {}, tmp_path))
     assert [example.label for example in found["train"]] == ["contradiction", "entailment"]
     assert (found["test"][0].label, found["ax"][0].label, found["ax"][0].id) == (None, None, 5)
 
     path = tmp_path / "tnews.parquet"
     pyarrow.parquet.write_table(pa.table({"sentence": ["甲", "乙"], "label": [0, 14], "idx": [0, 1]}), path)
-    given = Published(None, {"train": str(path), "dev": str(path)}, tmp_path)
+    given = TaskFiles(None, {"train": str(path), "dev": str(path)}, tmp_path)
     assert [example.label for example in task_of("clue/tnews").read(given)["train"]] == ["100", "116"]
     own = task_of("classify", text="sentence").read(given)
     assert [example.label for example in own["dev"]] == ["0", "14"]
@@ -246,7 +246,7 @@ def test_labels_of_the_training_file_in_order(tmp_path: Path) -> None:
     task = task_of("classify")
     train = task.read(files(tmp_path, ".csv", train=content, dev=content))["train"]
     assert task.labels(train) == ["9", "10"]
-    assert task.options(["9", "10"]) == {"n_labels": 2, "kind": "classes"}
+    assert task.options(["9", "10"]) == {"n_labels": 2, "kind": "classification"}
     assert task_of("classify", labels=[10, 9, True]).labels(train) == ["10", "9", "true"]
     assert list(task.texts(train)) == ["a", "b", "c"]
 
@@ -328,19 +328,19 @@ def test_broken_lines_of_published_files_are_left_out_and_counted(tmp_path: Path
     test = "id\tquestion1\tquestion2\n0\tA?\tB?\n1\tA?\n"
     found = task_of("glue/qqp").read(files(tmp_path, ".tsv", train=broken, dev=good))
     assert [example.id for example in found["train"]] == ["1", "4"]
-    (said,) = found["train"].lost
+    (said,) = found["train"].warnings
     assert said.startswith("2 record(s) left out: ")
     assert "train.tsv, line 3: it has 4 field(s) instead of 6" in said
     assert "line 4: there is no text in the column question2" in said
-    assert task_of("glue/qqp").rows(found["train"], frame(), ["0", "1"], True).lost == (said,)
+    assert task_of("glue/qqp").rows(found["train"], frame(), ["0", "1"], True).warnings == (said,)
     assert "test.tsv, line 3" in refusal(task_of("glue/qqp"), files(tmp_path, ".tsv", train=good, dev=good, test=test))
 
 
 def test_contradictions_in_the_options() -> None:
     for options, expected in (
-        ({"metrics": ["pearson"], "best_by": "pearson"}, "task.metrics has pearson"),
-        ({"best_by": "f1"}, "task.best_by=f1 is none of task.metrics"),
-        ({"kind": "options", "metrics": ["accuracy"]}, "task.kind=options needs task.options"),
+        ({"metrics": ["pearson"], "monitor": "pearson"}, "task.metrics has pearson"),
+        ({"monitor": "f1"}, "task.monitor=f1 is none of task.metrics"),
+        ({"kind": "multiple_choice", "metrics": ["accuracy"]}, "task.kind=multiple_choice needs task.options"),
         ({"blank": "_"}, "task.blank is a sign that options fill in"),
     ):
         with pytest.raises(InputError, match=expected):
@@ -348,7 +348,7 @@ def test_contradictions_in_the_options() -> None:
 
 
 def test_a_blank_that_options_fill_in_has_no_pair() -> None:
-    with pytest.raises(InputError, match=r"needs task.kind=options, and no task.pair"):
+    with pytest.raises(InputError, match=r"needs task.kind=multiple_choice, and no task.pair"):
         task_of("multiple_choice", blank="_", pair="hint")
 
 
@@ -386,7 +386,7 @@ def test_rows_are_framed_and_cut_and_counted(tmp_path: Path) -> None:
     task = task_of("classify", pair="pair")
     train = task.read(files(tmp_path, ".csv", train=content, dev=content))["train"]
     rows = task.rows(train, frame(16), ["0", "1"], True)
-    assert rows.lost == ("1 of 2 examples are longer than 16 tokens and were cut.",)
+    assert rows.warnings == ("1 of 2 examples are longer than 16 tokens and were cut.",)
     assert rows.sequences.length.tolist() == [9, 16]
     assert text_of(rows, 0) == "[CLS]abcd[SEP]ef[SEP]"
     assert rows.tokens["segment"][:9].tolist() == [0] * 6 + [1] * 3
@@ -400,7 +400,7 @@ def test_rows_are_framed_and_cut_and_counted(tmp_path: Path) -> None:
 
 
 def test_texts_are_encoded_in_pieces_with_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = [Example(k, "abc" * (k % 4), f"f{k % 3}") for k in range(20)]
+    examples = [LabelledExample(k, "abc" * (k % 4), f"f{k % 3}") for k in range(20)]
     whole, is_cut = encode.sequences(examples, frame(12), None)
     monkeypatch.setattr(encode, "AT_ONCE", 3)
     pieces, _ = encode.sequences(examples, frame(12), None)
@@ -437,9 +437,9 @@ def test_options_follow_the_text_or_fill_its_blank(tmp_path: Path) -> None:
     train = task.read(files(tmp_path, ".json", train=content, dev=content))["train"]
     rows = task.rows(train, frame(15), [], True)
     assert text_of(rows, 1) == "[CLS]aaaaarunbbbbb[SEP]"
-    assert rows.lost == ("1 of 1 examples are longer than 15 tokens and were cut.",)
+    assert rows.warnings == ("1 of 1 examples are longer than 15 tokens and were cut.",)
     rows = task.rows(train, frame(65), [], True)
-    assert (rows.lost, int(rows.sequences.length[0])) == ((), 65)
+    assert (rows.warnings, int(rows.sequences.length[0])) == ((), 65)
     content = json.dumps(record | {"answer": 2})
     assert "2 in the column answer is none of its 2 options" in refusal(
         task, files(tmp_path, ".json", train=content, dev=content)
@@ -464,7 +464,7 @@ def test_answers_and_their_tally(tmp_path: Path) -> None:
     dev = task.read(files(tmp_path, ".csv", train=content, dev=content))["dev"]
     rows = task.rows(dev, frame(), ["0", "1"], False)
     guesses = list(np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32))
-    answers = task.answers(dev, rows, guesses, ["0", "1"])
+    answers = task.decode(dev, rows, guesses, ["0", "1"])
     first, guess = answers[0], guesses[0]
     share = 1 / (1 + np.exp(guess[0] - guess[1]))
     assert {name: first[name] for name in ("id", "text", "pair", "label")} == {
@@ -478,10 +478,10 @@ def test_answers_and_their_tally(tmp_path: Path) -> None:
     json.dumps(answers)
     said = [int(answer["answer"]) for answer in answers]
     true = [k % 2 for k in range(20)]
-    tally = task.tally(answers)
+    tally = task.scores(answers)
     assert tally.metrics() == pytest.approx({"accuracy": np.mean(np.equal(said, true)), "f1": f1_score(true, said)})
     assert set(tally.metrics(np.array([0, 0, 3]))) == {"accuracy", "f1"}
-    assert task.tally([{name: one[name] for name in one if name != "label"} for one in answers]) is None
+    assert task.scores([{name: one[name] for name in one if name != "label"} for one in answers]) is None
 
 
 def test_answers_of_numbers_and_options(tmp_path: Path) -> None:
@@ -489,18 +489,18 @@ def test_answers_of_numbers_and_options(tmp_path: Path) -> None:
     task = task_of("regress")
     dev = task.read(files(tmp_path, ".csv", train=content, dev=content))["dev"]
     rows = task.rows(dev, frame(), [], False)
-    answers = task.answers(dev, rows, [np.array([value], np.float32) for value in (0, 0.5, 7)], [])
+    answers = task.decode(dev, rows, [np.array([value], np.float32) for value in (0, 0.5, 7)], [])
     assert answers[1] == {"id": 1, "text": "b", "label": 2.0, "answer": 0.5}
-    assert task.tally(answers).metrics()["spearman"] == pytest.approx(1)
+    assert task.scores(answers).metrics()["spearman"] == pytest.approx(1)
 
     record = {"text": "t", "options": ["x", "y", "z"], "label": 1}
     content = json.dumps(record)
     task = task_of("multiple_choice")
     dev = task.read(files(tmp_path, ".jsonl", train=content, dev=content))["dev"]
     rows = task.rows(dev, frame(), [], False)
-    (answer,) = task.answers(dev, rows, [np.array([0.0, 2.0, 1.0])], [])
+    (answer,) = task.decode(dev, rows, [np.array([0.0, 2.0, 1.0])], [])
     assert (answer["answer"], len(answer["probabilities"]), answer["options"]) == (1, 3, ("x", "y", "z"))
-    assert task.tally([answer]).metrics() == {"accuracy": 1}
+    assert task.scores([answer]).metrics() == {"accuracy": 1}
 
 
 def test_given_records() -> None:
@@ -540,29 +540,29 @@ REAL = {  # counts by split, and of the training split's most frequent classes, 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", REAL)
 def test_real_files(shared: Path, name: str) -> None:
-    found = task_of(name).read(Published(None, {}, shared))
+    found = task_of(name).read(TaskFiles(None, {}, shared))
     counts, balance = REAL[name]
     assert [len(examples) for examples in found.values()] == counts
     most = collections.Counter(example.label for example in found["train"]).most_common(len(balance))
     assert [count for _, count in most] == balance
-    assert all(not examples.lost for examples in found.values())
+    assert all(not examples.warnings for examples in found.values())
     assert len({example.label for example in found["test"]} if "test" in found and name != "glue/mrpc" else {0}) == 1
 
 
 @pytest.mark.shared
 def test_real_ocnli_and_afqmc(shared: Path) -> None:
-    found = task_of("clue/ocnli").read(Published(shared / "ocnli", {}, Path("none")))
+    found = task_of("clue/ocnli").read(TaskFiles(shared / "ocnli", {}, Path("none")))
     assert [len(examples) for examples in found.values()] == [9985, 2950, 3000]
-    assert found["train"].lost == ("15 of 10,000 examples are labelled -, and were left out.",)
+    assert found["train"].warnings == ("15 of 10,000 examples are labelled -, and were left out.",)
     path = str(shared / "afqmc" / "dev.json")
-    found = task_of("clue/afqmc").read(Published(None, {"train": path, "dev": path}, shared))
+    found = task_of("clue/afqmc").read(TaskFiles(None, {"train": path, "dev": path}, shared))
     assert collections.Counter(example.label for example in found["dev"]) == {"0": 2978, "1": 1338}
 
 
 @pytest.mark.shared
 def test_real_files_of_ones_own_by_options_alone(shared: Path) -> None:
-    def own(folder: Path) -> Published:
-        return Published(None, {split: str(folder / f"{split}.tsv") for split in ("train", "dev", "test")}, shared)
+    def own(folder: Path) -> TaskFiles:
+        return TaskFiles(None, {split: str(folder / f"{split}.tsv") for split in ("train", "dev", "test")}, shared)
 
     found = task_of("classify", text="text_a").read(own(shared / "chnsenticorp"))
     assert [len(examples) for examples in found.values()] == [9600, 1200, 1200]

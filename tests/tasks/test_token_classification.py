@@ -12,11 +12,11 @@ import yaml
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.data.labelled.conll import Sentence
-from ssl_cli.data.labelled.packed_examples import IGNORED, ExampleRows
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.packed_examples import IGNORED, PackedExamples
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.errors import InputError
-from ssl_cli.tasks.sources import Layout, Published
-from ssl_cli.tasks.token_classification import Tagging
+from ssl_cli.tasks.sources import PublishedLayout, TaskFiles
+from ssl_cli.tasks.token_classification import TokenClassification
 from tests.helpers.pretrain_runs import tokenizer_of
 
 IOB1 = "Peter I-PER\nPan I-PER\nMary B-PER\nsings O\nin O\nRome I-LOC\n\nMary I-PER\nsings O\n"
@@ -25,27 +25,27 @@ BIOES = "Peter B-PER\nPan E-PER\nMary S-PER\nsings O\nin O\nRome S-LOC\n\nMary S
 WEB = "1\tBirds\t_\tNOUN\tNNS\n2\tsing\t_\tVERB\tVBP\n\n1\tSing\t_\tVERB\tVB\n"
 
 
-def files(folder: Path, suffix: str = ".txt", **contents: str) -> Published:
+def files(folder: Path, suffix: str = ".txt", **contents: str) -> TaskFiles:
     for split, content in contents.items():
         (folder / f"{split}{suffix}").write_text(content, encoding="utf-8")
-    return Published(None, {split: str(folder / f"{split}{suffix}") for split in contents}, folder)
+    return TaskFiles(None, {split: str(folder / f"{split}{suffix}") for split in contents}, folder)
 
 
-def frame(kind: str = "wordpiece", length: int = 32, causal: bool = False) -> Frame:
-    return Frame.of(tokenizer_of(kind), causal, length)
+def frame(kind: str = "wordpiece", length: int = 32, causal: bool = False) -> SequenceTemplate:
+    return SequenceTemplate.of(tokenizer_of(kind), causal, length)
 
 
-def of_yaml(name: str) -> Tagging:
+def of_yaml(name: str) -> TokenClassification:
     node: dict[str, Any] = yaml.safe_load((built_in_conf() / "task" / f"{name}.yaml").read_text())
     node.pop("_target_")
     layout = node.pop("layout")
     layout.pop("_target_")
-    return Tagging(
-        **node, layout=layout and Layout(**{key: value for key, value in layout.items() if key != "_target_"})
+    return TokenClassification(
+        **node, layout=layout and PublishedLayout(**{key: value for key, value in layout.items() if key != "_target_"})
     )
 
 
-def perfect(rows: ExampleRows, n_labels: int) -> list[np.ndarray]:
+def perfect(rows: PackedExamples, n_labels: int) -> list[np.ndarray]:
     """What a model gives that knows every label, for each row the words in it; of those without one it says 0."""
     found = []
     for start, length in zip(rows.starts, rows.sequences.length, strict=True):
@@ -61,22 +61,22 @@ def perfect(rows: ExampleRows, n_labels: int) -> list[np.ndarray]:
 @pytest.mark.parametrize(("scheme", "text"), [("iob1", IOB1), ("bio", BIO), ("bioes", BIOES)])
 def test_every_scheme_is_read_as_bio(tmp_path: Path, scheme: str, text: str) -> None:
     for named in ("auto", scheme):
-        found = Tagging(named).read(files(tmp_path, train=text, dev=text))  # type: ignore[arg-type]
+        found = TokenClassification(named).read(files(tmp_path, train=text, dev=text))  # type: ignore[arg-type]
         assert [one.tags for one in found["dev"]] == [
             ("B-PER", "I-PER", "B-PER", "O", "O", "B-LOC"),
             ("B-PER", "O"),
         ]
-        assert found["train"].told == ()
-    assert Tagging("auto").labels(found["train"]) == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+        assert found["train"].warnings == ()
+    assert TokenClassification("auto").labels(found["train"]) == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 
 
 def test_tags_that_break_their_scheme_are_counted_and_read_as_conlleval_does(tmp_path: Path) -> None:
     broken = BIO + "\nin O\nRome I-LOC\nPan I-PER\n"
-    found = Tagging("bio").read(files(tmp_path, train=BIO, dev=broken))
+    found = TokenClassification("bio").read(files(tmp_path, train=BIO, dev=broken))
     assert found["dev"][2].tags == ("O", "B-LOC", "B-PER")
-    (told,) = found["dev"].told
+    (told,) = found["dev"].warnings
     assert told.startswith("2 tag(s) break BIO") and told.endswith("dev.txt, line 12, I-LOC after O.")
-    (told,) = Tagging("bioes").read(files(tmp_path, train=BIOES, dev="Rome B-LOC\n"))["dev"].told
+    (told,) = TokenClassification("bioes").read(files(tmp_path, train=BIOES, dev="Rome B-LOC\n"))["dev"].warnings
     assert told.endswith("dev.txt, line 1, the sentence's end after B-LOC.")
 
 
@@ -91,11 +91,11 @@ def test_tags_that_break_their_scheme_are_counted_and_read_as_conlleval_does(tmp
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, train: str, dev: str, said: str) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
-        Tagging("auto").read(files(tmp_path, train=train, dev=dev))
+        TokenClassification("auto").read(files(tmp_path, train=train, dev=dev))
 
 
 def test_given_words_and_texts() -> None:
-    task = Tagging("auto")
+    task = TokenClassification("auto")
     assert task.given({"text": " Peter  sings ", "id": 7}) == Sentence(7, ("Peter", "sings"), None)
     assert task.given({"text": "鸟会飞"}).words == ("鸟", "会", "飞")
     assert task.given({"text": "Ann, in Paris."}).words == ("Ann", ",", "in", "Paris", ".")
@@ -103,7 +103,7 @@ def test_given_words_and_texts() -> None:
         assert task.given(record).words == ("Ann", "sings\ufffd")
     assert task.given({"tokens": ["a b", "c"]}).words == ("a b", "c")
     own = {"chars": ["北", "京"], "tokens": ["北京"], "words": ["北京"], "id": datetime(2026, 1, 2)}
-    assert Tagging("none", word="chars").given(own) == Sentence("2026-01-02 00:00:00", ("北", "京"), None)
+    assert TokenClassification("none", word="chars").given(own) == Sentence("2026-01-02 00:00:00", ("北", "京"), None)
     for record, said in (
         ({"text": " "}, "the text is empty"),
         ({"words": "Peter"}, "a list of texts"),
@@ -117,30 +117,32 @@ def test_given_words_and_texts() -> None:
 
 
 def test_labels_stand_at_the_first_token_of_each_word(tmp_path: Path) -> None:
-    task = Tagging("auto")
+    task = TokenClassification("auto")
     found = task.read(files(tmp_path, train=BIO, dev=BIO))["train"]
     labels, given = task.labels(found), frame()
-    rows = task.rows(found, given, labels, learning=True)
+    rows = task.rows(found, given, labels, training=True)
     tokens = rows.sequences.tokens
     first = slice(0, int(rows.sequences.length[0]))
     library = given.tokenizer.library
-    ids, label, word = [given.before[0]], [IGNORED], [0]
+    ids, label, word = [given.prefix[0]], [IGNORED], [0]
     for one, tag in zip(found[0].words, found[0].tags, strict=True):
         own = library.encode(one, add_special_tokens=False).ids
         ids, word = [*ids, *own], [*word, 1, *[0] * (len(own) - 1)]
         label += [labels.index(tag), *[IGNORED] * (len(own) - 1)]
-    assert tokens["ids"][first].tolist() == [*ids, *given.after]
+    assert tokens["ids"][first].tolist() == [*ids, *given.suffix]
     assert tokens["label"][first].tolist() == [*label, IGNORED]
     assert tokens["word"][first].tolist() == [*word, 0]
 
 
 def test_without_tags_there_is_nothing_to_learn() -> None:
-    rows = Tagging("none").rows([Sentence(0, ("a",), None)], frame(), ["X", "Y"], learning=True)
-    assert len(rows.fitted(32)) == 0 and rows.row_length > 0
+    rows = TokenClassification("none").rows([Sentence(0, ("a",), None)], frame(), ["X", "Y"], training=True)
+    assert len(rows.with_row_length(32)) == 0 and rows.row_length > 0
 
 
 def test_a_causal_model_tags_a_word_at_its_last_token() -> None:
-    rows = Tagging("auto").rows([Sentence(0, ("zzz", "dog"), None)], frame("bpe", causal=True), ["O"], learning=False)
+    rows = TokenClassification("auto").rows(
+        [Sentence(0, ("zzz", "dog"), None)], frame("bpe", causal=True), ["O"], training=False
+    )
     assert rows.sequences.tokens["word"].tolist() == [0, 0, 1, 0, 0, 0, 1, 0]  # zzz, blank dog, the end
 
 
@@ -153,29 +155,29 @@ def test_every_word_is_answered_in_its_place_whatever_the_length(kind: str) -> N
         Sentence(k, tuple(rng.choice(vocabulary, n).tolist()), tuple(rng.choice(names, n).tolist()))
         for k, n in enumerate([1, 30, 3, 200, 8])
     ]
-    task = Tagging("none")
-    rows = task.rows(examples, frame(kind, 24), names, learning=False)
-    assert rows.number.tolist() == sorted(rows.number.tolist()) and set(rows.number.tolist()) == set(range(5))
+    task = TokenClassification("none")
+    rows = task.rows(examples, frame(kind, 24), names, training=False)
+    assert rows.row_ids.tolist() == sorted(rows.row_ids.tolist()) and set(rows.row_ids.tolist()) == set(range(5))
     assert len(rows) > 5 and rows.sequences.length.max() <= 24
-    assert any("longer than max_length=24" in told for told in rows.lost)
-    assert any("became no token" in told for told in rows.lost)
-    answers = task.answers(examples, rows, perfect(rows, 6), names)
+    assert any("longer than max_length=24" in told for told in rows.warnings)
+    assert any("became no token" in told for told in rows.warnings)
+    answers = task.decode(examples, rows, perfect(rows, 6), names)
     assert [answer["answers"] for answer in answers] == [list(one.tags or ()) for one in examples]
     assert all(probability > 0.99 for answer in answers for probability in answer["probabilities"])
-    tally = task.tally(answers)
+    tally = task.scores(answers)
     assert tally is not None and tally.metrics() == {"accuracy": 1.0}
 
 
 def test_a_tag_that_train_lacks_counts_as_wrong_and_is_told(tmp_path: Path) -> None:
-    task = Tagging("none")
+    task = TokenClassification("none")
     found = task.read(files(tmp_path, ".conllu", train=WEB, dev=WEB.replace("NOUN", "X")))
     labels = task.labels(found["train"])
-    rows = task.rows(found["dev"], frame(), labels, learning=False)
-    assert rows.lost == (
+    rows = task.rows(found["dev"], frame(), labels, training=False)
+    assert rows.warnings == (
         f"{tmp_path / 'dev.conllu'}: 1 word(s) have tags that the train file lacks (X): they count as wrong.",
     )
     assert (rows.sequences.tokens["label"] != IGNORED).sum() == 2 and rows.sequences.tokens["word"].sum() == 3
-    tally = task.tally(task.answers(found["dev"], rows, perfect(rows, 2), labels))
+    tally = task.scores(task.decode(found["dev"], rows, perfect(rows, 2), labels))
     assert tally is not None and tally.metrics() == {"accuracy": 2 / 3}
 
 
@@ -183,13 +185,13 @@ def test_a_tag_that_train_lacks_counts_as_wrong_and_is_told(tmp_path: Path) -> N
 
 
 def test_answers_and_columns_to_hand_in(tmp_path: Path) -> None:
-    task = Tagging("auto")
+    task = TokenClassification("auto")
     found = task.read(files(tmp_path, train=BIO, dev=BIO, test="Rome\nsings\n"))
     labels = task.labels(found["train"])
     scores = {split: perfect(task.rows(found[split], frame(), labels, False), len(labels)) for split in found}
     scores["dev"][1] = scores["dev"][1][::-1]  # Mary sings -> O, B-PER
     answers = {
-        split: task.answers(found[split], task.rows(found[split], frame(), labels, False), scores[split], labels)
+        split: task.decode(found[split], task.rows(found[split], frame(), labels, False), scores[split], labels)
         for split in found
     }
     assert answers["dev"][0]["entities"] == [
@@ -207,17 +209,17 @@ def test_answers_and_columns_to_hand_in(tmp_path: Path) -> None:
     }
     assert task.submission("dev", answers["dev"])["dev.conll"].endswith("\n\nMary B-PER O\nsings O B-PER\n")
     assert task.submission("test", answers["test"]) == {"test.conll": "Rome O\nsings O\n"}
-    assert task.tally(answers["test"]) is None
-    tally = task.tally(answers["dev"])
+    assert task.scores(answers["test"]) is None
+    tally = task.scores(answers["dev"])
     assert tally is not None and tally.metrics()["entity_f1"] == 0.75
 
 
 def test_text_of_a_chinese_entity_has_no_blanks() -> None:
-    task = Tagging("auto")
+    task = TokenClassification("auto")
     example = task.given({"text": "我在北京"})
     labels = ["O", "B-LOC", "I-LOC"]
-    rows = task.rows([example], frame(), labels, learning=False)
-    (answer,) = task.answers([example], rows, [np.eye(3)[[0, 0, 1, 2]]], labels)
+    rows = task.rows([example], frame(), labels, training=False)
+    (answer,) = task.decode([example], rows, [np.eye(3)[[0, 0, 1, 2]]], labels)
     assert answer["entities"] == [{"type": "LOC", "text": "北京", "first": 2, "last": 3}] and "labels" not in answer
 
 
@@ -225,17 +227,17 @@ def test_text_of_a_chinese_entity_has_no_blanks() -> None:
 
 
 def test_conll2003_has_the_published_entities(shared: Path) -> None:
-    layout = Layout("conll2003", {"train": ["eng.testa"], "dev": ["eng.testb"]})
-    found = Tagging("auto", 0, -1, layout).read(Published(None, {}, shared))
+    layout = PublishedLayout("conll2003", {"train": ["eng.testa"], "dev": ["eng.testb"]})
+    found = TokenClassification("auto", 0, -1, layout).read(TaskFiles(None, {}, shared))
     counts = {split: Counter(tag[2:] for one in found[split] for tag in one.tags if tag[0] == "B") for split in found}
     assert counts["train"] == {"LOC": 1837, "PER": 1842, "ORG": 1341, "MISC": 922}
     assert counts["dev"] == {"LOC": 1668, "PER": 1617, "ORG": 1661, "MISC": 702}
-    assert all(len(one.told) == 1 for one in found.values())  # the documents' lines; no tag breaks IOB1
+    assert all(len(one.warnings) == 1 for one in found.values())  # the documents' lines; no tag breaks IOB1
 
 
 @pytest.mark.parametrize("name", ["conll2003", "peopledaily_ner", "ud_english_ewt"])
 def test_each_layout_names_the_files_at_hand(shared: Path, name: str) -> None:
     task = of_yaml(name)
-    paths = Published(None, {}, shared).paths(task.layout)
+    paths = TaskFiles(None, {}, shared).paths(task.layout)
     assert paths is not None and {"train", "dev"} <= paths.keys()
-    assert task.best_by == ("accuracy" if name.startswith("ud") else "entity_f1")
+    assert task.monitor == ("accuracy" if name.startswith("ud") else "entity_f1")

@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ssl_cli.data.batches import IndexStream
+from ssl_cli.data.batches import InfiniteSampler
 from tests.conftest import Cli, run_ssl
 from tests.training.test_interruption import ALL_OPTIONS, assert_same_run, folder_of, start, step_of, wait_for
 
@@ -37,7 +37,7 @@ class Seen(Reconstruction):
         return super().forward(batch)
 """
 DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
-PLAIN = ["model=ae", "resamples=20", "trainer.validate_every_n_steps=20", "trainer.checkpoint_every_n_steps=20"]
+PLAIN = ["model=ae", "bootstrap_samples=20", "trainer.validate_every_n_steps=20", "trainer.checkpoint_every_n_steps=20"]
 # 163 training rows in batches of 33: the last of an epoch is short. Without noise, so that the losses can be compared.
 WORDS = [*PLAIN, "model._target_=seen.Seen", *ALL_OPTIONS, "trainer.batch_size=33", "trainer.max_steps=300"]
 NOISE = {"rtol": 1e-3, "atol": 1e-5}  # of the weights, after many steps
@@ -99,8 +99,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
 @pytest.mark.parametrize(("n_rows", "size"), [(160, 32), (160, 53), (7, 3), (5, 64), (3, 1)])
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 def test_every_row_once_an_epoch_and_the_mean_loss_of_the_whole_batch(n_rows: int, size: int, world: int) -> None:
-    streams = [iter(IndexStream(n_rows, size, seed=0, start=2, rank=rank, world=world)) for rank in range(world)]
-    whole, values = IndexStream(n_rows, size, seed=0), np.random.default_rng(0).normal(size=n_rows)
+    streams = [iter(InfiniteSampler(n_rows, size, seed=0, start=2, rank=rank, world=world)) for rank in range(world)]
+    whole, values = InfiniteSampler(n_rows, size, seed=0), np.random.default_rng(0).normal(size=n_rows)
     seen: dict[int, list[int]] = {}
     for k in range(2, 5 * whole.batches_per_epoch):
         losses = []
@@ -322,7 +322,7 @@ def test_tensorboard_is_told_once(workdir: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("model", ["best", "dae", "vae", "iforest"])
 def test_other_models(workdir: Path, model: str) -> None:
-    words = [f"model={model}", "trainer.max_steps=40", "resamples=20", f"paths.outputs={workdir}/outputs"]
+    words = [f"model={model}", "trainer.max_steps=40", "bootstrap_samples=20", f"paths.outputs={workdir}/outputs"]
     folder = folder_of(run_ssl("detect", *DDP, *words, cwd=workdir), workdir)
     assert json.loads((folder / "metrics.json").read_text())["test/auroc"] > 0.5
     assert_none_left(workdir)

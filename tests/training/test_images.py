@@ -15,7 +15,7 @@ from tests.training.test_interruption import folder_of, start, step_of, wait_for
 
 SMALL = ["probes=false", "likelihood_images=10", "importance_samples=2", "trainer.validate_every_n_steps=50"]
 TRAINED = [*SMALL, "trainer.max_steps=200", "trainer.checkpoint_every_n_steps=10"]
-VQVAE = ["model=vqvae", "model.network.channels=[8]", "model.quantizer.codes=16", "prior_steps=200"]
+VQVAE = ["model=vqvae", "model.network.channels=[8]", "model.quantizer.num_codes=16", "prior_steps=200"]
 VQVAE += ["model.prior_width=8", "model.prior_layers=1"]
 DBN = ["model=dbn_ae", "model.network.hidden=[24,16]", "model.network.latent=4", "model.rbm_epochs=2"]
 PRETRAINED = ("start from k-means", "machine 64 - 24")  # what the log says of a start
@@ -105,8 +105,8 @@ from safetensors.torch import save_file
 from ssl_cli.methods.autoencoders.vector_quantized import VectorQuantized
 
 class Seen(VectorQuantized):
-    def take_stock(self, x):
-        super().take_stock(x)
+    def fit_statistics(self, x):
+        super().fit_statistics(x)
         state = {name: value.contiguous() for name, value in self.state_dict().items()}
         save_file(state, f"seen-{os.environ.get('LOCAL_RANK', 0)}.safetensors")
 """
@@ -117,7 +117,7 @@ class Seen(VectorQuantized):
 def test_two_processes_have_one_codebook(workdir: Path, codebook: str) -> None:
     (workdir / "seen.py").write_text(SEEN)
     words = [*DDP, *VQVAE, *SMALL, f"model.quantizer.codebook={codebook}", "model._target_=seen.Seen"]
-    words += ["trainer.max_steps=60", "prior_steps=20", "model.quantizer.revive_below=0.5"]
+    words += ["trainer.max_steps=60", "prior_steps=20", "model.quantizer.dead_code_threshold=0.5"]
     done = run_ssl("reconstruct", *words, f"paths.outputs={workdir}/outputs", cwd=workdir)
     folder = folder_of(done, workdir)
     first, second = (load_file(workdir / f"seen-{rank}.safetensors") for rank in (0, 1))

@@ -17,7 +17,13 @@ from safetensors.torch import load_file
 
 from tests.conftest import Cli, run_ssl
 
-OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=400", "trainer.checkpoint_every_n_steps=30", "resamples=20"]
+OPTIONS = [
+    "trainer=cpu",
+    "model=dae",
+    "trainer.max_steps=400",
+    "trainer.checkpoint_every_n_steps=30",
+    "bootstrap_samples=20",
+]
 ENDLESS = ["trainer=cpu", "model=dae", "trainer.max_steps=1000000"]
 # Every weight's average, early stopping, clipping and accumulation at once.
 ALL_OPTIONS = ["trainer.ema_decay=0.9", "trainer.patience=100", "trainer.gradient_clip_val=0.1"]

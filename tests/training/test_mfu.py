@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ssl_cli.models.transformer import Transformer
-from ssl_cli.training.mfu import operations_a_token, utilisation
+from ssl_cli.training.mfu import model_flops_utilisation, operations_a_token
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -20,5 +20,7 @@ def test_operations_are_those_that_torch_counts(causal: bool) -> None:
 
 def test_the_share_of_a_pace() -> None:
     network = Transformer(97, 64, layers=2, width=32, heads=2)
-    assert utilisation(network, 0.15, 1000.0, 1000.0 * operations_a_token(network, 0.15)) == pytest.approx(1.0)
+    assert model_flops_utilisation(network, 0.15, 1000.0, 1000.0 * operations_a_token(network, 0.15)) == pytest.approx(
+        1.0
+    )
     assert operations_a_token(network, 0.15) < operations_a_token(network, 1.0)

@@ -10,24 +10,24 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.variational import Variational
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.methods.autoencoders.variational import VAE
+from ssl_cli.models.mlp import MLPAutoencoder
 from ssl_cli.training.module import Learner
 from ssl_cli.training.trainer import train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 1, 6, 6), dtype=np.uint8)
 
 
-def vae() -> Variational:
+def vae() -> VAE:
     torch.manual_seed(0)
-    return Variational(Autoencoder([1, 6, 6], [32], 4, heads=2), "bernoulli")
+    return VAE(MLPAutoencoder([1, 6, 6], [32], 4, outputs_per_latent=2), "bernoulli")
 
 
 @pytest.mark.parametrize(("world_size", "device"), [(1, "meta"), (2, "cpu")])
 def test_rows_lie_on_a_single_device_and_on_the_host_for_several(world_size: int, device: str) -> None:
-    rows = Rows({"x": IMAGES})
+    rows = ArrayDataset({"x": IMAGES})
     learner = Learner(vae(), rows, rows, torch.optim.Adam, lambda step: 1.0, batch_size=16, seed=0)
     strategy = SimpleNamespace(root_device=torch.device("meta"))
     learner.trainer = SimpleNamespace(  # type: ignore[assignment]
@@ -42,7 +42,9 @@ def test_rows_lie_on_a_single_device_and_on_the_host_for_several(world_size: int
 
 def test_images_are_validated_in_small_batches_and_tables_in_large_ones() -> None:
     for x, size in ((np.zeros((300, 1, 2, 2), np.uint8), 256), (np.zeros((300, 4), np.float32), 300)):
-        learner = Learner(vae(), Rows({"x": x}), Rows({"x": x}), torch.optim.Adam, lambda step: 1.0, 16, 0)
+        learner = Learner(
+            vae(), ArrayDataset({"x": x}), ArrayDataset({"x": x}), torch.optim.Adam, lambda step: 1.0, 16, 0
+        )
         learner.trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
         assert len(next(iter(learner.val_dataloader()))["x"]) == size
 
@@ -59,7 +61,7 @@ def config(max_steps: int, resume: str | None = None) -> DictConfig:
 
 def trained(folder: Path, cfg: DictConfig) -> dict[str, torch.Tensor]:
     folder.mkdir(exist_ok=True)
-    model, rows = vae(), Rows({"x": IMAGES})
+    model, rows = vae(), ArrayDataset({"x": IMAGES})
     train(model, rows, rows, cfg, folder)
     return {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -93,7 +95,7 @@ def test_an_objective_of_the_users_that_gives_no_loss(tmp_path: Path, gives: Any
         def forward(self, batch: dict[str, torch.Tensor]) -> Any:
             return gives((self.scale * batch["x"]).mean())
 
-    rows = Rows({"x": IMAGES})
+    rows = ArrayDataset({"x": IMAGES})
     wanted = "Mine.forward must give a dict of scalar tensors, one of them called loss; "
     with pytest.raises(InputError, match=wanted + sentence):
         train(Mine(), rows, rows, config(2), tmp_path)

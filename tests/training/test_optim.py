@@ -2,7 +2,7 @@
 
 import torch
 
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.training.module import Learner
 from ssl_cli.training.optim import Weights
 from tests.helpers.pretrain_runs import causal
@@ -15,7 +15,7 @@ def test_biases_and_norms_are_spared_the_decay() -> None:
     def make(weights: Weights) -> torch.optim.Optimizer:
         return torch.optim.AdamW(weights, lr=0.1, weight_decay=0.5)  # type: ignore[arg-type]
 
-    rows = Rows({"ids": torch.zeros(2, 3)})
+    rows = ArrayDataset({"ids": torch.zeros(2, 3)})
     learner = Learner(model, rows, rows, make, lambda *_: 1.0, batch_size=2, seed=0)
     optimizer = make(learner.weight_groups.divided()[0])
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}

@@ -16,7 +16,7 @@ from tests.conftest import Cli
 from tests.training.test_interruption import assert_same_run, step_of
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "slurm.sbatch"
-RUN = ["model=dae", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_steps=30", "resamples=20"]
+RUN = ["model=dae", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_steps=30", "bootstrap_samples=20"]
 
 # Drops its flags, starts the command once a task with the variables that Slurm sets, passes SIGTERM on, and ends with
 # the largest exit code of a task.

@@ -13,10 +13,10 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.denoising import Denoising
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training.callbacks import seconds
 from ssl_cli.training.trainer import compiled, lr_schedule, step_limit, train
@@ -35,14 +35,14 @@ def config(**trainer: Any) -> Any:
     return cfg
 
 
-def model() -> Denoising:
+def model() -> DenoisingAutoencoder:
     torch.manual_seed(0)
-    return Denoising(Autoencoder([6], [8], 4), noise="swap", level=0.3)
+    return DenoisingAutoencoder(MLPAutoencoder([6], [8], 4), noise="swap", level=0.3)
 
 
-def trained(folder: Path, cfg: Any, objective: Denoising | None = None) -> Denoising:
+def trained(folder: Path, cfg: Any, objective: DenoisingAutoencoder | None = None) -> DenoisingAutoencoder:
     objective = objective or model()
-    train(objective, Rows({"x": ROWS[:40]}), Rows({"x": ROWS[40:]}), cfg, folder)
+    train(objective, ArrayDataset({"x": ROWS[:40]}), ArrayDataset({"x": ROWS[40:]}), cfg, folder)
     return objective
 
 
@@ -152,7 +152,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_torn_checkpoint_is_named_and_the_one_before_it_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
-    def steps(name: str, max_steps: int, resume: bool = False, objective: Denoising | None = None) -> Denoising:
+    def steps(
+        name: str, max_steps: int, resume: bool = False, objective: DenoisingAutoencoder | None = None
+    ) -> DenoisingAutoencoder:
         (tmp_path / name).mkdir(exist_ok=True)
         cfg = config(max_steps=max_steps)
         cfg.optim.schedule, cfg.resume = "constant", str(tmp_path / name) if resume else None
@@ -165,7 +167,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_it_used(
     if damage == "gone":
         last.unlink()
     elif damage == "another model's":
-        steps("other", 1, objective=Denoising(Autoencoder([6], [9], 4), noise="swap", level=0.3))
+        steps("other", 1, objective=DenoisingAutoencoder(MLPAutoencoder([6], [9], 4), noise="swap", level=0.3))
         last.write_bytes((tmp_path / "other" / "last.ckpt").read_bytes())
     else:
         with zipfile.ZipFile(last) as file:
@@ -196,9 +198,9 @@ def test_accumulating_two_half_batches_is_one_whole_batch(tmp_path: Path) -> Non
         folder = tmp_path / str(size)
         folder.mkdir()
         torch.manual_seed(0)
-        objective = Denoising(Autoencoder([6], [8], 4), noise="gaussian", level=1e-12)
+        objective = DenoisingAutoencoder(MLPAutoencoder([6], [8], 4), noise="gaussian", level=1e-12)
         cfg = config(max_steps=6, batch_size=size, accumulate_grad_batches=accumulate)
-        train(objective, Rows({"x": ROWS[:40]}), Rows({"x": ROWS[40:]}), cfg, folder)
+        train(objective, ArrayDataset({"x": ROWS[:40]}), ArrayDataset({"x": ROWS[40:]}), cfg, folder)
         ends.append(torch.cat([weights.flatten() for weights in objective.parameters()]))
     torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-6)
 
@@ -293,7 +295,7 @@ def test_resume_from_the_command_line_reaches_the_same_run(cli: Cli) -> None:
     def last(out: str) -> Path:
         return Path(out.strip().splitlines()[-1])
 
-    options = ["trainer=cpu", "optim.schedule=constant", "resamples=20"]
+    options = ["trainer=cpu", "optim.schedule=constant", "bootstrap_samples=20"]
     whole = last(cli("detect", *options, "trainer.max_steps=30")[1])
     short = last(cli("detect", *options, "trainer.max_steps=20")[1])
     code, out, err = cli("detect", f"resume={short}", "trainer.max_steps=30")
@@ -313,7 +315,7 @@ class Unplugged(Exception):
     """What a crash in the middle of training looks like from inside."""
 
 
-class Unplugs(Denoising):
+class Unplugs(DenoisingAutoencoder):
     """An objective that breaks after so many training batches."""
 
     @classmethod

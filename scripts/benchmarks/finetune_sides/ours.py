@@ -16,11 +16,11 @@ from text_sides.timing import WARM_UP, Clock, repeated
 from ssl_cli.cli.overrides import forced, parse
 from ssl_cli.commands.finetune.adaptation import Adaptation
 from ssl_cli.commands.finetune.finetune import fit_to_task, measured, published
-from ssl_cli.commands.finetune.inference import guesses
-from ssl_cli.commands.finetune.initialize import fitted_length, starting_point
+from ssl_cli.commands.finetune.inference import predict_all
+from ssl_cli.commands.finetune.initialize import fitted_length, resolve_init
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.training.fit import new_model
 from ssl_cli.training.trainer import train
 
@@ -51,7 +51,7 @@ def seconds_an_example(words: list[str], steps: int) -> float:
 def seconds_a_dev_example(words: list[str], device: str) -> float:
     model, rows, _ = ready(composed(words))
     model.to(device).eval()
-    return repeated(lambda: guesses(model, rows["dev"]), least=1) / len(rows["dev"])
+    return repeated(lambda: predict_all(model, rows["dev"]), least=1) / len(rows["dev"])
 
 
 def extraction(words: list[str]) -> tuple[int, int, float, float]:
@@ -95,20 +95,20 @@ def task_and_examples(cfg: DictConfig) -> tuple[Any, dict[str, Any]]:
 def ready(cfg: DictConfig, n_dev: int | None = None) -> tuple[Any, dict[str, Any], tuple[Any, dict[str, Any], list]]:
     """The model with its weights, rows by split, and whence they came: the task, its examples and labels."""
     task, examples = task_and_examples(cfg)
-    start = starting_point(cfg, lambda: task.texts(examples["train"]))
+    start = resolve_init(cfg, lambda: task.texts(examples["train"]))
     length = fitted_length(start, cfg.max_length)
     labels = task.labels(examples["train"])
     examples["dev"] = examples["dev"][:n_dev]
-    frame = Frame.of(start.tokenizer, start.options["causal"], length)
+    frame = SequenceTemplate.of(start.tokenizer, start.options["causal"], length)
     rows = {
         name: task.rows(examples[split], frame, labels, learning).fitted(length)
         for name, split, learning in (("learned", "train", True), ("dev", "dev", False))
     }
     fit_to_task(cfg, task, start, labels, length)
     model = new_model(cfg)
-    start.given_to(model)
+    start.load_into(model)
     Adaptation(cfg.freeze, cfg.layer_decay, cfg.reinit, cfg.lora).prepare(model)
-    model.best_by = task.best_by
+    model.monitor = task.monitor
     model.judge = lambda found: measured(task, task.answers(examples["dev"], rows["dev"], found, labels))
     return model, rows, (task, examples, labels)
 

@@ -22,17 +22,17 @@ def transformers_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
 
 
 def our_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
-    from ssl_cli.models.generation.decode import Wish, written
-    from ssl_cli.models.generation.packed_weights import Packed
+    from ssl_cli.models.generation.decode import GenerationRequest, generate
+    from ssl_cli.models.generation.packed_weights import InferenceModel
     from ssl_cli.models.generation.sampling import Sampling
     from ssl_cli.models.transformer import Transformer
 
     network = Transformer(VOCABULARY, CONTEXT, "base", norm="pre", causal=True, activation="gelu_tanh")
-    model = Packed(network.eval(), "bf16-true" if bf16 else "32-true")
+    model = InferenceModel(network.eval(), "bf16-true" if bf16 else "32-true")
     prompts = torch.randint(VOCABULARY, (rows, PROMPT)).tolist()
 
     def work() -> None:
-        found = written(model, prompts, Wish(max_tokens=new_tokens), Sampling(temperature=0))
+        found = generate(model, prompts, GenerationRequest(max_tokens=new_tokens), Sampling(temperature=0))
         assert all(len(writer.tokens) == new_tokens for (writer,) in found)
 
     return repeated(work)

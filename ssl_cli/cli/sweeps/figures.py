@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ssl_cli import console
-from ssl_cli.cli.sweeps.table import SEED, Outcome, headline, what_varied
+from ssl_cli.cli.sweeps.table import SEED, Outcome, summary_metrics, what_varied
 from ssl_cli.runs import folder as run_folder
 
 FIGURE, CURVES = "sweep.png", "curves.png"
@@ -14,11 +14,11 @@ PANEL = {"data", "task"}  # a panel each, where they varied
 
 
 def draw_numbers(folder: Path, outcomes: list[Outcome], verb: str) -> None:
-    """The first headline metric against the one number that varied over three values or more, where there is one.
+    """Draw the first of the summary metrics against the one number that varied over three values or more, if any.
 
     A panel for each data set or task, a line for each combination of what else varied; means and ranges over seeds.
     """
-    metric = headline(outcomes, verb)[0]
+    metric = summary_metrics(outcomes, verb)[0]
     outcomes = [outcome for outcome in outcomes if metric in outcome.metrics]
     varied = what_varied(outcomes, but=(SEED,))
     numbers = [name for name in varied if _is_number_line(outcome.settings.get(name, "") for outcome in outcomes)]
@@ -75,7 +75,7 @@ def draw_starts(folder: Path, outcomes: list[Outcome]) -> None:
         history = run_folder.read_history(Path(outcome.run) / run_folder.HISTORY)
         panel, line = _place(outcome, others)
         line = f"{names[outcome.settings.get('init', '')]} {line}".strip()
-        for curve in _curves(outcome.headline, history):
+        for curve in _curves(outcome.summary_metrics, history):
             points = columns.setdefault(panel, {}).setdefault(curve, {}).setdefault(line, {})
             for row in history:
                 if curve in row:
@@ -85,10 +85,10 @@ def draw_starts(folder: Path, outcomes: list[Outcome]) -> None:
         console.say(f"curves of each start: {folder / CURVES}")
 
 
-def _curves(headline: list[str], history: list[dict[str, float]]) -> list[str]:
-    """The first headline metric that was measured on the way, and the loss of the same rows."""
+def _curves(summary_metrics: list[str], history: list[dict[str, float]]) -> list[str]:
+    """The first summary_metrics metric that was measured on the way, and the loss of the same rows."""
     measured = set().union(*history)
-    metric = next((name for name in headline if name in measured), "dev/loss")
+    metric = next((name for name in summary_metrics if name in measured), "dev/loss")
     loss = f"{metric.partition('/')[0]}/loss"
     return [name for name in dict.fromkeys((metric, loss)) if name in measured]
 

@@ -25,7 +25,7 @@ from ssl_cli.cli.sweeps.table import Outcome, show, show_seeds, write_table
 from ssl_cli.config import SHELLS
 from ssl_cli.config.instantiate import as_text, in_quotes, read_yaml
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
-from ssl_cli.process import Stopped, is_worker, n_started, raised
+from ssl_cli.process import Interrupted, is_worker, n_started, signals_as_exceptions
 from ssl_cli.runs import folder as run_folder
 from ssl_cli.runs.table import less_is_better
 from ssl_cli.tasks.suite import Suite
@@ -70,7 +70,7 @@ def sweep(
     go_on = f"the same command {'' if suite else 'with sweep.skip_done=true '}goes on with it"
     try:
         hydra.multirun(verb, _Combination(job, folder, verb), overrides, with_log_configuration=False)
-    except Stopped:
+    except Interrupted:
         show(folder, verb)
         console.warn(f"the sweep is not whole; {go_on}")
         raise
@@ -120,13 +120,13 @@ def _optunas(hydra: Any, lines: list[str], verb: str) -> list[str]:
     given = {key.lstrip("+"): value for key, _, value in (line.partition("=") for line in lines)}
     if given.get(DIRECTION, "").startswith("["):
         raise InputError(f"{DIRECTION}={given[DIRECTION]}: a run gives Optuna one number, sweep.metric; name one way.")
-    metric = given.get("sweep.metric") or _common(hydra, lines, verb).headline[0]
+    metric = given.get("sweep.metric") or _common(hydra, lines, verb).summary_metrics[0]
     way = "minimize" if less_is_better(metric, verb) else "maximize"
     return [f"{DIRECTION}={way}", "hydra.sweeper.max_failure_rate=1"]
 
 
 def _common(hydra: Any, lines: list[str], verb: str) -> DictConfig:
-    """The config of what doesn't vary: an experiment may have a headline of its own."""
+    """The config of what doesn't vary: an experiment may have a summary_metrics of its own."""
     parsed = OverridesParser.create().parse_overrides(lines)
     fixed = [line for line, override in zip(lines, parsed, strict=True) if not override.is_sweep_override()]
     return hydra.compose_config(verb, fixed, RunMode.RUN)
@@ -164,10 +164,10 @@ class _Combination:
         run, fault, value = "", "", None
         metrics: dict[str, float] = {}
         try:
-            with raised():
+            with signals_as_exceptions():
                 run = self.job(cfg) or ""
             metrics = run_folder.read_metrics(Path(run)) if run else {}
-            value = metrics.get(cfg.sweep.metric or cfg.headline[0])
+            value = metrics.get(cfg.sweep.metric or cfg.summary_metrics[0])
             if cfg.sweep.metric and value is None:
                 fault = f"sweep.metric={cfg.sweep.metric} is none of the run's metrics: {', '.join(metrics)}."
         except InputError as error:
@@ -180,7 +180,7 @@ class _Combination:
         own = self.folder / str(hydra.job.num)
         own.mkdir(exist_ok=True)
         settings = _settings(list(hydra.overrides.task))
-        Outcome(settings, metrics, run, fault, list(cfg.headline)).write(own)
+        Outcome(settings, metrics, run, fault, list(cfg.summary_metrics)).write(own)
         write_table(self.folder)
         return value
 

@@ -29,7 +29,7 @@ class Outcome:
     metrics: dict[str, float]
     run: str
     error: str
-    headline: list[str]
+    summary_metrics: list[str]
 
     def write(self, folder: Path) -> None:
         write_json(folder / OUTCOME, asdict(self))
@@ -72,9 +72,9 @@ def write_table(folder: Path) -> list[Outcome]:
 
 
 def show(folder: Path, verb: str) -> list[Outcome]:
-    """The headline metrics on the terminal, by what varied. Returns what the table shows."""
+    """The summary_metrics metrics on the terminal, by what varied. Returns what the table shows."""
     outcomes = write_table(folder)
-    varied, shown = what_varied(outcomes), headline(outcomes, verb)
+    varied, shown = what_varied(outcomes), summary_metrics(outcomes, verb)
     failed = ["failed because"] if any(outcome.error for outcome in outcomes) else []
     cells = []
     for outcome in outcomes:
@@ -86,13 +86,13 @@ def show(folder: Path, verb: str) -> list[Outcome]:
     return outcomes
 
 
-def headline(outcomes: list[Outcome], verb: str) -> list[str]:
+def summary_metrics(outcomes: list[Outcome], verb: str) -> list[str]:
     """The metrics that the table shows: those that the combinations' configs name, else the verb's own.
 
     A metric that no run has is shown only where none has any: tasks of one verb have metrics of their own.
     """
-    named = list(dict.fromkeys(name for outcome in outcomes for name in outcome.headline))
-    named = named or list(read_yaml(built_in_conf() / f"{verb}.yaml").headline)
+    named = list(dict.fromkeys(name for outcome in outcomes for name in outcome.summary_metrics))
+    named = named or list(read_yaml(built_in_conf() / f"{verb}.yaml").summary_metrics)
     return [name for name in named if any(name in outcome.metrics for outcome in outcomes)] or named
 
 
@@ -121,11 +121,11 @@ def show_seeds(folder: Path, verb: str, outcomes: list[Outcome]) -> None:
 
 
 def _summaries(group: list[Outcome], verb: str) -> list[Row]:
-    """One for each headline metric that any of the runs has; one without figures where all have failed."""
+    """One for each summary_metrics metric that any of the runs has; one without figures where all have failed."""
     failed = sum(bool(outcome.error) for outcome in group)
     finished = [outcome for outcome in group if not outcome.error]
     summaries = []
-    for name in headline(finished, verb):
+    for name in summary_metrics(finished, verb):
         values = [outcome.metrics[name] for outcome in finished if name in outcome.metrics]
         if values and not name.startswith("train/"):  # how fast it ran is no score
             summaries.append({"metric": name, "n": len(values), "failed": failed} | _summary(values, name, verb))

@@ -12,17 +12,17 @@ from torch import nn
 
 from ssl_cli import console
 from ssl_cli.commands.detect import explanations, report
-from ssl_cli.commands.detect.finished import CALIBRATION, ENCODER
+from ssl_cli.commands.detect.finished import CALIBRATION, PREPROCESSOR
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.evaluation.thresholds import Calibration, Threshold, choose_threshold, refuse_degenerate
 from ssl_cli.methods.scoring import device_of, score_rows
 from ssl_cli.process import is_worker
-from ssl_cli.runs.duplicates import done_before
+from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.loggers.base import Tracker
-from ssl_cli.runs.session import under_way
+from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import refuse_miscounted
 from ssl_cli.training.fit import fit, new_model, out_of_fold
 
@@ -32,10 +32,10 @@ def run(cfg: DictConfig) -> Path:
     refuse_miscounted(cfg)
     data = prepare(cfg)
     cfg.facts = data.facts
-    if done := done_before(cfg, data.fingerprint):
+    if done := find_completed_run(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
-    with under_way(cfg, data.fingerprint) as (folder, metrics, trackers):
+    with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
         learn(model, data, cfg, folder, trackers)
         calibration = calibrate(model, data, cfg, folder)
@@ -44,21 +44,23 @@ def run(cfg: DictConfig) -> Path:
         scores = {name: score_rows(model, split.x, device_of(model)) for name, split in data.splits.items()}
         refuse_degenerate("test", scores["test"])
         threshold = threshold_for(scores, calibration, data, cfg)
-        strangest = explanations.strangest(model, data, scores, calibration.scores, threshold, cfg.anomalies)
+        strangest = explanations.top_anomalies(model, data, scores, calibration.scores, threshold, cfg.anomalies)
 
         save(model, data, calibration.scores, folder)
-        metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.resamples, cfg.seed)
+        metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.bootstrap_samples, cfg.seed)
         report.write_scores(folder, scores, data, calibration.scores, threshold)
         explanations.write(folder / explanations.ANOMALIES, data, strangest)
         report.draw(folder, model, data, scores["test"], threshold, metrics, strangest)
-        report.tell(folder, data, threshold, metrics, strangest)
+        report.print_summary(folder, data, threshold, metrics, strangest)
     return folder
 
 
 def prepare(cfg: DictConfig) -> OneClassData:
     """The rows, in the splits that this config asks for."""
     stops_early, uses_labels = cfg.trainer.patience is not None, cfg.threshold == "f1"
-    return build(cfg.data).prepare(cfg.seed, hold_out=cfg.calibrate == "split", val=stops_early, dev=uses_labels)
+    return build(cfg.data).one_class_splits(
+        cfg.seed, hold_out=cfg.calibrate == "split", val=stops_early, dev=uses_labels
+    )
 
 
 def describe(cfg: DictConfig, data: OneClassData) -> None:
@@ -98,8 +100,8 @@ def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> 
     return out_of_fold(rows(data, "train"), watched, cfg, folder)
 
 
-def rows(data: OneClassData, split: str) -> Rows:
-    return Rows({"x": data.splits[split].x}, data.splits[split].row)
+def rows(data: OneClassData, split: str) -> ArrayDataset:
+    return ArrayDataset({"x": data.splits[split].x}, data.splits[split].row)
 
 
 def threshold_for(
@@ -116,7 +118,7 @@ def threshold_for(
 
 def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path) -> None:
     """All that `ssl_cli.load` needs."""
-    data.encoder.save(folder / ENCODER)
+    data.preprocessor.save(folder / PREPROCESSOR)
     save_file({"scores": calibration}, folder / CALIBRATION)
     if isinstance(model, nn.Module):
         save_model(model, str(folder / WEIGHTS))

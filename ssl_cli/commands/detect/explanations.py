@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.images.datasets import ABOUT, OneClassImages
-from ssl_cli.data.one_class import OneClassData, Split
-from ssl_cli.data.tables.inverse import in_words
+from ssl_cli.data.one_class import OneClassData, OneClassSplit
+from ssl_cli.data.tables.inverse import format_value
 from ssl_cli.data.tables.one_class import TableData
 from ssl_cli.evaluation.thresholds import Threshold, p_values
 from ssl_cli.methods.scoring import device_of
@@ -34,7 +34,7 @@ class Explains(Protocol):
 
 
 @dataclass(frozen=True)
-class Reason:
+class FeatureContribution:
     """One column of one row, in the column's own units; `share` (0 to 1) of the row's strangeness is its."""
 
     column: str
@@ -44,7 +44,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Strange:
+class Anomaly:
     """One of the strangest rows, or images. `p_value` is None for one that the model or the calibration has seen.
 
     `row` is its number in the file, `index` where it lies in what was read.
@@ -56,12 +56,12 @@ class Strange:
     p_value: float | None
     flagged: bool
     label: bool | None
-    reasons: list[Reason]
+    contributions: list[FeatureContribution]
 
 
-def strangest(
+def top_anomalies(
     model: Any, data: OneClassData, scores: dict[str, np.ndarray], calibration: np.ndarray, at: Threshold, most: int
-) -> list[Strange]:
+) -> list[Anomaly]:
     """The `most` strangest test rows, or without labels of all rows, the strangest first. Without reasons where the
     model can't give any."""
     names = ["test"] if data.splits["test"].anomaly is not None else list(data.splits)
@@ -70,18 +70,20 @@ def strangest(
     place_in = np.concatenate([np.arange(len(scores[name])) for name in names])
     first = np.argsort(-everywhere, kind="stable")[:most]
     rows = [(data.splits[names[which]], place) for which, place in zip(split_of[first], place_in[first], strict=True)]
-    given = reasons_of(model, data, rows) if isinstance(data, TableData) else [[] for _ in rows]
+    given = contributions_of(model, data, rows) if isinstance(data, TableData) else [[] for _ in rows]
     p_value = p_values(calibration, everywhere[first])
     found = []
     for (split, place), score, p, reasons in zip(rows, everywhere[first], p_value, given, strict=True):
         label = None if split.anomaly is None else bool(split.anomaly[place])
         unseen = float(p) if split is data.splits["test"] else None
         row, index = int(split.row[place]), int(split.index[place])
-        found.append(Strange(row, index, float(score), unseen, bool(score > at.value), label, reasons))
+        found.append(Anomaly(row, index, float(score), unseen, bool(score > at.value), label, reasons))
     return found
 
 
-def reasons_of(model: Any, data: TableData, rows: list[tuple[Split, int]]) -> list[list[Reason]]:
+def contributions_of(
+    model: Any, data: TableData, rows: list[tuple[OneClassSplit, int]]
+) -> list[list[FeatureContribution]]:
     """Of rows that are told by their split and their place in it."""
     x, index = np.stack([split.x[place] for split, place in rows]), [int(split.index[place]) for split, place in rows]
     return [
@@ -91,11 +93,11 @@ def reasons_of(model: Any, data: TableData, rows: list[tuple[Split, int]]) -> li
     ]
 
 
-def explain(model: Any, data: TableData, x: np.ndarray, index: list[int]) -> list[list[Reason]]:
+def explain(model: Any, data: TableData, x: np.ndarray, index: list[int]) -> list[list[FeatureContribution]]:
     """The REASONS columns that weigh most in each row of x (N, D), which lies at `index` in the table."""
     if not isinstance(model, Explains):
         return [[] for _ in index]
-    slices = data.encoder.slices
+    slices = data.preprocessor.slices
     batch = {"x": torch.from_numpy(x).to(device_of(model))}
     with torch.inference_mode():
         expected, weights = (out.cpu().numpy() for out in model.explain(batch, [where for _, where in slices]))
@@ -105,10 +107,10 @@ def explain(model: Any, data: TableData, x: np.ndarray, index: list[int]) -> lis
         heaviest = np.argsort(-weights[place], kind="stable")[:REASONS]
         reasons.append(
             [
-                Reason(
+                FeatureContribution(
                     slices[which][0]["name"],
                     _actual(data, slices[which][0], row),
-                    in_words(slices[which][0], expected[place, slices[which][1]]),
+                    format_value(slices[which][0], expected[place, slices[which][1]]),
                     float(weights[place, which]),
                 )
                 for which in heaviest
@@ -130,7 +132,7 @@ def _actual(data: TableData, column: dict[str, Any], row: int) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def write(path: Path, data: OneClassData, rows: list[Strange]) -> None:
+def write(path: Path, data: OneClassData, rows: list[Anomaly]) -> None:
     """A CSV: rank, row number in the file, score, p-value, whether flagged, label; then of an image its class and its
     file, of a row of a table three reasons of four fields."""
     fields = ("feature", "actual", "expected", "share")
@@ -141,9 +143,9 @@ def write(path: Path, data: OneClassData, rows: list[Strange]) -> None:
         writer = csv.writer(file)
         writer.writerow(["rank", "row", "score", "p_value", "flagged", "label", *names])
         for rank, row in enumerate(rows, 1):
-            told = [[why.column, why.actual, why.expected, f"{why.share:.3f}"] for why in row.reasons]
+            told = [[why.column, why.actual, why.expected, f"{why.share:.3f}"] for why in row.contributions]
             cells = [cell for reason in told for cell in reason]
             if isinstance(data, OneClassImages):
-                cells = data.pictures.about(row.index)
+                cells = data.images.about(row.index)
             p_value, label = ("" if value is None else value for value in (row.p_value, row.label))
             writer.writerow([rank, row.row, row.score, p_value, row.flagged, label, *cells])

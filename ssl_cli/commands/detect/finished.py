@@ -10,14 +10,14 @@ from safetensors.numpy import load_file
 from ssl_cli.commands.finished import Finished
 from ssl_cli.data.images.reader import ImageReader
 from ssl_cli.data.io.json_state import read_state
-from ssl_cli.data.tables.preprocessing import TableEncoder
+from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.thresholds import flagged_by_fdr, p_values
 from ssl_cli.methods.scoring import score_rows
 from ssl_cli.models.images import numbers
 from ssl_cli.runs.folder import METRICS
 
-ENCODER, CALIBRATION = "encoder.json", "calibration.safetensors"
+PREPROCESSOR, CALIBRATION = "encoder.json", "calibration.safetensors"
 
 
 class DetectRun(Finished):
@@ -30,11 +30,13 @@ class DetectRun(Finished):
     def restore(self) -> None:
         if self.config.threshold != "fdr" and "threshold/value" not in self.metrics:
             raise InputError(f"{self.folder / METRICS} is damaged: it has no threshold/value.")
-        self.encoder = _encoder(self.folder / ENCODER)
+        self.encoder = _encoder(self.folder / PREPROCESSOR)
         self.calibration = _calibration(self.folder / CALIBRATION)
         one = self._blank()
         if list(one.shape[1:]) != list(self.config.facts.shape):
-            raise InputError(f"{self.folder / ENCODER} is damaged: what it makes has another shape than the model's.")
+            raise InputError(
+                f"{self.folder / PREPROCESSOR} is damaged: what it makes has another shape than the model's."
+            )
         score_rows(self.model, one)
 
     def _blank(self) -> np.ndarray:
@@ -71,10 +73,10 @@ class DetectRun(Finished):
             return self.model.embed({"x": numbers(torch.from_numpy(self.encode(rows)))}).numpy()
 
 
-def _encoder(path: Path) -> TableEncoder | ImageReader:
+def _encoder(path: Path) -> TablePreprocessor | ImageReader:
     """What makes new rows, or new images, such as the model knows."""
     state = read_state(path)
-    return (ImageReader if state.get("kind") == "images" else TableEncoder).from_state(path, state)
+    return (ImageReader if state.get("kind") == "images" else TablePreprocessor).from_state(path, state)
 
 
 def _calibration(path: Path) -> np.ndarray:

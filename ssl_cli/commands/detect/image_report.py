@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ssl_cli.commands.detect.explanations import Strange
-from ssl_cli.data.images.datasets import Pictures
+from ssl_cli.commands.detect.explanations import Anomaly
+from ssl_cli.data.images.datasets import RawImages
 from ssl_cli.evaluation.plots import images
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.models.images import in_bytes, numbers
@@ -17,7 +17,7 @@ from ssl_cli.models.images import in_bytes, numbers
 DRAWN = 12
 
 
-def draw(path: Path, model: Any, pictures: Pictures, strangest: Sequence[Strange]) -> None:
+def draw(path: Path, model: Any, pictures: RawImages, strangest: Sequence[Anomaly]) -> None:
     """The strangest images above what the model expected in their place, where it can say, and how far they are off."""
     shown = strangest[:DRAWN]
     x = pictures.x[[one.index for one in shown]]  # (N, C, H, W)

@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 
 from ssl_cli import console
 from ssl_cli.commands.detect import image_report
-from ssl_cli.commands.detect.explanations import ANOMALIES, Strange
+from ssl_cli.commands.detect.explanations import ANOMALIES, Anomaly
 from ssl_cli.config.instantiate import names_where
 from ssl_cli.data.images.datasets import ABOUT, OneClassImages
-from ssl_cli.data.one_class import OneClassData, Split
+from ssl_cli.data.one_class import OneClassData, OneClassSplit
 from ssl_cli.evaluation.metrics.detection import curves, detection_metrics
 from ssl_cli.evaluation.plots import curves as curve_plots
 from ssl_cli.evaluation.thresholds import Threshold, p_values
@@ -25,10 +25,10 @@ ROWS_DRAWN = 8
 
 def measure(
     scores: dict[str, np.ndarray],
-    splits: dict[str, Split],
+    splits: dict[str, OneClassSplit],
     calibration: np.ndarray,
     threshold: Threshold,
-    resamples: int,
+    bootstrap_samples: int,
     seed: int,
 ) -> dict[str, float]:
     """Everything that goes into metrics.json: what needs labels, where there are some, and what needs none."""
@@ -43,7 +43,7 @@ def measure(
     metrics |= {f"threshold/nominal_{name}": value for name, value in nominal.items() if value is not None}
     if anomaly is not None and anomaly.any() and not anomaly.all():
         metrics["test/anomalies"] = int(anomaly.sum())
-        measured = detection_metrics(test, anomaly, threshold.value, resamples, seed)
+        measured = detection_metrics(test, anomaly, threshold.value, bootstrap_samples, seed)
         metrics |= {f"test/{name}": value for name, value in measured.items()}
     return metrics
 
@@ -75,7 +75,7 @@ def write_scores(
             "label": pa.nulls(len(p_value), pa.bool_()) if unlabelled else splits[name].anomaly,
         }
         if isinstance(data, OneClassImages):
-            about = [data.pictures.about(index) for index in splits[name].index]
+            about = [data.images.about(index) for index in splits[name].index]
             columns |= dict(zip(ABOUT, zip(*about, strict=True), strict=True))
         parts.append(pa.table(columns))
     pyarrow.parquet.write_table(pa.concat_tables(parts).sort_by("row"), folder / SCORES)
@@ -88,15 +88,15 @@ def draw(
     scores: np.ndarray,
     at: Threshold,
     metrics: dict[str, float],
-    strangest: list[Strange],
+    strangest: list[Anomaly],
 ) -> None:
     """The figures: training curves, where there are some; the strangest images, or rows, where the model can say why;
     histograms of the test scores; with labels, ROC and PR."""
     figures, anomaly = folder / "figures", data.splits["test"].anomaly
     if isinstance(data, OneClassImages):
-        image_report.draw(figures / "anomalies.png", model, data.pictures, strangest)
-    elif strangest and strangest[0].reasons:
-        curve_plots.reasons(figures / "anomalies.png", [_in_words(row) for row in strangest[:ROWS_DRAWN]])
+        image_report.draw(figures / "anomalies.png", model, data.images, strangest)
+    elif strangest and strangest[0].contributions:
+        curve_plots.contributions(figures / "anomalies.png", [_in_words(row) for row in strangest[:ROWS_DRAWN]])
     if history := read_history(folder / HISTORY):
         curve_plots.training_curves(figures / "training.png", history)
     if anomaly is None or "test/auroc" not in metrics:
@@ -124,15 +124,15 @@ def draw(
     )
 
 
-def _in_words(row: Strange) -> tuple[str, list[tuple[str, float]]]:
+def _in_words(row: Anomaly) -> tuple[str, list[tuple[str, float]]]:
     """A row's title, and each reason with its share."""
     label = {None: "", True: ", an anomaly", False: ", normal"}[row.label]
-    told = [(f"{why.column} = {why.actual}, expected {why.expected}", why.share) for why in row.reasons]
+    told = [(f"{why.column} = {why.actual}, expected {why.expected}", why.share) for why in row.contributions]
     return f"row {row.row}: score {row.score:.4g}{label}", told
 
 
-def tell(
-    folder: Path, data: OneClassData, threshold: Threshold, metrics: dict[str, float], strangest: list[Strange]
+def print_summary(
+    folder: Path, data: OneClassData, threshold: Threshold, metrics: dict[str, float], strangest: list[Anomaly]
 ) -> None:
     """Say what was promised and what was realised, in words and a table."""
     if threshold.warning:
@@ -155,7 +155,7 @@ def tell(
         console.say(console.table("", columns, rows, right=set(columns[1:])))
     else:
         console.say(f"{flagged}; without labels of both kinds there is nothing to measure them against")
-    if not any(row.reasons for row in strangest) and not isinstance(data, OneClassImages):
+    if not any(row.contributions for row in strangest) and not isinstance(data, OneClassImages):
         can = ", ".join(names_where("model", lambda target: hasattr(target, "explain")))
         console.say(f"{ANOMALIES} lists the strangest rows without reasons: this model can't say why; {can} can")
     figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))

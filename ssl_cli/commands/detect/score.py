@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> Path:
             refuse_broken(scores, finished.folder)
             out.add(chunk, scores)
             advance(done, f"{out.scored / (time.monotonic() - started):,.0f} {given.rows}/s")
-    tell(out, rejects, finished, given, time.monotonic() - started)
+    print_summary(out, rejects, finished, given, time.monotonic() - started)
     return output
 
 
@@ -51,7 +51,9 @@ def refuse_broken(scores: np.ndarray, folder: Path) -> None:
         raise InputError(f"The model of {folder} gives scores that are NaN or infinite: train it again.")
 
 
-def tell(out: ScoredFile, rejects: Path, finished: DetectRun, given: TableInput | ImageInput, seconds: float) -> None:
+def print_summary(
+    out: ScoredFile, rejects: Path, finished: DetectRun, given: TableInput | ImageInput, seconds: float
+) -> None:
     """What became of every row that came in."""
     if out.rejected:
         told = "; ".join(f"{given.place(reject)}: {reject.reason}" for reject in out.examples)

@@ -15,7 +15,7 @@ from ssl_cli.data.images.reader import ImageReader
 from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.chunks import Chunk, Reject, Types
 from ssl_cli.data.io.table_stream import stream
-from ssl_cli.data.tables.preprocessing import TableEncoder
+from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.errors import InputError
 
 MB = 1 << 20
@@ -29,7 +29,7 @@ class TableInput:
     rows, unit = "rows", "MB"
 
     def __init__(
-        self, encoder: TableEncoder, source: Path, keep: list[str], header: bool | None, delimiter: str | None
+        self, encoder: TablePreprocessor, source: Path, keep: list[str], header: bool | None, delimiter: str | None
     ):
         if source.is_dir() or source.suffix.lower() in (*SUFFIXES, ".zip"):
             raise InputError(f"input={source}: the run has learned from a table, so it must be a CSV or Parquet file.")

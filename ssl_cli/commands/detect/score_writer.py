@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from ssl_cli.data.io.chunks import Chunk, Reject
 from ssl_cli.evaluation.thresholds import benjamini_hochberg, counts_above
-from ssl_cli.runs.output_files import REJECT_COLUMNS, beside, folder_in, move, told
+from ssl_cli.runs.output_files import REJECT_COLUMNS, beside, disk_errors_as_input_errors, folder_in, move
 
 ABOVE = "calibration scores above"  # while it isn't known yet which rows are flagged
 OWN_COLUMNS = {"row", "score", "p_value", "flagged", ABOVE}
@@ -43,22 +43,22 @@ class ScoredFile:
             self._out, self._rejects = out, _reject_writer(lines)
             try:
                 yield
-                with told(output):
+                with disk_errors_as_input_errors(output):
                     out.close()
-                with told(rejects):
+                with disk_errors_as_input_errors(rejects):
                     lines.close()
             finally:
                 with suppress(OSError, pa.ArrowException):  # after an error: what it left open
                     out.close()
                     lines.close()
-            with told(output):
+            with disk_errors_as_input_errors(output):
                 if self.threshold is None:
                     self._flag(scored, whole, output.suffix)
                     scored = whole
-            with told(rejects):
+            with disk_errors_as_input_errors(rejects):
                 move(kept, rejects)
             if self.scored or not self.rejected:
-                with told(output):
+                with disk_errors_as_input_errors(output):
                     move(scored, output)
 
     def add(self, chunk: Chunk, scores: np.ndarray) -> None:
@@ -72,9 +72,9 @@ class ScoredFile:
         else:
             columns["flagged"] = scores > self.threshold
             self.flagged += int(columns["flagged"].sum())
-        with told(self._output):
+        with disk_errors_as_input_errors(self._output):
             self._out.write(pa.table(columns))
-        with told(self._reject_place):
+        with disk_errors_as_input_errors(self._reject_place):
             self._rejects.writerows([reject.row, reject.line, reject.reason, reject.text] for reject in chunk.rejects)
         self.examples += chunk.rejects[: 3 - len(self.examples)]
         self.scored += len(scores)

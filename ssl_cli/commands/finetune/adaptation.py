@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.supervised.head import Supervised
+from ssl_cli.methods.supervised.head import SupervisedHead
 from ssl_cli.models.lora import add_adapters, merge_adapters
 
 BLOCK = re.compile(r"network\.blocks\.(\d+)\.")
@@ -35,7 +35,7 @@ class Adaptation:
         if self.reinit and self.freeze == "encoder":
             raise InputError("reinit makes the top blocks random, and freeze=encoder keeps them so: leave one out.")
 
-    def prepare(self, model: Supervised) -> None:
+    def prepare(self, model: SupervisedHead) -> None:
         """Before training, once its weights are in. Raises InputError where the network has too few blocks."""
         n_blocks = model.network.layers
         for name, asked in (("reinit", self.reinit), ("freeze", self.freeze)):
@@ -55,7 +55,7 @@ class Adaptation:
             if depth[name] <= self._frozen_to(n_blocks):
                 weight.requires_grad_(False)
         if self.layer_decay is not None:
-            model.rates = {name: self.layer_decay ** (n_blocks + 1 - deep) for name, deep in depth.items()}
+            model.lr_scales = {name: self.layer_decay ** (n_blocks + 1 - deep) for name, deep in depth.items()}
 
     def _frozen_to(self, n_blocks: int) -> int:
         """Up to which depth nothing is trained"""
@@ -63,7 +63,7 @@ class Adaptation:
             return n_blocks
         return {"embeddings": 0, None: -1}.get(self.freeze, self.freeze)  # type: ignore[arg-type,return-value]
 
-    def finish(self, model: Supervised) -> None:
+    def finish(self, model: SupervisedHead) -> None:
         """After training: a plain model again."""
         merge_adapters(model.network)
         model.requires_grad_()

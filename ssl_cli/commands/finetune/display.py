@@ -10,14 +10,14 @@ from rich.text import Text
 
 from ssl_cli import console
 from ssl_cli.data.labelled.word_pieces import spelled
-from ssl_cli.tasks.task import Answer
+from ssl_cli.tasks.task import Prediction
 
 MOST = 5  # classes of a table, the likeliest
 STYLES = ("bold green", "bold cyan", "bold magenta", "bold yellow", "bold blue", "bold red")
 CHOSEN = "bold black on green"
 
 
-def told(answer: Answer, labels: Sequence[str]) -> Iterator[RenderableType]:
+def told(answer: Prediction, labels: Sequence[str]) -> Iterator[RenderableType]:
     """What is said of an answer, a part at a time; a tag's colour follows from its place among the labels."""
     if "words" in answer:
         yield _entities(answer, labels) if "entities" in answer else _tags(answer, labels)
@@ -27,7 +27,7 @@ def told(answer: Answer, labels: Sequence[str]) -> Iterator[RenderableType]:
         yield from _judged(answer)
 
 
-def _judged(answer: Answer) -> Iterator[RenderableType]:
+def _judged(answer: Prediction) -> Iterator[RenderableType]:
     """A text's classes, its number, or which of its options fits"""
     title = " | ".join(answer[name] for name in ("text", "pair") if name in answer)
     if "probabilities" not in answer:
@@ -40,7 +40,7 @@ def _judged(answer: Answer) -> Iterator[RenderableType]:
     yield console.table(title, ["answer", "probability"], rows, right={"probability"})
 
 
-def _entities(answer: Answer, labels: Sequence[str]) -> Text:
+def _entities(answer: Prediction, labels: Sequence[str]) -> Text:
     """[Jim Henson](PER) was a puppeteer"""
     texts, out, place = spelled(answer["words"]), Text(), 0
     kinds = sorted({label[2:] for label in labels if label[1:2] == "-"})
@@ -54,7 +54,7 @@ def _entities(answer: Answer, labels: Sequence[str]) -> Text:
     return out.append(console.harmless("".join(texts[place:])))
 
 
-def _tags(answer: Answer, labels: Sequence[str]) -> Text:
+def _tags(answer: Prediction, labels: Sequence[str]) -> Text:
     """Birds/NOUN fly/VERB"""
     out = Text()
     for number, (word, tag) in enumerate(zip(answer["words"], answer["answers"], strict=True)):
@@ -67,7 +67,7 @@ def _style(kind: str, kinds: Sequence[str]) -> str:
     return STYLES[kinds.index(kind) % len(STYLES)] if kind in kinds else STYLES[0]
 
 
-def _found(answer: Answer) -> Iterator[RenderableType]:
+def _found(answer: Prediction) -> Iterator[RenderableType]:
     """The answer to a question, then the passage"""
     passage, start, found = answer["context"], answer["start"], answer["answer"]
     shown = found if found else "no answer in this passage"

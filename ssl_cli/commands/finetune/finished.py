@@ -7,22 +7,22 @@ from typing import Any
 
 import torch
 
-from ssl_cli.commands.finetune.inference import guessed, ready
+from ssl_cli.commands.finetune.inference import predict_ready, ready
 from ssl_cli.commands.finished import WEIGHTS, Finished
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
 from ssl_cli.config.typecheck import article
-from ssl_cli.data.labelled.template import Frame
+from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.methods.supervised.head import Supervised
+from ssl_cli.methods.supervised.head import SupervisedHead
 from ssl_cli.models.generation.packed_weights import Precision
 from ssl_cli.runs.folder import CONFIG, find_run
 from ssl_cli.runs.safety import read_object
-from ssl_cli.tasks.task import Answer, Task, Tunes
+from ssl_cli.tasks.task import Prediction, Task, Tunes
 
 LEARNED = "learned.json"  # what the task itself learned, such as the odds above which there is no answer
-USED = ("options", "given", "rows", "answers", "records")  # of a task
+USED = ("options", "given", "rows", "decode", "records")  # of a task
 ANY = {"text": "a", "pair": "a", "question": "a", "context": "a"}  # a record that most tasks can read
 
 
@@ -43,9 +43,9 @@ class FinetuneRun(Finished):
         if not isinstance(facts.max_length, int) or not 0 < facts.max_length <= network.context:
             raise self._damaged(f"facts.max_length must be a number of at most {network.context:,} tokens")
         self.labels = [str(label) for label in facts.labels]
-        self.frame = Frame.of(self.tokenizer, network.causal, facts.max_length)
+        self.frame = SequenceTemplate.of(self.tokenizer, network.causal, facts.max_length)
         self.task = self._task()
-        self._ready: dict[Precision, Supervised] = {}
+        self._ready: dict[Precision, SupervisedHead] = {}
         self._try()
 
     def _task(self) -> Task:
@@ -77,7 +77,7 @@ class FinetuneRun(Finished):
 
     # --- answers ---
 
-    def predict(self, records: Sequence[Mapping[str, Any] | str], precision: Precision = "auto") -> list[Answer]:
+    def predict(self, records: Sequence[Mapping[str, Any] | str], precision: Precision = "auto") -> list[Prediction]:
         """An answer to each record, such as {"text": ..., "pair": ...} or {"question": ..., "context": ...}; a text
         alone stands for {"text": ...}. precision=auto: in bfloat16 where the device has it.
 
@@ -98,17 +98,17 @@ class FinetuneRun(Finished):
             said = str(error)
             raise InputError(f"{place}{said}{'' if said.endswith(('.', '?')) else '.'}") from error
 
-    def answered(self, examples: Sequence[Any], precision: Precision = "auto") -> list[Answer]:
+    def answered(self, examples: Sequence[Any], precision: Precision = "auto") -> list[Prediction]:
         """The answers to examples of the task, as `task.given` makes them."""
         if not examples:
             return []
         if precision not in self._ready:
             self._ready = {precision: ready(self.model, precision)}
-        rows = self.task.rows(examples, self.frame, self.labels, learning=False).fitted(self.frame.max_length)
-        answers = self.task.answers(examples, rows, guessed(self._ready[precision], rows), self.labels)
+        rows = self.task.rows(examples, self.frame, self.labels, training=False).with_row_length(self.frame.max_length)
+        answers = self.task.decode(examples, rows, predict_ready(self._ready[precision], rows), self.labels)
         return [_without_empty_id(answer) for answer in answers]
 
 
-def _without_empty_id(answer: Answer) -> Answer:
+def _without_empty_id(answer: Prediction) -> Prediction:
     """A user's record needs none."""
     return {name: value for name, value in answer.items() if name != "id" or value not in (None, "")}

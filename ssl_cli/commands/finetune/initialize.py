@@ -40,7 +40,7 @@ PARTS = {  # of a model, as people call them: the beginnings of their weights' n
 
 
 @dataclass
-class Start:
+class FinetuneInit:
     """A tokenizer, the options of a Transformer, and weights by the names of a Supervised: network.*, pool.*."""
 
     name: str
@@ -59,7 +59,7 @@ class Start:
             found.update(self.weights[name].contiguous().view(torch.uint8).numpy().data)
         return found.hexdigest()[:16]
 
-    def given_to(self, model: nn.Module) -> list[list[str]]:
+    def load_into(self, model: nn.Module) -> list[list[str]]:
         """Fill in the weights; gives a row for each part of the model: what of it was taken, and what starts anew."""
         mine = dict(model.named_parameters())
         weights = dict(self.weights)
@@ -83,7 +83,7 @@ class Start:
         return rows
 
 
-def starting_point(cfg: DictConfig, texts: Callable[[], Iterable[str]]) -> Start:
+def resolve_init(cfg: DictConfig, texts: Callable[[], Iterable[str]]) -> FinetuneInit:
     """What `cfg.init` names; its tokenizer, or one trained on `texts`. A run that goes on has all in its folder, and
     so has a worker's run.
 
@@ -95,13 +95,13 @@ def starting_point(cfg: DictConfig, texts: Callable[[], Iterable[str]]) -> Start
         tokenizer = build(cfg.tokenizer).train(texts())
         cfg.facts = {"vocab_size": tokenizer.vocab_size}
         options = {name: value for name, value in cfg.model.items() if name != "_target_"}
-        return Start(SCRATCH, SCRATCH, tokenizer, options)
+        return FinetuneInit(SCRATCH, SCRATCH, tokenizer, options)
     found = _of(cfg.init, cfg.paths.outputs) if cfg.init != SCRATCH else _liked(cfg)
     found.options |= {name: cfg.model[name] for name in ("dropout", "attention_dropout") if name in cfg.model}
     return found
 
 
-def _own(cfg: DictConfig) -> Start:
+def _own(cfg: DictConfig) -> FinetuneInit:
     """Of a run that has a checkpoint, whose weights those are; or of one that has just begun, for a worker."""
     folder = Path(cfg.resume)
     begun = checkpoints.exist(folder)
@@ -109,25 +109,25 @@ def _own(cfg: DictConfig) -> Start:
         raise InputError(f"{folder} ended before its first checkpoint: begin anew with the command that began it.")
     options = {name: value for name, value in cfg.model.network.items() if name != "_target_"}
     weights = {} if begun or cfg.init == SCRATCH else _of(cfg.init, cfg.paths.outputs).weights
-    return Start(cfg.choices.model, cfg.init, Tokenizer.load(folder / TOKENIZER), options, weights)
+    return FinetuneInit(cfg.choices.model, cfg.init, Tokenizer.load(folder / TOKENIZER), options, weights)
 
 
-def _liked(cfg: DictConfig) -> Start:
+def _liked(cfg: DictConfig) -> FinetuneInit:
     """Random weights, in the shape of another start and with its tokenizer"""
     try:
         found = _of(cfg.like, cfg.paths.outputs)
     except InputError as error:
         raise InputError(str(error).replace(f"init={cfg.like}", f"like={cfg.like}")) from error
     cfg.like = found.place
-    return Start(SCRATCH, SCRATCH, found.tokenizer, found.options)
+    return FinetuneInit(SCRATCH, SCRATCH, found.tokenizer, found.options)
 
 
-def _of(name: str, outputs: str) -> Start:
+def _of(name: str, outputs: str) -> FinetuneInit:
     folder = Path(name).expanduser()
     return _run(name, outputs) if name == LATEST or (folder / CONFIG).is_file() else _checkpoint(name)
 
 
-def _run(name: str, outputs: str) -> Start:
+def _run(name: str, outputs: str) -> FinetuneInit:
     """A run of ssl pretrain; or of ssl finetune, whose network has learned another task already."""
     folder = find_run(name, outputs, ("pretrain", "finetune") if name != LATEST else "pretrain", finished=True)
     finished: Any = finished_runs.load(folder)
@@ -136,21 +136,21 @@ def _run(name: str, outputs: str) -> Start:
     if getattr(model, "pair_head", None) is not None:
         weights |= {f"pool.{name}": weight.detach() for name, weight in model.pair_head.pool.named_parameters()}
     used = {name: weight for name, weight in weights.items() if not name.startswith("decide.")}
-    return Start(
+    return FinetuneInit(
         f"{chosen.model}-{chosen.data}", str(folder.resolve()), finished.tokenizer, model.network.options, used
     )
 
 
-def _checkpoint(name: str) -> Start:
+def _checkpoint(name: str) -> FinetuneInit:
     found = read_pretrained(name)
     is_folder = Path(name).expanduser().is_dir()
     plain = re.sub(r"[^\w.+-]", "-", found.folder.resolve().name if is_folder else name.split("/")[-1])
     tokenizer = own_tokenizer(found)
     place = str(found.folder.resolve()) if is_folder else name
-    return Start(plain.strip("-.+") or "checkpoint", place, tokenizer, dict(found.options), found.weights)
+    return FinetuneInit(plain.strip("-.+") or "checkpoint", place, tokenizer, dict(found.options), found.weights)
 
 
-def fitted_length(start: Start, wanted: int | None) -> int:
+def fitted_length(start: FinetuneInit, wanted: int | None) -> int:
     """Tokens that an example may have; a network whose positions can be stretched is, where that is wanted.
 
     Raises InputError where it can't.
@@ -164,6 +164,6 @@ def fitted_length(start: Start, wanted: int | None) -> int:
     return wanted
 
 
-def network_node(start: Start) -> DictConfig:
+def network_node(start: FinetuneInit) -> DictConfig:
     """The network as a node of the config, resolved."""
     return OmegaConf.create({"_target_": NETWORK, **start.options})

@@ -7,23 +7,23 @@ from pathlib import Path
 
 from ssl_cli import console
 from ssl_cli.commands.finetune import curves, report
-from ssl_cli.commands.finetune.class_section import tell_classes, tell_numbers
-from ssl_cli.commands.finetune.sections import Answered, Tell, Told
-from ssl_cli.commands.finetune.span_section import tell_spans
-from ssl_cli.commands.finetune.tag_section import tell_tags
+from ssl_cli.commands.finetune.class_section import class_section, number_section
+from ssl_cli.commands.finetune.sections import ReportSection, SectionBuilder, SplitPredictions
+from ssl_cli.commands.finetune.span_section import span_section
+from ssl_cli.commands.finetune.tag_section import tag_section
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.bootstrap import intervals
 from ssl_cli.files import write_text
-from ssl_cli.tasks.task import Answer, Tally, Task
+from ssl_cli.tasks.task import Prediction, Scores, Task
 
 LEARNED_FROM = "train"  # answers to what was learned from are measured, but nothing more is told of them
 SUBMISSION = "submission"
 LABELS = {"label", "labels"}  # an answer's, where the truth is known
-KINDS: tuple[tuple[set[str], Tell], ...] = (  # the first all of whose keys an answer has
-    ({"words", "answers"}, tell_tags),
-    ({"context", "start"}, tell_spans),
-    ({"probabilities"}, tell_classes),
-    (set(), tell_numbers),
+KINDS: tuple[tuple[set[str], SectionBuilder], ...] = (  # the first all of whose keys an answer has
+    ({"words", "answers"}, tag_section),
+    ({"context", "start"}, span_section),
+    ({"probabilities"}, class_section),
+    (set(), number_section),
 )
 
 
@@ -31,10 +31,10 @@ def write(
     folder: Path,
     task: Task,
     labels: Sequence[str],
-    answers: Mapping[str, Sequence[Answer]],
+    answers: Mapping[str, Sequence[Prediction]],
     metrics: dict[str, float],
     chosen: Mapping[str, object],
-    resamples: int,
+    bootstrap_samples: int,
     seed: int,
 ) -> None:
     """Everything but metrics.json: of each split its answers, and where they can be measured its metrics, which are
@@ -47,24 +47,24 @@ def write(
     files, sections = dict[str, str](), list[report.Section]()
     for split, given in answers.items():
         files |= write_answers(folder, task, split, given)
-        tally = task.tally(given) if given else None
+        tally = task.scores(given) if given else None
         if tally is None:
             tell_unlabelled(split, given)
             continue
-        measured, told = tally.metrics(), Told()
+        measured, told = tally.metrics(), ReportSection()
         if split != LEARNED_FROM:
-            told = _tell(Answered(folder, split, given, labels, tally))
+            told = _tell(SplitPredictions(folder, split, given, labels, tally))
             sections.append((split, told.parts))
-            measured = _with_intervals(measured, tally, len(given), resamples, seed)
+            measured = _with_intervals(measured, tally, len(given), bootstrap_samples, seed)
         metrics.update({f"{split}/{name}": value for name, value in (measured | told.metrics).items()})
         files |= {path.name: path.name.partition("-")[0] for path in sorted(folder.glob(f"*-{split}.csv"))}
-    drawn = curves.draw(folder, task.best_by)
+    drawn = curves.draw(folder, task.monitor)
     meanings = getattr(task, "meanings", {})
     report.write(folder, chosen, metrics, drawn, sections, files, meanings)
-    report.tell(metrics, files, meanings)
+    report.print_summary(metrics, files, meanings)
 
 
-def tell_unlabelled(split: str, answers: Sequence[Answer]) -> None:
+def tell_unlabelled(split: str, answers: Sequence[Prediction]) -> None:
     """Of a split of which a part is labelled: that it isn't measured. Without any label it is a leaderboard's."""
     n_labelled = sum(not LABELS.isdisjoint(answer) for answer in answers)
     if n_labelled:
@@ -87,7 +87,7 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def write_answers(folder: Path, task: Task, split: str, answers: Sequence[Answer]) -> dict[str, str]:
+def write_answers(folder: Path, task: Task, split: str, answers: Sequence[Prediction]) -> dict[str, str]:
     """predictions-<split>.jsonl, and the files to hand in: their names, and what they are."""
     name = f"predictions-{split}.jsonl"
     write_text(folder / name, "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers))
@@ -100,14 +100,16 @@ def write_answers(folder: Path, task: Task, split: str, answers: Sequence[Answer
     return files
 
 
-def _tell(given: Answered) -> Told:
+def _tell(given: SplitPredictions) -> ReportSection:
     first = given.answers[0]
     return next(tell for keys, tell in KINDS if keys <= first.keys())(given)
 
 
-def _with_intervals(measured: dict[str, float], tally: Tally, n: int, resamples: int, seed: int) -> dict[str, float]:
+def _with_intervals(
+    measured: dict[str, float], tally: Scores, n: int, bootstrap_samples: int, seed: int
+) -> dict[str, float]:
     """Each metric followed by its interval's ends"""
-    found = intervals(tally.metrics, n, resamples, seed)
+    found = intervals(tally.metrics, n, bootstrap_samples, seed)
     out: dict[str, float] = {}
     for name, value in measured.items():
         out[name] = value

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.finetune.display import told
 from ssl_cli.commands.finetune.finished import FinetuneRun, reopen
-from ssl_cli.commands.finetune.prediction_writer import AT_ONCE, AnswerFile, chunks
-from ssl_cli.data.io.records import Entry
+from ssl_cli.commands.finetune.prediction_writer import AT_ONCE, PredictionFile, chunks
+from ssl_cli.data.io.records import Record
 from ssl_cli.errors import InputError
 from ssl_cli.runs.output_files import places
 
@@ -80,7 +80,7 @@ def answer_file(cfg: DictConfig) -> Path:
         raise InputError(f"input={source} is {'a folder, not a file' if source.is_dir() else 'not a file'}.")
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     console.say(f"predict {source} with {finished.folder}")
-    out, started = AnswerFile(), time.monotonic()
+    out, started = PredictionFile(), time.monotonic()
     with out.writing(output, rejects), console.progress("answering, records", None) as advance:
         for chunk in chunks(finished.task.records(source, finished.labels)):
             answer_chunk(finished, chunk, out, cfg.precision)
@@ -91,11 +91,11 @@ def answer_file(cfg: DictConfig) -> Path:
             raise InputError(f"input={source}: nothing in it can be answered: {'; '.join(out.named)}.")
         if not out.answered:
             raise InputError(f"input={source} holds no records.")
-    tell(out, rejects, time.monotonic() - started)
+    print_summary(out, rejects, time.monotonic() - started)
     return output
 
 
-def answer_chunk(finished: FinetuneRun, chunk: list[Entry], out: AnswerFile, precision: Any) -> None:
+def answer_chunk(finished: FinetuneRun, chunk: list[Record], out: PredictionFile, precision: Any) -> None:
     rows, examples = [], []
     for entry in chunk:
         try:
@@ -108,7 +108,7 @@ def answer_chunk(finished: FinetuneRun, chunk: list[Entry], out: AnswerFile, pre
     out.add(rows, finished.answered(examples, precision))
 
 
-def tell(out: AnswerFile, rejects: Path, seconds: float) -> None:
+def print_summary(out: PredictionFile, rejects: Path, seconds: float) -> None:
     """What became of every record that came in."""
     if out.rejected:
         console.warn(f"{out.rejected:,} records can't be read and are in {rejects}: {'; '.join(out.named)}")

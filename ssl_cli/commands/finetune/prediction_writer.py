@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from ssl_cli.data.io.records import Entry
-from ssl_cli.runs.output_files import REJECT_COLUMNS, beside, folder_in, move, told
-from ssl_cli.tasks.task import Answer
+from ssl_cli.data.io.records import Record
+from ssl_cli.runs.output_files import REJECT_COLUMNS, beside, disk_errors_as_input_errors, folder_in, move
+from ssl_cli.tasks.task import Prediction
 
 AT_ONCE, CHARACTERS = 2048, 1 << 22  # records and characters that are answered together
 NAMED = 3  # rejects that are named; the others are counted
@@ -17,7 +17,7 @@ LONGEST_TEXT = 10_000  # characters of a reject that are kept
 ROW = "row"
 
 
-class AnswerFile:
+class PredictionFile:
     """Takes answers, each with the record's number as `row`, and rejects; counts both."""
 
     def __init__(self) -> None:
@@ -29,14 +29,14 @@ class AnswerFile:
         """While it is open, `add` and `reject` may be called. On an error nothing is left behind."""
         with folder_in(output) as here, folder_in(beside(output, rejects)) as there:
             parts = {output: here / "answers", rejects: there / "rejects"}
-            with told(output):
+            with disk_errors_as_input_errors(output):
                 answers, lines = map(_opened, parts.values())
             self._answers = _CsvLines(answers) if output.suffix == ".csv" else _JsonLines(answers)
             self._rejects, self._output = csv.writer(lines), output
             self._rejects.writerow(REJECT_COLUMNS)
             try:
                 yield
-                with told(output):
+                with disk_errors_as_input_errors(output):
                     self._answers.end()
                     lines.close()
             finally:
@@ -44,17 +44,17 @@ class AnswerFile:
                     answers.close()
                     lines.close()
             for place, part in parts.items():
-                with told(place):
+                with disk_errors_as_input_errors(place):
                     move(part, place)
 
-    def add(self, rows: Iterable[int], answers: Sequence[Answer]) -> None:
-        with told(self._output):
+    def add(self, rows: Iterable[int], answers: Sequence[Prediction]) -> None:
+        with disk_errors_as_input_errors(self._output):
             for row, answer in zip(rows, answers, strict=True):
                 self._answers.write({ROW: row, **answer})
         self.answered += len(answers)
 
-    def reject(self, entry: Entry, reason: str) -> None:
-        with told(self._output):
+    def reject(self, entry: Record, reason: str) -> None:
+        with disk_errors_as_input_errors(self._output):
             self._rejects.writerow([entry.row, entry.line, reason, entry.text[:LONGEST_TEXT]])
         self.rejected += 1
         if len(self.named) < NAMED:
@@ -70,7 +70,7 @@ class _JsonLines:
     def __init__(self, file: TextIO):
         self.file = file
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Prediction) -> None:
         self.file.write(json.dumps(answer, ensure_ascii=False) + "\n")
 
     def end(self) -> None:
@@ -87,7 +87,7 @@ class _CsvLines:
         self.file, self.out, self.columns = file, csv.writer(file), list[str]()
         self.n_written = 0  # columns under the header that stands there
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: Prediction) -> None:
         flat = dict(_flat(answer))
         self.columns += [name for name in flat if name not in self.columns]
         if not self.n_written:
@@ -112,7 +112,7 @@ def _widen(path: Path, columns: list[str]) -> None:
     widened.replace(path)
 
 
-def _flat(answer: Answer) -> Iterator[tuple[str, Any]]:
+def _flat(answer: Prediction) -> Iterator[tuple[str, Any]]:
     for name, value in answer.items():
         if isinstance(value, dict):
             yield from ((f"{name}.{key}", one) for key, one in value.items())
@@ -120,9 +120,9 @@ def _flat(answer: Answer) -> Iterator[tuple[str, Any]]:
             yield name, json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else value
 
 
-def chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def chunks(entries: Iterable[Record]) -> Iterator[list[Record]]:
     """A few thousand at a time, fewer of long ones: memory doesn't grow with the file."""
-    chunk, size = list[Entry](), 0
+    chunk, size = list[Record](), 0
     for entry in entries:
         chunk.append(entry)
         size += len(entry.text)

@@ -73,7 +73,7 @@ def _told(metrics: Mapping[str, float], meanings: Mapping[str, str]) -> list[tup
     return found
 
 
-def tell(metrics: Mapping[str, float], files: Mapping[str, str], meanings: Mapping[str, str]) -> None:
+def print_summary(metrics: Mapping[str, float], files: Mapping[str, str], meanings: Mapping[str, str]) -> None:
     """The numbers, and what lies where."""
     rows = [list(row) for row in _told(metrics, meanings)]
     columns = ["metric", "value", "95 % interval", "meaning"]

@@ -14,7 +14,7 @@ from ssl_cli.evaluation.metrics.calibration import reliability
 from ssl_cli.evaluation.metrics.confusion import ByClass, by_class, confusion, most_confused
 from ssl_cli.evaluation.plots import classification
 from ssl_cli.files import write_csv
-from ssl_cli.tasks.task import Answer, Tally
+from ssl_cli.tasks.task import Prediction, Scores
 
 MOST_MISTAKES = 20
 MOST_CLASSES = 1000  # with figures of their own
@@ -23,45 +23,47 @@ NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class Answered:
+class SplitPredictions:
     """A split's answers with the truth beside them, and the run's folder."""
 
     folder: Path
     split: str
-    answers: Sequence[Answer]
+    answers: Sequence[Prediction]
     labels: Sequence[str]
-    tally: Tally
+    tally: Scores
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportSection:
     """Metrics besides the task's own, and parts of the page, HTML each."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
 
-    def __add__(self, other: Told) -> Told:
-        return Told(self.metrics | other.metrics, self.parts + other.parts)
+    def __add__(self, other: ReportSection) -> ReportSection:
+        return ReportSection(self.metrics | other.metrics, self.parts + other.parts)
 
 
-Tell = Callable[[Answered], Told]
+SectionBuilder = Callable[[SplitPredictions], ReportSection]
 
 
-def classes(given: Answered, truth: Sequence[str], answer: Sequence[str], what: str = "classes") -> Told:
+def classes(
+    given: SplitPredictions, truth: Sequence[str], answer: Sequence[str], what: str = "classes"
+) -> ReportSection:
     """Each class's figures, and which is taken for which. `truth`, `answer`: (N,) names; `what` names the CSV."""
     names = list(dict.fromkeys([*given.labels, *sorted({*truth, *answer})]))
     if not 1 < len(names) <= MOST_CLASSES:
-        return Told()
+        return ReportSection()
     place = {name: k for k, name in enumerate(names)}
     truth_k, answer_k = (np.array([place[name] for name in every]) for every in (truth, answer))
     matrix = confusion(truth_k, answer_k, len(names))
     caption = "Which class is taken for which: counts by truth and answer; grey where no example is of the class."
     figure = Figure(f"confusion-{given.split}.png", caption)
     classification.confusion(given.folder / "figures" / figure.name, f"{given.split}: classes", matrix, names)
-    return Told(parts=[by_name(given, what, names, by_class(matrix)), shown(figure), _pairs(matrix, names)])
+    return ReportSection(parts=[by_name(given, what, names, by_class(matrix)), shown(figure), _pairs(matrix, names)])
 
 
-def by_name(given: Answered, what: str, names: Sequence[str], found: ByClass) -> str:
+def by_name(given: SplitPredictions, what: str, names: Sequence[str], found: ByClass) -> str:
     """A table of each class's figures, in <what>-<split>.csv too; with their numbers, where figures show those."""
     columns = ["class", "precision", "recall", "f1", "support"]
     rows = list(zip(names, found.precision, found.recall, found.f1, map(int, found.support), strict=True))
@@ -86,7 +88,7 @@ def _pairs(matrix: np.ndarray, names: Sequence[str]) -> str:
     return "<h3>Most often taken for one another</h3>" + _table(["truth", "answer", "count"], rows, {"count"})
 
 
-def calibration(given: Answered, confidence: np.ndarray, right: np.ndarray) -> Told:
+def calibration(given: SplitPredictions, confidence: np.ndarray, right: np.ndarray) -> ReportSection:
     """Whether answers with a probability (N,) of p are right (N,) in p of all cases."""
     found = reliability(confidence, right)
     caption = "How often answers are right, by the probability that the model gives them, in 15 bins of equal width."
@@ -94,17 +96,19 @@ def calibration(given: Answered, confidence: np.ndarray, right: np.ndarray) -> T
     title = f"{given.split}: calibration error {found.error:.3f}"
     path = given.folder / "figures" / figure.name
     classification.reliability(path, title, found.count, found.confidence, found.accuracy)
-    return Told({"calibration_error": found.error}, [shown(figure)])
+    return ReportSection({"calibration_error": found.error}, [shown(figure)])
 
 
-def mistakes(given: Answered, title: str, rows: Sequence[Mapping[str, object]], cells: Sequence[str] = ()) -> Told:
+def mistakes(
+    given: SplitPredictions, title: str, rows: Sequence[Mapping[str, object]], cells: Sequence[str] = ()
+) -> ReportSection:
     """The worst answers, in mistakes-<split>.csv and the page: there as a table, or as `cells`, HTML of their own."""
     if not rows:
-        return Told(parts=[f"<h3>{title}</h3><p>None.</p>"])
+        return ReportSection(parts=[f"<h3>{title}</h3><p>None.</p>"])
     name, columns = f"mistakes-{given.split}.csv", list(rows[0])
     write_csv(given.folder / name, columns, rows)
     told = cells or [_table(columns, [[_short(row[column]) for column in columns] for row in rows])]
-    return Told(parts=[f"<h3>{title}</h3>", f'<p class="fine">In {name} too.</p>', *told])
+    return ReportSection(parts=[f"<h3>{title}</h3>", f'<p class="fine">In {name} too.</p>', *told])
 
 
 def worst_first(badness: np.ndarray, wrong: np.ndarray) -> list[int]:

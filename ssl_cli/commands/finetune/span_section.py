@@ -5,9 +5,9 @@ from html import escape
 import numpy as np
 
 from ssl_cli.commands.finetune import sections
-from ssl_cli.commands.finetune.sections import Answered, Told
+from ssl_cli.commands.finetune.sections import ReportSection, SplitPredictions
 from ssl_cli.evaluation.html import RIGHT, WRONG
-from ssl_cli.tasks.task import Answer
+from ssl_cli.tasks.task import Prediction
 
 EXAMPLES = 5
 AROUND = 160  # characters of the passage before and after an answer
@@ -15,7 +15,7 @@ NO_ANSWER = "(no answer)"
 EXACT = "exact_match"
 
 
-def tell_spans(given: Answered) -> Told:
+def span_section(given: SplitPredictions) -> ReportSection:
     """A few answers in their passages, calibration against exact match, and the most confidently wrong answers."""
     exact = next(name for name in given.tally.metrics() if name.startswith(EXACT))
     right = np.array([given.tally.metrics(np.array([k]))[exact] == 1 for k in range(len(given.answers))])  # (N,)
@@ -36,16 +36,16 @@ def tell_spans(given: Answered) -> Told:
     cells = [_highlighted(answer, False) for answer in worst]
     return (
         sections.calibration(given, confidence, right)
-        + Told(parts=["<h3>Answers</h3>", *examples])
+        + ReportSection(parts=["<h3>Answers</h3>", *examples])
         + sections.mistakes(given, "Most confidently wrong", rows, cells)
     )
 
 
-def _truth(answer: Answer) -> str:
+def _truth(answer: Prediction) -> str:
     return " | ".join(dict.fromkeys(answer["labels"])) or NO_ANSWER
 
 
-def _highlighted(answer: Answer, is_right: bool) -> str:
+def _highlighted(answer: Prediction, is_right: bool) -> str:
     """The question; the answer where it stands in its passage, on green or red; the truth where it is another"""
     said, start, context = answer["answer"], answer["start"], answer["context"]
     if not said or start is None or context[start : start + len(said)] != said:

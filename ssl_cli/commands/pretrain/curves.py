@@ -25,8 +25,8 @@ def draw(folder: Path) -> list[Figure]:
     if not history:
         return []
     curves.histories(folder / "figures" / "training.png", "Learning", history, CURVES)
-    curves.histories(folder / "figures" / "machinery.png", "How it was trained", history, MACHINERY)
+    curves.histories(folder / "figures" / "optimizer.png", "How it was trained", history, MACHINERY)
     return [
         Figure("training.png", "What was learned over the steps of training; the held-out text is only looked at."),
-        Figure("machinery.png", "The learning rate, the gradient's norm before clipping, and the pace."),
+        Figure("optimizer.png", "The learning rate, the gradient's norm before clipping, and the pace."),
     ]

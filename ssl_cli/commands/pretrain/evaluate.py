@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from ssl_cli.data.batches import Rows, ordered_loader
-from ssl_cli.methods.protocols import Derives
+from ssl_cli.data.batches import ArrayDataset, ordered_loader
+from ssl_cli.methods.protocols import DerivedMetrics
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.models.cpu import for_large_products
 from ssl_cli.training.seeding import reseed
@@ -23,19 +23,19 @@ MEANINGS = {  # in the order they are told; all of held-out text, of as much as 
 SPEED = "train/tokens_per_s"
 
 
-def measure(model: Any, rows: Rows, seed: int) -> dict[str, float]:
+def measure(model: Any, rows: ArrayDataset, seed: int) -> dict[str, float]:
     """Means over all rows: val/loss, val/perplexity, ... Draws follow from the seed and each batch's number."""
     totals: dict[str, float] = {}
     device = device_of(model)
     fast = for_large_products() if device.type == "cpu" else nullcontext()
     with torch.inference_mode(), fast:
-        for batch in ordered_loader(rows.on(device), rows.watched_at_once):
+        for batch in ordered_loader(rows.on(device), rows.eval_batch_size):
             arrays = {name: array for name, array in batch.items() if isinstance(array, torch.Tensor)}
             reseed(seed, batch["k"], 0, device)
             for name, value in model({name: array.to(device) for name, array in arrays.items()}).items():
                 totals[name] = totals.get(name, 0.0) + float(value) * batch["weight"]
     means = {name: total / len(rows) for name, total in totals.items()}
-    derived = model.derived(means) if isinstance(model, Derives) else {}
+    derived = model.derived_metrics(means) if isinstance(model, DerivedMetrics) else {}
     return {f"val/{name}": value for name, value in {**means, **derived}.items()}
 
 

@@ -17,11 +17,11 @@ def run(cfg: DictConfig) -> Path:
     console.say(f"export {finished.folder}")
     with results(cfg.output, cfg.overwrite, Path(cfg.paths.outputs)) as (folder, place):
         warnings = write_checkpoint(finished.model, finished.tokenizer, folder)
-        tell(folder, warnings)
+        print_summary(folder, warnings)
     return place
 
 
-def tell(folder: Path, warnings: list[str]) -> None:
+def print_summary(folder: Path, warnings: list[str]) -> None:
     for warning in warnings:
         console.warn(warning)
     size = sum(path.stat().st_size for path in folder.iterdir())

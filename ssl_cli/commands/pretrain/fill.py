@@ -7,9 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.finished import able
+from ssl_cli.commands.finished import runs_that_can
 from ssl_cli.commands.pretrain.batch_view import with_blanks
-from ssl_cli.commands.pretrain.finished import MASK, Answer, PretrainRun, reopen
+from ssl_cli.commands.pretrain.finished import MASK, MaskCandidate, PretrainRun, reopen
 from ssl_cli.data.io.lines import numbered_lines
 from ssl_cli.errors import InputError
 from ssl_cli.runs.outputs import write_whole
@@ -18,18 +18,18 @@ from ssl_cli.runs.outputs import write_whole
 def run(cfg: DictConfig) -> Path | None:
     """Answer every mask of `cfg.text`, or of the lines of `cfg.input`; returns the output's path where there is one."""
     texts, output = texts_of(cfg), place(cfg)
-    fills = able("fill in a mask (model=bert)", "predict", trust=tuple((cfg.trust or "").split()))
+    fills = runs_that_can("fill in a mask (model=bert)", "mask_logits", trust=tuple((cfg.trust or "").split()))
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust, fills)
     found = [(text, answers(finished, text, cfg.n, place)) for place, text in texts]
     console.say(f"fill with {finished.folder}")
     for text, masks in found:
-        tell(text, masks)
+        print_summary(text, masks)
     if output is not None:
         write_whole(output, "".join(line(text, masks) for text, masks in found).encode())
     return output
 
 
-def answers(finished: PretrainRun, text: str, n: int, place: str) -> list[list[Answer]]:
+def answers(finished: PretrainRun, text: str, n: int, place: str) -> list[list[MaskCandidate]]:
     """InputErrors begin with the place that the text is from."""
     try:
         return finished.fill(text, n)
@@ -37,7 +37,7 @@ def answers(finished: PretrainRun, text: str, n: int, place: str) -> list[list[A
         raise InputError(f"{place}{error}") from error
 
 
-def line(text: str, masks: list[list[Answer]]) -> str:
+def line(text: str, masks: list[list[MaskCandidate]]) -> str:
     row = {"text": text, "masks": [[asdict(answer) for answer in answers] for answers in masks]}
     return json.dumps(row, ensure_ascii=False) + "\n"
 
@@ -71,7 +71,7 @@ def place(cfg: DictConfig) -> Path | None:
     return output
 
 
-def tell(text: str, masks: list[list[Answer]]) -> None:
+def print_summary(text: str, masks: list[list[MaskCandidate]]) -> None:
     """A text, and beneath it a column of answers for each of its masks, the likeliest on top."""
     names = ["answer"] if len(masks) == 1 else [f"answer {k + 1}" for k in range(len(masks))]
     columns = [column for name in names for column in (name, "probability")]

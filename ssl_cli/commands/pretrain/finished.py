@@ -13,29 +13,29 @@ from ssl_cli.config.typecheck import expected, fits
 from ssl_cli.config.types import Count
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.models.generation.decode import Wish, written
-from ssl_cli.models.generation.detokenize import Spelling, Writer
-from ssl_cli.models.generation.packed_weights import Packed, Precision
+from ssl_cli.models.generation.decode import GenerationRequest, generate
+from ssl_cli.models.generation.detokenize import Completion, Detokenizer
+from ssl_cli.models.generation.packed_weights import InferenceModel, Precision
 from ssl_cli.models.generation.sampling import Sampling
-from ssl_cli.runs.folder import Able, find_run
+from ssl_cli.runs.folder import RunFilter, find_run
 
 TOKENIZER = "tokenizer.json"
 MASK = "[MASK]"  # however the run's tokenizer writes it
 
 
 @dataclass(frozen=True)
-class Answer:
+class MaskCandidate:
     """What may stand for a mask, and how likely it is."""
 
     token: str
     probability: float
 
 
-def reopen(run: str | Path, outputs: str | Path, trust: str | None, able: Able | None = None) -> "PretrainRun":
+def reopen(run: str | Path, outputs: str | Path, trust: str | None, able: RunFilter | None = None) -> "PretrainRun":
     """The finished run of ssl pretrain that a verb's options name; `latest` is one that is `able`. Raises InputError
     where it is none."""
     trusted = tuple((trust or "").split())
-    return PretrainRun(find_run(run, outputs, "pretrain", finished=True, able=able), trusted)
+    return PretrainRun(find_run(run, outputs, "pretrain", finished=True, run_filter=able), trusted)
 
 
 class PretrainRun(Finished):
@@ -46,19 +46,19 @@ class PretrainRun(Finished):
         found, known = self.tokenizer.vocab_size, self.model.network.vocab_size
         if not 0 < found <= known:
             raise InputError(f"{self.folder / TOKENIZER} is damaged: it has {found:,} tokens, the model {known:,}.")
-        if hasattr(self.model, "predict") and self.tokenizer.specials.get("mask") != self.model.mask_token:
+        if hasattr(self.model, "mask_logits") and self.tokenizer.specials.get("mask") != self.model.mask_token:
             raise InputError(f"{self.folder / TOKENIZER} is damaged: its mask token isn't the model's.")
         with torch.inference_mode():
-            try_it = getattr(self.model, "predict", self.model.network)
+            try_it = getattr(self.model, "mask_logits", self.model.network)
             self._sound(try_it(torch.full((1, 1), getattr(self.model, "mask_token", 0))))
         if found != self.config.facts.get("vocab_size", found):  # a checkpoint's table may be larger than its tokenizer
             raise InputError(f"{self.folder / TOKENIZER} is damaged: it isn't that of the text that was learned.")
 
     # --- blanks ---
 
-    def fill(self, text: str, n: int = 5) -> list[list[Answer]]:
+    def fill(self, text: str, n: int = 5) -> list[list[MaskCandidate]]:
         """The `n` likeliest answers for each [MASK] of a text, the likeliest first; each mask by itself."""
-        if not hasattr(self.model, "predict"):
+        if not hasattr(self.model, "mask_logits"):
             raise InputError(
                 f"{self.folder}: model={self.config.choices.model} reads from left to right, so it can't fill in a "
                 "mask; let it go on with `ssl generate prompt=...`, or use a run of model=bert."
@@ -67,10 +67,10 @@ class PretrainRun(Finished):
             raise InputError(f"n must be {expected(Count)}, not {n!r}.")
         ids = self._masked(text)
         with torch.inference_mode():
-            share = self._sound(self.model.predict(torch.tensor([ids]))).softmax(-1)  # (M, V)
+            share = self._sound(self.model.mask_logits(torch.tensor([ids]))).softmax(-1)  # (M, V)
         likeliest = share.topk(min(n, share.shape[1]))
         return [
-            [Answer(self.spelt(token), probability) for token, probability in zip(tokens, shares, strict=True)]
+            [MaskCandidate(self.spelt(token), probability) for token, probability in zip(tokens, shares, strict=True)]
             for tokens, shares in zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
         ]
 
@@ -99,23 +99,23 @@ class PretrainRun(Finished):
     def generate(
         self,
         prompts: Sequence[str],
-        wish: Wish | None = None,
+        wish: GenerationRequest | None = None,
         sampling: Sampling | None = None,
         stop: Sequence[str] = (),
         precision: Precision = "auto",
         hear: Callable[[str], None] | None = None,
-    ) -> list[list[Writer]]:
+    ) -> list[list[Completion]]:
         """`wish.n` texts that go on from each prompt; an empty one begins a text. See Wish, Sampling, Spelling.
 
         The same seed gives the same texts, and fewer of them are the first of more. `hear` is for one text alone.
         """
-        wish, sampling = wish or Wish(), sampling or Sampling()
+        wish, sampling = wish or GenerationRequest(), sampling or Sampling()
         tokens = self.prompted(prompts, wish, sampling)
-        spelling = Spelling(self.tokenizer.decode, self.tokenizer.specials.get("end"), tuple(stop), hear)
+        spelling = Detokenizer(self.tokenizer.decode, self.tokenizer.specials.get("end"), tuple(stop), hear)
         barred = self.tokenizer.unwritten
-        return written(Packed(self.model.network, precision), tokens, wish, sampling, spelling, barred)
+        return generate(InferenceModel(self.model.network, precision), tokens, wish, sampling, spelling, barred)
 
-    def prompted(self, prompts: Sequence[str], wish: Wish, sampling: Sampling) -> list[list[int]]:
+    def prompted(self, prompts: Sequence[str], wish: GenerationRequest, sampling: Sampling) -> list[list[int]]:
         """The tokens of prompts that `generate` can go on from as it is asked. Raises InputError where it can't."""
         if not hasattr(self.model, "next_logits"):
             raise InputError(
@@ -141,7 +141,7 @@ class PretrainRun(Finished):
         return out
 
 
-def refuse_misfits(asked: Wish | Sampling) -> None:
+def refuse_misfits(asked: GenerationRequest | Sampling) -> None:
     """Raise InputError where one of its values isn't what its annotation asks for."""
     for name, wanted in get_type_hints(type(asked), include_extras=True).items():
         value = getattr(asked, name)

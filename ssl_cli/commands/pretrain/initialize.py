@@ -7,9 +7,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli.config.instantiate import build, locate
-from ssl_cli.data.tokenizers.pretrained import Taken
+from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import TokenizerMaker
+from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.language.causal_lm import CausalLM
 from ssl_cli.models.huggingface.read import Pretrained, read_pretrained
@@ -21,31 +21,31 @@ NOT_TAKEN = {"causal", "context"}  # of a checkpoint's options
 
 
 @dataclass
-class Start:
+class PretrainInit:
     """Nothing, or a checkpoint; `told` are sentences on what of it was used."""
 
     checkpoint: Pretrained | None = None
     told: list[str] = field(default_factory=list)
 
-    def given_to(self, model: Any) -> Any:
+    def load_into(self, model: Any) -> Any:
         """The model, with the checkpoint's weights where there is one."""
         if self.checkpoint is not None:
             self.told += self.checkpoint.load_into(model)
         return model
 
 
-def starting_point(cfg: DictConfig) -> Start:
+def resolve_init(cfg: DictConfig) -> PretrainInit:
     """What `cfg.init` names. Its shape and its tokenizer become those of the config, so that the run can be reopened.
 
     A run that goes on has all of it in its own folder: what its config names elsewhere is not looked at. Raises
     InputError where it can't be read, or is a model of another kind.
     """
     if cfg.init is None:
-        return Start()
+        return PretrainInit()
     if _goes_on(cfg):
         if not checkpoints.exist(Path(cfg.resume)):
             raise InputError(f"{cfg.resume} ended before its first checkpoint: begin anew with init={cfg.init}.")
-        return Start()
+        return PretrainInit()
     found = read_pretrained(cfg.init)
     _refuse_other_kind(cfg, found)
     own_tokenizer(found)  # which is taken from its folder later on
@@ -58,16 +58,18 @@ def starting_point(cfg: DictConfig) -> Start:
     cfg.model.context = min(cfg.model.context, found.options["context"])
     place = str(found.folder.resolve())
     cfg.init = place if Path(cfg.init).expanduser().is_dir() else cfg.init  # the hub has ids
-    cfg.tokenizer = OmegaConf.create({"_target_": "ssl_cli.data.tokenizers.pretrained.Taken", "folder": place})
+    cfg.tokenizer = OmegaConf.create(
+        {"_target_": "ssl_cli.data.tokenizers.pretrained.PretrainedTokenizer", "folder": place}
+    )
     cfg.choices.tokenizer = TAKEN
     shape = f"{options['layers']} layers of {options['width']}"
-    return Start(found, [f"going on from {found.folder}: {found.family}, {shape}, its own tokenizer"])
+    return PretrainInit(found, [f"going on from {found.folder}: {found.family}, {shape}, its own tokenizer"])
 
 
-def tokenizer_maker(cfg: DictConfig) -> TokenizerMaker:
+def tokenizer_maker(cfg: DictConfig) -> TokenizerTrainer:
     """What `cfg.tokenizer` names; of a run that goes on, a tokenizer from elsewhere is the one that it has kept."""
-    maker: TokenizerMaker = build(cfg.tokenizer)
-    return Taken(cfg.resume) if isinstance(maker, Taken) and _goes_on(cfg) else maker
+    maker: TokenizerTrainer = build(cfg.tokenizer)
+    return PretrainedTokenizer(cfg.resume) if isinstance(maker, PretrainedTokenizer) and _goes_on(cfg) else maker
 
 
 def _goes_on(cfg: DictConfig) -> bool:
@@ -77,7 +79,7 @@ def _goes_on(cfg: DictConfig) -> bool:
 
 def own_tokenizer(found: Pretrained) -> Tokenizer:
     """A checkpoint's. Raises InputError where it has more tokens than the weights know."""
-    tokenizer, known = Taken(str(found.folder)).train(), found.options["vocab_size"]
+    tokenizer, known = PretrainedTokenizer(str(found.folder)).train(), found.options["vocab_size"]
     if (tokens := tokenizer.vocab_size) > known:
         raise InputError(
             f"{found.folder}: its tokenizer has {tokens:,} tokens, more than the {known:,} of its weights."

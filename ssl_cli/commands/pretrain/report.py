@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssl_cli import console
 from ssl_cli.commands.pretrain.evaluate import MEANINGS, SPEED
-from ssl_cli.commands.pretrain.examples import EXAMPLES, Example
+from ssl_cli.commands.pretrain.examples import EXAMPLES, PredictedText
 from ssl_cli.evaluation import html as html_page
 from ssl_cli.evaluation.html import REPORT, RIGHT, WRONG, Figure, number
 from ssl_cli.runs.folder import CONFIG, METRICS
@@ -18,7 +18,7 @@ def write(
     folder: Path,
     chosen: Mapping[str, object],
     metrics: Mapping[str, float],
-    examples: Sequence[Example],
+    examples: Sequence[PredictedText],
     figures: Sequence[Figure],
 ) -> None:
     """The report: choices, numbers, figures, and what the model answers. `chosen` are the choices worth naming."""
@@ -45,7 +45,7 @@ def _told(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
     return [(key, number(metrics[key]), known.get(key, "")) for key in names]
 
 
-def _answered(example: Example) -> str:
+def _answered(example: PredictedText) -> str:
     """A passage: guesses on green where they are right, on red with the truth beside them where they are not"""
     text = ""
     for part in example.parts:
@@ -59,7 +59,7 @@ def _answered(example: Example) -> str:
     return f'<p style="white-space: pre-wrap">{text}</p><hr>'
 
 
-def tell(metrics: Mapping[str, float], examples: Sequence[Example], figures: Sequence[Figure]) -> None:
+def print_summary(metrics: Mapping[str, float], examples: Sequence[PredictedText], figures: Sequence[Figure]) -> None:
     """The numbers, a few answers, and what lies where."""
     rows = [list(row) for row in _told(metrics)]
     console.say(console.table("", ["metric", "value", "meaning"], rows, right={"value"}))

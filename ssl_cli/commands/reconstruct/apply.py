@@ -45,7 +45,7 @@ def rebuild(cfg: DictConfig) -> Path:
         rows = zip(names, files, *figures, strict=True)
         write_csv(folder / ERRORS, ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, row, strict=True)) for row in rows])
         write_rejects(folder, rejected)
-    tell(mse, finished.reader.shape, rejected)
+    print_summary(mse, finished.reader.shape, rejected)
     return place
 
 
@@ -81,7 +81,7 @@ def squared_errors(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
     return np.array([np.square((a.astype(np.float64) - b) / 255).mean() for a, b in zip(x, rebuilt, strict=True)])
 
 
-def tell(mse: np.ndarray, shape: list[int], rejected: Rejected) -> None:
+def print_summary(mse: np.ndarray, shape: list[int], rejected: Rejected) -> None:
     """What became of every file that came in."""
     warn_of_rejects(rejected, len(mse))
     total = len(mse) + len(rejected)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ssl_cli.commands.reconstruct.evaluate import ACTIVE, kl_per_dimension
-from ssl_cli.commands.reconstruct.predictions import View, is_discrete
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, is_discrete
 from ssl_cli.models.quantizer import perplexity
 
 LOOKED_AT = 10_000  # training images
@@ -21,14 +21,14 @@ LEAST_VARIANCE = 0.05  # of the images' own, in the rebuilt ones
 
 
 @dataclass(frozen=True)
-class Alarm:
+class CollapseWarning:
     """What collapsed, in two words; and a sentence each on what was found, what it means and what to try."""
 
     name: str
     text: str
 
 
-def alarms(views: dict[str, View]) -> list[Alarm]:
+def collapse_warnings(views: dict[str, ModelOutputs]) -> list[CollapseWarning]:
     """All that is wrong with the model's code, the gravest first."""
     train = views["train"]
     view = train.take(np.arange(min(len(train), LOOKED_AT)))
@@ -43,7 +43,7 @@ def alarms(views: dict[str, View]) -> list[Alarm]:
     return [alarm for alarm in found if alarm]
 
 
-def constant_output(view: View) -> Alarm | None:
+def constant_output(view: ModelOutputs) -> CollapseWarning | None:
     """Nearly the same picture, whatever goes in."""
     of_images = float(view.features.var(0, dtype=np.float64).sum())
     of_rebuilt = float(view.rebuilt.var(0, dtype=np.float64).sum())
@@ -56,14 +56,14 @@ def constant_output(view: View) -> Alarm | None:
         tries = (
             f"Try a smaller model.beta than {beta:g}, a rise of it over model.warmup_batches=1000, a smaller optim.lr"
         )
-    return Alarm(
+    return CollapseWarning(
         "constant output",
         f"Constant output: the rebuilt images vary {share:.1%} as much as the images themselves. "
         f"The model paints nearly the same picture whatever it is shown, so its code is not read. {tries}.",
     )
 
 
-def silent_posterior(view: View) -> Alarm | None:
+def silent_posterior(view: ModelOutputs) -> CollapseWarning | None:
     """A variational code that equals the prior, whatever goes in, but for a number or two.
 
     A code with room to spare prunes what it doesn't need: silent numbers beside enough that speak are no collapse.
@@ -85,14 +85,14 @@ def silent_posterior(view: View) -> Alarm | None:
         tries[:0] = [f"a smaller model.beta than {beta:g}", "a rise of it over model.warmup_batches=1000"]
     if active and silent:
         tries.append(f"model.network.latent={max(active, 2)}")
-    return Alarm(
+    return CollapseWarning(
         "posterior collapse",
         f"Posterior collapse: the code says {kl.sum():.3g} nats of an image in all, and {silent} of the {len(kl)} "
         f"numbers in it say less than {ACTIVE}. {meaning}. Try {', '.join(tries)}.",
     )
 
 
-def unused_codes(view: View) -> Alarm | None:
+def unused_codes(view: ModelOutputs) -> CollapseWarning | None:
     """Letters of an alphabet that never or hardly occur. Of few images, not all letters can occur."""
     model, counts = view.model, view.counts
     possible = min(model.alphabet, view.codes.size)
@@ -100,7 +100,7 @@ def unused_codes(view: View) -> Alarm | None:
     if used >= UNUSED * possible and even >= UNEVEN * possible:
         return None
     unit, tries = _of_codes(model, used)
-    return Alarm(
+    return CollapseWarning(
         f"unused {unit}",
         f"Unused {unit}: {used} of {model.alphabet} {unit} occur in {len(view):,} training images, as unevenly as if "
         f"there were {even:.3g} (the perplexity). The rest take up room and say nothing. Try {tries}.",
@@ -110,21 +110,26 @@ def unused_codes(view: View) -> Alarm | None:
 def _of_codes(model: Any, used: int) -> tuple[str, str]:
     """What the letters are called, and what helps, by what the model is made of."""
     if hasattr(model, "quantizer"):
-        revive = "" if getattr(model.quantizer, "revive_below", 1) else "model.quantizer.revive_below=0.05, "
+        revive = (
+            "" if getattr(model.quantizer, "dead_code_threshold", 1) else "model.quantizer.dead_code_threshold=0.05, "
+        )
         follow = "" if getattr(model.quantizer, "codebook", "") == "ema" else "model.quantizer.codebook=ema, "
-        return "codes", f"{revive}{follow}model.quantizer.codes={max(used, 2)}, a smaller optim.lr"
-    if hasattr(model, "balance"):
-        return "classes", f"a larger model.balance than {model.balance:g}, or model.classifier.classes={max(used, 2)}"
+        return "codes", f"{revive}{follow}model.quantizer.num_codes={max(used, 2)}, a smaller optim.lr"
+    if hasattr(model, "entropy_weight"):
+        return (
+            "classes",
+            f"a larger model.entropy_weight than {model.entropy_weight:g}, or model.classifier.classes={max(used, 2)}",
+        )
     return "codes", f"a smaller alphabet, of {max(used, 2)}, or a smaller optim.lr"
 
 
-def stuck_bits(view: View) -> Alarm | None:
+def stuck_bits(view: ModelOutputs) -> CollapseWarning | None:
     """Bits that are the same for every image."""
     ones = view.codes.mean(0)  # (bits,)
     stuck = int(((ones == 0) | (ones == 1)).sum())
     if stuck < max(1, STUCK * len(ones)):
         return None
-    return Alarm(
+    return CollapseWarning(
         "stuck bits",
         f"Stuck bits: {stuck} of the {len(ones)} bits of the code are the same for all {len(view):,} training images. "
         f"They say nothing, and cost a bit each. "
@@ -132,13 +137,13 @@ def stuck_bits(view: View) -> Alarm | None:
     )
 
 
-def dead_numbers(view: View) -> Alarm | None:
+def dead_numbers(view: ModelOutputs) -> CollapseWarning | None:
     """Numbers of a continuous code that hardly move from image to image."""
     std = view.embedded.std(0, dtype=np.float64)  # (Z,)
     dead = int((std <= LEAST_STD * std.max()).sum())
     if dead < max(1, DEAD * len(std)):
         return None
-    return Alarm(
+    return CollapseWarning(
         "dead numbers",
         f"Dead numbers: {dead} of the {len(std)} numbers of the code hardly move from image to image (less than "
         f"{LEAST_STD:.0%} of the liveliest one's standard deviation). They carry nothing. "

@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> Path:
                 write(folder / name, image)
             done += len(images)
             advance(done, "")
-    tell(compressed, done, found)
+    print_summary(compressed, done, found)
     return place
 
 
@@ -50,7 +50,7 @@ def write(path: Path, image: np.ndarray) -> None:
     image_grid.save(path, image)
 
 
-def tell(compressed: sslz.Compressed, done: int, found: int) -> None:
+def print_summary(compressed: sslz.Compressed, done: int, found: int) -> None:
     console.say(f"{done:,} images of {compressed.size:,} bytes")
     if found == compressed.pixels:
         console.say("each pixel is what it was when they were compressed: the checksum fits")

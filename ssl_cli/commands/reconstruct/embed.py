@@ -24,7 +24,7 @@ CODES, MAP = "codes.parquet", "map.png"
 
 
 @dataclass
-class Part:
+class EmbedInput:
     """Images x (N, C, H, W) that belong together, with their numbers `row` (N,) in the whole set."""
 
     x: np.ndarray
@@ -35,10 +35,10 @@ class Part:
 
 
 @dataclass
-class Given:
+class EmbedInputs:
     """What is to be embedded."""
 
-    parts: list[Part]
+    parts: list[EmbedInput]
     about: str
     rejected: Rejected = field(default_factory=list)
 
@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> Path:
         draw_map(folder / MAP, np.stack(table["code"].to_numpy()), table["label"].to_pylist(), cfg.map, cfg.seed)
         if cfg.input is not None:
             write_rejects(folder, given.rejected)
-    tell(table, given.rejected)
+    print_summary(table, given.rejected)
     return place
 
 
@@ -72,15 +72,15 @@ def refuse_ambiguous(cfg: DictConfig) -> None:
         raise InputError("data= and input= are two things to embed: say one of them.")
 
 
-def images(cfg: DictConfig, finished: ReconstructRun) -> Given:
+def images(cfg: DictConfig, finished: ReconstructRun) -> EmbedInputs:
     """The files of input=, the data set of data=, or that of the run."""
     if cfg.input is not None:
         names, x, rejected = finished.read(Path(cfg.input).expanduser())
-        return Given([Part(x, np.arange(len(x)), names=names)], f"input={cfg.input}", rejected)
+        return EmbedInputs([EmbedInput(x, np.arange(len(x)), names=names)], f"input={cfg.input}", rejected)
     if cfg.data is not None:
-        return Given(data_parts(build(cfg.data).pictures(cfg.seed), finished), f"data={cfg.choices.data}")
+        return EmbedInputs(data_parts(build(cfg.data).image_splits(cfg.seed), finished), f"data={cfg.choices.data}")
     data = own_data(cfg, finished)
-    return Given(data_parts(data, finished), f"data={finished.config.choices.get('data')}, as in the run,")
+    return EmbedInputs(data_parts(data, finished), f"data={finished.config.choices.get('data')}, as in the run,")
 
 
 def own_data(cfg: DictConfig, finished: ReconstructRun) -> ImageData:
@@ -94,13 +94,13 @@ def own_data(cfg: DictConfig, finished: ReconstructRun) -> ImageData:
         check(own, "embed")
     except InputError as error:
         raise InputError(f"The data set of {finished.folder} can't be read again: {error}") from error
-    data = build(own.data).pictures(own.seed)
+    data = build(own.data).image_splits(own.seed)
     if read_environment(finished.folder).get("data_fingerprint") != data.fingerprint:
         console.warn(f"the data have changed since {finished.folder} was made: its splits may have been others")
     return data
 
 
-def data_parts(data: ImageData, finished: ReconstructRun) -> list[Part]:
+def data_parts(data: ImageData, finished: ReconstructRun) -> list[EmbedInput]:
     """Its splits. Raises InputError for images of another shape than the model's."""
     if data.facts["shape"] != list(finished.reader.shape):
         raise InputError(
@@ -109,7 +109,7 @@ def data_parts(data: ImageData, finished: ReconstructRun) -> list[Part]:
             "whose images are resized."
         )
     return [
-        Part(split.x, split.row, name, labels=names_of(split.label, data.classes))
+        EmbedInput(split.x, split.row, name, labels=names_of(split.label, data.classes))
         for name, split in data.splits.items()
     ]
 
@@ -124,7 +124,7 @@ def names_of(label: np.ndarray | None, classes: list[str]) -> list[str | None] |
 # --- their codes --------------------------------------------------------------------------------------------
 
 
-def codes(finished: ReconstructRun, part: Part) -> pa.Table:
+def codes(finished: ReconstructRun, part: EmbedInput) -> pa.Table:
     """A row an image."""
     n, code = len(part.x), finished.embed(part.x)
     columns = {
@@ -146,7 +146,7 @@ def texts(values: Sequence[str | None] | None, n: int) -> pa.Array:
     return pa.nulls(n, pa.string()) if values is None else pa.array(values, pa.string())
 
 
-def tell(table: pa.Table, rejected: Rejected) -> None:
+def print_summary(table: pa.Table, rejected: Rejected) -> None:
     warn_of_rejects(rejected, len(table))
     splits = [f"{found['counts']} {found['values']}" for found in table["split"].value_counts().to_pylist()]
     width = table.schema.field("code").type.list_size

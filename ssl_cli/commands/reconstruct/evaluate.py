@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from ssl_cli.commands.reconstruct.predictions import View, is_discrete, mapped, seeded
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, is_discrete, mapped, seeded
 from ssl_cli.evaluation.metrics import clusters, images
 from ssl_cli.evaluation.metrics.probes import (
     FEW,
@@ -29,7 +29,7 @@ MOST_NUMBERS = 200_000_000  # of the training images that a probe sees, as float
 
 
 def measure(
-    views: dict[str, View], seed: int, importance_samples: int, likelihood_images: int, probes: bool
+    views: dict[str, ModelOutputs], seed: int, importance_samples: int, likelihood_images: int, probes: bool
 ) -> dict[str, float]:
     """Everything that goes into metrics.json, as far as the model and the data have it.
 
@@ -52,12 +52,12 @@ def measure(
     return {f"test/{name}": value for name, value in found.items()}
 
 
-def _labelled(view: View) -> View:
+def _labelled(view: ModelOutputs) -> ModelOutputs:
     """Only the images whose label is known."""
     return view if (view.labels >= 0).all() else view.take(np.flatnonzero(view.labels >= 0))
 
 
-def rebuilding(view: View) -> dict[str, float]:
+def rebuilding(view: ModelOutputs) -> dict[str, float]:
     """Errors of the rebuilt images, pixels in 0..1."""
     x = view.features.reshape(view.x.shape)
     mse = images.mean_squared_error(x, view.rebuilt)
@@ -68,7 +68,7 @@ def rebuilding(view: View) -> dict[str, float]:
 # --- of models with a likelihood ---
 
 
-def likelihood(view: View, seed: int, samples: int, n_images: int) -> dict[str, float]:
+def likelihood(view: ModelOutputs, seed: int, samples: int, n_images: int) -> dict[str, float]:
     """ELBO, importance-weighted negative log-likelihood in nats an image, and bits per dimension."""
     model = view.model
     x = numbers(torch.from_numpy(view.x[:n_images]).to(device_of(model)))
@@ -83,7 +83,7 @@ def likelihood(view: View, seed: int, samples: int, n_images: int) -> dict[str, 
     return {"elbo": float(elbo), "nll": float(nll), "bits_per_dim": bits}
 
 
-def kl_per_dimension(view: View) -> np.ndarray:
+def kl_per_dimension(view: ModelOutputs) -> np.ndarray:
     """(Z,): what each number of the code says of an image, in nats, on average"""
 
     def kl(x: torch.Tensor) -> torch.Tensor:
@@ -95,7 +95,7 @@ def kl_per_dimension(view: View) -> np.ndarray:
 # --- of discrete codes ---
 
 
-def usage(view: View) -> dict[str, float]:
+def usage(view: ModelOutputs) -> dict[str, float]:
     """How the alphabet is used over all images and places; and the size of a code, where it is all that is kept."""
     model, counts = view.model, view.counts
     found = {"perplexity": perplexity(counts), "codes_used": float((counts > 0).mean())}
@@ -104,7 +104,7 @@ def usage(view: View) -> dict[str, float]:
     return found
 
 
-def sorting(train: View, test: View) -> dict[str, float]:
+def sorting(train: ModelOutputs, test: ModelOutputs) -> dict[str, float]:
     """How well the classes that the model made up agree with the labels of the test images."""
     names = clusters.majority_labels(train.codes[:, 0], train.labels, train.model.alphabet)
     codes, labels = test.codes[:, 0], test.labels
@@ -118,7 +118,7 @@ def sorting(train: View, test: View) -> dict[str, float]:
 # --- probes ---
 
 
-def probing(train: View, test: View, seed: int) -> dict[str, float]:
+def probing(train: ModelOutputs, test: ModelOutputs, seed: int) -> dict[str, float]:
     """Accuracy of simple classifiers on the code, beside the pixels themselves and their principal components."""
     width, n_pixels = test.embedded.shape[1], test.x[0].size
     train = within_bounds(train, max(width, n_pixels), seed)
@@ -140,7 +140,7 @@ def probing(train: View, test: View, seed: int) -> dict[str, float]:
     return found
 
 
-def within_bounds(train: View, width: int, seed: int) -> View:
+def within_bounds(train: ModelOutputs, width: int, seed: int) -> ModelOutputs:
     """As many of the images as MOST_NUMBERS allows where each has `width` features, each label by its share."""
     most = max(LABELLED[-1], MOST_NUMBERS // width)
     if len(train) <= most:

@@ -10,7 +10,7 @@ import torch
 from ssl_cli.commands.reconstruct import latent_plots
 from ssl_cli.commands.reconstruct.evaluate import kl_per_dimension
 from ssl_cli.commands.reconstruct.plots import decoded, decoded_numbers, picture
-from ssl_cli.commands.reconstruct.predictions import View, is_continuous, mapped, seeded
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, is_continuous, mapped, seeded
 from ssl_cli.commands.reconstruct.prior import PRIOR
 from ssl_cli.evaluation.html import Figure
 from ssl_cli.evaluation.plots import curves, images
@@ -23,7 +23,7 @@ MOST_DIMS, REACH, TRAVERSED = 10, 3, 7  # dimensions, standard deviations to eac
 SHOWN_FOR_KL = 2000  # test images
 
 
-def draw(folder: Path, views: dict[str, View], classes: list[str], seed: int) -> list[Figure]:
+def draw(folder: Path, views: dict[str, ModelOutputs], classes: list[str], seed: int) -> list[Figure]:
     """All figures that this model has, in the order a reader wants them. Every random draw follows from the seed."""
     figures, test, model = folder / "figures", views["test"], views["test"].model
     drawn = [reconstructions(figures, test)]
@@ -37,7 +37,7 @@ def draw(folder: Path, views: dict[str, View], classes: list[str], seed: int) ->
     return [*drawn, *training(folder, model)]
 
 
-def reconstructions(figures: Path, test: View) -> Figure:
+def reconstructions(figures: Path, test: ModelOutputs) -> Figure:
     some = spread(len(test), 3 * ACROSS)
     x, rebuilt = test.x[some], picture(test.rebuilt[some])
     lines = [
@@ -56,7 +56,7 @@ def spread(n: int, wanted: int) -> np.ndarray:
     return np.linspace(0, n - 1, min(n, wanted)).round().astype(int)
 
 
-def denoising(figures: Path, test: View, seed: int) -> Figure:
+def denoising(figures: Path, test: ModelOutputs, seed: int) -> Figure:
     model, x = test.model, test.x[spread(len(test), ACROSS)]
     with seeded(model, seed):
         noisy = mapped(model, model.corrupt, x)
@@ -75,7 +75,7 @@ def samples(figures: Path, model: Any, seed: int) -> Figure:
     return Figure("samples.png", "New images: codes drawn as the model says they are spread, decoded.")
 
 
-def interpolations(figures: Path, test: View, seed: int) -> Figure:
+def interpolations(figures: Path, test: ModelOutputs, seed: int) -> Figure:
     """From one test image to another of a different class, in even steps of the code."""
     start, end = _pairs(test, np.random.default_rng([seed, 6]))
     weight = np.linspace(0, 1, STEPS, dtype=np.float32)[None, :, None]
@@ -91,7 +91,7 @@ def interpolations(figures: Path, test: View, seed: int) -> Figure:
     return Figure("interpolations.png", "Even steps in code space from one test image to another, decoded.")
 
 
-def _pairs(test: View, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(test: ModelOutputs, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Places of test images, (pairs,) each; two of a pair differ in their label, where there are labels."""
     start = rng.choice(len(test), min(PAIRS, len(test)), replace=False)
     end = rng.choice(len(test), len(start))
@@ -101,7 +101,7 @@ def _pairs(test: View, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
     return start, end
 
 
-def traversals(figures: Path, views: dict[str, View]) -> Figure:
+def traversals(figures: Path, views: dict[str, ModelOutputs]) -> Figure:
     """One number of the code moved about the mean code, all others held; those that tell most first."""
     train, test = views["train"], views["test"]
     mean, std = train.embedded.mean(0), train.embedded.std(0)  # (Z,)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ssl_cli.commands.reconstruct.plots import decoded, picture
-from ssl_cli.commands.reconstruct.predictions import View, is_continuous, is_discrete
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, is_continuous, is_discrete
 from ssl_cli.evaluation.html import Figure
 from ssl_cli.evaluation.metrics.clusters import UNNAMED, majority_labels
 from ssl_cli.evaluation.plots import images as image_plots
@@ -23,7 +23,7 @@ How = Literal["code", "pca", "tsne"]
 METHODS = {"code": "as they are", "pca": "by PCA", "tsne": "by t-SNE"}
 
 
-def draw(figures: Path, views: dict[str, View], classes: list[str], seed: int) -> Iterator[Figure]:
+def draw(figures: Path, views: dict[str, ModelOutputs], classes: list[str], seed: int) -> Iterator[Figure]:
     test, model = views["test"], views["test"].model
     few = test.take(np.arange(min(len(test), MOST_MAPPED)))
     if hasattr(model, "embed") and len(few) >= LEAST_MAPPED and few.embedded.std() > 0:
@@ -39,7 +39,7 @@ def draw(figures: Path, views: dict[str, View], classes: list[str], seed: int) -
         yield code_means(figures, views["train"], classes)
 
 
-def code_maps(figures: Path, test: View, classes: list[str], seed: int) -> Iterator[Figure]:
+def code_maps(figures: Path, test: ModelOutputs, classes: list[str], seed: int) -> Iterator[Figure]:
     """Codes of test images on a plane: by PCA, by t-SNE, and a code of two numbers as it is."""
     width = test.embedded.shape[1]
     coloured = ", coloured by label" if test.label is not None else ""
@@ -105,7 +105,7 @@ def _components(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.pad(pca.transform(codes), ((0, 0), (0, missing))), np.pad(pca.explained_variance_ratio_, (0, missing))
 
 
-def decoded_plane(figures: Path, train: View) -> Figure:
+def decoded_plane(figures: Path, train: ModelOutputs) -> Figure:
     """What the plane of a code of two numbers decodes to, where nearly all training images lie."""
     low, high = np.quantile(train.embedded, [0.01, 0.99], axis=0)  # (2,)
     first, second = np.linspace(low[0], high[0], PLANE), np.linspace(high[1], low[1], PLANE)
@@ -117,7 +117,7 @@ def decoded_plane(figures: Path, train: View) -> Figure:
     )
 
 
-def codebook(figures: Path, test: View) -> Figure:
+def codebook(figures: Path, test: ModelOutputs) -> Figure:
     counts, alphabet = test.counts, test.model.alphabet
     used = int((counts > 0).sum())
     title = (
@@ -129,7 +129,7 @@ def codebook(figures: Path, test: View) -> Figure:
     return Figure("codebook.png", "How often each code is used, from the commonest to the rarest.")
 
 
-def bits(figures: Path, test: View) -> Figure:
+def bits(figures: Path, test: ModelOutputs) -> Figure:
     ones = test.codes.mean(0)  # (bits,)
     stuck = int(((ones == 0) | (ones == 1)).sum())
     title = f"The {len(ones)} bits of the code over {len(test):,} test images: {stuck} never change"
@@ -144,7 +144,7 @@ def bits(figures: Path, test: View) -> Figure:
     return Figure("codebook.png", "How often each bit is 1; a bit tells most where that is half of the time.")
 
 
-def code_grids(figures: Path, test: View, grid: tuple[int, int]) -> Figure:
+def code_grids(figures: Path, test: ModelOutputs, grid: tuple[int, int]) -> Figure:
     x = test.x[: 2 * SHOWN]
     codes = test.codes[: len(x)].reshape(len(x), *grid)
     shown = image_plots.codes_as_images(codes, test.model.alphabet, x.shape[2:])
@@ -155,7 +155,7 @@ def code_grids(figures: Path, test: View, grid: tuple[int, int]) -> Figure:
     return Figure("code_grids.png", "Test images, the grid of codes that is kept of each, and what is rebuilt from it.")
 
 
-def code_means(figures: Path, train: View, classes: list[str]) -> Figure:
+def code_means(figures: Path, train: ModelOutputs, classes: list[str]) -> Figure:
     """The mean training image of each class that the model made up; the commonest first."""
     codes, counts = train.codes[:, 0], train.counts
     names = np.full(len(counts), UNNAMED)

@@ -16,7 +16,7 @@ from ssl_cli.models.images import parts
 AT_ONCE = 512  # images; fewer of large ones
 
 
-class View:
+class ModelOutputs:
     """A split of the images as `model` sees it: `x` (N, C, H, W) uint8, `label` (N,) or None."""
 
     def __init__(self, model: Any, split: ImageSplit):
@@ -55,14 +55,16 @@ class View:
         """(N, C * H * W) float32, the pixels"""
         return self.x.reshape(len(self.x), -1).astype(np.float32) / 255
 
-    def take(self, rows: np.ndarray) -> "View":
+    def take(self, rows: np.ndarray) -> "ModelOutputs":
         """Of some of the images only: `rows` (n,) are their places."""
-        return View(self.model, ImageSplit(self.x[rows], None if self.label is None else self.label[rows], rows))
+        return ModelOutputs(
+            self.model, ImageSplit(self.x[rows], None if self.label is None else self.label[rows], rows)
+        )
 
 
-def look(model: Any, data: ImageData) -> dict[str, View]:
+def model_outputs(model: Any, data: ImageData) -> dict[str, ModelOutputs]:
     """A view of each split; nothing is computed yet."""
-    return {name: View(model, split) for name, split in data.splits.items()}
+    return {name: ModelOutputs(model, split) for name, split in data.splits.items()}
 
 
 def is_discrete(model: Any) -> bool:

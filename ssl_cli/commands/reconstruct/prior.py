@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_cli import console
 from ssl_cli.commands.reconstruct.predictions import mapped
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.files import write_json
 from ssl_cli.process import is_worker
 from ssl_cli.runs.folder import HISTORY
@@ -53,7 +53,7 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
         own.resume = None
         if not is_worker():
             _begin_anew(codes, place)
-    rows = Rows({"codes": codes})
+    rows = ArrayDataset({"codes": codes})
     # Lightning leaves a network in the mode that it finds, and the model is done with training.
     train(prior.train().requires_grad_(True), rows.take(~watched), rows.take(watched), own, place)
     prior.requires_grad_(False)

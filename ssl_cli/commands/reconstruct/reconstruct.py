@@ -10,14 +10,14 @@ from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.reconstruct import apply, collapse, evaluate, report
 from ssl_cli.commands.reconstruct import figures as figure_files
 from ssl_cli.commands.reconstruct.finished import READER
-from ssl_cli.commands.reconstruct.predictions import look
+from ssl_cli.commands.reconstruct.predictions import model_outputs
 from ssl_cli.commands.reconstruct.prior import fit_prior
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.images.datasets import ImageData, in_words
 from ssl_cli.process import is_worker
-from ssl_cli.runs.duplicates import done_before
-from ssl_cli.runs.session import under_way
+from ssl_cli.runs.duplicates import find_completed_run
+from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import refuse_miscounted
 from ssl_cli.training.fit import fit, new_model
 
@@ -27,12 +27,12 @@ def run(cfg: DictConfig) -> Path:
     if cfg.get("run") is not None:
         return apply.rebuild(cfg)
     refuse_miscounted(cfg)
-    data = build(cfg.data).pictures(cfg.seed)
+    data = build(cfg.data).image_splits(cfg.seed)
     cfg.facts = data.facts
-    if done := done_before(cfg, data.fingerprint):
+    if done := find_completed_run(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
-    with under_way(cfg, data.fingerprint) as (folder, metrics, trackers):
+    with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
         train = rows(data, "train")
         fit(model, train, rows(data, "val") if "val" in data.splits else train, cfg, folder, trackers)
@@ -42,13 +42,13 @@ def run(cfg: DictConfig) -> Path:
         save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder / READER)
 
-        views = look(model, data)
+        views = model_outputs(model, data)
         console.say(f"measuring what it makes of {len(views['test']):,} test images")
         metrics |= evaluate.measure(views, cfg.seed, cfg.importance_samples, cfg.likelihood_images, cfg.probes)
-        alarms = collapse.alarms(views)
+        alarms = collapse.collapse_warnings(views)
         figures = figure_files.draw(folder, views, data.classes, cfg.seed)
         report.write(folder, {**cfg.choices, "seed": cfg.seed}, metrics, alarms, figures)
-        report.tell(metrics, alarms, figures)
+        report.print_summary(metrics, alarms, figures)
     return folder
 
 
@@ -60,5 +60,5 @@ def describe(cfg: DictConfig, data: ImageData) -> None:
         console.warn(warning)
 
 
-def rows(data: ImageData, split: str) -> Rows:
-    return Rows({"x": data.splits[split].x}, data.splits[split].row)
+def rows(data: ImageData, split: str) -> ArrayDataset:
+    return ArrayDataset({"x": data.splits[split].x}, data.splits[split].row)

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from ssl_cli import console
-from ssl_cli.commands.reconstruct.collapse import Alarm
+from ssl_cli.commands.reconstruct.collapse import CollapseWarning
 from ssl_cli.evaluation import html as html_page
 from ssl_cli.evaluation.html import REPORT, Figure, number, table
 from ssl_cli.runs.folder import CONFIG, METRICS
@@ -37,7 +37,7 @@ def write(
     folder: Path,
     chosen: Mapping[str, object],
     metrics: Mapping[str, float],
-    alarms: Sequence[Alarm],
+    alarms: Sequence[CollapseWarning],
     figures: Sequence[Figure],
 ) -> None:
     """The report: warnings, choices, numbers and figures on one page. `chosen` are the choices worth naming."""
@@ -53,7 +53,7 @@ def write(
     html_page.write(folder, "reconstruct", (folder / CONFIG).read_text(), chosen, parts)
 
 
-def _warnings(alarms: Sequence[Alarm]) -> str:
+def _warnings(alarms: Sequence[CollapseWarning]) -> str:
     if not alarms:
         return '<p class="fine">No sign of collapse was found.</p>'
     return "\n".join(f'<p class="alarm">{escape(alarm.text)}</p>' for alarm in alarms)
@@ -90,7 +90,7 @@ def _probes(metrics: Mapping[str, float]) -> str:
     return f"<p>{what}:</p>\n{table(rows, f'<tr><th></th>{head}</tr>')}"
 
 
-def tell(metrics: Mapping[str, float], alarms: Sequence[Alarm], figures: Sequence[Figure]) -> None:
+def print_summary(metrics: Mapping[str, float], alarms: Sequence[CollapseWarning], figures: Sequence[Figure]) -> None:
     """The warnings, the numbers, and what lies where."""
     for alarm in alarms:
         console.warn(alarm.text)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_cli.data.images.datasets import Hub, Images, Pictures, published
+from ssl_cli.data.images.datasets import Hub, Images, RawImages, published
 from ssl_cli.data.images.parquet import read_hub, source, where_from
 from ssl_cli.errors import InputError
 
@@ -23,7 +23,7 @@ class Cifar10(Images):
     dir: str
     hub: Hub = None
 
-    def read(self) -> Pictures:
+    def read(self) -> RawImages:
         folder = Path(self.dir).expanduser()
         otherwise = where_from(folder, PAGE)
         if (hub := source(folder, self.hub)) is not None:

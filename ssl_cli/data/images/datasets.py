@@ -14,7 +14,7 @@ from ssl_cli.config.types import Range
 from ssl_cli.data.images.idx import read_idx
 from ssl_cli.data.images.parquet import Parted, read_hub, source, where_from
 from ssl_cli.data.images.reader import ImageReader
-from ssl_cli.data.one_class import OneClass, OneClassData, Split
+from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
 from ssl_cli.errors import InputError
 
 Hub = Annotated[
@@ -25,7 +25,7 @@ TEST_SHARE = 0.2  # of the images, where no test split was published
 
 
 @dataclass
-class Pictures:
+class RawImages:
     """A set of images as it was read. `x` (N, C, H, W) uint8; `label` (N,) says which of `classes`, -1 for unknown.
 
     `is_test` (N,) bool is the published split, None where there is none; `names` are the files', where each has its
@@ -85,7 +85,7 @@ class OneClassImages(OneClassData):
 
     rows: ClassVar[str] = "images"
 
-    pictures: Pictures
+    images: RawImages
 
     @property
     def size(self) -> str:
@@ -102,11 +102,11 @@ class Images(OneClass):
     val: Annotated[float, Range(0, 1, open_high=True), "share of the training images held out to watch"] = 0.05
     normal: Annotated[int | str | list[int | str], "the class (or classes) of normal images, by name or number"] = 0
 
-    def read(self) -> Pictures:
+    def read(self) -> RawImages:
         """The images as they are. Raises InputError where they can't be found or read."""
         raise NotImplementedError(f"{type(self).__name__} doesn't say how it is read")
 
-    def pictures(self, seed: int) -> ImageData:
+    def image_splits(self, seed: int) -> ImageData:
         """Read, and part into train, val and test: as published, what wasn't by the seed."""
         found = self.read()
         n = len(found.x)
@@ -132,21 +132,25 @@ class Images(OneClass):
         }
         return ImageData(splits, found.classes, found.fingerprint, found.warnings)
 
-    def prepare(self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False) -> OneClassImages:
+    def one_class_splits(
+        self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False
+    ) -> OneClassImages:
         """Read, and part by the one-class protocol (see `OneClass.part`): some classes are normal, others anomalies.
 
         A published split is not kept to: it parts each class, and here the anomalies' training images would be lost.
         """
         found = self.read()
         anomaly = ~np.isin(found.label, self._normal(found)) if found.label is not None else self._unlabelled()
-        index = self.part(anomaly, None, seed, hold_out, val, dev)
-        splits = {name: Split(gathered(found.x, rows), anomaly[rows], rows, rows) for name, rows in index.items()}
+        index = self.split(anomaly, None, seed, hold_out, val, dev)
+        splits = {
+            name: OneClassSplit(gathered(found.x, rows), anomaly[rows], rows, rows) for name, rows in index.items()
+        }
         strange = [name for k, name in enumerate(found.classes) if k not in self._normal(found)]
         names = ", ".join(found.classes[k] for k in self._normal(found))
         return OneClassImages(
             splits=splits,
-            pictures=found,
-            encoder=found.reader,
+            images=found,
+            preprocessor=found.reader,
             fingerprint=found.fingerprint,
             notes=[f"normal: {names}; anomalies: {', '.join(strange) or 'none'}"],
             warnings=found.warnings,
@@ -158,7 +162,7 @@ class Images(OneClass):
             "of its own."
         )
 
-    def _normal(self, found: Pictures) -> list[int]:
+    def _normal(self, found: RawImages) -> list[int]:
         """The numbers of the normal classes. A number in `normal` is first looked for among the classes' names."""
         assert found.label is not None
         if (found.label < 0).any():
@@ -185,13 +189,13 @@ class Images(OneClass):
 class Digits(Images):
     """Handwritten digits, embedded in scikit-learn: 1,797 images of 8 x 8 (UCI's optdigits test set)."""
 
-    def read(self) -> Pictures:
+    def read(self) -> RawImages:
         from sklearn.datasets import load_digits
 
         raw = load_digits()
         x = np.round(raw.images * (255 / 16)).astype(np.uint8)[:, None]
         label = raw.target.astype(np.int64)
-        return Pictures(x, label, [str(name) for name in raw.target_names], digest(x, label))
+        return RawImages(x, label, [str(name) for name in raw.target_names], digest(x, label))
 
 
 @dataclass(kw_only=True)
@@ -204,7 +208,7 @@ class Mnist(Images):
     dir: str
     hub: Hub = None
 
-    def read(self) -> Pictures:
+    def read(self) -> RawImages:
         folder = Path(self.dir).expanduser()
         otherwise = where_from(folder, self.page)
         if (hub := source(folder, self.hub)) is not None:
@@ -226,7 +230,7 @@ class FashionMnist(Mnist):
     ]
 
 
-def published(parted: Parted, classes: list[str]) -> Pictures:
+def published(parted: Parted, classes: list[str]) -> RawImages:
     """Images and labels that come in the splits train and test. Raises InputError where they don't fit each other."""
     for split, (x, label) in parted.items():
         if len(x) != len(label):
@@ -240,7 +244,7 @@ def published(parted: Parted, classes: list[str]) -> Pictures:
         raise InputError(f"The images have no pixels: they are {' x '.join(map(str, images[0].shape[1:]))}.")
     x, label = np.concatenate(images), np.concatenate(labels).astype(np.int64)
     is_test = np.repeat([split == "test" for split in parted], [len(x) for x in images])
-    return Pictures(x, label, classes, digest(x, label, is_test), is_test)
+    return RawImages(x, label, classes, digest(x, label, is_test), is_test)
 
 
 def gathered(x: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.data.images.archive import image_files
 from ssl_cli.data.images.cache import ImageArray, image_array
-from ssl_cli.data.images.datasets import Images, Pictures
+from ssl_cli.data.images.datasets import Images, RawImages
 from ssl_cli.data.images.reader import Side
 from ssl_cli.errors import InputError
 
@@ -32,7 +32,7 @@ class ImageFolder(Images):
         None
     )
 
-    def read(self) -> Pictures:
+    def read(self) -> RawImages:
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
         path = Path(self.dir).expanduser()
         if not path.is_dir() and path.suffix.lower() != ".zip":
@@ -43,7 +43,7 @@ class ImageFolder(Images):
             name, reason = found.rejected[0]
             raise InputError(f"None of the {len(found.rejected):,} images in {path} can be read; {name}: {reason}.")
         splits, label, classes = arranged(path, found.names)
-        return Pictures(
+        return RawImages(
             found.x,
             label,
             classes,

@@ -24,7 +24,7 @@ Rejected = list[tuple[str, str]]  # the name of a file, and why it can't be read
 
 
 @dataclass
-class Piece:
+class ImageBatch:
     """Some of a folder's images: `names`, `x` (N, C, H, W) uint8, `number` (N,) of their files.
 
     `rejected` files can't be read: number, name, reason. `done` of all `total` files have been looked at.
@@ -62,13 +62,13 @@ class ImageReader:
         rejected = [(name, reason) for piece in pieces for _, name, reason in piece.rejected]
         return names, np.concatenate([piece.x for piece in pieces]), rejected
 
-    def pieces(self, path: Path) -> Iterator[Piece]:
+    def pieces(self, path: Path) -> Iterator[ImageBatch]:
         """The same, some files at a time: of a folder or a zip of any size."""
         with image_files(path) as files:
             for start in range(0, len(files.names), AT_ONCE):
                 yield self._piece(files.some(start, start + AT_ONCE), start, len(files.names))
 
-    def _piece(self, files: ImageFiles, start: int, total: int) -> Piece:
+    def _piece(self, files: ImageFiles, start: int, total: int) -> ImageBatch:
         names, images, number = [], [], []
         rejected = []
         for place, (name, found) in enumerate(files.decoded(self.shape), start):
@@ -79,7 +79,7 @@ class ImageReader:
             images.append(found)
             number.append(place)
         x = np.stack(images) if images else np.empty((0, *self.shape), np.uint8)
-        return Piece(names, x, np.array(number, np.int64), rejected, start + len(files.names), total)
+        return ImageBatch(names, x, np.array(number, np.int64), rejected, start + len(files.names), total)
 
     def checked(self, images: Any) -> np.ndarray:
         """Images as users have them: (N, C, H, W) of bytes, or of numbers from 0 to 1. Raises InputError for others."""

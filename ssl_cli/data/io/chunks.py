@@ -46,7 +46,7 @@ def refuse_missing(path: Path, wanted: list[str], names: list[str]) -> None:
         raise InputError(f"{path} has more than one column called {', '.join(twice)}: rename them.")
 
 
-class Faults:
+class RowErrors:
     """Which of N rows are sound, and the first reason why each of the others isn't."""
 
     def __init__(self, n_rows: int):
@@ -73,7 +73,7 @@ WORDS = {
 }
 
 
-def converted(texts: pa.Array, kind: pa.DataType, name: str, faults: Faults) -> pa.Array:
+def converted(texts: pa.Array, kind: pa.DataType, name: str, faults: RowErrors) -> pa.Array:
     """(N,) texts as values of a type; null, and a fault, where one is none. Halves what fails until it is found."""
     if kind == pa.string():
         return nulled(texts)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from ssl_cli.data.io.arrow import MISSING, TAB, FileLayout
-from ssl_cli.data.io.chunks import Chunk, Faults, Reject, Types, converted
+from ssl_cli.data.io.chunks import Chunk, Reject, RowErrors, Types, converted
 from ssl_cli.data.io.csv_header import LONGEST_RECORD, fields_of, may_go_on, read_header
 from ssl_cli.errors import InputError
 
@@ -199,7 +199,7 @@ class CsvReader:
         self, rows: list[list[str]], numbers: list[tuple[int, int]], texts: list[str], rejects: list[Reject]
     ) -> Chunk:
         """Rows of texts -> typed columns; a row with a text that isn't of its column's type joins the rejects."""
-        faults, columns = Faults(len(rows)), {}
+        faults, columns = RowErrors(len(rows)), {}
         by_name = dict(zip(self.names, zip(*rows, strict=True), strict=True)) if rows else {}
         for name, kind in self.wanted.items():
             values = pa.array(by_name.get(name, []), pa.string())

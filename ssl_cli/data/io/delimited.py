@@ -21,7 +21,7 @@ Row = tuple[int, list[str], str, str]  # line, fields, what is wrong, text
 
 
 @dataclass(frozen=True)
-class Sheet:
+class CsvDialect:
     """How TSV and CSV are written; None: as the name's ending says. `columns`: names, where a file has no header;
     `texts`: names by which a header is known nevertheless."""
 
@@ -51,7 +51,7 @@ class Sheet:
         return len(fields) > 1 and is_known
 
 
-def table(path: Path, lines: Lines, sheet: Sheet, suffix: str) -> Found:
+def table(path: Path, lines: Lines, sheet: CsvDialect, suffix: str) -> Found:
     """A comma in a single column is a letter. Raises InputError where there is no header, or one that can't be read."""
     first = next((line for line in lines if line[1].strip()), None)
     if first is None:

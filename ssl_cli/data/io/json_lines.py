@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.text import LINE, Faults, parted, pieces
+from ssl_cli.data.io.text import LINE, ReadIssues, parted, pieces
 
 LONGEST_LINE = 1 << 25  # characters; a longer one is cut, and so is broken
 SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -14,7 +14,7 @@ SUFFIXES = (".jsonl", ".ndjson", ".json")
 Records = Iterable[tuple[str, dict[str, Any] | str]]
 
 
-def json_lines(path: Path, faults: Faults) -> Records:
+def json_lines(path: Path, faults: ReadIssues) -> Records:
     for number, line in enumerate(parted(pieces(path, faults), LINE, faults, LONGEST_LINE), 1):
         if not line or line.isspace():
             continue

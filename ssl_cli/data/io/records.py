@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from ssl_cli.data.io.delimited import Found, Lines, Sheet, refuse_twins, table
+from ssl_cli.data.io.delimited import CsvDialect, Found, Lines, refuse_twins, table
 from ssl_cli.data.io.files import blocks, plain_name
 from ssl_cli.data.io.text import CONVERT, NOT_TEXT
 from ssl_cli.errors import InputError
@@ -31,7 +31,7 @@ Unpack = Callable[[Path, Any], Iterator[dict[str, Any]] | None]
 
 
 @dataclass(frozen=True)
-class Entry:
+class Record:
     """`record`, or where it can't be read the reason; `row` counts from 0, `line` from 1."""
 
     row: int
@@ -49,15 +49,15 @@ class Entry:
         return json.dumps(self.record, ensure_ascii=False, default=str) if self.raw is None else self.raw
 
 
-def entries(
-    path: Path, sheet: Sheet | None = None, is_table: bool = False, unpack: Unpack | None = None
-) -> Iterator[Entry]:
+def read_records(
+    path: Path, sheet: CsvDialect | None = None, is_table: bool = False, unpack: Unpack | None = None
+) -> Iterator[Record]:
     """All records of a file. A line of a .txt is one with a `text`, but where the file begins as a table as the sheet
     has them, or `is_table`. `unpack` yields the records of a JSON document that is no list of them.
 
     Raises InputError where the file can't be read at all."""
-    found = _found(path, sheet or Sheet(), is_table, unpack)
-    return (Entry(row, line, record, raw) for row, (line, record, raw) in enumerate(found))
+    found = _found(path, sheet or CsvDialect(), is_table, unpack)
+    return (Record(row, line, record, raw) for row, (line, record, raw) in enumerate(found))
 
 
 def suffix_of(path: Path) -> str:
@@ -70,7 +70,7 @@ def suffix_of(path: Path) -> str:
     return suffix
 
 
-def _found(path: Path, sheet: Sheet, is_table: bool, unpack: Unpack | None) -> Found:
+def _found(path: Path, sheet: CsvDialect, is_table: bool, unpack: Unpack | None) -> Found:
     suffix = suffix_of(path)
     if suffix == PARQUET:
         return _parquet(path)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ssl_cli.data.io.arrow import UNREADABLE, FileLayout
-from ssl_cli.data.io.chunks import WORDS, Chunk, Faults, Reject, Types, converted, refuse_missing
+from ssl_cli.data.io.chunks import WORDS, Chunk, Reject, RowErrors, Types, converted, refuse_missing
 from ssl_cli.data.io.csv_stream import csv_chunks
 from ssl_cli.errors import InputError
 
@@ -54,7 +54,7 @@ def _is_moment(kind: pa.DataType) -> bool:
 
 def _of_types(path: Path, table: pa.Table, wanted: Types, row: np.ndarray, done: int) -> Chunk:
     """Numbers and dates may have any such type; texts must stand for what is wanted, or their row is rejected."""
-    columns, faults = {}, Faults(len(table))
+    columns, faults = {}, RowErrors(len(table))
     for name, kind in wanted.items():
         values = table[name]
         if pa.types.is_dictionary(values.type):

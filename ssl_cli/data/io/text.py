@@ -20,7 +20,7 @@ CONVERT = "convert it, for example by iconv -f {} -t UTF-8"
 
 
 @dataclass
-class Faults:
+class ReadIssues:
     """What was not as it should be in the text read so far, counted; the first few of each kind are named."""
 
     n_bytes: int = 0
@@ -44,7 +44,7 @@ class Faults:
         if place and len(self.bytes_at) < NAMED:
             self.bytes_at.append(place)
 
-    def tell(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """A sentence for each kind of fault there was."""
         told = []
         if self.n_bytes:
@@ -62,7 +62,7 @@ def _some(named: list[str], n: int) -> str:
     return "; ".join(named) + more
 
 
-def pieces(path: Path, faults: Faults) -> Iterator[str]:
+def pieces(path: Path, faults: ReadIssues) -> Iterator[str]:
     """A file's text, which ends its lines by \\n alone, in pieces of whole lines (but for a line of megabytes).
 
     Raises InputError where it can't be read, or is not in UTF-8 at all.
@@ -86,7 +86,7 @@ def _whole_characters(block: bytes) -> int:
     return len(block)
 
 
-def _text(block: bytes, path: Path, place: int, faults: Faults) -> str:
+def _text(block: bytes, path: Path, place: int, faults: ReadIssues) -> str:
     """Bytes, which begin at a `place` of the (unpacked) file, as text."""
     if not place:
         if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -100,7 +100,7 @@ def _text(block: bytes, path: Path, place: int, faults: Faults) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def _replaced(block: bytes, path: Path, place: int, faults: Faults) -> str:
+def _replaced(block: bytes, path: Path, place: int, faults: ReadIssues) -> str:
     text = block.decode(errors="replace")
     n = text.count("\ufffd") - block.count("\ufffd".encode())
     if n > 100 and n > len(text) / 10:
@@ -117,7 +117,7 @@ def _replaced(block: bytes, path: Path, place: int, faults: Faults) -> str:
     return text
 
 
-def documents_of(path: Path, document: str, faults: Faults) -> Iterator[str]:
+def documents_of(path: Path, document: str, faults: ReadIssues) -> Iterator[str]:
     """A file's lines, its blocks between blank lines, or its whole text. Some may be blank."""
     separator = SEPARATORS[document]
     for text in parted(pieces(path, faults), separator, faults):
@@ -125,7 +125,7 @@ def documents_of(path: Path, document: str, faults: Faults) -> Iterator[str]:
 
 
 def parted(
-    text: Iterable[str], separator: re.Pattern[str] | None, faults: Faults, longest: int | None = None
+    text: Iterable[str], separator: re.Pattern[str] | None, faults: ReadIssues, longest: int | None = None
 ) -> Iterator[str]:
     """A text that comes in pieces -> what lies between the separators, also where that is empty.
 
@@ -140,7 +140,7 @@ def parted(
     yield rest
 
 
-def cut(text: str, longest: int, faults: Faults) -> Iterator[str]:
+def cut(text: str, longest: int, faults: ReadIssues) -> Iterator[str]:
     """The text in parts that aren't too long, between words where there are any."""
     while len(text) > longest:
         end = max(text.rfind(sign, longest // 2, longest) for sign in "\n ") + 1 or longest
@@ -150,7 +150,7 @@ def cut(text: str, longest: int, faults: Faults) -> Iterator[str]:
     yield text
 
 
-def without_surrogates(text: str, place: str, faults: Faults) -> str:
+def without_surrogates(text: str, place: str, faults: ReadIssues) -> str:
     """A text that can be written in UTF-8."""
     if text.isascii() or not SURROGATE.search(text):
         return text

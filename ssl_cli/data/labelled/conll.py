@@ -8,7 +8,7 @@ from typing import Any
 
 from ssl_cli.data.io.files import plain_name
 from ssl_cli.data.io.json_lines import SUFFIXES, Records, json_lines
-from ssl_cli.data.io.text import LINE, Faults, parted, pieces, without_surrogates
+from ssl_cli.data.io.text import LINE, ReadIssues, parted, pieces, without_surrogates
 from ssl_cli.errors import InputError
 
 Column = int | str | None  # a number, from the left or (below 0) from the right; a name; None: where it usually is
@@ -36,7 +36,7 @@ class TaggedSentences(Sequence[Sentence]):
 
     source: str
     listed: Sequence[Sentence]
-    told: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.listed)
@@ -53,7 +53,7 @@ def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> Tagge
 
     Raises InputError, with file and line, for a line that lacks a column and a record without the fields.
     """
-    faults, more = Faults(), list[str]()
+    faults, more = ReadIssues(), list[str]()
     listed: Sequence[Sentence]
     name = plain_name(path.name)
     if name.endswith(SUFFIXES):
@@ -70,10 +70,10 @@ def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> Tagge
         listed = list(_columns(path, filter(None, kept), at, tagged))
     if not listed:
         raise InputError(f"{path} holds no sentence: there must be a word and its tag a line.")
-    return TaggedSentences(str(path), listed, (*more, *faults.tell()))
+    return TaggedSentences(str(path), listed, (*more, *faults.sentences()))
 
 
-def _blocks(path: Path, faults: Faults) -> Iterator[Lines]:
+def _blocks(path: Path, faults: ReadIssues) -> Iterator[Lines]:
     """What lies between blank lines."""
     block: Lines = []
     for number, line in enumerate(parted(pieces(path, faults), LINE, faults), 1):
@@ -190,7 +190,7 @@ def _field(column: Column, usual: str) -> int:
 
 
 def sentences_of(
-    source: str, records: Records, word: Column, tag: Column, tagged: bool, faults: Faults
+    source: str, records: Records, word: Column, tag: Column, tagged: bool, faults: ReadIssues
 ) -> TaggedSentences:
     """Of JSON objects: the words are a list in the field `tokens` (or `word`), the tags one in `tags` (or `tag`)."""
     listed: list[Sentence] = []
@@ -214,7 +214,7 @@ def sentences_of(
     return TaggedSentences(source, listed)
 
 
-def _texts(record: Mapping[str, Any], name: str, place: str, faults: Faults) -> tuple[str, ...]:
+def _texts(record: Mapping[str, Any], name: str, place: str, faults: ReadIssues) -> tuple[str, ...]:
     if name not in record:
         raise ValueError(f"there is no field {name}, only {', '.join(map(str, record)) or 'none'}")
     values = record[name]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ssl_cli.data.io.delimited import Lines
 from ssl_cli.data.io.files import plain_name
-from ssl_cli.data.io.records import SUFFIXES, TEXT, Entry, lines
+from ssl_cli.data.io.records import SUFFIXES, TEXT, Record, lines
 from ssl_cli.data.labelled.conll import (
     CONLLU,
     FIELDS,
@@ -48,7 +48,7 @@ def has_columns(path: Path, tag: Column, known: Set[str]) -> bool:
     return all(one in known or ((found := ENTITY_TAG.fullmatch(one)) and found[1] in kinds) for one in tags)
 
 
-def sentences(path: Path, word: Column) -> Iterator[Entry]:
+def sentences(path: Path, word: Column) -> Iterator[Record]:
     """Records of `tokens`, and of CoNLL-U their `id`. A name of `word` is a field of CoNLL-U; a number is a column of
     both, but for 0, where CoNLL-U has the words' numbers."""
     is_conllu = plain_name(path.name).endswith(CONLLU)
@@ -56,7 +56,7 @@ def sentences(path: Path, word: Column) -> Iterator[Entry]:
     found = ((block[0][0], _record(block, at, is_conllu), block) for block in _blocks(path))
     filled = (one for one in found if one[1] is not None)
     for row, (number, record, block) in enumerate(filled):
-        yield Entry(row, number, record or "", "\n".join(text for _, text, _ in block))
+        yield Record(row, number, record or "", "\n".join(text for _, text, _ in block))
 
 
 def _blocks(path: Path) -> Iterator[Block]:

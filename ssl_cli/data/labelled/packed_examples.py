@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.data.batches import Rows
+from ssl_cli.data.batches import ArrayDataset
 
 IGNORED = -100  # a token without a target
 SHORTEST = 128  # tokens in a row, where no example is longer: shorter rows are no faster, and fill up less well
-AT_ONCE = 64  # examples of a validation batch
+EVAL_BATCH_EXAMPLES = 64  # examples of a validation batch
 STEP, MANY = 8, 64  # tokens by which rows differ that are tried; sequences of a batch for which none are
 
 
 @dataclass(frozen=True)
-class Sequences:
+class TokenizedSequences:
     """Framed texts one after another: `length` (S,), and by token, (N,): `ids`, `segment` (0 or 1), and others, whole
     numbers as small as will hold them: a batch has them as int64."""
 
@@ -31,7 +31,9 @@ class Sequences:
     fill: Mapping[str, int] = field(default_factory=dict)  # of what isn't 0 where a row has room left
 
     @classmethod
-    def of(cls, listed: Mapping[str, Sequence[Sequence[int]]], fill: Mapping[str, int] | None = None) -> "Sequences":
+    def of(
+        cls, listed: Mapping[str, Sequence[Sequence[int]]], fill: Mapping[str, int] | None = None
+    ) -> "TokenizedSequences":
         """Of lists: name -> for each sequence its tokens' values."""
         length = np.array([len(ids) for ids in listed["ids"]], np.int64)
         flat = {
@@ -41,7 +43,7 @@ class Sequences:
         return cls(length, flat, fill or {})
 
 
-class ExampleRows(Rows):
+class PackedExamples(ArrayDataset):
     """Examples, each of one sequence; with `parts` (E + 1,), of several, such as a question with each of its options.
 
     A batch of B examples, which are S sequences (S = B without `parts`), has by token (R, L) all of `sequences.tokens`,
@@ -51,26 +53,26 @@ class ExampleRows(Rows):
     """
 
     split = "dev"
-    counted = "examples"
-    named = "examples"
+    throughput_unit = "examples"
+    row_name = "examples"
 
     def __init__(
         self,
-        sequences: Sequences,
+        sequences: TokenizedSequences,
         targets: Mapping[str, np.ndarray],
-        number: np.ndarray,
+        row_ids: np.ndarray,
         parts: np.ndarray | None = None,
-        lost: Sequence[str] = (),
+        warnings: Sequence[str] = (),
     ):
-        self.sequences, self.parts, self.lost = sequences, parts, tuple(lost)
-        self.number = number
-        self.per_row = len(np.unique(number)) / max(len(number), 1)  # examples: long ones are several rows
+        self.sequences, self.parts, self.warnings = sequences, parts, tuple(warnings)
+        self.row_ids = row_ids
+        self.units_per_row = len(np.unique(row_ids)) / max(len(row_ids), 1)  # examples: long ones are several rows
         self.starts = np.r_[0, np.cumsum(sequences.length)][:-1]  # (S,)
         self.row_length = max(SHORTEST, int(sequences.length.max(initial=0)))
         self.tokens = {name: torch.from_numpy(values) for name, values in sequences.tokens.items()}
         self.targets = {name: torch.as_tensor(values) for name, values in targets.items()}
 
-    def fitted(self, context: int) -> "ExampleRows":
+    def with_row_length(self, context: int) -> "PackedExamples":
         """The same in rows that a network of a short context can read; no example may be longer than that."""
         same = copy.copy(self)
         same.row_length = min(self.row_length, context)
@@ -78,23 +80,23 @@ class ExampleRows(Rows):
         return same
 
     def __len__(self) -> int:
-        return len(self.number)
+        return len(self.row_ids)
 
     @property
     def device(self) -> torch.device:
         return self.tokens["ids"].device
 
     @property
-    def watched_at_once(self) -> int:
-        return AT_ONCE
+    def eval_batch_size(self) -> int:
+        return EVAL_BATCH_EXAMPLES
 
-    def on(self, device: torch.device) -> "ExampleRows":
+    def on(self, device: torch.device) -> "PackedExamples":
         there = copy.copy(self)
         there.tokens = {name: values.to(device) for name, values in self.tokens.items()}
         there.targets = {name: values.to(device) for name, values in self.targets.items()}
         return there
 
-    def take(self, which: np.ndarray) -> "ExampleRows":
+    def take(self, which: np.ndarray) -> "PackedExamples":
         raise NotImplementedError("no verb takes a part of labelled examples")
 
     def __getitem__(self, which: tuple[int, Tensor | np.ndarray | slice, float]) -> dict[str, Any]:

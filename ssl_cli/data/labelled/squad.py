@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.text import Faults, pieces, without_surrogates
+from ssl_cli.data.io.text import ReadIssues, pieces, without_surrogates
 from ssl_cli.errors import InputError
 
 NEAR = 32  # characters by which an answer may stand beside its answer_start: offsets counted in UTF-16 are as wrong
@@ -41,7 +41,7 @@ class Question:
 class Questions(list[Question]):
     """`lost`: what was left out or replaced while they were read, a sentence each."""
 
-    lost: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_squad(path: Path, null_answers: bool, refuse_unfound: bool) -> Questions:
@@ -49,9 +49,9 @@ def read_squad(path: Path, null_answers: bool, refuse_unfound: bool) -> Question
 
     `null_answers`: a question may have none. `refuse_unfound`: an answer that isn't in its passage is an error.
     """
-    faults = Faults()
+    faults = ReadIssues()
     found = _questions(asked_in(path, _content(path, faults)), str(path), null_answers, refuse_unfound)
-    found.lost = tuple(faults.tell())
+    found.warnings = tuple(faults.sentences())
     return found
 
 
@@ -78,7 +78,7 @@ def located(context: str, text: str, start: int | None) -> int | None:
 # --- files ---
 
 
-def _content(path: Path, faults: Faults) -> Any:
+def _content(path: Path, faults: ReadIssues) -> Any:
     def written(found: dict[str, Any]) -> dict[str, Any]:
         return {name: _written(value, str(path), faults) for name, value in found.items()}
 
@@ -93,7 +93,7 @@ def _content(path: Path, faults: Faults) -> Any:
         raise InputError(f"{path} can't be read: {str(error).rstrip('.')}.") from error
 
 
-def _written(value: Any, place: str, faults: Faults) -> Any:
+def _written(value: Any, place: str, faults: ReadIssues) -> Any:
     """The same without halves of characters, where it is a text or a list of such"""
     if isinstance(value, list):
         return [without_surrogates(one, place, faults) if isinstance(one, str) else one for one in value]

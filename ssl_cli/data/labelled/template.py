@@ -7,17 +7,17 @@ from ssl_cli.errors import InputError
 
 
 @dataclass(frozen=True)
-class Frame:
+class SequenceTemplate:
     """`before` FIRST `after`, or `before` FIRST `between` SECOND `after`, of `max_length` tokens at most."""
 
     tokenizer: Tokenizer
-    before: tuple[int, ...]
-    between: tuple[int, ...]
-    after: tuple[int, ...]
+    prefix: tuple[int, ...]
+    separator: tuple[int, ...]
+    suffix: tuple[int, ...]
     max_length: int
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, causal: bool, max_length: int) -> "Frame":
+    def of(cls, tokenizer: Tokenizer, causal: bool, max_length: int) -> "SequenceTemplate":
         """As BERT has it, or RoBERTa (two separators between texts); a causal model gets the token that ends texts
         after each, and so the last token has seen all. Raises InputError where the tokenizer lacks such a token."""
         needed = ("end",) if causal else ("cls", "sep")
@@ -38,21 +38,21 @@ class Frame:
 
     def room(self, pair: bool) -> int:
         """Tokens of text that fit."""
-        return self.max_length - len(self.before) - len(self.after) - (len(self.between) if pair else 0)
+        return self.max_length - len(self.prefix) - len(self.suffix) - (len(self.separator) if pair else 0)
 
-    def joined(self, first: list[int], second: list[int] | None = None) -> tuple[list[int], int]:
+    def encode(self, first: list[int], second: list[int] | None = None) -> tuple[list[int], int]:
         """The tokens of one text or two, framed, and where the second begins (the length, where there is none).
 
         What is too long is cut at its end, the longer text first, as transformers' longest_first does.
         """
         if second is None:
-            ids = [*self.before, *first[: self.room(pair=False)], *self.after]
+            ids = [*self.prefix, *first[: self.room(pair=False)], *self.suffix]
             return ids, len(ids)
         n_first, n_second = shares(len(first), len(second), self.room(pair=True))
-        start = [*self.before, *first[:n_first], *self.between]
-        return [*start, *second[:n_second], *self.after], len(start)
+        start = [*self.prefix, *first[:n_first], *self.separator]
+        return [*start, *second[:n_second], *self.suffix], len(start)
 
-    def cuts(self, first: list[int], second: list[int] | None = None) -> bool:
+    def truncates(self, first: list[int], second: list[int] | None = None) -> bool:
         """Whether `joined` cuts something off."""
         length = len(first) + (0 if second is None else len(second))
         return length > self.room(pair=second is not None)

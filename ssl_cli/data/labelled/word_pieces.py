@@ -48,7 +48,7 @@ def spelled(words: Sequence[str]) -> list[str]:
     return spelled
 
 
-class WordTokens:
+class WordTokenizer:
     """The tokens of words as `spelled` gives them, each as if it stood alone: what transformers calls is_pretokenized,
     but for the blank, which a byte-level tokenizer's word begins with.
 

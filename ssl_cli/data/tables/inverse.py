@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 
-def in_words(column: dict[str, Any], features: np.ndarray) -> str:
+def format_value(column: dict[str, Any], features: np.ndarray) -> str:
     """What the features (W,) of a column stand for, in the column's own units: a number, a date, a symbol."""
     if column["kind"] == "symbol":
         best = int(features.argmax())

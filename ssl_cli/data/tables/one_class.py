@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from ssl_cli.data.io.arrow import FileLayout
-from ssl_cli.data.one_class import OneClass, OneClassData, Split
-from ssl_cli.data.tables.preprocessing import Scaling, TableEncoder
+from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
+from ssl_cli.data.tables.preprocessing import Scaling, TablePreprocessor
 from ssl_cli.errors import InputError
 
 
@@ -39,7 +39,7 @@ class TableData(OneClassData):
 
     @property
     def size(self) -> str:
-        return f"{len(self.encoder.features)} features"
+        return f"{len(self.preprocessor.features)} features"
 
 
 @dataclass(kw_only=True)
@@ -55,22 +55,22 @@ class OneClassTable(OneClass):
         """The file as it is. Raises InputError where it can't be found or read."""
         raise NotImplementedError(f"{type(self).__name__} doesn't say how it is read")
 
-    def prepare(self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False) -> TableData:
+    def one_class_splits(self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False) -> TableData:
         """Read, split by the seed (see `OneClass.part`), fit the encoder on the training rows, encode every split."""
         table = self.read()
         n_rows = table.columns.num_rows
         anomaly = np.zeros(n_rows, bool) if table.anomaly is None else table.anomaly
-        index = self.part(anomaly, table.parts, seed, hold_out, val, dev)
-        encoder = TableEncoder.fit(table.columns.take(pa.array(index["train"])), self.scaling, table.layout)
+        index = self.split(anomaly, table.parts, seed, hold_out, val, dev)
+        encoder = TablePreprocessor.fit(table.columns.take(pa.array(index["train"])), self.scaling, table.layout)
         x = encoder.transform(table.columns)  # (N, D)
         number = np.arange(n_rows) if table.row is None else table.row
         splits = {
-            name: Split(x[rows], None if table.anomaly is None else table.anomaly[rows], number[rows], rows)
+            name: OneClassSplit(x[rows], None if table.anomaly is None else table.anomaly[rows], number[rows], rows)
             for name, rows in index.items()
         }
         notes = [f"column {name} is left out: {reason}" for name, reason in encoder.dropped.items()]
         return TableData(
-            splits=splits, columns=table.columns, encoder=encoder, fingerprint=table.fingerprint, notes=notes
+            splits=splits, columns=table.columns, preprocessor=encoder, fingerprint=table.fingerprint, notes=notes
         )
 
 

@@ -60,7 +60,7 @@ POWER = {"lambda": Annotated[float, Range(-1e3, 1e3)], "mean": float, "std": Pos
 SYMBOL = {"name": str, "kind": str, "values": list[str]}
 
 
-class TableEncoder:
+class TablePreprocessor:
     """What the training rows taught about each column.
 
     `columns` are plain dicts, one a column that is kept: {"name", "kind": "number", "type", "mean", "std", "missing"}
@@ -76,7 +76,9 @@ class TableEncoder:
         self.layout = layout or FileLayout(names)
 
     @classmethod
-    def fit(cls, table: pa.Table, scaling: Scaling = "standard", layout: FileLayout | None = None) -> "TableEncoder":
+    def fit(
+        cls, table: pa.Table, scaling: Scaling = "standard", layout: FileLayout | None = None
+    ) -> "TablePreprocessor":
         """Learn from the training rows of a file of some layout. Raises InputError where no column is left."""
         if not table.column_names:
             raise InputError("No column is left to learn from: data.drop leaves out all of them.")
@@ -157,12 +159,12 @@ class TableEncoder:
         path.write_text(json.dumps(state, indent=1, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> "TableEncoder":
+    def load(cls, path: Path) -> "TablePreprocessor":
         """Read it back. Raises InputError where it isn't what `save` writes: the file may be a stranger's."""
         return cls.from_state(path, read_state(path))
 
     @classmethod
-    def from_state(cls, path: Path, state: dict[str, Any]) -> "TableEncoder":
+    def from_state(cls, path: Path, state: dict[str, Any]) -> "TablePreprocessor":
         """From the object in a file. Raises InputError where it isn't what `save` writes."""
         if fault := next(_faults(state), None):
             raise InputError(f"{path} is damaged: {fault}.")

@@ -39,7 +39,7 @@ def hub_rows(hub: str, name: str, part: str, otherwise: str) -> Iterator[dict[st
 
 
 @dataclass(kw_only=True)
-class Published(TextSource):
+class PublishedCorpus(TextSource):
     """A corpus that lies in a folder, or else is streamed from the hub."""
 
     dir: Annotated[FilePath, "folder of its published files"]
@@ -77,7 +77,7 @@ class Published(TextSource):
 
 
 @dataclass(kw_only=True)
-class Wikitext(Published):
+class Wikitext(PublishedCorpus):
     """Wikipedia's good articles (arXiv 1609.07843): Parquet as on the hub, or wiki.train.tokens, or train.txt.
 
     A document is an article. Its published validation split is held out where `val` is null.
@@ -139,7 +139,7 @@ def _lines(rows: list[str]) -> str:
 
 
 @dataclass(kw_only=True)
-class C4(Published):
+class C4(PublishedCorpus):
     """Cleaned pages of the web (arXiv 1910.10683): c4-train.00000-of-01024.json.gz and so on, a page a document."""
 
     def found(self, part: str) -> list[Path] | None:

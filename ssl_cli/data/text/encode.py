@@ -14,8 +14,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ssl_cli.data.text.phrases import BEGIN, OUTSIDE, Units
-from ssl_cli.data.tokenizers.fast_encode import Pieces, ragged
+from ssl_cli.data.text.phrases import BEGIN, OUTSIDE, PhraseMatcher
+from ssl_cli.data.tokenizers.fast_encode import CachedEncoder, ragged
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
 CHARACTERS = 1 << 21  # of a batch of texts
@@ -24,7 +24,7 @@ SERVE = "from ssl_cli.data.text.encode import serve; serve()"
 
 
 @dataclass
-class Encoded:
+class EncodedTexts:
     """Texts as tokens: `ids` (N,) uint32, `length` (T,) and `n_bytes` (T,) of each text, `starts` (N,) bool where
     units are looked for: which tokens begin one."""
 
@@ -37,30 +37,32 @@ class Encoded:
 class Encoder:
     """What encodes a batch of texts in one process."""
 
-    def __init__(self, tokenizer: Tokenizer, units: Units | None):
-        self.tokenizer, self.units = tokenizer, units
-        self.pieces = Pieces(tokenizer.library)
+    def __init__(self, tokenizer: Tokenizer, phrases: PhraseMatcher | None):
+        self.tokenizer, self.phrases = tokenizer, phrases
+        self.pieces = CachedEncoder(tokenizer.library)
 
-    def __call__(self, texts: list[str]) -> Encoded:
+    def __call__(self, texts: list[str]) -> EncodedTexts:
         n_bytes = np.array([len(text) if text.isascii() else len(text.encode()) for text in texts], np.int64)
-        if self.units is None:
-            return Encoded(*self.pieces.encode(texts), n_bytes, None)
+        if self.phrases is None:
+            return EncodedTexts(*self.pieces.encode(texts), n_bytes, None)
         found = self.pieces.library.encode_batch(texts, add_special_tokens=False)
         ids, _, length = ragged([one.ids for one in found])
         begins = [self._starts(text, one.ids, one.offsets) for text, one in zip(texts, found, strict=True)]
-        return Encoded(self.pieces.meant[ids], length, n_bytes, np.concatenate([*begins, np.zeros(0, bool)]))
+        return EncodedTexts(self.pieces.id_map[ids], length, n_bytes, np.concatenate([*begins, np.zeros(0, bool)]))
 
     def _starts(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> np.ndarray:
         """(n,) bool: the token begins a unit, or a word outside of all units"""
-        assert self.units is not None
-        marks = np.r_[self.units.mark(text), np.uint8(OUTSIDE)]
+        assert self.phrases is not None
+        marks = np.r_[self.phrases.mark(text), np.uint8(OUTSIDE)]
         mark = marks[np.array([start for start, _ in offsets], np.int64)]
         return np.where(mark == OUTSIDE, self.tokenizer.starts(np.array(ids, np.int64)), mark == BEGIN)
 
 
-def encoded(batches: Iterable[list[str]], tokenizer: Tokenizer, units: Units | None) -> Generator[Encoded]:
+def encode_texts(
+    batches: Iterable[list[str]], tokenizer: Tokenizer, phrases: PhraseMatcher | None
+) -> Generator[EncodedTexts]:
     """Each batch as tokens, in order."""
-    here, there = Encoder(tokenizer, units), iter(batches)
+    here, there = Encoder(tokenizer, phrases), iter(batches)
     for _, batch in zip(range(ALONE), there, strict=False):
         yield here(batch)
     second = next(there, None)
@@ -71,14 +73,14 @@ def encoded(batches: Iterable[list[str]], tokenizer: Tokenizer, units: Units | N
         yield here(second)
         yield from map(here, there)
         return
-    with _Crew(n_processes, tokenizer, units) as crew:
+    with _Crew(n_processes, tokenizer, phrases) as crew:
         yield from crew.work(second, there)
 
 
 class _Crew:
     """Processes that encode, each with a thread here that hands it texts and waits."""
 
-    def __init__(self, size: int, tokenizer: Tokenizer, units: Units | None):
+    def __init__(self, size: int, tokenizer: Tokenizer, units: PhraseMatcher | None):
         self.members = [_member() for _ in range(size)]
         self.free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self.threads = ThreadPoolExecutor(size)
@@ -90,8 +92,8 @@ class _Crew:
             self.free.put(member)
         return self
 
-    def work(self, first: list[str], others: Iterator[list[str]]) -> Iterator[Encoded]:
-        waiting: deque[Future[Encoded]] = deque([self.threads.submit(self._ask, first)])
+    def work(self, first: list[str], others: Iterator[list[str]]) -> Iterator[EncodedTexts]:
+        waiting: deque[Future[EncodedTexts]] = deque([self.threads.submit(self._ask, first)])
         for batch in others:
             waiting.append(self.threads.submit(self._ask, batch))
             if len(waiting) > len(self.members) + 1:
@@ -99,7 +101,7 @@ class _Crew:
         while waiting:
             yield waiting.popleft().result()
 
-    def _ask(self, batch: list[str]) -> Encoded:
+    def _ask(self, batch: list[str]) -> EncodedTexts:
         member = self.free.get()
         try:
             _tell(member, batch)
@@ -145,7 +147,7 @@ def serve() -> None:
     texts, tokens = sys.stdin.buffer, sys.stdout.buffer
     with suppress(EOFError, BrokenPipeError):
         json_text, phrases = pickle.load(texts)
-        encode = Encoder(Tokenizer.from_json(json_text), None if phrases is None else Units(phrases))
+        encode = Encoder(Tokenizer.from_json(json_text), None if phrases is None else PhraseMatcher(phrases))
         while True:
             pickle.dump(encode(pickle.load(texts)), tokens, protocol=pickle.HIGHEST_PROTOCOL)
             tokens.flush()

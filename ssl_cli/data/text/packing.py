@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.data.batches import MOST_ON_DEVICE, Rows
+from ssl_cli.data.batches import MAX_BYTES_ON_DEVICE, ArrayDataset
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
 TOKENS_AT_ONCE = 8192  # of a validation batch
@@ -17,7 +17,7 @@ SHIFT = 9  # the stream of random numbers that shifts are drawn from
 SCATTER = 10  # and what is watched its order
 
 
-class Reads(Protocol):
+class ReadsText(Protocol):
     """What an objective says of the text that it reads.
 
     `row_length` tokens a row and `looks_ahead` more after it; `within_documents`: no row begins in one document and
@@ -25,8 +25,8 @@ class Reads(Protocol):
     """
 
     row_length: int
-    looks_ahead: int
-    within_documents: bool
+    target_offset: int
+    split_at_documents: bool
     reads: Sequence[str]
 
 
@@ -71,7 +71,7 @@ class TokenArrays:
         return self.begins[ids[:, 1:]] | self.ends[ids[:, :-1]]
 
 
-class TextRows(Rows):
+class PackedTokenDataset(ArrayDataset):
     """Rows of a circular stream of tokens; `rows[k, index, weight]` is a batch, which follows from (seed, k).
 
     In an epoch each token comes once, but for a rest shorter than a row: the stream is turned by a shift that follows
@@ -80,13 +80,13 @@ class TextRows(Rows):
     those that the model reads; and `document` where documents are to be isolated.
     """
 
-    counted = "tokens"
-    named = "rows of this epoch's text"
+    throughput_unit = "tokens"
+    row_name = "rows of this epoch's text"
 
     def __init__(
         self,
         text: TokenArrays,
-        model: Reads,
+        model: ReadsText,
         isolate_documents: bool,
         runs: tuple[np.ndarray, np.ndarray] | None,
         seed: int | None,
@@ -94,7 +94,7 @@ class TextRows(Rows):
     ):
         self.text, self.seed, self.batch_size = text, seed, batch_size
         self.reads = {*model.reads, *(["document"] if isolate_documents else [])}
-        self.tokens_per_row = self.per_row = model.row_length
+        self.tokens_per_row = self.units_per_row = model.row_length
         n_rows = len(text.ids) // model.row_length
         self._is_turned = seed is not None and runs is None
         # Rows that follow each other need no list of where they begin: 16 bytes a row, of a long text gigabytes.
@@ -102,12 +102,12 @@ class TextRows(Rows):
         self._document: Tensor | None = None
         if runs is not None:
             self._start, self._document = (torch.from_numpy(part).to(text.ids.device) for part in runs)
-        self.number = np.arange(n_rows if runs is None else len(runs[0]))
-        self._along = torch.arange(-1, model.row_length + model.looks_ahead, device=text.ids.device)
+        self.row_ids = np.arange(n_rows if runs is None else len(runs[0]))
+        self._along = torch.arange(-1, model.row_length + model.target_offset, device=text.ids.device)
         self._last_shift = (-1, 0)  # of the last epoch asked for
 
     def __len__(self) -> int:
-        return len(self.number)
+        return len(self.row_ids)
 
     @property
     def device(self) -> torch.device:
@@ -119,12 +119,12 @@ class TextRows(Rows):
         return 1 if self._document is None else len(self._document.unique())
 
     @property
-    def watched_at_once(self) -> int:
+    def eval_batch_size(self) -> int:
         return max(1, TOKENS_AT_ONCE // self.tokens_per_row)
 
-    def on(self, device: torch.device) -> "TextRows":
+    def on(self, device: torch.device) -> "PackedTokenDataset":
         """The same rows on a device; as they are, where the text is too long for that."""
-        if device == self.device or self.text.ids.nbytes > MOST_ON_DEVICE:
+        if device == self.device or self.text.ids.nbytes > MAX_BYTES_ON_DEVICE:
             return self
         there = copy.copy(self)
         there.text = self.text.on(device)
@@ -134,10 +134,10 @@ class TextRows(Rows):
         )
         return there
 
-    def take(self, which: np.ndarray) -> "TextRows":
+    def take(self, which: np.ndarray) -> "PackedTokenDataset":
         """Some of the rows, by index or by truth (N,)"""
         some, index = copy.copy(self), torch.from_numpy(np.arange(len(self))[which]).to(self.device)
-        some._start, some.number = self._begins(index), self.number[which]
+        some._start, some.row_ids = self._begins(index), self.row_ids[which]
         some._document = None if self._document is None else self._document[index]
         return some
 
@@ -178,7 +178,7 @@ class TextRows(Rows):
         return batch | {"k": k, "weight": weight}
 
 
-def runs_within(ends: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+def document_chunks(ends: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Where rows begin, and of which document each is, (R,) int64 each: no row leaves its document.
 
     A document shorter than a row is joined with those that follow it. A longer one is cut into as few rows as cover
@@ -203,7 +203,7 @@ def runs_within(ends: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     return start[document_of] + nth * room // np.maximum(1, n_runs - 1)[document_of], document_of
 
 
-def scattered(start: np.ndarray, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def fixed_shuffle(start: np.ndarray, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same runs in a disorder that is always the same: so that each batch of what is watched, row after row, is of
     many documents, as batches are that are learned."""
     order = np.random.default_rng(SCATTER).permutation(len(start))

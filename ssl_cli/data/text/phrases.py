@@ -9,7 +9,7 @@ from ssl_cli.errors import InputError
 OUTSIDE, BEGIN, WITHIN = 0, 1, 2
 
 
-class Units:
+class PhraseMatcher:
     """Finds the listed phrases in a text: from left to right, the longest that begins at each place.
 
     Where a phrase begins or ends with a letter that is not Chinese, no further letter may be beside it: `art` is not
@@ -24,15 +24,15 @@ class Units:
         self._lengths = {start: sorted(found, reverse=True) for start, found in lengths.items()}
 
     @classmethod
-    def read(cls, path: Path) -> "Units":
+    def read(cls, path: Path) -> "PhraseMatcher":
         """From a file of one a line, in UTF-8. Raises InputError where there is none."""
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"data.units={path} can't be read: {error}; it must be a text in UTF-8.") from error
+            raise InputError(f"data.phrases={path} can't be read: {error}; it must be a text in UTF-8.") from error
         phrases = [line.strip() for line in lines if line.strip()]
         if not phrases:
-            raise InputError(f"data.units={path} is empty: it must list a word or an entity a line.")
+            raise InputError(f"data.phrases={path} is empty: it must list a word or an entity a line.")
         return cls(phrases)
 
     def mark(self, text: str) -> np.ndarray:

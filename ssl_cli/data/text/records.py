@@ -14,7 +14,7 @@ from ssl_cli.config.choices import nearest
 from ssl_cli.config.types import Delimiter
 from ssl_cli.data.io.files import files_of, marks
 from ssl_cli.data.io.json_lines import LONGEST_LINE, SUFFIXES, Records, json_lines
-from ssl_cli.data.io.text import LINE, Faults, parted, pieces, without_surrogates
+from ssl_cli.data.io.text import LINE, ReadIssues, parted, pieces, without_surrogates
 from ssl_cli.data.text.sources import Files, TextSource
 from ssl_cli.errors import InputError
 
@@ -25,7 +25,7 @@ csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
 Field = Annotated[str, "the field that holds the text: a text, or a list of lines"]
 
 
-class Unfit(Exception):
+class InvalidRecord(Exception):
     """A record that gives no text; the reason alone."""
 
 
@@ -49,13 +49,13 @@ class RecordFiles(TextSource):
         return [self.field, *marks(files_of(self.files, self.suffixes))]
 
 
-def texts_of(source: str, records: Records, field: str, faults: Faults) -> Iterator[str]:
+def texts_of(source: str, records: Records, field: str, faults: ReadIssues) -> Iterator[str]:
     """The text of each record. Raises InputError where the first record has none: then all are meant otherwise."""
     is_first = True
     for place, record in records:
         try:
             text = _text(record, field)
-        except Unfit as reason:
+        except InvalidRecord as reason:
             if is_first:
                 raise InputError(f"{source}, {place}: {reason}.") from reason
             faults.skip(f"{source}, {place}: {reason}")
@@ -66,15 +66,17 @@ def texts_of(source: str, records: Records, field: str, faults: Faults) -> Itera
 
 def _text(record: dict[str, Any] | str, field: str) -> str:
     if isinstance(record, str):
-        raise Unfit(record)
+        raise InvalidRecord(record)
     if field not in record:
-        raise Unfit(_lacks(field, list(record)))
+        raise InvalidRecord(_lacks(field, list(record)))
     value = record[field]
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
-    raise Unfit(f"the field {field} holds {json.dumps(value, default=str)[:50]}, which is neither text nor lines of it")
+    raise InvalidRecord(
+        f"the field {field} holds {json.dumps(value, default=str)[:50]}, which is neither text nor lines of it"
+    )
 
 
 def _lacks(field: str, names: list[str]) -> str:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from ssl_cli.config.types import Count, Range
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.data.io.files import files_of, marks
-from ssl_cli.data.io.text import LONGEST, Faults, cut, documents_of
+from ssl_cli.data.io.text import LONGEST, ReadIssues, cut, documents_of
 from ssl_cli.data.text.holdout import split
 from ssl_cli.errors import InputError
 
 if TYPE_CHECKING:
     from ssl_cli.data.text.tokens import TextData
-    from ssl_cli.data.tokenizers.trainers import TokenizerMaker
+    from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".tokens", ".raw")
 UNDERLINE = re.compile(r"^ *([*=~^-])\1{2,} *\n", re.MULTILINE)  # of headings: each sign would be a token
@@ -38,9 +38,9 @@ class TextSource:
     val: Annotated[float, Range(0, 1, open_high=True), "share of the text held out to watch"]
     max_tokens: Annotated[Count | None, "tokens to take, then no more is read; null: all there are"] = None
     isolate_documents: Annotated[bool, "whether attention stays within a document, where positions restart"] = False
-    units: Annotated[FilePath | None, "a file of words or entities, one a line, that are masked as a whole"] = None
+    phrases: Annotated[FilePath | None, "a file of words or entities, one a line, that are masked as a whole"] = None
     cache: Annotated[FilePath | None, "folder for the tokens; null: ~/.cache/ssl/tokens"] = None
-    faults: Faults = field(init=False, default_factory=Faults)
+    faults: ReadIssues = field(init=False, default_factory=ReadIssues)
 
     def read(self) -> Iterator[str]:
         """The texts in order, streamed. Raises InputError where they can't be found or read."""
@@ -61,10 +61,10 @@ class TextSource:
 
     def stamp(self) -> list[object]:
         """JSON-able; two sources of one stamp have the same documents in the same splits."""
-        units = [] if self.units is None else marks(files_of(self.units, TEXT_SUFFIXES))
+        units = [] if self.phrases is None else marks(files_of(self.phrases, TEXT_SUFFIXES))
         return [f"{type(self).__module__}.{type(self).__qualname__}", self.val, self.max_tokens, units, *self.marked()]
 
-    def texts(self, tokenizer: "TokenizerMaker") -> "TextData":
+    def tokenize(self, tokenizer: "TokenizerTrainer") -> "TextData":
         """The documents as tokens, from the cache where they are there already."""
         from ssl_cli.data.text.token_cache import build
 
@@ -78,7 +78,9 @@ class TextSource:
                 is_empty = False
                 yield from cut(text, LONGEST, self.faults)
         if is_empty:
-            raise InputError(" ".join(["There is no text in the data: every document is empty.", *self.faults.tell()]))
+            raise InputError(
+                " ".join(["There is no text in the data: every document is empty.", *self.faults.sentences()])
+            )
 
 
 @dataclass(kw_only=True)

@@ -14,14 +14,14 @@ import tokenizers
 
 from ssl_cli.config.typecheck import fits
 from ssl_cli.data.io.json_state import read_state
-from ssl_cli.data.io.text import Faults
-from ssl_cli.data.text.phrases import Units
+from ssl_cli.data.io.text import ReadIssues
+from ssl_cli.data.text.phrases import PhraseMatcher
 from ssl_cli.data.text.token_writer import TokenWriter, fill, token_type
 from ssl_cli.data.text.tokens import TextData, TokenStream
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import TokenizerMaker
+from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 from ssl_cli.errors import InputError
-from ssl_cli.files import held
+from ssl_cli.files import file_lock
 
 VERSION = 3  # of what is made of a text
 SPLITS = ("train", "val")
@@ -31,13 +31,13 @@ PARTIAL, LOCK = ".part-", ".lock-"  # a folder in the making, and what says that
 LONG = 16  # characters of a token; no text has tokens of so many on average
 
 
-class Source(Protocol):
+class CachedSource(Protocol):
     """What is asked of a source of text; see texts.py."""
 
-    faults: Faults
+    faults: ReadIssues
     max_tokens: int | None
     isolate_documents: bool
-    units: str | None
+    phrases: str | None
 
     @property
     def val(self) -> float | None:
@@ -48,7 +48,7 @@ class Source(Protocol):
     def stamp(self) -> list[object]: ...
 
 
-def build(source: Source, maker: TokenizerMaker, cache: Path) -> TextData:
+def build(source: CachedSource, maker: TokenizerTrainer, cache: Path) -> TextData:
     """The tokens of a source, from the cache or made and kept there.
 
     Raises InputError where there is no text, or the cache can't be written: then nothing is left there.
@@ -58,7 +58,7 @@ def build(source: Source, maker: TokenizerMaker, cache: Path) -> TextData:
         if not place.is_dir():
             cache.mkdir(parents=True, exist_ok=True)
             _sweep(cache)
-            with held(cache / f"{LOCK}{place.name}"):  # of the processes that want it at once, one makes it
+            with file_lock(cache / f"{LOCK}{place.name}"):  # of the processes that want it at once, one makes it
                 if not place.is_dir():
                     _write(source, maker, place)
         data = _opened(place)
@@ -73,7 +73,7 @@ def build(source: Source, maker: TokenizerMaker, cache: Path) -> TextData:
     return data
 
 
-def key(source: Source, maker: TokenizerMaker) -> str:
+def key(source: CachedSource, maker: TokenizerTrainer) -> str:
     """Changes with the text, with what parts it, and with the tokenizer."""
     made_by = [VERSION, tokenizers.__version__]
     return hashlib.sha256(json.dumps([made_by, source.stamp(), maker.description()]).encode()).hexdigest()[:32]
@@ -82,7 +82,7 @@ def key(source: Source, maker: TokenizerMaker) -> str:
 # --- making it -------------------------------------------------------------------------------------------------
 
 
-def _write(source: Source, maker: TokenizerMaker, place: Path) -> None:
+def _write(source: CachedSource, maker: TokenizerTrainer, place: Path) -> None:
     """A folder that gets its name when it is whole."""
     partial = place.parent / f"{PARTIAL}{place.name}-{uuid4().hex}"
     partial.mkdir()
@@ -97,9 +97,9 @@ def _write(source: Source, maker: TokenizerMaker, place: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _make(source: Source, maker: TokenizerMaker, folder: Path) -> None:
+def _make(source: CachedSource, maker: TokenizerTrainer, folder: Path) -> None:
     """The text is read twice: for the vocabulary, as far as that needs it, and for the tokens."""
-    units = None if source.units is None else Units.read(Path(source.units).expanduser())
+    units = None if source.phrases is None else PhraseMatcher.read(Path(source.phrases).expanduser())
     tokenizer = maker.train(_teaching(source))
     if "end" not in tokenizer.specials:
         raise InputError("The tokenizer has no token to part documents by, such as [SEP], </s> or <|endoftext|>.")
@@ -118,7 +118,7 @@ def _make(source: Source, maker: TokenizerMaker, folder: Path) -> None:
     about = {
         "splits": {split: writer.sizes() for split, writer in writers.items()},
         "digest": _digest(tokenizer, writers),
-        "warnings": source.faults.tell(),
+        "warnings": source.faults.sentences(),
     }
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
@@ -131,7 +131,7 @@ def limits(max_tokens: int | None, val: float | None) -> dict[str, int | None]:
     return {"train": max(1, max_tokens - held_out), "val": held_out}
 
 
-def _teaching(source: Source) -> Iterator[str]:
+def _teaching(source: CachedSource) -> Iterator[str]:
     """The text that teaches the vocabulary: that of training, no more than `max_tokens` can need."""
     left = math.inf if source.max_tokens is None else source.max_tokens * LONG
     for split, text in source.splits():
@@ -146,7 +146,7 @@ def _sweep(cache: Path) -> None:
     """Remove what killed processes left: nobody holds its lock."""
     for left in cache.glob(f"{PARTIAL}*"):
         name = left.name.removeprefix(PARTIAL).partition("-")[0]
-        with held(cache / f"{LOCK}{name}", wait=False) as is_abandoned:
+        with file_lock(cache / f"{LOCK}{name}", wait=False) as is_abandoned:
             if is_abandoned:
                 shutil.rmtree(left, ignore_errors=True)
 

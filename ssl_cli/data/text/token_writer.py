@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_cli.data.text.encode import CHARACTERS, Encoded, encoded
-from ssl_cli.data.text.phrases import Units
+from ssl_cli.data.text.encode import CHARACTERS, EncodedTexts, encode_texts
+from ssl_cli.data.text.phrases import PhraseMatcher
 from ssl_cli.data.tokenizers.fast_encode import cut
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
@@ -72,7 +72,10 @@ class _Part:
 
 
 def fill(
-    writers: dict[str, TokenWriter], documents: Iterator[tuple[str, str]], tokenizer: Tokenizer, units: Units | None
+    writers: dict[str, TokenWriter],
+    documents: Iterator[tuple[str, str]],
+    tokenizer: Tokenizer,
+    phrases: PhraseMatcher | None,
 ) -> None:
     """Encode documents, each given with its split, until there are no more or every limit is reached."""
     limited = [writer for writer in writers.values() if writer.limit is not None]
@@ -83,7 +86,7 @@ def fill(
             under_way.append(batch)
             yield [part.text for part in batch]
 
-    with closing(encoded(batches(), tokenizer, units)) as results:
+    with closing(encode_texts(batches(), tokenizer, phrases)) as results:
         for found in results:
             parts = under_way.popleft()
             for split, writer in writers.items():
@@ -114,7 +117,7 @@ def _parts(split: str, text: str, is_limited: bool) -> Iterator[_Part]:
     yield _Part(split, last, True)
 
 
-def _write_parts(writer: TokenWriter, parts: list[_Part], found: Encoded, mine: np.ndarray) -> None:
+def _write_parts(writer: TokenWriter, parts: list[_Part], found: EncodedTexts, mine: np.ndarray) -> None:
     """Write those that are `mine` (T,) as far as there is room: where the limit is reached, the document ends."""
     if writer.is_full or not mine.any():
         return

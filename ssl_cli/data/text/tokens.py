@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_cli.data.text.packing import Reads, TextRows, TokenArrays, runs_within, scattered
+from ssl_cli.data.text.packing import PackedTokenDataset, ReadsText, TokenArrays, document_chunks, fixed_shuffle
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 
@@ -66,25 +66,25 @@ class TextData:
         first, unknown = self.splits["train"].ids[:LOOKED_AT], self.tokenizer.specials.get("unk")
         return 0.0 if unknown is None else float((first == unknown).mean())
 
-    def rows(self, split: str, model: Reads, seed: int, batch_size: int) -> TextRows:
+    def rows(self, split: str, model: ReadsText, seed: int, batch_size: int) -> PackedTokenDataset:
         """The rows that a model reads. Raises InputError where there is less text than one row."""
         if split not in self.splits:
             raise InputError("No text is held out to watch: say data.val=0.05, or give more text.")
-        stream, needed = self.splits[split], model.row_length + model.looks_ahead + model.within_documents
+        stream, needed = self.splits[split], model.row_length + model.target_offset + model.split_at_documents
         if len(stream.ids) < needed:
             cure = " or a larger data.val" if split == "val" else ""
             raise InputError(
                 f"The {split} text has {len(stream.ids):,} tokens, fewer than the {needed:,} of one row: give more "
                 f"text, or say a smaller model.context{cure}."
             )
-        if model.within_documents and self.isolate_documents:
+        if model.split_at_documents and self.isolate_documents:
             raise InputError(
-                "model.pair compares texts across documents, which data.isolate_documents=true keeps apart: set "
-                "data.isolate_documents=false."
+                "model.sentence_task compares texts across documents, which data.isolate_documents=true keeps apart: "
+                "set data.isolate_documents=false."
             )
         text = TokenArrays.of(stream.ids, stream.starts, self.tokenizer)
-        runs = runs_within(stream.ends, model.row_length) if model.within_documents else None
+        runs = document_chunks(stream.ends, model.row_length) if model.split_at_documents else None
         if runs is not None and split == "val":
-            runs = scattered(*runs)
+            runs = fixed_shuffle(*runs)
         shift_by = seed if split == "train" else None  # what is watched always stays the same
-        return TextRows(text, model, self.isolate_documents, runs, shift_by, batch_size)
+        return PackedTokenDataset(text, model, self.isolate_documents, runs, shift_by, batch_size)

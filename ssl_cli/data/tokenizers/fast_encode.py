@@ -37,11 +37,11 @@ SEAM = re.compile(rf"(?<=[^{WHITE}])[ \n](?=[^{WHITE}])")  # no pattern above lo
 MOST_PIECES, MOST_CHARACTERS = 1 << 19, 1 << 25  # remembered, before it is begun anew
 
 
-class Pieces:
+class CachedEncoder:
     """Encodes texts, piece by remembered piece. What looks like a special token is text like any other."""
 
     def __init__(self, library: tokenizers.Tokenizer):
-        self.library, self.meant = in_plain(library), meant(library)
+        self.library, self.id_map = without_special_tokens(library), id_map(library)
         self.pattern = pattern(json.loads(library.to_str()))
         self._forget()
 
@@ -55,7 +55,7 @@ class Pieces:
         if self.pattern is None:
             found = self.library.encode_batch_fast(texts, add_special_tokens=False)
             tokens, _, length = ragged([one.ids for one in found])
-            return self.meant[tokens], length
+            return self.id_map[tokens], length
         pieces: list[str] = []
         n_pieces = [0]
         for text in texts:
@@ -77,7 +77,7 @@ class Pieces:
         tokens, start, length = ragged([one.ids for one in found])
         self._start = np.r_[self._start, start + len(self._tokens)]
         self._length = np.r_[self._length, length]
-        self._tokens = np.r_[self._tokens, self.meant[tokens]]
+        self._tokens = np.r_[self._tokens, self.id_map[tokens]]
         self._n_characters += sum(map(len, new))
         return number
 
@@ -95,14 +95,14 @@ class _Numbers(dict[str, int]):
         return number
 
 
-def in_plain(library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+def without_special_tokens(library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     """The same tokenizer for text in which `[MASK]` means nothing but its letters"""
     plain = tokenizers.Tokenizer.from_str(library.to_str())
     plain.encode_special_tokens = True
     return plain
 
 
-def meant(library: tokenizers.Tokenizer) -> np.ndarray:
+def id_map(library: tokenizers.Tokenizer) -> np.ndarray:
     """(V,) uint32: what each token found in a text means there. A unigram model finds its special tokens' names."""
     vocabulary = library.get_vocab(with_added_tokens=True)
     table = np.arange(max(vocabulary.values()) + 1, dtype=np.uint32)

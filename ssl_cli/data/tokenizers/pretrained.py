@@ -17,7 +17,7 @@ from ssl_cli.errors import InputError
 LIBRARYS, BERTS, GPTS, CONFIG = "tokenizer.json", "vocab.txt", ("vocab.json", "merges.txt"), "tokenizer_config.json"
 
 
-class Taken:
+class PretrainedTokenizer:
     """The tokenizer in a checkpoint's folder: tokenizer.json, or BERT's vocab.txt, or vocab.json with merges.txt, as
     GPT-2 and RoBERTa have. It is trained already."""
 

@@ -10,7 +10,7 @@ from tokenizers import pre_tokenizers
 SENTENCE_ENDS, CLOSERS = set(".!?。！？…"), set("\"'”’)]」』》）")
 
 
-def token_kinds(library: tokenizers.Tokenizer, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def token_classes(library: tokenizers.Tokenizer, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Three truths about each token, (V,) bool: it begins a word wherever it stands; what follows it begins a word;
     it ends a sentence."""
     state = json.loads(library.to_str())

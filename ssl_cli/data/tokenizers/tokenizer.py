@@ -8,7 +8,7 @@ import numpy as np
 import tokenizers
 from tokenizers import processors
 
-from ssl_cli.data.tokenizers.token_classes import BYTE_OF, token_kinds
+from ssl_cli.data.tokenizers.token_classes import BYTE_OF, token_classes
 from ssl_cli.data.tokenizers.validation import read_library
 
 ROLES = {  # of special tokens -> what ours, BERT's, RoBERTa's and GPT-2's tokenizers call them
@@ -73,7 +73,7 @@ class Tokenizer:
 
     @cached_property
     def _kinds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return token_kinds(self.library, self.vocab_size)
+        return token_classes(self.library, self.vocab_size)
 
     @property
     def word_starts(self) -> np.ndarray:

@@ -24,7 +24,7 @@ IN_SHORT = pre_tokenizers.Split(Regex(r"\p{Han}{1,4}|[^\s\p{Han}]{64}"), "isolat
 NO_LONGER = pre_tokenizers.Split(Regex(r"\S{100}"), "isolated")
 
 
-class TokenizerMaker(Protocol):
+class TokenizerTrainer(Protocol):
     """What `data` needs of a `tokenizer`: `description()` is the part of a cache's key that tells one from another."""
 
     def train(self, texts: Iterable[str]) -> Tokenizer: ...
@@ -33,7 +33,7 @@ class TokenizerMaker(Protocol):
 
 
 @dataclass(kw_only=True)
-class Trained:
+class TrainedTokenizer:
     """A tokenizer that learns its vocabulary from texts; each kind says how."""
 
     least: ClassVar[int] = len(SPECIALS) + 3  # of tokens: the special ones, and something to write with
@@ -79,7 +79,7 @@ class Trained:
 
 
 @dataclass(kw_only=True)
-class WordPiece(Trained):
+class WordPiece(TrainedTokenizer):
     """BERT's tokenizer (arXiv 1810.04805): words in parts, `##` before those that go on. Chinese characters apart."""
 
     lowercase: Annotated[bool, "write all in lower case, without accents"]
@@ -102,7 +102,7 @@ class WordPiece(Trained):
 
 
 @dataclass(kw_only=True)
-class BytePairs(Trained):
+class ByteLevelBPE(TrainedTokenizer):
     """GPT-2's tokenizer: byte pair encoding of UTF-8 bytes. Nothing is unknown to it, and it gives back any text."""
 
     least: ClassVar[int] = len(SPECIALS) + 1 + 256
@@ -130,7 +130,7 @@ class BytePairs(Trained):
 
 
 @dataclass(kw_only=True)
-class Unigram(Trained):
+class Unigram(TrainedTokenizer):
     """The likeliest cut of a text into pieces of a vocabulary (arXiv 1804.10959), as SentencePiece writes them."""
 
     space_is_of_word: ClassVar[bool] = True
@@ -149,7 +149,7 @@ class Unigram(Trained):
 
 
 @dataclass(kw_only=True)
-class Characters(Trained):
+class CharLevel(TrainedTokenizer):
     """A token a character: white space too, so that a text is given back as it was."""
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
@@ -162,7 +162,7 @@ class Characters(Trained):
 
 
 @dataclass(kw_only=True)
-class Words(Trained):
+class WordLevel(TrainedTokenizer):
     """A token a word or a sign of punctuation; rare ones are unknown."""
 
     lowercase: Annotated[bool, "write all in lower case"]

@@ -19,7 +19,7 @@ class Counts:
     right: np.ndarray
 
 
-class ClassTally:
+class ClassScores:
     """`label` and `answer` (N,): which of `n_classes`."""
 
     def __init__(self, label: np.ndarray, answer: np.ndarray, n_classes: int, names: Sequence[str]):
@@ -69,7 +69,7 @@ def matthews(counts: Counts) -> float:
 FIGURES = {"accuracy": accuracy, "f1": f1, "macro_f1": macro_f1, "matthews": matthews}
 
 
-class NumberTally:
+class NumberScores:
     """`label` and `answer` (N,) numbers."""
 
     def __init__(self, label: np.ndarray, answer: np.ndarray, names: Sequence[str]):

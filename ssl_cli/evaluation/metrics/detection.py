@@ -1,8 +1,8 @@
 """How well scores rank anomalies first, with bootstrap intervals.
 
-One function computes everything from counts of rows at each distinct score, for many resamples at once: a bootstrap
-of 445,000 rows takes seconds, where a thousand calls of scikit-learn would take minutes. The tests hold it equal
-to scikit-learn's figures.
+One function computes everything from counts of rows at each distinct score, for many bootstrap samples at once: a
+bootstrap of 445,000 rows takes seconds, where a thousand calls of scikit-learn would take minutes. The tests hold it
+equal to scikit-learn's figures.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ RESAMPLES_AT_ONCE = 500  # bounds the memory: 16 MB an array
 
 
 def detection_metrics(
-    scores: np.ndarray, anomaly: np.ndarray, threshold: float, resamples: int, seed: int
+    scores: np.ndarray, anomaly: np.ndarray, threshold: float, bootstrap_samples: int, seed: int
 ) -> dict[str, float]:
     """Every figure with its 95 % percentile-bootstrap interval, as `name`, `name_low`, `name_high`.
 
@@ -29,8 +29,8 @@ def detection_metrics(
         levels, normal, strange = _coarse(levels, normal, strange, threshold)
     rng = np.random.default_rng([seed, 3])
     resampled = []
-    for start in range(0, resamples, RESAMPLES_AT_ONCE):
-        size = min(RESAMPLES_AT_ONCE, resamples - start)
+    for start in range(0, bootstrap_samples, RESAMPLES_AT_ONCE):
+        size = min(RESAMPLES_AT_ONCE, bootstrap_samples - start)
         drawn = [
             rng.multinomial(counts.sum(), counts / counts.sum(), size=size) for counts in (normal, strange)
         ]  # (R, L)

@@ -43,7 +43,7 @@ def entities(tags: Sequence[str]) -> list[Span]:
 
 
 @dataclass(frozen=True)
-class TagTally:
+class TagScores:
     """Answers beside the truth. `counts` (S, 5) by sentence: spans found, answered, and there; words right, and all.
 
     A span is an entity, or where there are `entities` none, a word with its tag; `of` counts spans by their type.
@@ -54,7 +54,7 @@ class TagTally:
     entities: bool
 
     @classmethod
-    def of_tags(cls, truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], entities: bool) -> "TagTally":
+    def of_tags(cls, truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], entities: bool) -> "TagScores":
         """Of the tags of each sentence."""
         counts = np.zeros((len(truth), 5), np.int64)
         found, answered, there = Counter[str](), Counter[str](), Counter[str]()

@@ -98,7 +98,7 @@ def _symlog_bins(scores: np.ndarray, axes: plt.Axes) -> np.ndarray:
     return np.sinh(np.linspace(low, high + 1e-3 * (high - low), 60)) * linear
 
 
-def reasons(path: Path, rows: list[tuple[str, list[tuple[str, float]]]]) -> None:
+def contributions(path: Path, rows: list[tuple[str, list[tuple[str, float]]]]) -> None:
     """For each row its title, and its reasons with their shares (0 to 1) of the row's score as bars."""
     titles, labels, shares, y = [], [], [], 0.0
     for title, told in rows:

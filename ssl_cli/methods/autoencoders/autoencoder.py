@@ -10,13 +10,13 @@ from torch.nn import functional
 from ssl_cli.config.types import Natural
 from ssl_cli.errors import InputError
 from ssl_cli.models.images import misfit, parts, precise, shifted
-from ssl_cli.models.mlp import Network
+from ssl_cli.models.mlp import EncoderDecoder
 
 Batch = dict[str, Tensor]
 AT_ONCE = 4096  # rows that go through the network together when a trained model looks at all; fewer of large images
 
 
-class Reconstruction(nn.Module):
+class Autoencoder(nn.Module):
     """Mean squared error between the input and what the network rebuilds of it (Hinton and Salakhutdinov, 2006).
 
     With loss=cross_entropy the network's outputs are logits of pixels between 0 and 1.
@@ -35,7 +35,7 @@ class Reconstruction(nn.Module):
 
     def __init__(
         self,
-        network: Network,
+        network: EncoderDecoder,
         loss: Annotated[
             Literal["squared_error", "cross_entropy"], "cross_entropy: of pixels, as shares of white"
         ] = "squared_error",
@@ -45,7 +45,7 @@ class Reconstruction(nn.Module):
         shift: Annotated[Natural, "pixels by which each training image is moved at random, at most"] = 0,
     ):
         super().__init__()
-        need_heads(network, 1)
+        check_outputs_per_latent(network, 1)
         of_images = {"loss": loss == "cross_entropy", "output": output == "sigmoid", "shift": shift > 0}
         if len(network.shape) == 1 and (asked := [name for name, is_asked in of_images.items() if is_asked]):
             plain = "for the rows of a table leave loss=squared_error, output=linear, shift=0"
@@ -76,14 +76,14 @@ class Reconstruction(nn.Module):
         """(B, *shape) -> (B, latent), what the decoder gets"""
         return self.network.encode(x)
 
-    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+    def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
         """Before training: see `Pretrains`."""
         if self.squashes:
             start_at_mean(self.network, x)
 
     # --- once it is trained ---
 
-    def take_stock(self, x: Tensor) -> None:
+    def fit_statistics(self, x: Tensor) -> None:
         """Set `spread` to each feature's root mean squared error over the training rows (N, *shape); and note how their
         codes are spread."""
         squared = torch.zeros_like(self.spread, dtype=torch.float64)
@@ -133,7 +133,7 @@ class Reconstruction(nn.Module):
         return ((rebuilt - x) / self.spread).square()  # (B, D)
 
 
-def start_at_mean(network: Network, x: Tensor) -> None:
+def start_at_mean(network: EncoderDecoder, x: Tensor) -> None:
     """Have an untrained decoder of logits say the mean training image: x (N, C, H, W) bytes.
 
     Otherwise a code is given up for dead while the decoder learns that most pixels are black.
@@ -148,14 +148,14 @@ def start_at_mean(network: Network, x: Tensor) -> None:
         bias.copy_(mean.flatten().clamp(0.001, 0.999).logit())
 
 
-def need_heads(network: Network, heads: int, condition: int = 0) -> None:
+def check_outputs_per_latent(network: EncoderDecoder, outputs_per_latent: int, condition: int = 0) -> None:
     """Raise InputError for a network whose encoder says something else of each number of the code, or whose decoder is
     told something else besides."""
     if (told := getattr(network, "condition", 0)) != condition:
         raise InputError(f"model.network.condition must be {condition} for this model, not {told}.")
-    if getattr(network, "heads", None) != heads:
-        has = getattr(network, "heads", "no heads at all, since its code is a grid")
-        raise InputError(f"model.network.heads must be {heads} for this model, not {has}.")
+    if getattr(network, "outputs_per_latent", None) != outputs_per_latent:
+        has = getattr(network, "outputs_per_latent", "none, since its code is a grid")
+        raise InputError(f"model.network.outputs_per_latent must be {outputs_per_latent} for this model, not {has}.")
 
 
 def factor(covariance: Tensor) -> Tensor:

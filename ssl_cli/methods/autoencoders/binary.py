@@ -5,12 +5,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ssl_cli.methods.autoencoders.autoencoder import AT_ONCE, Batch, Reconstruction
+from ssl_cli.methods.autoencoders.autoencoder import AT_ONCE, Autoencoder, Batch
 from ssl_cli.models.images import parts
-from ssl_cli.models.mlp import Network
+from ssl_cli.models.mlp import EncoderDecoder
 
 
-class BinaryCode(Reconstruction):
+class BinaryAutoencoder(Autoencoder):
     """Mean squared error through a code of bits, with the straight-through gradient (Bengio et al., arXiv 1308.3432).
 
     In training each bit is drawn with the probability that the encoder gives it, and the gradient passes as if the
@@ -20,7 +20,7 @@ class BinaryCode(Reconstruction):
     alphabet: ClassVar[int] = 2
     code_counts: Tensor
 
-    def __init__(self, network: Network):
+    def __init__(self, network: EncoderDecoder):
         super().__init__(network)
         self.register_buffer("code_counts", torch.zeros(network.latent, 2, dtype=torch.int64))  # (bits, 2)
 
@@ -38,9 +38,9 @@ class BinaryCode(Reconstruction):
         """(B, bits) int64 -> (B, *shape)"""
         return self.decode(codes.to(self.code_mean.dtype))
 
-    def take_stock(self, x: Tensor) -> None:
+    def fit_statistics(self, x: Tensor) -> None:
         """Also count how often each bit is 0 and 1 over the training rows."""
-        super().take_stock(x)
+        super().fit_statistics(x)
         looked_at = parts(x, AT_ONCE, self.code_counts.device)
         ones = torch.stack([self.codes({"x": part}).sum(0) for part in looked_at]).sum(0)  # (bits,)
         self.code_counts.copy_(torch.stack([len(x) - ones, ones], dim=1))

@@ -10,16 +10,16 @@ from torch.nn import functional
 from ssl_cli.config.types import NonNegative, Positive
 from ssl_cli.data.images.augment import Deform
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import AT_ONCE, Batch, need_heads, start_at_mean
+from ssl_cli.methods.autoencoders.autoencoder import AT_ONCE, Batch, check_outputs_per_latent, start_at_mean
 from ssl_cli.methods.autoencoders.variational import drawn, gaussian, gaussian_kl
 from ssl_cli.models.convnet import Classifier
 from ssl_cli.models.images import misfit, parts, precise
-from ssl_cli.models.mlp import Network
+from ssl_cli.models.mlp import EncoderDecoder
 
 TINY = 1e-8
 
 
-class OneHot(nn.Module):
+class CategoricalAutoencoder(nn.Module):
     """Cross-entropy of the image rebuilt from a one-hot code and a small Gaussian style code beside it.
 
     The class is drawn by the Gumbel-softmax with the straight-through gradient (Jang et al., arXiv 1611.01144; Maddison
@@ -34,23 +34,25 @@ class OneHot(nn.Module):
 
     def __init__(
         self,
-        network: Network,
+        network: EncoderDecoder,
         classifier: Classifier,
         deform: Deform,
         temperature: Annotated[Positive, "of the Gumbel-softmax"] = 1.0,
         style_weight: Annotated[NonNegative, "weight of the style code's KL term"] = 4.0,
-        agreement: Annotated[NonNegative, "weight of what the classes of two views tell of each other"] = 100.0,
-        balance: Annotated[NonNegative, "weight of the entropy of the classes' shares"] = 100.0,
+        mutual_info_weight: Annotated[
+            NonNegative, "weight of what the classes of two views tell of each other"
+        ] = 100.0,
+        entropy_weight: Annotated[NonNegative, "weight of the entropy of the classes' shares"] = 100.0,
     ):
         super().__init__()
         if getattr(network, "condition", 0) != classifier.classes:
             raise InputError(
                 f"model.network must be an Autoencoder whose condition is the number of classes, {classifier.classes}."
             )
-        need_heads(network, 2, condition=classifier.classes)
+        check_outputs_per_latent(network, 2, condition=classifier.classes)
         self.network, self.classifier, self.deform = network, classifier, deform
         self.temperature, self.style_weight = temperature, style_weight
-        self.agreement, self.balance = agreement, balance
+        self.mutual_info_weight, self.entropy_weight = mutual_info_weight, entropy_weight
         self.alphabet = classifier.classes
         self.register_buffer("code_counts", torch.zeros(1, self.alphabet, dtype=torch.int64))
 
@@ -69,10 +71,10 @@ class OneHot(nn.Module):
         error = functional.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1).mean()
         rate = gaussian_kl(mean, log_var).mean()
         shared, spread = mutual_information(first.softmax(1), second.softmax(1))
-        loss = error + self.style_weight * rate - self.agreement * shared - self.balance * spread
+        loss = error + self.style_weight * rate - self.mutual_info_weight * shared - self.entropy_weight * spread
         return {"loss": loss / x[0].numel(), "error": error, "rate": rate, "agreement": shared}
 
-    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+    def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
         """Before training: see `Pretrains`."""
         start_at_mean(self.network, x)
 
@@ -86,7 +88,7 @@ class OneHot(nn.Module):
         """(B, 1) int64"""
         return self.classify(batch)[:, None]
 
-    def take_stock(self, x: Tensor) -> None:
+    def fit_statistics(self, x: Tensor) -> None:
         """Count how often each class is chosen over the training images (N, C, H, W)."""
         chosen = torch.cat([self.classify({"x": part}) for part in parts(x, AT_ONCE, self.code_counts.device)])
         self.code_counts.copy_(torch.bincount(chosen, minlength=self.alphabet)[None])

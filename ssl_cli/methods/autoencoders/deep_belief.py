@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from ssl_cli.config.types import Count, Natural, Positive
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import Reconstruction
+from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
 from ssl_cli.models.images import numbers
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 from ssl_cli.models.rbm import RestrictedBoltzmann
 
 
-class DeepBelief(Reconstruction):
+class DeepBeliefAutoencoder(Autoencoder):
     """Hinton and Salakhutdinov's auto-encoder (Science 313, 2006): greedy CD-1 layer by layer, unrolled, fine-tuned.
 
     Each machine learns from the hidden probabilities of the one below; the last has linear hidden units, the code. The
@@ -23,7 +23,7 @@ class DeepBelief(Reconstruction):
 
     def __init__(
         self,
-        network: Autoencoder,
+        network: MLPAutoencoder,
         loss: Literal["squared_error", "cross_entropy"] = "cross_entropy",
         output: Literal["linear", "sigmoid"] = "sigmoid",
         shift: Annotated[Natural, "pixels by which each training image is moved at random, at most"] = 0,
@@ -40,14 +40,14 @@ class DeepBelief(Reconstruction):
         self.rbm_epochs, self.rbm_batch_size = rbm_epochs, rbm_batch_size
         self.rbm_lr, self.rbm_linear_lr = rbm_lr, rbm_linear_lr
 
-    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+    def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
         """The stack, learned from rows x (N, ...): images as bytes. `tell` gets a line a machine."""
         if not self.rbm_epochs:
-            super().pretrain(x, seed, tell)
+            super().initialize_from_data(x, seed, log)
             return
         random = torch.Generator().manual_seed(seed)
         rows = numbers(x).flatten(1).cpu()
-        assert isinstance(self.network, Autoencoder)
+        assert isinstance(self.network, MLPAutoencoder)
         encoder, decoder = _linear(self.network.encoder), _linear(self.network.decoder)
         with torch.no_grad():
             for up, down in zip(encoder, reversed(decoder), strict=True):
@@ -56,7 +56,7 @@ class DeepBelief(Reconstruction):
                 lr = self.rbm_linear_lr if is_code else self.rbm_lr
                 errors = machine.learn(rows, self.rbm_epochs, self.rbm_batch_size, lr)
                 path = f"{errors[0]:.2f} -> {errors[-1]:.2f}"
-                tell(f"machine {up.in_features} - {up.out_features}: squared error a row {path}")
+                log(f"machine {up.in_features} - {up.out_features}: squared error a row {path}")
                 up.weight.copy_(machine.weights.T)
                 up.bias.copy_(machine.of_hidden)
                 down.weight.copy_(machine.weights)

@@ -9,14 +9,14 @@ from torch import Tensor
 from ssl_cli.config.types import Natural, Positive
 from ssl_cli.data.images.augment import Deform
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import Batch, Reconstruction
-from ssl_cli.models.mlp import Network
+from ssl_cli.methods.autoencoders.autoencoder import Autoencoder, Batch
+from ssl_cli.models.mlp import EncoderDecoder
 
 Noise = Literal["gaussian", "masking", "swap", "salt_pepper", "deform"]
 OF_IMAGES = ("salt_pepper", "deform")
 
 
-class Denoising(Reconstruction):
+class DenoisingAutoencoder(Autoencoder):
     """Mean squared error to the clean input (Vincent et al., ICML 2008). Noise in training only: scores are exact.
 
     Noise of a `level`: gaussian adds N(0, level^2) to each feature; masking sets each to 0 (the training mean, or
@@ -27,7 +27,7 @@ class Denoising(Reconstruction):
 
     def __init__(
         self,
-        network: Network,
+        network: EncoderDecoder,
         noise: Noise = "swap",
         level: Annotated[
             Positive,

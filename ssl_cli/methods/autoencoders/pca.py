@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_cli.config.types import Count
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import Reconstruction
+from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
 from ssl_cli.models.mlp import Shape
 from ssl_cli.models.pca import leading_components
 
@@ -16,7 +16,7 @@ from ssl_cli.models.pca import leading_components
 class _Projection(torch.nn.Module):
     """The best linear encoder and decoder: onto the leading eigenvectors of the covariance, and back."""
 
-    heads = 1
+    outputs_per_latent = 1
     mean: Tensor
     components: Tensor
 
@@ -36,7 +36,7 @@ class _Projection(torch.nn.Module):
         return (z @ self.components + self.mean).unflatten(1, self.shape)
 
 
-class PrincipalComponents(Reconstruction):
+class PCA(Autoencoder):
     """PCA under the auto-encoders' interface: of all linear codes of a size the one with the least squared error."""
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
@@ -53,4 +53,4 @@ class PrincipalComponents(Reconstruction):
         found = leading_components(x, network.latent, seed)
         network.mean.copy_(torch.from_numpy(found.mean_))
         network.components.copy_(torch.from_numpy(found.components_))
-        self.take_stock(torch.from_numpy(x).unflatten(1, network.shape))
+        self.fit_statistics(torch.from_numpy(x).unflatten(1, network.shape))

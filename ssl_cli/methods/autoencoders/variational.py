@@ -10,15 +10,15 @@ from torch.nn import functional
 
 from ssl_cli.config.types import Count, Natural, NonNegative, Positive
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import Batch, by_column, need_heads, start_at_mean
+from ssl_cli.methods.autoencoders.autoencoder import Batch, by_column, check_outputs_per_latent, start_at_mean
 from ssl_cli.models.images import precise
-from ssl_cli.models.mlp import Network
+from ssl_cli.models.mlp import EncoderDecoder
 
 LOG_2PI = math.log(2 * math.pi)
 LEAST_LOG_STD = math.log(0.01)  # of a training standard deviation; of an image, of full white
 
 
-class Variational(nn.Module):
+class VAE(nn.Module):
     """Negative ELBO with a Gaussian posterior and prior (Kingma and Welling, arXiv 1312.6114, eq. 10).
 
     A Gaussian likelihood has a standard deviation for each feature of a row, or one for all pixels of an image:
@@ -32,7 +32,7 @@ class Variational(nn.Module):
 
     def __init__(
         self,
-        network: Network,
+        network: EncoderDecoder,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         beta: Annotated[NonNegative, "weight of the KL term"] = 1.0,
         warmup_batches: Annotated[Natural, "batches over which that weight rises from 0"] = 0,
@@ -41,7 +41,7 @@ class Variational(nn.Module):
         score_samples: Annotated[Count, "posterior samples behind each score"] = 16,
     ):
         super().__init__()
-        need_heads(network, 2)
+        check_outputs_per_latent(network, 2)
         for fault in self.option_faults({"likelihood": likelihood, "noise_std": noise_std, "binarize": binarize}):
             raise InputError(fault)
         if likelihood == "bernoulli" and len(network.shape) == 1:
@@ -64,7 +64,7 @@ class Variational(nn.Module):
         if options.get("likelihood") != "bernoulli" and options.get("binarize"):
             yield "binarize=true needs likelihood=bernoulli."
 
-    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+    def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
         """Before training: see `Pretrains`."""
         if self.likelihood == "bernoulli":
             start_at_mean(self.network, x)
@@ -166,7 +166,7 @@ class Variational(nn.Module):
         return expected, by_column(squared, columns)
 
 
-def gaussian(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
+def gaussian(network: EncoderDecoder, x: Tensor) -> tuple[Tensor, Tensor]:
     """What an encoder with two heads says of x (B, *shape): mean and log variance, each (B, latent)"""
     mean, log_var = precise(network.encode(x)).chunk(2, dim=1)
     return mean, log_var.clamp(-20, 10)

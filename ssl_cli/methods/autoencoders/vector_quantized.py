@@ -17,7 +17,7 @@ from ssl_cli.models.quantizer import Quantizer, perplexity
 AT_START = 2048  # images whose vectors start the codebook
 
 
-class VectorQuantized(nn.Module):
+class VQVAE(nn.Module):
     """Mean squared error through a quantised grid, and the quantizer's loss (van den Oord, arXiv 1711.00937, eq. 3).
 
     The codebook starts from k-means over the vectors of the untrained encoder. Its `prior` is fitted to the codes of
@@ -45,12 +45,12 @@ class VectorQuantized(nn.Module):
         self.register_buffer("prior_is_fitted", torch.tensor(False))
         self._seen = torch.zeros(self.alphabet, dtype=torch.int64)
 
-    def pretrain(self, x: Tensor, seed: int, tell: Callable[[str], None]) -> None:
+    def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
         """The codebook's start. `x` (N, C, H, W) bytes."""
         some = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:AT_START]
         with torch.inference_mode():
             self.quantizer.start_from(as_vectors(self.network.encode(numbers(x[some]))), seed)
-        tell(f"codebook: {self.alphabet} codes start from k-means over the vectors of {len(some):,} images")
+        log(f"codebook: {self.alphabet} codes start from k-means over the vectors of {len(some):,} images")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """loss, and its parts: the squared error a pixel, and the quantizer's"""
@@ -62,7 +62,7 @@ class VectorQuantized(nn.Module):
         error = (self.network.decode(as_grid(chosen, grid)) - x).square().mean()
         return {"loss": error + quantization, "error": error, "quantization": quantization}
 
-    def over_epoch(self) -> dict[str, float]:
+    def epoch_metrics(self) -> dict[str, float]:
         """Perplexity and the share of codes used, over all that was seen in evaluation since it was last asked."""
         seen, self._seen = self._seen, torch.zeros_like(self._seen)
         return {"perplexity": perplexity(seen), "codes_used": float((seen > 0).double().mean())}
@@ -80,7 +80,7 @@ class VectorQuantized(nn.Module):
         vectors = self.quantizer.look_up(codes.view(-1, height, width))  # (B, h, w, D)
         return self.network.decode(vectors.permute(0, 3, 1, 2))
 
-    def take_stock(self, x: Tensor) -> None:
+    def fit_statistics(self, x: Tensor) -> None:
         """Count how often each place of the grid has each code over the training images (N, C, H, W)."""
         self.code_counts.zero_()
         for part in parts(x, AT_ONCE, self.code_counts.device):

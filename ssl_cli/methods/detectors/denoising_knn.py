@@ -6,14 +6,14 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from ssl_cli.methods.autoencoders.denoising import Denoising
-from ssl_cli.methods.detectors.residual_knn import NEAREST, ResidualNeighbors
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
+from ssl_cli.methods.detectors.residual_knn import NEAREST, ResidualKNN
 from ssl_cli.methods.scoring import device_of
 
 NEIGHBORS, AUTOENCODER = "neighbors", "model.safetensors"  # a folder, a file
 
 
-class DenoisingNeighbors:
+class DenoisingKNN:
     """The two log distances of `ResidualNeighbors` and the log of the denoising auto-encoder's error, added up.
 
     A distance knows where training rows lie and nothing of what ties features together over the whole table; a
@@ -23,11 +23,11 @@ class DenoisingNeighbors:
 
     reads = ("x",)
 
-    def __init__(self, neighbors: ResidualNeighbors, autoencoder: Denoising):
+    def __init__(self, neighbors: ResidualKNN, autoencoder: DenoisingAutoencoder):
         self.neighbors, self.autoencoder = neighbors, autoencoder
 
     @property
-    def parts(self) -> tuple[Denoising, ResidualNeighbors]:
+    def parts(self) -> tuple[DenoisingAutoencoder, ResidualKNN]:
         """What is fitted, each by itself."""
         return self.autoencoder, self.neighbors
 

@@ -14,7 +14,7 @@ from ssl_cli.methods.autoencoders.autoencoder import by_column
 from ssl_cli.methods.protocols import sample
 
 
-class Neighbors:
+class KNN:
     """Euclidean distance to the k-th nearest training row, or its mean over the k nearest (Ramaswamy et al., 2000)."""
 
     reads: ClassVar[tuple[str, ...]] = ("x",)

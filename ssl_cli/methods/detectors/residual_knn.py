@@ -20,7 +20,7 @@ MAX_VALUES = 10_000_000  # of the rows kept: wide tables keep fewer, so that a r
 CHUNK = 1024  # rows scored at once
 
 
-class ResidualNeighbors:
+class ResidualKNN:
     """The geometric mean distance to the k nearest training rows, in two spaces (our own recipe: docs/benchmarks.md).
 
     One is the row with its tails drawn in, asinh of the standardised features: a feature with a few huge values

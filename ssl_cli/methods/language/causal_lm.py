@@ -23,10 +23,10 @@ class CausalLM(nn.Module):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("ids",)
-    has_large_products: ClassVar[bool] = True
-    decays_matrices: ClassVar[bool] = True
-    looks_ahead: ClassVar[int] = 1
-    within_documents: ClassVar[bool] = False
+    is_matmul_bound: ClassVar[bool] = True
+    no_decay_on_vectors: ClassVar[bool] = True
+    target_offset: ClassVar[int] = 1
+    split_at_documents: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class CausalLM(nn.Module):
         )  # fmt: skip
         self.bytes_per_token, self.row_length = bytes_per_token, context
 
-    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+    def make_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """A batch of text, `ids` (B, T + 1), as forward takes it: `inputs` and `targets` (B, T), each token's next one.
 
         Where documents are kept apart also `document` (B, T); a target in another document than its input is IGNORED.
@@ -69,12 +69,12 @@ class CausalLM(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """loss a token, in nats"""
-        given = self.prepare(batch)
+        given = self.make_inputs(batch)
         hidden = self.network(given["inputs"], document=given.get("document"))  # (B, T, C)
         table, targets = self.network.token_table.weight, given["targets"].flatten()
         return {"loss": chunked_cross_entropy(hidden.flatten(0, 1), table, None, targets)}
 
-    def derived(self, means: Mapping[str, float]) -> dict[str, float]:
+    def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         """Perplexity a token; and bits a byte of text, which compare across tokenizers that lose nothing of it"""
         found = {"perplexity": float(torch.tensor(means["loss"]).exp())}
         if self.bytes_per_token is not None:

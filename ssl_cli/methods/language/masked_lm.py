@@ -11,7 +11,7 @@ from torch.nn import functional
 from ssl_cli.config.types import Natural, Range, Share
 from ssl_cli.errors import InputError
 from ssl_cli.methods.language import network_options as network
-from ssl_cli.methods.language.masking import Unit, choose, corrupt
+from ssl_cli.methods.language.masking import Unit, corrupt, select_masks
 from ssl_cli.methods.language.sentence_pairs import Pair, framed, in_order_or_swapped, next_or_other, segment_ids
 from ssl_cli.models.heads import MaskedHead, PairHead
 from ssl_cli.models.losses import IGNORED, cross_entropy_and_hits
@@ -31,8 +31,8 @@ class MaskedLM(nn.Module):
     """
 
     reads: tuple[str, ...] = ("ids",)
-    has_large_products: ClassVar[bool] = True
-    decays_matrices: ClassVar[bool] = True
+    is_matmul_bound: ClassVar[bool] = True
+    no_decay_on_vectors: ClassVar[bool] = True
     is_special: Tensor
     ordinary: Tensor
 
@@ -40,12 +40,16 @@ class MaskedLM(nn.Module):
         self,
         vocab_size: network.Vocabulary,
         specials: Annotated[dict[str, int], "the tokenizer's special tokens, by what they are for"],
-        share: Annotated[float, Range(0, 1, open_low=True), "of the tokens that are hidden"] = 0.15,
+        mask_ratio: Annotated[float, Range(0, 1, open_low=True), "of the tokens that are hidden"] = 0.15,
         replace: Annotated[
             dict[str, Share], "shares of hidden tokens seen as [MASK], as another token, as is"
         ] = REPLACE,
-        mask: Annotated[Unit, "what is hidden as a whole; a span is some words in a row, as in SpanBERT"] = "token",
-        pair: Annotated[Pair, "nsp: is the second text the next, or from elsewhere; sop: are they swapped"] = "none",
+        mask_unit: Annotated[
+            Unit, "what is hidden as a whole; a span is some words in a row, as in SpanBERT"
+        ] = "token",
+        sentence_task: Annotated[
+            Pair, "nsp: is the second text the next, or from elsewhere; sop: are they swapped"
+        ] = "none",
         size: network.Size = "mini",
         context: network.Context = 128,
         positions: network.Positions = "rotary",
@@ -61,11 +65,16 @@ class MaskedLM(nn.Module):
         norm_eps: network.NormEps = 1e-12,
     ):
         super().__init__()
-        segments = (0 if pair == "none" else 2) if segments is None else segments
-        for fault in self.option_faults({"replace": replace, "pair": pair, "segments": segments}):
+        segments = (0 if sentence_task == "none" else 2) if segments is None else segments
+        for fault in self.option_faults({"replace": replace, "pair": sentence_task, "segments": segments}):
             raise InputError(f"model.{fault}")
         refuse_lacking(specials, vocab_size)
-        self.share, self.replace, self.mask, self.pair = share, replace, mask, pair
+        self.mask_ratio, self.replace, self.mask_unit, self.sentence_task = (
+            mask_ratio,
+            replace,
+            mask_unit,
+            sentence_task,
+        )
         self.cls, self.sep, self.mask_token = (specials[name] for name in ("cls", "sep", "mask"))
         self.network = Transformer(
             vocab_size, context, size=size, layers=layers, width=width, heads=heads, feedforward=feedforward,
@@ -73,17 +82,17 @@ class MaskedLM(nn.Module):
             attention_dropout=attention_dropout, norm_eps=norm_eps,
         )  # fmt: skip
         self.head = MaskedHead(self.network)
-        self.pair_head = None if pair == "none" else PairHead(self.network)
+        self.pair_head = None if sentence_task == "none" else PairHead(self.network)
         special = np.isin(np.arange(vocab_size), list(specials.values()))  # (V,)
         self.register_buffer("ordinary", torch.tensor(np.flatnonzero(~special)), persistent=False)
         self.register_buffer("is_special", torch.tensor(special), persistent=False)
 
         # What it reads of a text.
-        self.row_length, self.looks_ahead = context - (1 if pair == "none" else 3), 0
-        self.within_documents = pair != "none"
-        self.reads = ("ids",) if mask == "token" else ("ids", "starts")
-        self.reads += {"none": (), "sop": ("sentence_ends",), "nsp": ("sentence_ends", "document_id")}[pair]
-        self.hidden_per_row = max(1, round(share * self.row_length))
+        self.row_length, self.target_offset = context - (1 if sentence_task == "none" else 3), 0
+        self.split_at_documents = sentence_task != "none"
+        self.reads = ("ids",) if mask_unit == "token" else ("ids", "starts")
+        self.reads += {"none": (), "sop": ("sentence_ends",), "nsp": ("sentence_ends", "document_id")}[sentence_task]
+        self.hidden_per_row = max(1, round(mask_ratio * self.row_length))
 
     @staticmethod
     def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
@@ -99,15 +108,15 @@ class MaskedLM(nn.Module):
 
     # --- what it sees and must say ---
 
-    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+    def make_inputs(self, batch: Batch) -> dict[str, Tensor]:
         """A batch of text, `ids` (B, row_length), as forward takes it, with the draws of the moment.
 
         `inputs` (B, T) with special tokens, some hidden; `positions` and `targets` (B, n), IGNORED where a row has too
         few to hide. Of a pair also `segment` (B, T) and `pair` (B,); `document` (B, T) where documents are kept apart.
         """
-        given = self._whole(batch) if self.pair == "none" else self._paired(batch)
+        given = self._whole(batch) if self.sentence_task == "none" else self._paired(batch)
         ids = given.pop("ids")
-        choice = choose(~self.is_special[ids], self.hidden_per_row, self.mask, given.pop("starts", None))
+        choice = select_masks(~self.is_special[ids], self.hidden_per_row, self.mask_unit, given.pop("starts", None))
         targets = ids.gather(1, choice.positions).masked_fill(~choice.real, IGNORED)
         inputs = corrupt(ids, choice, self.replace, self.mask_token, self.ordinary)
         return {"inputs": inputs, "positions": choice.positions, "targets": targets, **given}
@@ -124,7 +133,7 @@ class MaskedLM(nn.Module):
     def _paired(self, batch: Batch) -> dict[str, Tensor]:
         """[CLS] FIRST [SEP] SECOND [SEP]"""
         ends = batch["sentence_ends"]
-        pair = in_order_or_swapped(ends) if self.pair == "sop" else next_or_other(ends, batch["document_id"])
+        pair = in_order_or_swapped(ends) if self.sentence_task == "sop" else next_or_other(ends, batch["document_id"])
         given = {"ids": framed(pair.of(batch["ids"]), pair.first, self.cls, self.sep)}
         if "starts" in self.reads:
             given["starts"] = framed(pair.of(batch["starts"]), pair.first, True, True)
@@ -132,7 +141,7 @@ class MaskedLM(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """loss a hidden token in nats, and the share of them guessed; with pairs the two losses and shares apart too"""
-        given = self.prepare(batch)
+        given = self.make_inputs(batch)
         hidden, at = self._at_masks(given)
         table, targets = self.network.token_table.weight, given["targets"].flatten()
         loss, hits = cross_entropy_and_hits(at, table, self.head.bias, targets)
@@ -151,20 +160,20 @@ class MaskedLM(nn.Module):
         flat = given["positions"] + length * torch.arange(n_rows, device=hidden.device)[:, None]  # (B, n)
         return hidden, self.head.transform(hidden.reshape(-1, width).index_select(0, flat.flatten()))
 
-    def derived(self, means: Mapping[str, float]) -> dict[str, float]:
+    def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         """Perplexity of the hidden tokens, from the mean losses"""
         return {"perplexity": float(torch.tensor(means.get("masked_loss", means["loss"])).exp())}
 
     # --- what it says of text ---
 
-    def answers(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+    def masked_predictions(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """A batch as `prepare` gives it, and the logits of what is hidden in it, (B, n, V)"""
-        given = self.prepare(batch)
+        given = self.make_inputs(batch)
         _, at = self._at_masks(given)
         logits = functional.linear(at, self.network.token_table.weight, self.head.bias)
         return given, logits.view(*given["positions"].shape, -1)
 
-    def predict(self, ids: Tensor) -> Tensor:
+    def mask_logits(self, ids: Tensor) -> Tensor:
         """Text with mask tokens (B, T), without [CLS] and [SEP] around it -> logits (M, V) of the masks, row by row"""
         whole = functional.pad(functional.pad(ids, (1, 0), value=self.cls), (0, 1), value=self.sep)
         hidden = self.network(whole)  # (B, T + 2, C)

@@ -14,7 +14,7 @@ Unit = Literal["token", "whole_word", "span"]
 END_OF_SPAN, LONGEST_SPAN = 0.2, 10  # words; 3.8 on average (arXiv 1907.10529, sec. 3.1)
 
 
-class Choice(NamedTuple):
+class MaskSelection(NamedTuple):
     """What was chosen in each row, by position; each (B, n).
 
     `real` is false where a row has fewer tokens that may be chosen. Tokens of one `group` are replaced alike.
@@ -25,34 +25,34 @@ class Choice(NamedTuple):
     group: Tensor
 
 
-def choose(allowed: Tensor, n: int, unit: Unit = "token", starts: Tensor | None = None) -> Choice:
+def select_masks(allowed: Tensor, n: int, unit: Unit = "token", starts: Tensor | None = None) -> MaskSelection:
     """n tokens of each row among the `allowed` ones (B, T); `starts` (B, T) bool says which begin a word.
 
     token: each as likely (arXiv 1810.04805). whole_word: words in random order as long as they fit, then one of just
     the length that is still missing; only where there is none is a word cut, the next one. span: runs of words of a
     geometric length, each from a word that no earlier one has; the last is cut (arXiv 1907.10529).
     """
-    turn, positions = _turns(allowed, n, unit, starts).masked_fill(~allowed, math.inf).sort(dim=1, stable=True)
+    turn, positions = _priorities(allowed, n, unit, starts).masked_fill(~allowed, math.inf).sort(dim=1, stable=True)
     turn, positions = turn[:, :n], positions[:, :n]
     group = torch.arange(turn.shape[1], device=turn.device).expand_as(turn)
     if unit == "span":
         group = torch.zeros_like(positions)
         group[:, 1:] = (turn[:, 1:] != turn[:, :-1]).cumsum(1)
     positions, order = positions.sort(dim=1)
-    return Choice(positions, turn.isfinite().gather(1, order), group.gather(1, order))
+    return MaskSelection(positions, turn.isfinite().gather(1, order), group.gather(1, order))
 
 
-def _turns(allowed: Tensor, n: int, unit: Unit, starts: Tensor | None) -> Tensor:
+def _priorities(allowed: Tensor, n: int, unit: Unit, starts: Tensor | None) -> Tensor:
     """(B, T); the tokens of a word have the same, and so stay in order where turns are sorted"""
     if unit == "token":
         return torch.rand(allowed.shape, device=allowed.device)
     assert starts is not None, "words and spans need to know where words start"
     word = _word_of(starts, allowed)
-    of_word = _turn_of_word(word, allowed, n) if unit == "whole_word" else _turn_of_span(word, allowed)
+    of_word = _word_priority(word, allowed, n) if unit == "whole_word" else _span_priority(word, allowed)
     return of_word.gather(1, word)
 
 
-def corrupt(ids: Tensor, choice: Choice, replace: Mapping[str, float], mask: int, ordinary: Tensor) -> Tensor:
+def corrupt(ids: Tensor, choice: MaskSelection, replace: Mapping[str, float], mask: int, ordinary: Tensor) -> Tensor:
     """Token ids (B, T) as the model sees them: of the chosen ones the share `replace["mask"]` as the mask token,
     `replace["random"]` as one of the `ordinary` tokens (V,), the rest as they are (arXiv 1810.04805, sec. 3.1)."""
     original = ids.gather(1, choice.positions)  # (B, n)
@@ -78,7 +78,7 @@ def _sizes(word: Tensor, allowed: Tensor) -> Tensor:
     return torch.zeros_like(word).scatter_add_(1, word, allowed.long())
 
 
-def _turn_of_word(word: Tensor, allowed: Tensor, n: int) -> Tensor:
+def _word_priority(word: Tensor, allowed: Tensor, n: int) -> Tensor:
     """(B, T), of word 0, 1, ...: its place in a random order, with the one that fills the gap put first"""
     size = _sizes(word, allowed)
     order = torch.rand(size.shape, device=size.device).masked_fill(size == 0, 2).argsort(dim=1)
@@ -94,7 +94,7 @@ def _turn_of_word(word: Tensor, allowed: Tensor, n: int) -> Tensor:
 # --- spans ---
 
 
-def _turn_of_span(word: Tensor, allowed: Tensor) -> Tensor:
+def _span_priority(word: Tensor, allowed: Tensor) -> Tensor:
     """(B, T), of word 0, 1, ...: when the first span that covers it is drawn.
 
     As if spans were drawn from words in random order, and left out where an earlier one has their first word.

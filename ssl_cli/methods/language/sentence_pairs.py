@@ -11,7 +11,7 @@ from torch import Tensor
 Pair = Literal["none", "nsp", "sop"]
 
 
-class Arrangement(NamedTuple):
+class SentencePair(NamedTuple):
     """Where each token of a pair comes from: (B, L) rows and columns; how many are in its first part, (B,); and its
     label, (B,) int64: 0 where the second part follows the first."""
 
@@ -33,7 +33,7 @@ def cut_points(sentence_ends: Tensor) -> Tensor:
     return score[:, least - 1 : length - least].argmax(1) + least
 
 
-def in_order_or_swapped(sentence_ends: Tensor) -> Arrangement:
+def in_order_or_swapped(sentence_ends: Tensor) -> SentencePair:
     """Half of the rows have two neighbouring passages swapped, label 1 (arXiv 1909.11942, sec. 3.1).
 
     A row begins and ends within a sentence. So what comes before the passages stays in front of the first part, what
@@ -48,7 +48,7 @@ def in_order_or_swapped(sentence_ends: Tensor) -> Arrangement:
     column = torch.where((place >= begin) & (place < end), turned, place)
     row = torch.arange(n_rows, device=device)[:, None].expand_as(column)
     first = torch.where(swapped, begin + end - middle, middle)
-    return Arrangement(row, column, first[:, 0], swapped[:, 0].long())
+    return SentencePair(row, column, first[:, 0], swapped[:, 0].long())
 
 
 def three_cuts(sentence_ends: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def last_of_each(sentence_ends: Tensor) -> Tensor:
     return ends
 
 
-def next_or_other(sentence_ends: Tensor, document_id: Tensor) -> Arrangement:
+def next_or_other(sentence_ends: Tensor, document_id: Tensor) -> SentencePair:
     """Half of the rows go on with a piece of another row, of another document, label 1 (arXiv 1810.04805, sec. 3.1).
 
     A row stays as it is where all are of its document.
@@ -86,7 +86,7 @@ def next_or_other(sentence_ends: Tensor, document_id: Tensor) -> Arrangement:
     from_other = replaced[:, None] & (column >= cut[:, None])
     row = torch.where(from_other, other[:, None], torch.arange(n_rows, device=device)[:, None])
     column = torch.where(from_other, column + (start - cut)[:, None], column)
-    return Arrangement(row, column, cut, replaced.long())
+    return SentencePair(row, column, cut, replaced.long())
 
 
 def _elsewhere(cut: Tensor, sentence_ends: Tensor, document_id: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,10 +11,10 @@ from torch.nn import functional
 from ssl_cli.models.transformer import INITIAL_STD, Transformer
 
 Batch = Mapping[str, Tensor]
-Guesses = list[np.ndarray]
+RawPredictions = list[np.ndarray]
 
 
-class Supervised(nn.Module):
+class SupervisedHead(nn.Module):
     """A network and what answers by it. A batch is one of data.example_rows: rows (R, L) that hold S sequences.
 
     A heir says what follows from what stands for each token: `logits`, `losses` by them, and `guesses`, an array for
@@ -22,17 +22,17 @@ class Supervised(nn.Module):
     """
 
     reads: tuple[str, ...] = ("ids", "document", "begin", "length")
-    has_large_products: ClassVar[bool] = True
-    decays_matrices: ClassVar[bool] = True
-    best_by: str | None = None  # the metric by which the best weights are kept; None: the loss
-    judge: Callable[[Sequence[np.ndarray]], dict[str, float]] | None = None
-    rates: Mapping[str, float]  # of weights that learn more slowly than others, by name
+    is_matmul_bound: ClassVar[bool] = True
+    no_decay_on_vectors: ClassVar[bool] = True
+    monitor: str | None = None  # the metric by which the best weights are kept; None: the loss
+    validation_metrics: Callable[[Sequence[np.ndarray]], dict[str, float]] | None = None
+    lr_scales: Mapping[str, float]  # of weights that learn more slowly than others, by name
 
     def __init__(self, network: Transformer, dropout: float):
         super().__init__()
         self.network, self.dropout = network, dropout
-        self._seen: Guesses = []
-        self.rates = {}
+        self._seen: RawPredictions = []
+        self.lr_scales = {}
 
     # --- what an heir says ---
 
@@ -45,7 +45,7 @@ class Supervised(nn.Module):
         """`loss`, a mean over the batch's examples, and perhaps named parts"""
         raise NotImplementedError(f"{type(self).__name__} doesn't say what it learns")
 
-    def guesses(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+    def raw_predictions(self, logits: Tensor, batch: Batch) -> list[Tensor]:
         """What is told outside of each example of the batch (of each sequence, where those are asked apart)"""
         raise NotImplementedError(f"{type(self).__name__} doesn't say what it guesses")
 
@@ -60,21 +60,21 @@ class Supervised(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The losses of a batch with targets."""
         logits = self.logits(self.hidden(batch), batch)
-        if self.judge is not None and not self.training:
-            self._seen += self._told(logits, batch)
+        if self.validation_metrics is not None and not self.training:
+            self._seen += self._as_arrays(logits, batch)
         return self.losses(logits, batch)
 
-    def guess(self, batch: Batch) -> Guesses:
+    def predict_batch(self, batch: Batch) -> RawPredictions:
         """What `guesses` gives, as arrays; of a batch with or without targets."""
-        return self._told(self.logits(self.hidden(batch), batch), batch)
+        return self._as_arrays(self.logits(self.hidden(batch), batch), batch)
 
-    def _told(self, logits: Tensor, batch: Batch) -> Guesses:
-        return [one.numpy() for one in self.guesses(logits.detach().cpu(), _on_cpu(batch))]
+    def _as_arrays(self, logits: Tensor, batch: Batch) -> RawPredictions:
+        return [one.numpy() for one in self.raw_predictions(logits.detach().cpu(), _on_cpu(batch))]
 
-    def over_epoch(self) -> dict[str, float]:
+    def epoch_metrics(self) -> dict[str, float]:
         """The judge's metrics of what was guessed since it was last asked; none without a judge."""
         seen, self._seen = self._seen, []
-        return self.judge(seen) if self.judge is not None and seen else {}
+        return self.validation_metrics(seen) if self.validation_metrics is not None and seen else {}
 
 
 def _on_cpu(batch: Batch) -> dict[str, Tensor]:

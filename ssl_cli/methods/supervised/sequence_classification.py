@@ -7,22 +7,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.supervised.head import Batch, Supervised, fresh, precisely, summaries
+from ssl_cli.methods.supervised.head import Batch, SupervisedHead, fresh, precisely, summaries
 from ssl_cli.models.transformer import Drop, Transformer
 
 
-class Classification(Supervised):
+class SequenceClassificationHead(SupervisedHead):
     """One layer and a tanh over a sequence's summary, then a score for each class (arXiv 1810.04805, fig. 4a, 4b).
 
-    kind=classes: cross-entropy. kind=number: squared error of one score. kind=options: an example is several
-    sequences, one an option, each gets one score, and the softmax goes over those (sec. 4.4). Targets are `label` (B,).
+    kind=classification: cross-entropy. kind=regression: squared error of one score. kind=multiple_choice: an example is
+    several sequences, one an option; each gets one score, and the softmax goes over those (sec. 4.4). Targets are
+    `label` (B,).
     """
 
     def __init__(
         self,
         network: Annotated[Transformer, "what reads the text"],
         n_labels: Annotated[Count, "classes; 1 for a number, or for options"],
-        kind: Annotated[Literal["classes", "number", "options"], "what is answered"] = "classes",
+        kind: Annotated[
+            Literal["classification", "regression", "multiple_choice"], "what is answered"
+        ] = "classification",
         dropout: Annotated[Drop, "share of what is read that is dropped before it is judged"] = 0.1,
     ):
         super().__init__(network, dropout)
@@ -39,20 +42,20 @@ class Classification(Supervised):
 
     def losses(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         label = batch["label"]
-        if self.kind == "number":
+        if self.kind == "regression":
             return {"loss": functional.mse_loss(logits[:, 0], label.to(logits.dtype))}
         return {"loss": functional.cross_entropy(self._by_example(logits, batch), label.long())}
 
-    def guesses(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+    def raw_predictions(self, logits: Tensor, batch: Batch) -> list[Tensor]:
         """An example each: (n_labels,) scores of the classes, (1,) a number, or (n,) scores of its options"""
-        if self.kind != "options":
+        if self.kind != "multiple_choice":
             return list(logits)
         by_example = self._by_example(logits, batch)
         return [row[row > -torch.inf] for row in by_example]
 
     def _by_example(self, logits: Tensor, batch: Batch) -> Tensor:
         """(B, n_labels), or of options (B, most), minus infinity where an example has fewer"""
-        if self.kind != "options":
+        if self.kind != "multiple_choice":
             return logits
         example = batch["example"]  # (S,), in order
         count = torch.bincount(example)  # (B,)

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ssl_cli.methods.supervised.head import Batch, Supervised, fresh, precisely
+from ssl_cli.methods.supervised.head import Batch, SupervisedHead, fresh, precisely
 from ssl_cli.models.losses import IGNORED
 from ssl_cli.models.transformer import Drop, Transformer
 
 
-class SpanFinding(Supervised):
+class SpanExtractionHead(SupervisedHead):
     """Two vectors score each token as the answer's first and as its last one (arXiv 1810.04805, sec. 4.2).
 
     A sequence is a question with a part of the passage; the softmax goes over its tokens that are `allowed` (R, L):
@@ -39,7 +39,7 @@ class SpanFinding(Supervised):
         end = _cross_entropy(by_sequence[:, 1], batch["end"])
         return {"loss": (start + end) / 2, "start_loss": start.detach(), "end_loss": end.detach()}
 
-    def guesses(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+    def raw_predictions(self, logits: Tensor, batch: Batch) -> list[Tensor]:
         """A sequence each: (2, length), minus infinity where the answer may not be"""
         by_sequence = _by_sequence(logits, batch)
         return [one[:, :length] for one, length in zip(by_sequence, batch["length"].tolist(), strict=True)]

@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.supervised.head import Batch, Supervised, fresh, precisely
+from ssl_cli.methods.supervised.head import Batch, SupervisedHead, fresh, precisely
 from ssl_cli.models.losses import IGNORED
 from ssl_cli.models.transformer import Drop, Transformer
 
 
-class Tagging(Supervised):
+class TokenClassificationHead(SupervisedHead):
     """A score for each tag at the first token of each word; cross-entropy (arXiv 1810.04805, sec. 5.3, fig. 4d).
 
     By token, (R, L): `word` is 1 where a word is to be tagged, `label` its tag, or IGNORED. The loss is the mean over
@@ -38,7 +38,7 @@ class Tagging(Supervised):
         total = functional.cross_entropy(logits, label, ignore_index=IGNORED, reduction="sum")
         return {"loss": total / (label != IGNORED).sum().clamp(min=1)}
 
-    def guesses(self, logits: Tensor, batch: Batch) -> list[Tensor]:
+    def raw_predictions(self, logits: Tensor, batch: Batch) -> list[Tensor]:
         """A sequence each: (words of it, n_labels) scores"""
         before = functional.pad((batch["word"].flatten() > 0).long().cumsum(0), (1, 0))  # (R * L + 1,) words so far
         first, last = before[batch["begin"]], before[batch["begin"] + batch["length"]]

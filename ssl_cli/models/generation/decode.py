@@ -16,15 +16,15 @@ from torch import Tensor
 
 from ssl_cli.config.types import Count, Seed
 from ssl_cli.models.attention import Cache
-from ssl_cli.models.generation.detokenize import Spelling, Writer
-from ssl_cli.models.generation.packed_weights import Packed
+from ssl_cli.models.generation.detokenize import Completion, Detokenizer
+from ssl_cli.models.generation.packed_weights import InferenceModel
 from ssl_cli.models.generation.sampling import Sampling
 
 Batch = list[tuple[int, list[int]]]  # prompts that are read together: the how manieth each is, and its tokens
 
 
 @dataclass(frozen=True)
-class Wish:
+class GenerationRequest:
     """How much is to be written."""
 
     n: Annotated[Count, "texts for each prompt"] = 1
@@ -33,25 +33,25 @@ class Wish:
     batch_size: Annotated[Count, "texts written at a time"] = 16
 
 
-def generate(
+def generate_tokens(
     model: Any, prompts: list[list[int]], max_tokens: int, temperature: float, seed: int, barred: Sequence[int] = ()
 ) -> list[list[int]]:
     """Token ids -> those that go on, a list each, none of them `barred`: of a CausalLM, as it is."""
-    wish = Wish(max_tokens=max_tokens, seed=seed)
-    found = written(Packed(model.network, "32-true"), prompts, wish, Sampling(temperature), barred=barred)
+    wish = GenerationRequest(max_tokens=max_tokens, seed=seed)
+    found = generate(InferenceModel(model.network, "32-true"), prompts, wish, Sampling(temperature), barred=barred)
     return [writer.tokens for (writer,) in found]
 
 
-def written(
-    model: Packed,
+def generate(
+    model: InferenceModel,
     prompts: list[list[int]],
-    wish: Wish,
+    wish: GenerationRequest,
     sampling: Sampling,
-    spelling: Spelling | None = None,
+    spelling: Detokenizer | None = None,
     barred: Sequence[int] = (),
-) -> list[list[Writer]]:
+) -> list[list[Completion]]:
     """Prompts, of one token at least -> `wish.n` texts of each, without the tokens `barred`."""
-    found: list[list[Writer]] = [[] for _ in prompts]
+    found: list[list[Completion]] = [[] for _ in prompts]
     never = torch.tensor(barred, dtype=torch.long, device=model.device)
     with torch.inference_mode():
         for batch in batches(prompts, model.context, wish):
@@ -60,7 +60,7 @@ def written(
             for first in range(0, wish.n, at_a_time):
                 samples = range(first, min(first + at_a_time, wish.n))
                 rows = [(number, sample) for number, _ in batch for sample in samples]
-                writers = [Writer(prompts[number], spelling) for number, _ in rows]
+                writers = [Completion(prompts[number], spelling) for number, _ in rows]
                 u = torch.stack([draws(wish, number, sample) for number, sample in rows])
                 copies = repeated(cache, len(samples)), logits.repeat_interleave(len(samples), dim=0)
                 write(model, *copies, writers, u.to(logits.device), sampling, never)
@@ -70,10 +70,10 @@ def written(
 
 
 def write(
-    model: Packed,
+    model: InferenceModel,
     cache: Cache,
     logits: Tensor,
-    writers: list[Writer],
+    writers: list[Completion],
     u: Tensor,
     sampling: Sampling,
     never: Tensor,
@@ -98,7 +98,7 @@ def write(
         writer.finish()
 
 
-def read(model: Packed, prompts: list[list[int]], more: int) -> tuple[Cache, Tensor]:
+def read(model: InferenceModel, prompts: list[list[int]], more: int) -> tuple[Cache, Tensor]:
     """The cache of prompts, with room for so many more tokens, and the logits (B, V) of the next; of a prompt longer
     than the context its end is read."""
     prompts = [ids[-model.context :] for ids in prompts]
@@ -117,14 +117,14 @@ def repeated(cache: Cache, times: int) -> Cache:
     return copy
 
 
-def slid(model: Packed, writers: list[Writer], more: int) -> tuple[Cache, Tensor]:
+def slid(model: InferenceModel, writers: list[Completion], more: int) -> tuple[Cache, Tensor]:
     """The last half of a context read anew. A row that has ended stands for none: it repeats one that goes on."""
     half = max(1, model.context // 2)
     going = next(writer for writer in writers if not writer.ended)
     return read(model, [(going if writer.ended else writer).ids[-half:] for writer in writers], more)
 
 
-def batches(prompts: list[list[int]], context: int, wish: Wish) -> Iterator[Batch]:
+def batches(prompts: list[list[int]], context: int, wish: GenerationRequest) -> Iterator[Batch]:
     """Prompts of like lengths together; of one length alone, where a text may outgrow the context."""
     batch: Batch = []
     for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
@@ -138,13 +138,13 @@ def batches(prompts: list[list[int]], context: int, wish: Wish) -> Iterator[Batc
         yield batch
 
 
-def draws(wish: Wish, prompt: int, sample: int) -> Tensor:
+def draws(wish: GenerationRequest, prompt: int, sample: int) -> Tensor:
     """Those of one text, (max_tokens,) in [0, 1): its own, however many others there are; fewer are the first."""
     own = np.random.default_rng([wish.seed, prompt, sample])
     return torch.from_numpy(own.random(wish.max_tokens))
 
 
-def tokens_seen(writers: list[Writer], logits: Tensor) -> Tensor:
+def tokens_seen(writers: list[Completion], logits: Tensor) -> Tensor:
     """(B, V) bool, which tokens are in each row's prompt"""
     seen = torch.zeros_like(logits, dtype=torch.bool)
     for row, writer in enumerate(writers):

@@ -8,7 +8,7 @@ BEFORE = 8  # tokens: how a token is written depends on those before it, by a sp
 
 
 @dataclass(frozen=True)
-class Spelling:
+class Detokenizer:
     """How tokens become text: `decode`, the token `end` that ends a text, and the texts `stop` that do, left out.
 
     `hear` is told each piece of a text that is sure to stay: what may be the start of a stop string waits.
@@ -17,19 +17,19 @@ class Spelling:
     decode: Callable[[list[int]], str]
     end: int | None = None
     stop: tuple[str, ...] = ()
-    hear: Callable[[str], None] | None = None
+    on_text: Callable[[str], None] | None = None
 
 
-class Writer:
+class Completion:
     """The text that goes on from a prompt's tokens. `ended` says why it has: end, stop or length; empty until then.
 
     Without a spelling there are tokens alone, `ids`, the prompt's first.
     """
 
-    def __init__(self, prompt: list[int], spelling: Spelling | None = None):
+    def __init__(self, prompt: list[int], spelling: Detokenizer | None = None):
         self.ids, self.n_prompt, self.text, self.ended = list(prompt), len(prompt), "", ""
         self._spelling, self._end = spelling, spelling.end if spelling else None
-        self._at_once = spelling is not None and (spelling.stop != () or spelling.hear is not None)
+        self._at_once = spelling is not None and (spelling.stop != () or spelling.on_text is not None)
         self._from, self._read = max(0, len(prompt) - BEFORE), len(prompt)  # tokens decoded to find the next piece
         self._told = 0  # characters
 
@@ -78,9 +78,9 @@ class Writer:
             self.text, self.ended = self.text[: min(found)], "stop"
 
     def _tell(self) -> None:
-        if self._spelling is None or self._spelling.hear is None:
+        if self._spelling is None or self._spelling.on_text is None:
             return
         waits = 0 if self.ended else max((len(stop) - 1 for stop in self._spelling.stop), default=0)
         if piece := self.text[self._told : max(self._told, len(self.text) - waits)]:
-            self._spelling.hear(piece)
+            self._spelling.on_text(piece)
             self._told += len(piece)

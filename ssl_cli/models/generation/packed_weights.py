@@ -36,7 +36,7 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
 
-class Packed:
+class InferenceModel:
     """A causal transformer, ready to read token by token; a change of the original's weights is not seen."""
 
     def __init__(self, network: Transformer, precision: Precision = "auto"):

@@ -10,7 +10,7 @@ Layout = Literal["stacked", "turned", "by_head"]
 
 
 @dataclass(frozen=True)
-class Part:
+class ModulePart:
     """A tensor of ours, and those of theirs that it is made of; their first `skipped` rows stand for nothing."""
 
     ours: str
@@ -128,11 +128,13 @@ FAMILIES = {
 }
 
 
-def network_parts(family: Family, layers: int, skipped: int, absent: set[str]) -> Iterator[Part]:
+def network_parts(family: Family, layers: int, skipped: int, absent: set[str]) -> Iterator[ModulePart]:
     """Of the transformer itself, but for the tables that a model lacks; positions begin after `skipped` rows."""
     for ours, theirs in family.tables.items():
         if ours not in absent:
-            yield Part(f"{ours}.weight", (f"{theirs}.weight",), skipped=skipped if ours == "position_table" else 0)
+            yield ModulePart(
+                f"{ours}.weight", (f"{theirs}.weight",), skipped=skipped if ours == "position_table" else 0
+            )
     yield from _both(family.norm[0], (family.norm[1],))
     for layer in range(layers):
         for ours, names in family.in_block.items():
@@ -144,22 +146,22 @@ def network_parts(family: Family, layers: int, skipped: int, absent: set[str]) -
             yield from _both(f"blocks.{layer}.{ours}", whole, layout)
 
 
-def head_parts(family: Family) -> Iterator[Part]:
+def head_parts(family: Family) -> Iterator[ModulePart]:
     """Of the head for masked tokens; none where a family has none."""
     for ours, theirs in family.head.items():
         yield from _both(ours, (theirs,))
     if family.head_bias:
-        yield Part("bias", family.head_bias[:1])
+        yield ModulePart("bias", family.head_bias[:1])
 
 
-def pair_parts(family: Family) -> Iterator[Part]:
+def pair_parts(family: Family) -> Iterator[ModulePart]:
     """Of the head for pairs of texts."""
     for ours, theirs in family.pair.items():
         yield from _both(ours, (theirs,))
 
 
-def _both(ours: str, theirs: tuple[str, ...], layout: Layout = "stacked") -> Iterator[Part]:
+def _both(ours: str, theirs: tuple[str, ...], layout: Layout = "stacked") -> Iterator[ModulePart]:
     for kind in ("weight", "bias"):
         # A bias has one dimension: there is nothing to turn.
         plain = kind == "bias" and layout == "turned"
-        yield Part(f"{ours}.{kind}", tuple(f"{name}.{kind}" for name in theirs), "stacked" if plain else layout)
+        yield ModulePart(f"{ours}.{kind}", tuple(f"{name}.{kind}" for name in theirs), "stacked" if plain else layout)

@@ -12,7 +12,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.models.heads import MaskedHead, PairHead
 from ssl_cli.models.huggingface.config import is_tied, options_of, read_config
 from ssl_cli.models.huggingface.files import CONFIG, checkpoint_folder, read_tensors
-from ssl_cli.models.huggingface.parameter_map import FAMILIES, Family, Part, head_parts, network_parts, pair_parts
+from ssl_cli.models.huggingface.parameter_map import FAMILIES, Family, ModulePart, head_parts, network_parts, pair_parts
 from ssl_cli.models.transformer import Transformer
 
 
@@ -105,7 +105,9 @@ def read_pretrained(init: str) -> Pretrained:
         weights |= {f"{name}.{ours}": tensor for ours, tensor in tensors.items()}
         absent |= set() if tensors else {name}
     # A pooler without the head for pairs above it, as checkpoints for sentence embeddings have.
-    pooler = [Part(part.ours.removeprefix("pool."), part.theirs) for part in pair_parts(family) if "pool." in part.ours]
+    pooler = [
+        ModulePart(part.ours.removeprefix("pool."), part.theirs) for part in pair_parts(family) if "pool." in part.ours
+    ]
     for _, tensors in _by_part({"pool": pooler}, found, folder, options["heads"]):
         weights |= {f"pool.{ours}": tensor for ours, tensor in tensors.items()}
     _refuse_other_output(folder, family, found, needed=options["causal"] and not is_tied(config))
@@ -128,7 +130,7 @@ def _renamed(found: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
 
 
 def _by_part(
-    parts: Mapping[str, Iterable[Part]], found: dict[str, Tensor], folder: Path, heads: int
+    parts: Mapping[str, Iterable[ModulePart]], found: dict[str, Tensor], folder: Path, heads: int
 ) -> Iterable[tuple[str, dict[str, Tensor]]]:
     """Part of an objective -> its tensors by our names; none of a head that isn't there as a whole"""
     for name, listed in parts.items():
@@ -144,7 +146,7 @@ def _by_part(
         yield name, made
 
 
-def _made(part: Part, found: dict[str, Tensor], folder: Path, heads: int) -> Tensor:
+def _made(part: ModulePart, found: dict[str, Tensor], folder: Path, heads: int) -> Tensor:
     pieces = [found[name] for name in part.theirs]
     try:
         made = torch.cat(pieces)[part.skipped :]

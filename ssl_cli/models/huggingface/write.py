@@ -13,7 +13,7 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer, framing
 from ssl_cli.errors import InputError
 from ssl_cli.models.huggingface.config import config_of, skipped_positions
 from ssl_cli.models.huggingface.files import CONFIG, SAFE, write_json
-from ssl_cli.models.huggingface.parameter_map import FAMILIES, Part, head_parts, network_parts, pair_parts
+from ssl_cli.models.huggingface.parameter_map import FAMILIES, ModulePart, head_parts, network_parts, pair_parts
 from ssl_cli.models.positions import angles
 from ssl_cli.models.transformer import Transformer
 
@@ -112,7 +112,7 @@ def _named(kind: str, network: Transformer, tokenizer: Tokenizer, weights: dict[
     return {name: tensor.contiguous() for name, tensor in named.items()}
 
 
-def _taken_apart(part: Part, tensor: Tensor, heads: int) -> dict[str, Tensor]:
+def _taken_apart(part: ModulePart, tensor: Tensor, heads: int) -> dict[str, Tensor]:
     if part.layout == "by_head":  # (3, heads, D, ...) -> (heads, 3, D, ...)
         tensor = tensor.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
     if part.layout == "turned":

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from ssl_cli.config.types import Pattern, Positive
 from ssl_cli.errors import InputError
 from ssl_cli.files import LOCKLESS
-from ssl_cli.runs.loggers.base import IDS, Ended, Start, Tracker, brief
+from ssl_cli.runs.loggers.base import IDS, Ended, RunInfo, Tracker, brief
 
 LOCAL_STORE = "mlflow.db"  # in the folder of runs
 Name = Annotated[str, Pattern(r"[^/\\#?%:\x00-\x1f]{1,128}", "a name without any of / \\ # ? % :")]
@@ -41,7 +41,7 @@ class TensorBoard(Tracker):
         self.flush_every_s = flush_every_s
         self.writer: Any = None
 
-    def begin(self, start: Start) -> str:
+    def begin(self, start: RunInfo) -> str:
         self.folder = start.folder
         if start.known_as is None:
             from torch.utils.tensorboard.summary import hparams
@@ -101,7 +101,7 @@ class Wandb(Tracker):
     ):
         self.project, self.entity, self.offline = project, entity, offline
 
-    def begin(self, start: Start) -> str:
+    def begin(self, start: RunInfo) -> str:
         name = start.known_as or secrets.token_hex(8)
         with _environment(WANDB_ERROR_REPORTING="false", WANDB_SILENT="true"):
             wandb = import_module("wandb")
@@ -170,7 +170,7 @@ class MLflow(Tracker):
                 "variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
             )
 
-    def begin(self, start: Start) -> str:
+    def begin(self, start: RunInfo) -> str:
         local = self.tracking_uri is None
         uri = f"sqlite:///{start.outputs / LOCAL_STORE}" if local else self.tracking_uri
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
@@ -192,7 +192,7 @@ class MLflow(Tracker):
             self.client.log_batch(self.id, params=new[first : first + self.batch])
         return self.id
 
-    def _run(self, start: Start, artifacts: str | None) -> Any:
+    def _run(self, start: RunInfo, artifacts: str | None) -> Any:
         """The run, new or as it was left; an experiment of that name is made where there is none."""
         from_mlflow: type[Exception] = import_module("mlflow.exceptions").MlflowException
         if start.known_as is not None:

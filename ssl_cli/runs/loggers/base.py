@@ -26,13 +26,13 @@ from ssl_cli.runs import folder as run_folder
 from ssl_cli.runs import safety
 
 IDS = "tracking.json"  # in the run folder: what the run is called in each store, so that a resumed run goes on there
-NO_SETTINGS = ("resume", "logger", "headline")  # of a config: they don't say what was learned, or how
+NO_SETTINGS = ("resume", "logger", "summary_metrics")  # of a config: they don't say what was learned, or how
 Ended = Literal["finished", "failed", "stopped"]  # stopped: by Ctrl-C or a signal
 Setting = str | int | float | bool
 
 
 @dataclass(frozen=True)
-class Start:
+class RunInfo:
     """What a tracker is told as a run begins."""
 
     folder: Path
@@ -59,7 +59,7 @@ class Tracker(Logger):
     is_broken = False
 
     @abstractmethod
-    def begin(self, start: Start) -> str:
+    def begin(self, start: RunInfo) -> str:
         """Open a new run, or go on with `start.known_as`; returns its id. Raises InputError where it can't be had."""
 
     @abstractmethod
@@ -144,7 +144,7 @@ def begin(tracker: Tracker, key: str, cfg: DictConfig, folder: Path, known_as: s
     name = f"{cfg.choices.model}-{cfg.choices.data} {folder.resolve().name}"
     if earlier := run_folder.read_history(folder / run_folder.HISTORY):
         tracker.step = int(earlier[-1]["step"])
-    start = Start(folder, outputs_of(folder, cfg), name, flat_settings(cfg), known_as)
+    start = RunInfo(folder, outputs_of(folder, cfg), name, flat_settings(cfg), known_as)
     try:
         return tracker.begin(start)
     except InputError:

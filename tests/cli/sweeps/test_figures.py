@@ -61,7 +61,7 @@ def test_a_column_for_each_task_and_a_line_for_each_start(workdir: Path, monkeyp
         "dev/accuracy": {"from scratch": {1: [1, 2], 2: [2, 3]}, "RUN": {1: [11, 12], 2: [12, 13]}},
         "dev/loss": {"from scratch": {1: [0, 1], 2: [0, 1]}, "RUN": {1: [10, 11], 2: [10, 11]}},
     }
-    assert list(of_b) == ["dev/f1", "dev/loss"]  # the first of the headline that it has
+    assert list(of_b) == ["dev/f1", "dev/loss"]  # the first of the summary_metrics that it has
     draw_starts(workdir, [one for one in outcomes if one.settings["init"] == "RUN"])
     assert len(drawn) == 1  # nothing to compare
 

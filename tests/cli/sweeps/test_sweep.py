@@ -81,7 +81,7 @@ def test_seeds_end_in_a_table_of_means(cli: Cli) -> None:
     assert code == 0, err
     values = [float(row["test/fpr"]) for row in rows(out) if row["model"] == "iforest"]
     over = {(row["model"], row["metric"]): row for row in rows(out, "seeds.csv")}
-    assert len(over) == 8  # two models, four headline metrics
+    assert len(over) == 8  # two models, four summary_metrics metrics
     row = over["iforest", "test/fpr"]
     assert (row["n"], row["failed"], float(row["best"])) == ("3", "0", min(values))  # of false alarms less is better
     assert float(row["mean"]) == pytest.approx(np.mean(values)) and float(row["median"]) == np.median(values)
@@ -155,7 +155,7 @@ def test_optuna_is_told_which_way_is_better(words: list[str], way: str) -> None:
 
 # --- sweeps that are cut off --------------------------------------------------------------------------------
 
-SMALL = ["trainer=cpu", "trainer.max_steps=40", "trainer.checkpoint_every_n_steps=10", "resamples=20"]
+SMALL = ["trainer=cpu", "trainer.max_steps=40", "trainer.checkpoint_every_n_steps=10", "bootstrap_samples=20"]
 
 
 def table(outputs: Path) -> list[dict[str, str]]:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from ssl_cli.commands.detect.explanations import Explains
-from ssl_cli.methods.autoencoders.autoencoder import Reconstruction
-from ssl_cli.methods.autoencoders.variational import Variational, gaussian_kl
+from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
+from ssl_cli.methods.autoencoders.variational import VAE, gaussian_kl
 from ssl_cli.methods.detectors.gaussian import Gaussian
-from ssl_cli.methods.detectors.knn import Neighbors
-from ssl_cli.methods.detectors.residual_knn import ResidualNeighbors
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.methods.detectors.knn import KNN
+from ssl_cli.methods.detectors.residual_knn import ResidualKNN
+from ssl_cli.models.mlp import MLPAutoencoder
 from tests.conftest import QUICK, Cli
 
 EXPLAINED = ["best", "residual_knn", "gaussian", "knn", "ae", "dae", "vae"]
@@ -59,7 +59,7 @@ def test_the_features_of_one_symbol_are_blamed_together() -> None:
 
 
 def test_residual_neighbours_are_found_and_blamed(x: np.ndarray) -> None:
-    detector = ResidualNeighbors(k=3)
+    detector = ResidualKNN(k=3)
     detector.fit(x, seed=0)
     batch = {"x": torch.from_numpy(x[:20] + 1)}
     expected, part = detector.explain(batch, EACH)
@@ -71,7 +71,7 @@ def test_residual_neighbours_are_found_and_blamed(x: np.ndarray) -> None:
 
 
 def test_neighbours_expect_their_mean(x: np.ndarray) -> None:
-    detector = Neighbors(k=3)
+    detector = KNN(k=3)
     detector.fit(x[10:], seed=0)
     expected, part = (out.numpy() for out in detector.explain({"x": torch.from_numpy(x[:10])}, EACH))
     nearest = np.argsort(((x[:10, None] - x[None, 10:]) ** 2).sum(-1), axis=1)[:, :3]
@@ -81,11 +81,11 @@ def test_neighbours_expect_their_mean(x: np.ndarray) -> None:
 
 def test_the_parts_of_a_reconstruction_add_up_to_its_score(x: np.ndarray) -> None:
     batch = {"x": torch.from_numpy(x)}
-    plain = Reconstruction(Autoencoder(shape=[4], hidden=[8], latent=2))
-    plain.take_stock(batch["x"])
+    plain = Autoencoder(MLPAutoencoder(shape=[4], hidden=[8], latent=2))
+    plain.fit_statistics(batch["x"])
     torch.testing.assert_close(plain.explain(batch, EACH)[1].mean(1), plain.score(batch))
     # With one posterior sample at the mean, the variational score is its parts, the rate and what no feature can help.
-    variational = Variational(Autoencoder(shape=[4], hidden=[8], latent=2, heads=2), score_samples=1)
+    variational = VAE(MLPAutoencoder(shape=[4], hidden=[8], latent=2, outputs_per_latent=2), score_samples=1)
     variational.score_noise.zero_()
     rate = gaussian_kl(*variational.posterior(batch["x"]))
     constant = (variational.log_std + 0.5 * np.log(2 * np.pi)).sum()
@@ -102,7 +102,14 @@ def test_the_reason_is_found_in_the_units_of_the_file(cli: Cli, workdir: Path, m
     rows += [["100", "200", "x", "2031-06-01", "1"]]
     with Path("t.csv").open("w") as file:
         csv.writer(file).writerows([["a", "b", "kind", "day", "fraud"], *rows])
-    words = ["data=table", "data.file=t.csv", "data.label=fraud", f"model={model}", "trainer=cpu", "resamples=20"]
+    words = [
+        "data=table",
+        "data.file=t.csv",
+        "data.label=fraud",
+        f"model={model}",
+        "trainer=cpu",
+        "bootstrap_samples=20",
+    ]
     code, out, err = cli("detect", *words, "trainer.max_steps=400", "anomalies=3")
     assert code == 0, err
     folder = Path(out.strip().splitlines()[-1])
@@ -137,7 +144,7 @@ def test_a_detector_that_cannot_say_why_says_so(cli: Cli, model: str) -> None:
 
 def test_who_can_explain_is_known_from_the_class() -> None:
     assert isinstance(Gaussian(), Explains)
-    assert isinstance(Reconstruction(Autoencoder(shape=[4], hidden=[8], latent=2)), Explains)
+    assert isinstance(Autoencoder(MLPAutoencoder(shape=[4], hidden=[8], latent=2)), Explains)
 
 
 def test_without_labels_the_strangest_of_all_rows_are_listed(cli: Cli, workdir: Path) -> None:

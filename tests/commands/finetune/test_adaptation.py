@@ -3,13 +3,13 @@ import torch
 
 from ssl_cli.commands.finetune.adaptation import Adaptation, depth_of, n_trained
 from ssl_cli.errors import InputError
-from ssl_cli.methods.supervised.sequence_classification import Classification
+from ssl_cli.methods.supervised.sequence_classification import SequenceClassificationHead
 from ssl_cli.models.transformer import Transformer
 
 
-def model(norm: str = "post") -> Classification:
+def model(norm: str = "post") -> SequenceClassificationHead:
     torch.manual_seed(0)
-    return Classification(Transformer(20, 16, layers=3, width=32, heads=2, norm=norm, segments=2), 2)  # type: ignore[arg-type]
+    return SequenceClassificationHead(Transformer(20, 16, layers=3, width=32, heads=2, norm=norm, segments=2), 2)  # type: ignore[arg-type]
 
 
 def frozen(adaptation: Adaptation, norm: str = "post") -> set[str]:
@@ -35,7 +35,7 @@ def test_what_is_frozen() -> None:
 def test_rates_fall_with_depth() -> None:
     one = model()
     Adaptation(layer_decay=0.5).prepare(one)
-    rates = {name: rate for name, rate in one.rates.items() if name.endswith("weight")}
+    rates = {name: rate for name, rate in one.lr_scales.items() if name.endswith("weight")}
     assert rates["decide.weight"] == rates["pool.weight"] == 1
     assert rates["network.blocks.2.up.weight"] == 0.5
     assert rates["network.blocks.0.up.weight"] == 0.125

@@ -12,14 +12,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ssl_cli
-from ssl_cli.commands.finetune.inference import guesses
+from ssl_cli.commands.finetune.inference import predict_all
 from ssl_cli.models.cpu import has_bf16
 from ssl_cli.runs.folder import read_history
 from tests.conftest import Cli
 from tests.helpers.pretrain_runs import make_run
 
 GOOD, BAD = ("bird sing warm sun fly", "swim moon cold fish dog")
-QUICK = ["trainer=cpu", "trainer.precision=32-true", "trainer.max_epochs=null", "resamples=20", "optim.warmup_steps=0"]
+QUICK = [
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_epochs=null",
+    "bootstrap_samples=20",
+    "optim.warmup_steps=0",
+]
 SMALL = ["model.size=tiny", "model.context=32", "tokenizer.vocab_size=200"]
 Row = tuple[str, str]
 
@@ -189,7 +195,7 @@ def test_guesses_are_those_of_the_dev_metric(cli: Cli, files: list[str]) -> None
     reopened: Any = ssl_cli.load(folder)
     examples = [reopened.task.given({"text": text}) for text, _ in sentences(40, seed=3)]
     rows = reopened.task.rows(examples, reopened.frame, reopened.labels, learning=False).fitted(32)
-    found = np.stack(guesses(reopened.model, rows))
+    found = np.stack(predict_all(reopened.model, rows))
     lines = [json.loads(line) for line in (folder / "predictions-dev.jsonl").read_text().splitlines()]
     assert [reopened.labels[number] for number in found.argmax(1)] == [line["answer"] for line in lines]
 

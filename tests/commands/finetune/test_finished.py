@@ -41,7 +41,7 @@ def test_texts_and_pairs(tmp_path: Path) -> None:
 def test_it_is_what_the_network_says(tmp_path: Path) -> None:
     run = opened(make_run(tmp_path / "run"))
     (answer,) = run.predict(["A bird can fly."], "32-true")
-    ids = torch.tensor([[run.frame.before[0], *run.tokenizer.encode("A bird can fly."), run.frame.after[0]]])
+    ids = torch.tensor([[run.frame.prefix[0], *run.tokenizer.encode("A bird can fly."), run.frame.suffix[0]]])
     with torch.no_grad():
         model: Any = run.model
         scores = model.decide(model.pool(model.network(ids)[0, 0]).tanh()).softmax(-1)

@@ -8,35 +8,35 @@ import pytest
 import torch
 
 from ssl_cli.commands.finetune import inference
-from ssl_cli.data.labelled.packed_examples import ExampleRows, Sequences
-from ssl_cli.methods.supervised.sequence_classification import Classification
+from ssl_cli.data.labelled.packed_examples import PackedExamples, TokenizedSequences
+from ssl_cli.methods.supervised.sequence_classification import SequenceClassificationHead
 from ssl_cli.models.transformer import Transformer
 
 
-def model_of(**options: Any) -> Classification:
+def model_of(**options: Any) -> SequenceClassificationHead:
     torch.manual_seed(0)
     network = Transformer(50, 128, layers=2, width=32, heads=2, segments=2, norm="pre", **options)
-    made = Classification(network, 3, dropout=0.5)
+    made = SequenceClassificationHead(network, 3, dropout=0.5)
     with torch.no_grad():
         for weight in made.parameters():
             weight += 0.2 * torch.randn_like(weight)
     return made.train()
 
 
-def rows_of(n: int, parts: bool = False) -> ExampleRows:
+def rows_of(n: int, parts: bool = False) -> PackedExamples:
     rng = np.random.default_rng(0)
     ids = [rng.integers(1, 50, rng.integers(1, 120)).tolist() for _ in range(n)]
     listed = {"ids": ids, "segment": [[0] * (len(one) // 2) + [1] * (len(one) - len(one) // 2) for one in ids]}
     bounds = np.array([0, *range(3, n, 2), n]) if parts else None
     number = np.arange(n if bounds is None else len(bounds) - 1)
-    return ExampleRows(Sequences.of(listed), {}, number, bounds)
+    return PackedExamples(TokenizedSequences.of(listed), {}, number, bounds)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_each_is_as_if_it_were_alone(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "TOKENS", 500)
     model, rows = model_of(causal=causal), rows_of(40)
-    found = inference.guesses(model, rows, "32-true")
+    found = inference.predict_all(model, rows, "32-true")
     model.eval()
     with torch.no_grad():
         for k, guess in enumerate(found):
@@ -50,10 +50,10 @@ def test_each_is_as_if_it_were_alone(causal: bool, monkeypatch: pytest.MonkeyPat
 
 def test_the_model_is_left_as_it_was() -> None:
     model, rows = model_of(), rows_of(5)
-    model.judge = lambda seen: {}
+    model.validation_metrics = lambda seen: {}
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    first, second = inference.guesses(model, rows, "bf16-true"), inference.guesses(model, rows, "32-true")
-    assert model.training and model.judge is not None
+    first, second = inference.predict_all(model, rows, "bf16-true"), inference.predict_all(model, rows, "32-true")
+    assert model.training and model.validation_metrics is not None
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(guess.dtype == np.float32 for guess in first)
     np.testing.assert_allclose(np.stack(first), np.stack(second), atol=0.5)

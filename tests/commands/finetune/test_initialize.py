@@ -9,11 +9,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from ssl_cli.commands.finetune.initialize import fitted_length, starting_point
+from ssl_cli.commands.finetune.initialize import fitted_length, resolve_init
 from ssl_cli.config.choices import built_in_conf
-from ssl_cli.data.tokenizers.pretrained import Taken
+from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.methods.supervised.sequence_classification import Classification
+from ssl_cli.methods.supervised.sequence_classification import SequenceClassificationHead
 from ssl_cli.models.transformer import Transformer
 from tests.helpers.pretrain_runs import TEXT, make_run, tokenizer_of
 
@@ -42,11 +42,11 @@ def config(tmp_path: Path, init: str, like: str | None = None, **model: Any) -> 
     )
 
 
-def begun(cfg: DictConfig) -> tuple[Any, Classification, dict[str, str]]:
-    start = starting_point(cfg, lambda: TEXT)
+def begun(cfg: DictConfig) -> tuple[Any, SequenceClassificationHead, dict[str, str]]:
+    start = resolve_init(cfg, lambda: TEXT)
     torch.manual_seed(7)
-    model = Classification(Transformer(**start.options), 3)
-    return start, model, {part: state for part, state, _ in start.given_to(model)}
+    model = SequenceClassificationHead(Transformer(**start.options), 3)
+    return start, model, {part: state for part, state, _ in start.load_into(model)}
 
 
 def test_from_scratch_the_tokenizer_is_trained_on_the_task(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_bert_gives_the_logits_that_transformers_gives(tmp_path:
     }
     with torch.no_grad():
         expected = theirs(input_ids=ids, token_type_ids=segment).logits[0]
-    assert torch.allclose(torch.from_numpy(model.eval().guess(batch)[0]), expected, atol=1e-5)
+    assert torch.allclose(torch.from_numpy(model.eval().predict_batch(batch)[0]), expected, atol=1e-5)
 
 
 def test_learned_positions_are_not_stretched(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_tokenizer_larger_than_the_table_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "bert"
     checkpoint(folder, "bert")
     tokenizer_of("bpe").save(folder / "tokenizer.json")
-    assert Taken(str(folder)).train().vocab_size > tokenizer_of("wordpiece").vocab_size
+    assert PretrainedTokenizer(str(folder)).train().vocab_size > tokenizer_of("wordpiece").vocab_size
     with pytest.raises(InputError, match=r"more than the .* of its weights"):
         begun(config(tmp_path, str(folder)))
 

@@ -12,9 +12,9 @@ import pytest
 
 from ssl_cli.commands.finetune import outputs
 from ssl_cli.errors import InputError
-from ssl_cli.evaluation.metrics.classification import ClassTally, NumberTally
-from ssl_cli.evaluation.metrics.token_classification import TagTally
-from ssl_cli.tasks.question_answering import AnswerTally
+from ssl_cli.evaluation.metrics.classification import ClassScores, NumberScores
+from ssl_cli.evaluation.metrics.token_classification import TagScores
+from ssl_cli.tasks.question_answering import AnswerScores
 
 CHOSEN = {"model": "bert", "data": "toy", "init": "none", "seed": 0}
 Answers = list[dict[str, Any]]
@@ -23,7 +23,7 @@ Answers = list[dict[str, Any]]
 class Toy:
     """A task with answers as they come; `tally` measures them."""
 
-    best_by = "accuracy"
+    monitor = "accuracy"
 
     def __init__(self, measure: Any, submission: Mapping[str, str] | None = None):
         self.measure, self.handed_in = measure, submission or {}
@@ -36,12 +36,12 @@ class Toy:
 
 
 def written(
-    folder: Path, task: Toy, labels: Sequence[str], answers: Mapping[str, Answers], resamples: int = 20
+    folder: Path, task: Toy, labels: Sequence[str], answers: Mapping[str, Answers], bootstrap_samples: int = 20
 ) -> tuple[dict[str, float], str]:
     """Metrics and the page of a run."""
     (folder / "config.yaml").write_text("verb: finetune\n")
     metrics: dict[str, float] = {}
-    outputs.write(folder, task, labels, answers, metrics, CHOSEN, resamples, 0)  # type: ignore[arg-type]
+    outputs.write(folder, task, labels, answers, metrics, CHOSEN, bootstrap_samples, 0)  # type: ignore[arg-type]
     return metrics, (folder / "report.html").read_text()
 
 
@@ -60,9 +60,9 @@ def is_drawn(path: Path) -> bool:
 def of_classes(labels: Sequence[str]) -> Toy:
     place = {name: k for k, name in enumerate(labels)}
 
-    def measure(answers: Answers) -> ClassTally:
+    def measure(answers: Answers) -> ClassScores:
         label, answer = (np.array([place[each[name]] for each in answers]) for name in ("label", "answer"))
-        return ClassTally(label, answer, len(labels), ["accuracy"])
+        return ClassScores(label, answer, len(labels), ["accuracy"])
 
     return Toy(measure, {"TOY.tsv": "index\tprediction\n0\t负面\n"})
 
@@ -126,9 +126,9 @@ def test_options_have_no_classes_of_their_own(tmp_path: Path) -> None:
         for k in range(4)
     ]
 
-    def measure(some: Answers) -> ClassTally:
+    def measure(some: Answers) -> ClassScores:
         label, answer = (np.array([each[name] for each in some]) for name in ("label", "answer"))
-        return ClassTally(label, answer, 2, ["accuracy"])
+        return ClassScores(label, answer, 2, ["accuracy"])
 
     metrics, page = written(tmp_path, Toy(measure), [], {"dev": answers})
     assert metrics["dev/accuracy"] == 0.5 and metrics["dev/calibration_error"] == pytest.approx(0.2)
@@ -138,7 +138,7 @@ def test_options_have_no_classes_of_their_own(tmp_path: Path) -> None:
 def test_what_was_learned_from_is_measured_only(tmp_path: Path) -> None:
     names = ["a", "b"]
     answers = {"train": classified(names, 9), "dev": classified(names, 9)}
-    metrics, page = written(tmp_path, of_classes(names), names, answers, resamples=0)
+    metrics, page = written(tmp_path, of_classes(names), names, answers, bootstrap_samples=0)
     assert set(metrics) == {"train/accuracy", "dev/accuracy", "dev/calibration_error"}
     assert "Answers: dev" in page and "Answers: train" not in page
     assert (tmp_path / "predictions-train.jsonl").is_file() and not (tmp_path / "mistakes-train.csv").exists()
@@ -210,9 +210,9 @@ def test_the_page_says_that_weights_were_chosen_on_dev(tmp_path: Path) -> None:
 def test_numbers(tmp_path: Path, n: int) -> None:
     answers: Answers = [{"id": k, "text": "a", "pair": "b", "label": 1.0 * k, "answer": k + 0.1 * k} for k in range(n)]
 
-    def measure(some: Answers) -> NumberTally:
+    def measure(some: Answers) -> NumberScores:
         label, answer = (np.array([each[name] for each in some]) for name in ("label", "answer"))
-        return NumberTally(label, answer, ["pearson"])
+        return NumberScores(label, answer, ["pearson"])
 
     metrics, _ = written(tmp_path, Toy(measure), [], {"dev": answers})
     assert set(metrics) == {"dev/pearson", *(["dev/pearson_low", "dev/pearson_high"] if n > 1 else [])}
@@ -235,9 +235,9 @@ def test_tags(tmp_path: Path, entities: bool) -> None:
         {"id": k, **each, "probabilities": [0.9, 0.6, 0.8][: len(each["words"])]} for k, each in enumerate(TAGGED)
     ]
 
-    def measure(some: Answers) -> TagTally:
+    def measure(some: Answers) -> TagScores:
         truth, said = ([each[name] for each in some] for name in ("labels", "answers"))
-        return TagTally.of_tags(truth, said, entities)
+        return TagScores.of_tags(truth, said, entities)
 
     metrics, page = written(tmp_path, Toy(measure), ["O", "B-PER", "B-LOC"], {"dev": answers})
     assert metrics["dev/accuracy"] == pytest.approx(4 / 6) and 0 < metrics["dev/calibration_error"] < 1
@@ -263,8 +263,8 @@ def test_spans(tmp_path: Path) -> None:
         for k, (answer, label, share) in enumerate(said)
     ]
 
-    def measure(some: Answers) -> AnswerTally:
-        return AnswerTally(
+    def measure(some: Answers) -> AnswerScores:
+        return AnswerScores(
             {"exact_match": np.array([float(each["answer"] in (each["labels"] or [""])) for each in some])}
         )
 

@@ -4,12 +4,12 @@ import torch
 
 from ssl_cli.commands.pretrain.batch_view import cells_of, lines_of
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import Words
+from ssl_cli.data.tokenizers.trainers import WordLevel
 from ssl_cli.models.losses import IGNORED
 
 
 def word_tokenizer(words: list[str]) -> Tokenizer:
-    return Words(vocab_size=50, sample_bytes=1000, lowercase=False).train([" ".join(words)] * 3)
+    return WordLevel(vocab_size=50, sample_bytes=1000, lowercase=False).train([" ".join(words)] * 3)
 
 
 def test_what_is_hidden_replaced_and_kept_is_told_apart() -> None:

@@ -5,17 +5,17 @@ from pathlib import Path
 import torch
 
 from ssl_cli.commands.pretrain import report
-from ssl_cli.commands.pretrain.examples import EXAMPLES, Example, Part, guesses, write
-from ssl_cli.data.text.packing import TextRows, TokenArrays
+from ssl_cli.commands.pretrain.examples import EXAMPLES, PredictedText, TextPiece, guesses, write
+from ssl_cli.data.text.packing import PackedTokenDataset, TokenArrays
 from ssl_cli.evaluation.html import REPORT
 from tests.helpers.pretrain_runs import TEXT, causal, masked, tokenizer_of
 
 
-def rows_of(model: object, kind: str) -> TextRows:
+def rows_of(model: object, kind: str) -> PackedTokenDataset:
     tokenizer = tokenizer_of(kind)
     ids = torch.cat([torch.tensor([*tokenizer.encode(text), tokenizer.specials["end"]]) for text in TEXT])
     arrays = TokenArrays.of(ids.numpy().astype("uint16"), None, tokenizer)
-    return TextRows(arrays, model, False, None, None, 4)
+    return PackedTokenDataset(arrays, model, False, None, None, 4)
 
 
 def test_each_hidden_token_has_the_models_likeliest_answer() -> None:
@@ -42,7 +42,9 @@ def test_a_passage_is_continued(tmp_path: Path) -> None:
 
 def test_the_page_shows_answers_and_lets_no_markup_through(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("seed: 1\n")
-    example = Example([Part("<b>a</b> "), Part(guess="<i>", truth="dog", share=0.25), Part(guess="cat", truth="cat")])
+    example = PredictedText(
+        [TextPiece("<b>a</b> "), TextPiece(guess="<i>", truth="dog", share=0.25), TextPiece(guess="cat", truth="cat")]
+    )
     report.write(tmp_path, {"model": "bert", "data": "text"}, {"val/loss": 2.5}, [example], [])
     text = (tmp_path / REPORT).read_text()
     assert "&lt;b&gt;a&lt;/b&gt;" in text

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import ssl_cli
 from ssl_cli.commands.pretrain.finished import PretrainRun
 from ssl_cli.errors import InputError
-from ssl_cli.models.generation.decode import Wish
+from ssl_cli.models.generation.decode import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from tests.helpers.pretrain_runs import make_run, tokenizer_of
 
@@ -102,23 +102,27 @@ def test_each_model_names_the_other(tmp_path: Path) -> None:
 def test_texts_of_prompts(tmp_path: Path) -> None:
     run = reopened(tmp_path / "run", "gpt", "char")
     prompts = ["Birds", "", "The sun is warm."]
-    found = run.generate(prompts, Wish(n=2, max_tokens=9, seed=1), Sampling(), precision="32-true")
+    found = run.generate(prompts, GenerationRequest(n=2, max_tokens=9, seed=1), Sampling(), precision="32-true")
     assert [len(writers) for writers in found] == [2, 2, 2]
     for writers in found:
         for writer in writers:
             assert writer.text == run.tokenizer.decode(writer.tokens)
             assert len(writer.tokens) == 9 or writer.ended == "end"
     heard: list[str] = []
-    ((alone,),) = run.generate(["Birds"], Wish(max_tokens=9, seed=1), precision="32-true", hear=heard.append)
+    ((alone,),) = run.generate(
+        ["Birds"], GenerationRequest(max_tokens=9, seed=1), precision="32-true", hear=heard.append
+    )
     assert "".join(heard) == alone.text == found[0][0].text
-    ((cut,),) = run.generate(["Birds"], Wish(max_tokens=9, seed=1), stop=[alone.text[3:5]], precision="32-true")
+    ((cut,),) = run.generate(
+        ["Birds"], GenerationRequest(max_tokens=9, seed=1), stop=[alone.text[3:5]], precision="32-true"
+    )
     assert cut.text == alone.text[:3] and cut.ended == "stop"
 
 
 def test_an_empty_prompt_is_the_start_of_a_document(tmp_path: Path) -> None:
     run = reopened(tmp_path / "run", "gpt", "bpe")
     end = run.tokenizer.token(run.tokenizer.specials["end"])
-    ((one,),), ((other,),) = (run.generate([text], Wish(max_tokens=9)) for text in ("", end))
+    ((one,),), ((other,),) = (run.generate([text], GenerationRequest(max_tokens=9)) for text in ("", end))
     assert one.tokens == other.tokens
 
 
@@ -133,7 +137,7 @@ def test_no_special_token_is_drawn_but_the_end(tmp_path: Path, kind: str, temper
         norm.weight.zero_()
         norm.bias.copy_(table[6:8].sum(0))
         table[sorted(specials - {end})] = 9 * norm.bias
-    wish, sampling = Wish(n=4, max_tokens=12), Sampling(temperature)
+    wish, sampling = GenerationRequest(n=4, max_tokens=12), Sampling(temperature)
     (texts,) = run.generate(["Birds"], wish, sampling, precision="32-true")
     assert any(text.tokens for text in texts)
     assert not {token for text in texts for token in text.tokens} & specials
@@ -156,7 +160,7 @@ def test_no_special_token_is_drawn_but_the_end(tmp_path: Path, kind: str, temper
 def test_numbers_that_are_none(tmp_path: Path, wish: Any, sampling: Any, sentence: str) -> None:
     run = reopened(tmp_path / "run")
     with pytest.raises(InputError, match=sentence):
-        run.generate(["a"], Wish(**wish), Sampling(**sampling))
+        run.generate(["a"], GenerationRequest(**wish), Sampling(**sampling))
     with pytest.raises(InputError, match="prompts must be a list of texts"):
         run.generate("a")
 

@@ -42,7 +42,7 @@ def test_a_run_ends_in_a_folder_that_can_be_used_again(cli: Cli, stories: list[s
     wanted = {"val/loss", "val/perplexity", "train/tokens_per_s"}
     assert wanted | {"val/masked_accuracy" if model == "bert" else "val/bits_per_byte"} == set(metrics)
     assert metrics["val/perplexity"] == pytest.approx(np.exp(metrics["val/loss"]))
-    for name in ("examples.txt", "report.html", "tokenizer.json", "figures/training.png", "figures/machinery.png"):
+    for name in ("examples.txt", "report.html", "tokenizer.json", "figures/training.png", "figures/optimizer.png"):
         assert (folder / name).stat().st_size > 0
     row = read_history(folder / "history.csv")[-1]
     assert row["step"] == 6
@@ -67,7 +67,7 @@ def test_the_embedded_text_is_learned_and_blanks_are_filled(cli: Cli) -> None:
 
 def test_a_resumed_run_reaches_the_same_weights(cli: Cli, stories: list[str]) -> None:
     """In the middle of an epoch, with spans hidden, sentences swapped and dropout."""
-    rest = [*stories, "model.mask=span", "model.pair=sop", "model.dropout=0.1", "optim.schedule=constant"]
+    rest = [*stories, "model.mask_unit=span", "model.sentence_task=sop", "model.dropout=0.1", "optim.schedule=constant"]
     whole = run(cli, *rest, "trainer.max_steps=7")
     part = run(cli, *rest, "trainer.max_steps=4")
     code, out, err = cli("pretrain", f"resume={part}", "trainer.max_steps=7")
@@ -96,14 +96,14 @@ def test_next_sentences_need_two_documents_in_each_split(cli: Cli, stories: list
     """Of one document no text has a false successor: all labels would be the same."""
     (workdir / "one.txt").write_text("One sees well. All go there. " * 2000)
     rest = [word for word in stories if not word.startswith("data.")]
-    code, _, err = cli("pretrain", *rest, "data.files=one.txt", "data.cache=tokens", "model.pair=nsp")
+    code, _, err = cli("pretrain", *rest, "data.files=one.txt", "data.cache=tokens", "model.sentence_task=nsp")
     assert (code, err.count("\n")) == (2, 1), err
     assert "the train text has no two that fill a row each" in err
     assert not (workdir / "outputs").exists()
 
 
 def test_show_batch_stops_before_anything_is_made(cli: Cli, stories: list[str], workdir: Path) -> None:
-    code, out, err = cli("pretrain", *stories, "show=batch", "model.pair=nsp")
+    code, out, err = cli("pretrain", *stories, "show=batch", "model.sentence_task=nsp")
     assert code == 0, err
     assert "[MASK]" in out
     assert "beneath: what must be guessed" in out
@@ -140,10 +140,10 @@ def test_the_rate_falls_to_nothing_by_the_end_of_the_time(
         (["tokenizer.vocab_size=5"], "vocab_size"),
         (["init=nowhere/at-all-here/x"], "nowhere/at-all-here/x"),
         (["init=.", "model.layers=3"], "model.layers: no say with init="),
-        (["model.pair=nsp", "trainer.batch_size=1"], "trainer.batch_size"),
-        (["model.pair=sop", "data.isolate_documents=true"], "data.isolate_documents=false"),
-        (["data.units=words.txt"], "model.mask=token hides tokens: say model.mask=whole_word"),
-        (["data.units=words.txt", "model=gpt"], "model=gpt hides nothing: leave it out"),
+        (["model.sentence_task=nsp", "trainer.batch_size=1"], "trainer.batch_size"),
+        (["model.sentence_task=sop", "data.isolate_documents=true"], "data.isolate_documents=false"),
+        (["data.phrases=words.txt"], "model.mask_unit=token hides tokens: say model.mask_unit=whole_word"),
+        (["data.phrases=words.txt", "model=gpt"], "model=gpt hides nothing: leave it out"),
         (["show=everything"], "show must be one of batch or null"),
     ],
 )

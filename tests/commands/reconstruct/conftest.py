@@ -8,7 +8,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from ssl_cli.commands.reconstruct.predictions import View, look
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, model_outputs
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.images.datasets import Digits, ImageData, ImageSplit
@@ -31,12 +31,12 @@ SMALL = {
     "vqvae": {
         "network.channels": [4, 4],
         "network.latent": 3,
-        "quantizer.codes": 16,
+        "quantizer.num_codes": 16,
         "prior_width": 4,
         "prior_layers": 1,
     },
 }
-Made = Callable[..., dict[str, View]]
+Made = Callable[..., dict[str, ModelOutputs]]
 
 
 def built(name: str, shape: list[int], **options: Any) -> Any:
@@ -60,8 +60,8 @@ def built(name: str, shape: list[int], **options: Any) -> Any:
 def learned(model: Any, x: np.ndarray, steps: int = 250) -> Any:
     """The model, trained a little on images x (N, C, H, W), and all that comes before and after."""
     images, rows = torch.from_numpy(x), torch.from_numpy(x).float() / 255
-    if hasattr(model, "pretrain"):
-        model.pretrain(images, 0, lambda _: None)
+    if hasattr(model, "initialize_from_data"):
+        model.initialize_from_data(images, 0, lambda _: None)
     if hasattr(model, "fit"):
         model.fit(rows.flatten(1).numpy(), 0)
         return model.eval()
@@ -74,14 +74,14 @@ def learned(model: Any, x: np.ndarray, steps: int = 250) -> Any:
         optimizer.step()
     model.eval()
     with torch.inference_mode():
-        model.take_stock(images) if hasattr(model, "take_stock") else None
+        model.fit_statistics(images) if hasattr(model, "fit_statistics") else None
     return model
 
 
 @pytest.fixture(scope="session")
 def digits() -> ImageData:
     """160 and 60 of the embedded digits, of their ten classes."""
-    whole = Digits(val=0).pictures(0)
+    whole = Digits(val=0).image_splits(0)
     splits = {
         name: ImageSplit(split.x[:n], split.label[:n], split.row[:n])  # type: ignore[index]
         for (name, split), n in zip(sorted(whole.splits.items(), reverse=True), (160, 60), strict=True)
@@ -92,13 +92,13 @@ def digits() -> ImageData:
 @pytest.fixture(scope="session")
 def views_of(digits: ImageData) -> Made:
     """`views_of("vae", beta=2.0)`: the digits as such a model sees them, once it is trained a little."""
-    made: dict[str, dict[str, View]] = {}
+    made: dict[str, dict[str, ModelOutputs]] = {}
 
-    def of(name: str, steps: int = 250, **options: Any) -> dict[str, View]:
+    def of(name: str, steps: int = 250, **options: Any) -> dict[str, ModelOutputs]:
         key = repr((name, steps, options))
         if key not in made:
             model = learned(built(name, [1, 8, 8], **options), digits.splits["train"].x, steps)
-            made[key] = look(model, digits)
+            made[key] = model_outputs(model, digits)
         return made[key]
 
     return of

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ssl_cli.commands.reconstruct import collapse
-from ssl_cli.commands.reconstruct.predictions import View, look
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, model_outputs
 from ssl_cli.data.images.datasets import ImageData
 from tests.commands.reconstruct.conftest import SMALL, Made, built, learned
 
 
-def names(views: dict[str, View]) -> list[str]:
-    return [alarm.name for alarm in collapse.alarms(views)]
+def names(views: dict[str, ModelOutputs]) -> list[str]:
+    return [alarm.name for alarm in collapse.collapse_warnings(views)]
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
@@ -22,7 +22,7 @@ def test_healthy_models_are_left_in_peace(views_of: Made, name: str) -> None:
 
 
 def test_a_huge_beta_silences_the_posterior(views_of: Made) -> None:
-    found = collapse.alarms(views_of("beta_vae", beta=500.0))
+    found = collapse.collapse_warnings(views_of("beta_vae", beta=500.0))
     assert [alarm.name for alarm in found] == ["constant output", "posterior collapse"]
     assert "6 of the 6 numbers" in found[1].text and "model.beta than 500" in found[1].text
     assert "The code is noise" in found[1].text and "network.latent" not in found[1].text
@@ -55,7 +55,7 @@ class Speaks(torch.nn.Module):
     ],
 )
 def test_pruned_numbers_are_no_collapse(digits: ImageData, nats: list[float], rings: bool) -> None:
-    alarm = collapse.silent_posterior(View(Speaks(nats), digits.splits["test"]))
+    alarm = collapse.silent_posterior(ModelOutputs(Speaks(nats), digits.splits["test"]))
     assert (alarm is not None) == rings
     if alarm is not None:
         assert f"{nats.count(0.0)} of the {len(nats)} numbers" in alarm.text
@@ -64,14 +64,16 @@ def test_pruned_numbers_are_no_collapse(digits: ImageData, nats: list[float], ri
 
 def test_a_codebook_far_off_without_revival_is_hardly_used(digits: ImageData) -> None:
     x = digits.splits["train"].x
-    model = built("vqvae", [1, 8, 8], **{"quantizer.revive_below": 0.0})
+    model = built("vqvae", [1, 8, 8], **{"quantizer.dead_code_threshold": 0.0})
     model.pretrain(torch.from_numpy(x), 0, lambda _: None)
     model.pretrain = lambda *_: None
     with torch.no_grad():  # all but two of the codes where no vector will ever be nearest
         model.quantizer.vectors[2:] += 1e3
         model.quantizer.sums.copy_(model.quantizer.vectors)
-    (alarm,) = [a for a in collapse.alarms(look(learned(model, x), digits)) if a.name == "unused codes"]
-    assert "2 of 16 codes occur" in alarm.text and "revive_below=0.05" in alarm.text
+    (alarm,) = [
+        a for a in collapse.collapse_warnings(model_outputs(learned(model, x), digits)) if a.name == "unused codes"
+    ]
+    assert "2 of 16 codes occur" in alarm.text and "dead_code_threshold=0.05" in alarm.text
 
 
 def test_classes_left_empty(digits: ImageData) -> None:
@@ -79,15 +81,21 @@ def test_classes_left_empty(digits: ImageData) -> None:
     with torch.no_grad():
         last = [part for part in model.classifier.modules() if isinstance(part, torch.nn.Linear)][-1]
         last.bias[0] += 1e4
-    (alarm,) = [a for a in collapse.alarms(look(model.eval(), digits)) if a.name == "unused classes"]
-    assert "1 of 6 classes occur" in alarm.text and "model.balance than 0" in alarm.text
+    (alarm,) = [
+        a for a in collapse.collapse_warnings(model_outputs(model.eval(), digits)) if a.name == "unused classes"
+    ]
+    assert "1 of 6 classes occur" in alarm.text and "model.entropy_weight than 0" in alarm.text
 
 
 def test_bits_that_never_change(digits: ImageData) -> None:
     model = built("binary_ae", [1, 8, 8])
     with torch.no_grad():
         model.network.encoder[-1].bias[:5] = 1e4
-    (alarm,) = [a for a in collapse.alarms(look(learned(model, digits.splits["train"].x), digits)) if "bits" in a.name]
+    (alarm,) = [
+        a
+        for a in collapse.collapse_warnings(model_outputs(learned(model, digits.splits["train"].x), digits))
+        if "bits" in a.name
+    ]
     assert "5 of the 12 bits" in alarm.text and "model.network.latent=7" in alarm.text
 
 
@@ -96,14 +104,14 @@ def test_numbers_that_never_move(digits: ImageData) -> None:
     with torch.no_grad():
         model.network.encoder[-1].weight[:2] *= 0
     model.network.encoder[-1].weight.register_hook(lambda gradient: gradient * torch.arange(6)[:, None].ge(2))
-    (alarm,) = collapse.alarms(look(learned(model, digits.splits["train"].x), digits))
+    (alarm,) = collapse.collapse_warnings(model_outputs(learned(model, digits.splits["train"].x), digits))
     assert alarm.name == "dead numbers"
     assert "2 of the 6 numbers" in alarm.text and "model.network.latent=4" in alarm.text
 
 
 def test_components_of_pixels_that_never_change(digits: ImageData) -> None:
     model = learned(built("pca", [1, 8, 8], latent=64), digits.splits["train"].x)
-    (alarm,) = collapse.alarms(look(model, digits))
+    (alarm,) = collapse.collapse_warnings(model_outputs(model, digits))
     assert alarm.name == "dead numbers" and "model.latent=" in alarm.text
 
 
@@ -111,6 +119,6 @@ def test_a_decoder_that_only_has_its_bias(digits: ImageData) -> None:
     model = built("ae", [1, 8, 8])
     with torch.no_grad():
         model.network.decoder[-1].weight.zero_()
-    found = collapse.alarms(look(model.eval(), digits))
+    found = collapse.collapse_warnings(model_outputs(model.eval(), digits))
     assert found[0].name == "constant output"
     assert "vary 0.0% as much" in found[0].text

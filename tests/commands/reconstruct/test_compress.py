@@ -13,11 +13,16 @@ import ssl_cli
 from ssl_cli.cli.main import main
 from ssl_cli.commands.reconstruct import figures
 from ssl_cli.data.images.datasets import Digits
-from ssl_cli.methods.autoencoders.vector_quantized import VectorQuantized
+from ssl_cli.methods.autoencoders.vector_quantized import VQVAE
 from tests.conftest import Cli
 
 SMALL = {
-    "vqvae": ["model.network.channels=[8]", "model.quantizer.codes=32", "model.prior_width=4", "model.prior_layers=1"],
+    "vqvae": [
+        "model.network.channels=[8]",
+        "model.quantizer.num_codes=32",
+        "model.prior_width=4",
+        "model.prior_layers=1",
+    ],
     "binary_ae": ["model.network.hidden=[32]", "model.network.latent=40"],
     "ae": ["model.network.hidden=[32]"],
 }
@@ -198,9 +203,9 @@ def test_a_machine_that_rounds_otherwise_is_told(
 ) -> None:
     run, source = f"run={runs['vqvae']}", pictures("in", 3)
     assert cli("compress", run, f"input={source}", "output=x.sslz")[0] == 0
-    decode = VectorQuantized.decode_codes
+    decode = VQVAE.decode_codes
     monkeypatch.setattr(
-        VectorQuantized,
+        VQVAE,
         "decode_codes",
         lambda self, codes: decode(self, codes) + torch.finfo(torch.float16).eps * 8,
     )

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.commands.reconstruct import evaluate, report
-from ssl_cli.commands.reconstruct.predictions import View, seeded
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, seeded
 from ssl_cli.data.images.datasets import ImageData, ImageSplit
 from ssl_cli.evaluation.metrics.probes import Features
-from ssl_cli.methods.autoencoders.variational import Variational
+from ssl_cli.methods.autoencoders.variational import VAE
 from ssl_cli.models.pca import leading_components
 from tests.commands.reconstruct.conftest import SMALL, Made
 
@@ -40,9 +40,9 @@ class LinearGaussian(nn.Module):
 
 def test_nll_is_the_exact_one_of_a_linear_gaussian_model() -> None:
     network = LinearGaussian(0.15)
-    model = Variational(network, likelihood="gaussian", noise_std=0.15).eval()
+    model = VAE(network, likelihood="gaussian", noise_std=0.15).eval()
     x = np.random.default_rng(0).integers(60, 200, (40, 1, 2, 3)).astype(np.uint8)
-    view = View(model, ImageSplit(x, None, np.arange(40)))
+    view = ModelOutputs(model, ImageSplit(x, None, np.arange(40)))
     rows = torch.from_numpy(x).flatten(1).double() / 255
     covariance = (network.basis @ network.basis.T + 0.15**2 * torch.eye(6)).double()
     exact = -torch.distributions.MultivariateNormal(torch.full((6,), 0.5).double(), covariance).log_prob(rows)
@@ -79,7 +79,7 @@ def test_numbers_follow_from_the_seed_and_leave_the_stream_alone(views_of: Made,
     assert torch.equal(before, torch.get_rng_state())
     torch.rand(3)
     np.random.rand(3)
-    again = {split: View(view.model, digits.splits[split]) for split, view in views.items()}
+    again = {split: ModelOutputs(view.model, digits.splits[split]) for split, view in views.items()}
     assert evaluate.measure(again, 5, 10, 30, True) == first
 
 
@@ -144,19 +144,19 @@ def test_all_components_of_the_pixels_have_the_pixels_neighbours(views_of: Made,
 
 def test_images_without_labels_have_no_probes_and_unknown_ones_are_left_out(views_of: Made, digits: ImageData) -> None:
     model = views_of("ae")["test"].model
-    bare = {name: View(model, ImageSplit(split.x, None, split.row)) for name, split in digits.splits.items()}
+    bare = {name: ModelOutputs(model, ImageSplit(split.x, None, split.row)) for name, split in digits.splits.items()}
     assert set(evaluate.measure(bare, 0, 1, 1, True)) == {"test/mse", "test/squared_error", "test/psnr", "test/ssim"}
     some, known = {}, {}
     for name, split in digits.splits.items():
         assert split.label is not None
         label = np.where(np.arange(len(split.x)) % 3 == 0, -1, split.label)
-        some[name] = View(model, ImageSplit(split.x, label, split.row))
+        some[name] = ModelOutputs(model, ImageSplit(split.x, label, split.row))
         known[name] = some[name].take(np.flatnonzero(label >= 0))
     found = evaluate.measure(some, 0, 1, 1, True)
     assert {k: v for k, v in found.items() if "probe" in k or "knn" in k} == measures_of_probes(known)
 
 
-def measures_of_probes(views: dict[str, View]) -> dict[str, float]:
+def measures_of_probes(views: dict[str, ModelOutputs]) -> dict[str, float]:
     return {f"test/{name}": value for name, value in evaluate.probing(views["train"], views["test"], 0).items()}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ssl_cli.commands.reconstruct import figures
-from ssl_cli.commands.reconstruct.predictions import View, look
+from ssl_cli.commands.reconstruct.predictions import ModelOutputs, model_outputs
 from ssl_cli.data.images.datasets import ImageData, ImageSplit
 from ssl_cli.files import write_csv
 from tests.commands.reconstruct.conftest import SMALL, Made, built, learned
@@ -24,7 +24,7 @@ OWN = {
 }
 
 
-def drawn(folder: Path, views: dict[str, View], classes: list[str]) -> set[str]:
+def drawn(folder: Path, views: dict[str, ModelOutputs], classes: list[str]) -> set[str]:
     """The figures' names; each that was told of is there, and none is blank."""
     (folder / "figures").mkdir()
     told = figures.draw(folder, views, classes, seed=0)
@@ -50,7 +50,7 @@ def test_colours_without_labels(tmp_path: Path, name: str) -> None:
     splits = {
         name: ImageSplit(x[rows], None, rows) for name, rows in (("train", np.arange(30)), ("test", np.arange(10)))
     }
-    assert drawn(tmp_path, look(model, ImageData(splits, [], "")), []) == ALWAYS | OWN[name]
+    assert drawn(tmp_path, model_outputs(model, ImageData(splits, [], "")), []) == ALWAYS | OWN[name]
 
 
 def test_curves_of_a_history_and_of_the_priors(tmp_path: Path, views_of: Made, digits: ImageData) -> None:

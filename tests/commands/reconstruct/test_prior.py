@@ -10,7 +10,7 @@ from ssl_cli.runs.folder import read_history
 from tests.conftest import Cli
 
 SMALL = [
-    *("model=vqvae", "model.network.channels=[8]", "model.quantizer.codes=8", "model.prior_width=8"),
+    *("model=vqvae", "model.network.channels=[8]", "model.quantizer.num_codes=8", "model.prior_width=8"),
     *("model.prior_layers=1", "trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=4"),
     *("trainer.batch_size=16", "prior_steps=6", "probes=false"),
 ]

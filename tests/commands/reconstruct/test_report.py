@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ssl_cli.commands.reconstruct import report as report_page
-from ssl_cli.commands.reconstruct.collapse import Alarm
+from ssl_cli.commands.reconstruct.collapse import CollapseWarning
 from ssl_cli.evaluation.html import Figure
 
 OWN = {"test/own": 3.0, "test/nll_of_mine": 77.3, "test/knn_mine": 66.4}
@@ -20,7 +20,7 @@ METRICS = (
         for kind in ("", "_pixels", "_pca")
     }
 )
-ALARM, FIGURE = Alarm("collapse", "All <b>is</b> lost & gone."), Figure("map_pca.png", 'Codes of "<i>".')
+ALARM, FIGURE = CollapseWarning("collapse", "All <b>is</b> lost & gone."), Figure("map_pca.png", 'Codes of "<i>".')
 
 
 class Tags(HTMLParser):
@@ -69,7 +69,7 @@ def test_no_warning_is_said_too(tmp_path: Path) -> None:
 
 
 def test_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    report_page.tell(METRICS, [ALARM], [FIGURE])
+    report_page.print_summary(METRICS, [ALARM], [FIGURE])
     out, err = capsys.readouterr()
     assert "warning: All <b>is</b> lost" in err
     assert "5 nearest neighbours, all labels" in out and "60.00%" in out

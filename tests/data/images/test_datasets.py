@@ -207,7 +207,7 @@ def test_no_readable_image_is_said(tmp_path: Path) -> None:
 
 def test_a_large_set_is_mapped_and_the_same(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = ImageFolder(dir=f"{published}/photographs", size=8, cache=str(tmp_path / "cache"))
-    small, parted = made.read(), made.pictures(0)
+    small, parted = made.read(), made.image_splits(0)
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr(cache_module, "LARGEST_IN_MEMORY", 1000)
     for _ in range(2):  # written, then found
@@ -215,7 +215,7 @@ def test_a_large_set_is_mapped_and_the_same(published: Path, tmp_path: Path, mon
         assert isinstance(large.x, np.memmap)
         np.testing.assert_array_equal(large.x, small.x)
         assert (large.names, large.warnings, large.fingerprint) == (small.names, small.warnings, small.fingerprint)
-    for name, split in made.pictures(0).splits.items():
+    for name, split in made.image_splits(0).splits.items():
         assert isinstance(split.x, np.memmap)
         np.testing.assert_array_equal(split.x, parted.splits[name].x)
     [place] = (tmp_path / "cache").iterdir()
@@ -326,7 +326,7 @@ def test_a_reader_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_protocol_on_images() -> None:
-    data = Digits(normal=[3, "5"]).prepare(seed=0)
+    data = Digits(normal=[3, "5"]).one_class_splits(seed=0)
     label = Digits().read().label
     assert label is not None
     n_normal = int(np.isin(label, [3, 5]).sum())
@@ -343,7 +343,7 @@ def test_the_protocol_on_images() -> None:
 
 
 def test_anomalies_hide_among_images_too() -> None:
-    splits = Digits(train="polluted", pollution=0.1).prepare(seed=0).splits
+    splits = Digits(train="polluted", pollution=0.1).one_class_splits(seed=0).splits
     fit = np.concatenate([split.anomaly for name, split in splits.items() if name != "test"])  # type: ignore[misc]
     assert fit.mean() == pytest.approx(0.1, abs=0.01)
 
@@ -354,12 +354,12 @@ def test_anomalies_hide_among_images_too() -> None:
 )
 def test_an_unknown_class_is_said(published: Path, normal: int | str | list, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        ImageFolder(dir=f"{published}/photographs", normal=normal).prepare(seed=0)
+        ImageFolder(dir=f"{published}/photographs", normal=normal).one_class_splits(seed=0)
 
 
 def test_a_class_by_name_or_number(published: Path) -> None:
     for normal in ("dog", 1):
-        found = ImageFolder(dir=f"{published}/photographs", normal=normal).prepare(seed=0)
+        found = ImageFolder(dir=f"{published}/photographs", normal=normal).one_class_splits(seed=0)
         assert found.notes == ["normal: dog; anomalies: cat"]
 
 
@@ -367,8 +367,8 @@ def test_images_without_labels_have_no_normal_class(tmp_path: Path) -> None:
     for k in range(9):
         picture(tmp_path / f"{k}.png", plain(k))
     with pytest.raises(InputError, match="These images have no labels"):
-        ImageFolder(dir=str(tmp_path)).prepare(seed=0)
-    assert len(ImageFolder(dir=str(tmp_path), val=0.2).pictures(0).splits["train"].x) == 6
+        ImageFolder(dir=str(tmp_path)).one_class_splits(seed=0)
+    assert len(ImageFolder(dir=str(tmp_path), val=0.2).image_splits(0).splits["train"].x) == 6
 
 
 def test_labels_and_the_published_split_are_part_of_the_data() -> None:
@@ -397,7 +397,7 @@ def test_a_folder_that_is_named_must_be_there(cli: Cli) -> None:
 
 def test_too_few_to_part_says_by_what() -> None:
     with pytest.raises(InputError, match=r"The 1,797 images can't be parted with data.val=0.9999: that leaves 0 train"):
-        Digits(val=0.9999).pictures(0)
+        Digits(val=0.9999).image_splits(0)
 
 
 def test_a_saved_cache_has_no_say(published: Path, tmp_path: Path) -> None:

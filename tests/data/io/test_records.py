@@ -10,13 +10,13 @@ import pyarrow.parquet
 import pytest
 
 from ssl_cli.data.io import records as records_module
-from ssl_cli.data.io.delimited import Sheet
-from ssl_cli.data.io.records import entries
+from ssl_cli.data.io.delimited import CsvDialect
+from ssl_cli.data.io.records import read_records
 from ssl_cli.errors import InputError
 
 
 def read(path: Path, **sheet: Any) -> list[tuple[int | None, Any]]:
-    found = list(entries(path, Sheet(**sheet)))
+    found = list(read_records(path, CsvDialect(**sheet)))
     assert [entry.row for entry in found] == list(range(len(found)))
     return [(entry.line, entry.record) for entry in found]
 
@@ -137,7 +137,7 @@ def test_a_list_of_records_in_jsonl_and_a_record_with_data(tmp_path: Path) -> No
 def test_a_line_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records_module, "LONGEST_LINE", 1000)
     text = "text\n" + "x" * (3 << 20) + "\nshort\n"
-    found = list(entries(write(tmp_path / "a.csv", text)))
+    found = list(read_records(write(tmp_path / "a.csv", text)))
     assert found[0].record == records_module.TOO_LONG and len(found[0].text) < 2 << 20
     assert (found[1].line, found[1].record) == (3, {"text": "short"})
 

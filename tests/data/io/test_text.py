@@ -12,7 +12,7 @@ import pytest
 from ssl_cli.data.io import files
 from ssl_cli.data.io import text as text_io
 from ssl_cli.data.io.files import files_of
-from ssl_cli.data.io.text import SEPARATORS, Faults, documents_of, pieces
+from ssl_cli.data.io.text import SEPARATORS, ReadIssues, documents_of, pieces
 from ssl_cli.data.text import holdout
 from ssl_cli.data.text.holdout import split
 from ssl_cli.errors import InputError
@@ -34,8 +34,8 @@ def written(path: Path, content: bytes | str) -> Path:
     return path
 
 
-def read(path: Path, how: str = "line") -> tuple[list[str], Faults]:
-    faults = Faults()
+def read(path: Path, how: str = "line") -> tuple[list[str], ReadIssues]:
+    faults = ReadIssues()
     return list(documents_of(path, how, faults)), faults
 
 
@@ -50,9 +50,9 @@ def test_a_text_is_the_same_whatever_its_packing_and_the_pieces_it_comes_in(
     monkeypatch.setattr(files, "PIECE", size)
     text = "naïve\r\n静夜思 😀\n\n\x0b no line end \u2028 here\r\n\rlast"
     path = written(tmp_path / f"a.txt{suffix}", PACKED[suffix](b"\xef\xbb\xbf" + text.encode()))
-    faults = Faults()
+    faults = ReadIssues()
     assert "".join(pieces(path, faults)) == text.replace("\r\n", "\n").replace("\r", "\n")
-    assert faults == Faults()
+    assert faults == ReadIssues()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 64, 1 << 20])
@@ -66,7 +66,7 @@ def test_faults_of_utf8_are_counted_and_named_by_their_byte(
     assert faults.n_bytes == 1 + 2 + 1 + 9
     places = [5, 14, 16, 18, 22]
     assert faults.bytes_at == [f"{tmp_path}/a.txt at byte {place}" for place in places]
-    (told,) = faults.tell()
+    (told,) = faults.sentences()
     assert "13 fault(s)" in told
     assert told.endswith("; and 8 more.")
 
@@ -110,7 +110,7 @@ def test_what_is_too_long_is_cut_between_words(tmp_path: Path, monkeypatch: pyte
     assert "".join(found) == text
     assert max(map(len, found)) <= 100
     assert all(part.endswith(" ") for part in found[:-1])
-    assert f"{len(found) - 1} place(s)" in faults.tell()[0]
+    assert f"{len(found) - 1} place(s)" in faults.sentences()[0]
 
 
 # --- which files --------------------------------------------------------------------------------------------

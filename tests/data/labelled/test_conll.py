@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ssl_cli.data.labelled.conll import TaggedSentences, read_sentences
-from ssl_cli.data.labelled.word_pieces import WordTokens, spelled, windows, words_of
+from ssl_cli.data.labelled.word_pieces import WordTokenizer, spelled, windows, words_of
 from ssl_cli.errors import InputError
 from tests.helpers.pretrain_runs import tokenizer_of
 
@@ -45,7 +45,7 @@ def test_columns_between_blanks_and_documents_left_out(tmp_path: Path) -> None:
         (("Peter", "."), ("I-PER", "O")),
     ]
     assert found.place(found[1], 1).endswith("eng.train, line 7")
-    assert found.told == (f"{tmp_path / 'eng.train'}: 1 -DOCSTART- lines left out.",)
+    assert found.warnings == (f"{tmp_path / 'eng.train'}: 1 -DOCSTART- lines left out.",)
     assert read(tmp_path, "eng.train", NEWS, 0, 1)[0].tags == ("NNP", "VBZ")
 
 
@@ -79,7 +79,7 @@ def test_halves_of_characters_are_replaced_and_counted(tmp_path: Path) -> None:
         tmp_path, "a.jsonl", r'{"id": "\ud800", "tokens": ["a\ud800", "\ud83d\udc15"], "tags": ["O", "\udc00"]}'
     )
     assert (found[0].id, found[0].words, found[0].tags) == ("\ufffd", ("a\ufffd", "\U0001f415"), ("O", "\ufffd"))
-    [told] = found.told
+    [told] = found.warnings
     assert told.startswith("3 fault(s) of UTF-8 replaced") and "a.jsonl, line 1" in told
 
 
@@ -176,7 +176,7 @@ def test_blanks_are_written_between_words_but_not_beside_chinese_characters() ->
 def test_words_alone_are_what_the_library_makes_of_words(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     words = spelled(["The", "bird", "sings", "café", "\ufeff", "鸟", "会", "un-known"])
-    table = WordTokens(tokenizer, 3, 99)
+    table = WordTokenizer(tokenizer, 3, 99)
     table.learn(words)
     whole = tokenizer.library.encode(words, is_pretokenized=True, add_special_tokens=False)
     for place, word in enumerate(words):
@@ -189,14 +189,14 @@ def test_words_alone_are_what_the_library_makes_of_words(kind: str) -> None:
 def test_the_token_of_a_word_is_never_the_blank_before_it(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     words = spelled(["A", "dog", "cafés", "鸟", "会"])
-    table = WordTokens(tokenizer, 3, 99)
+    table = WordTokenizer(tokenizer, 3, 99)
     table.learn(words)
     for word in words:
         ids, head = table.of(word)
         assert tokenizer.decode([ids[head]]).strip()
     if kind != "unigram":
         assert tokenizer.decode([number for word in words for number in table.of(word)[0]]) == "A dog cafés鸟会"
-    at_last = WordTokens(tokenizer, 3, 99, at_last=True)
+    at_last = WordTokenizer(tokenizer, 3, 99, at_last=True)
     at_last.learn(words)
     assert all(head == len(ids) - 1 for ids, head in map(at_last.of, words))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ssl_cli.data.io.records import Entry
+from ssl_cli.data.io.records import Record
 from ssl_cli.data.labelled import conll_stream
 from ssl_cli.data.labelled.conll import read_sentences
 from ssl_cli.data.labelled.conll_stream import has_columns, sentences
@@ -29,7 +29,7 @@ def placed(folder: Path, name: str, text: str) -> Path:
     return folder / name
 
 
-def read(path: Path, word: Any = None) -> list[Entry]:
+def read(path: Path, word: Any = None) -> list[Record]:
     return list(sentences(path, word))
 
 

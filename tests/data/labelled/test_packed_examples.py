@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_cli.data.batches import IndexStream
-from ssl_cli.data.labelled.packed_examples import IGNORED, ExampleRows, Sequences, packed
+from ssl_cli.data.batches import InfiniteSampler
+from ssl_cli.data.labelled.packed_examples import IGNORED, PackedExamples, TokenizedSequences, packed
 
 
-def rows_of(lengths: list[int], parts: list[int] | None = None) -> ExampleRows:
+def rows_of(lengths: list[int], parts: list[int] | None = None) -> PackedExamples:
     """Sequence s has the tokens 100 s + 1, 100 s + 2, ..."""
     ids = [[100 * number + nth + 1 for nth in range(length)] for number, length in enumerate(lengths)]
     label = [[number] * length for number, length in enumerate(lengths)]
-    sequences = Sequences.of({"ids": ids, "label": label}, fill={"label": IGNORED})
+    sequences = TokenizedSequences.of({"ids": ids, "label": label}, fill={"label": IGNORED})
     n_examples = len(lengths) if parts is None else len(parts) - 1
-    return ExampleRows(
+    return PackedExamples(
         sequences,
         {"target": np.arange(n_examples) * 10},
         np.arange(n_examples),
@@ -53,8 +53,8 @@ def test_an_example_of_several_sequences_comes_whole() -> None:
 def test_a_pace_counts_examples_not_windows() -> None:
     length = np.array([3, 3, 3, 3])
     tokens = {"ids": np.arange(12)}
-    assert ExampleRows(Sequences(length, tokens), {}, np.array([0, 0, 0, 7])).per_row == 0.5
-    assert ExampleRows(Sequences(length, tokens), {}, np.arange(4)).per_row == 1
+    assert PackedExamples(TokenizedSequences(length, tokens), {}, np.array([0, 0, 0, 7])).units_per_row == 0.5
+    assert PackedExamples(TokenizedSequences(length, tokens), {}, np.arange(4)).units_per_row == 1
 
 
 def test_slices_and_indices_give_the_same() -> None:
@@ -77,9 +77,9 @@ def test_longer_examples_make_longer_rows() -> None:
 
 def test_processes_share_a_batch() -> None:
     rows = rows_of([5] * 10)
-    shares = [next(iter(IndexStream(10, 4, seed=0, rank=rank, world=2))) for rank in range(2)]
+    shares = [next(iter(InfiniteSampler(10, 4, seed=0, rank=rank, world=2))) for rank in range(2)]
     found = [rows[share]["target"].tolist() for share in shares]
-    assert sorted(found[0] + found[1]) == sorted((IndexStream(10, 4, seed=0).batch(0) * 10).tolist())
+    assert sorted(found[0] + found[1]) == sorted((InfiniteSampler(10, 4, seed=0).batch(0) * 10).tolist())
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -50,7 +50,7 @@ def test_halves_of_characters_are_replaced_and_counted(tmp_path: Path) -> None:
     found = read(squad_file(tmp_path / "dev.json", changed, context=context))
     answers = (("\ufffd dog", 4),)
     assert found == [Question("q\ufffd", "Who?\ufffd", "The \ufffd dog \U0001f415 ran.", "Pets", answers)]
-    [told] = found.lost
+    [told] = found.warnings
     assert told.startswith("4 fault(s) of UTF-8 replaced") and "dev.json" in told
     path = tmp_path / "cmrc.json"
     qas = [{"query_id": "D_0", "query_text": "谁？", "answers": ["鸟\ud800"]}]

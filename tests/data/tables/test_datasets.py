@@ -38,11 +38,11 @@ def test_published_layouts(published: Path) -> None:
 
 
 def test_nslkdd_keeps_its_own_split(published: Path) -> None:
-    data = NslKdd(dir=str(published / "nsl_kdd")).prepare(seed=0)
+    data = NslKdd(dir=str(published / "nsl_kdd")).one_class_splits(seed=0)
     assert len(data.splits["train"].x) + len(data.splits["calibration"].x) == 60  # the normal rows of its training file
     assert len(data.splits["test"].x) == 80  # its whole test file
     np.testing.assert_array_equal(data.splits["test"].row, np.arange(80))
-    assert not any("difficulty" in name for name in data.encoder.features)
+    assert not any("difficulty" in name for name in data.preprocessor.features)
 
 
 @pytest.mark.parametrize(("normal", "anomalies"), [(0, 2), ("0", 2), (1, 3), ([0, 1], 0), (False, 2), (0.0, 2)])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_cli.data.batches import IndexStream
-from ssl_cli.data.text.packing import TextRows, runs_within
+from ssl_cli.data.batches import InfiniteSampler
+from ssl_cli.data.text.packing import PackedTokenDataset, document_chunks
 from ssl_cli.data.text.tokens import TextData, TokenStream
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import Characters
+from ssl_cli.data.tokenizers.trainers import CharLevel
 from ssl_cli.errors import InputError
 from tests.data.tokenizers.test_trainers import in_pieces
 from tests.helpers.pretrain_runs import tokenizer_of
@@ -29,7 +29,7 @@ class Model:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Characters(vocab_size=100, sample_bytes=1000).train(["abc de. 中文"])
+    return CharLevel(vocab_size=100, sample_bytes=1000).train(["abc de. 中文"])
 
 
 def data(tokenizer: Tokenizer, ids: np.ndarray, isolate: bool = False) -> TextData:
@@ -46,7 +46,7 @@ def numbered(n: int, dtype: type = np.uint16) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 def test_every_token_comes_once_an_epoch_and_the_rest_differs(tokenizer: Tokenizer, n: int, dtype: type) -> None:
     rows = data(tokenizer, numbered(n, dtype)).rows("train", Model(), seed=1, batch_size=3)
-    stream = IndexStream(len(rows), 3, seed=1)
+    stream = InfiniteSampler(len(rows), 3, seed=1)
     left_out = []
     for epoch in range(3):
         batches = range(epoch * stream.batches_per_epoch, (epoch + 1) * stream.batches_per_epoch)
@@ -125,7 +125,7 @@ def test_rows_within_documents(seed: int) -> None:
     ends = np.cumsum(draw.integers(1, 40, int(draw.integers(1, 30))))
     if ends[-1] <= length:
         ends = np.r_[ends, ends[-1] + length + 1]
-    start, document = runs_within(ends, length)
+    start, document = document_chunks(ends, length)
     groups, begin = [], 0
     for end in ends:  # joined until a row is full
         if end - 1 - begin >= length:
@@ -159,7 +159,7 @@ def test_what_is_watched_is_in_an_order_of_its_own_that_mixes_documents(tokenize
     batches = [rows[k, slice(start, start + 16), 1.0] for k, start in enumerate(range(0, len(rows), 16))]
     assert rows.n_documents == 8
     assert min(len(batch["document_id"].unique()) for batch in batches[:-1]) > 3
-    assert len(rows.take(rows.number[::4])[0, slice(0, 16), 1.0]["document_id"].unique()) > 3
+    assert len(rows.take(rows.row_ids[::4])[0, slice(0, 16), 1.0]["document_id"].unique()) > 3
     again = data(tokenizer, ids).rows("val", model, 6, 2)
     assert all(torch.equal(again[0, slice(0, 99), 1.0][name], rows[0, slice(0, 99), 1.0][name]) for name in model.reads)
     learned = data(tokenizer, ids).rows("train", model, 5, 2)  # the same rows
@@ -178,14 +178,14 @@ def test_pairs_and_documents_that_are_kept_apart_are_refused(tokenizer: Tokenize
 def test_some_rows(tokenizer: Tokenizer) -> None:
     rows = data(tokenizer, numbered(80)).rows("val", Model(), 0, 4)
     some = rows.take(np.array([1, 4]))
-    assert isinstance(some, TextRows)
-    assert (len(some), some.number.tolist(), some.tokens_per_row) == (2, [1, 4], 8)
+    assert isinstance(some, PackedTokenDataset)
+    assert (len(some), some.row_ids.tolist(), some.tokens_per_row) == (2, [1, 4], 8)
     everything = rows[0, slice(0, 99), 1.0]["ids"]
     assert torch.equal(some[0, slice(0, 4096), 1.0]["ids"], everything[[1, 4]])
     assert torch.equal(rows[0, np.array([1, 4]), 1.0]["ids"], everything[[1, 4]])
     by_truth = rows.take(np.isin(np.arange(10), [1, 4])).take(np.array([1]))
     assert torch.equal(by_truth[0, slice(0, 9), 1.0]["ids"], everything[[4]])
-    assert rows.watched_at_once == 1024
+    assert rows.eval_batch_size == 1024
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

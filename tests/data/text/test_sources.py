@@ -99,7 +99,7 @@ def test_json_lines(tmp_path: Path) -> None:
     records = ['{"text": "one\\ntwo"}', "", '{"text": ["a", "b"], "n": 1}', '{"text": null}', '{"text": ""}']
     source = jsonl(written(tmp_path / "a.jsonl", "\n".join(records)))
     assert list(source.documents()) == ["one\ntwo", "a\nb"]
-    assert source.faults.tell() == []
+    assert source.faults.sentences() == []
 
 
 def test_broken_records_are_left_out_and_named(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_broken_records_are_left_out_and_named(tmp_path: Path) -> None:
     found = list(source.documents())
     assert found == ["sound", "\ufffd half", "last"]
     "".join(found).encode()
-    replaced, left_out = source.faults.tell()
+    replaced, left_out = source.faults.sentences()
     assert "1 fault(s) of UTF-8" in replaced
     assert "a.jsonl, line 6" in replaced
     assert left_out.startswith(f"5 record(s) left out: {tmp_path}/a.jsonl, line 2: it is no JSON (Unterminated string")
@@ -130,7 +130,7 @@ def test_a_long_record_is_whole_and_its_text_is_cut(tmp_path: Path, monkeypatch:
     text = "word " * 50
     source = jsonl(written(tmp_path / "a.jsonl", json.dumps({"text": text})))
     assert [len(part) for part in source.documents()] == [100, 100, 50]
-    assert "2 place(s)" in source.faults.tell()[0]
+    assert "2 place(s)" in source.faults.sentences()[0]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,9 @@ def test_csv(tmp_path: Path) -> None:
     content = '\ufeffid,text\r\n1,"said ""so"",\r\ntwice"\r\n2\r\n\r\n3,plain,more\r\n4,\r\n'
     source = csv(written(tmp_path / "a.csv", content))
     assert list(source.documents()) == ['said "so",\ntwice', "plain"]
-    assert source.faults.tell() == [f"1 record(s) left out: {tmp_path}/a.csv, line 4: there is no field text, only id."]
+    assert source.faults.sentences() == [
+        f"1 record(s) left out: {tmp_path}/a.csv, line 4: there is no field text, only id."
+    ]
     assert list(csv(written(tmp_path / "b.tsv", "text\tid\na, b\t1\n"), delimiter="tab").documents()) == ["a, b"]
 
 
@@ -181,7 +183,7 @@ def test_parquet(tmp_path: Path) -> None:
 
     careless = source("text")
     assert list(careless.documents()) == ["caf\ufffd", "two"]
-    assert "a.parquet, row 1" in careless.faults.tell()[0]
+    assert "a.parquet, row 1" in careless.faults.sentences()[0]
     assert list(source("lines").documents()) == ["a\nb", "c"]
     assert "there is no field txt, only text, lines, n. Did you mean text" in refusal(source("txt"))
     assert "row 1: the field n holds 1, which is neither text" in refusal(source("n"))

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssl_cli.data.io.text import Faults
+from ssl_cli.data.io.text import ReadIssues
 from ssl_cli.data.text import encode, holdout, token_writer
 from ssl_cli.data.text.token_cache import build
 from ssl_cli.data.tokenizers.fast_encode import cut
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import BytePairs, Characters, WordPiece
+from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, WordPiece
 from ssl_cli.errors import InputError
-from ssl_cli.files import held
+from ssl_cli.files import file_lock
 from tests.data.tokenizers.test_trainers import in_pieces
 
 DOCUMENTS = [f"Document {k}: birds fly {k % 7} times, 鸟会飞.\nAnd then {'they rest ' * (k % 5)}" for k in range(200)]
@@ -36,14 +36,14 @@ class Fixed:
     val: float | None = 0.1
     max_tokens: int | None = None
     isolate_documents: bool = False
-    units: str | None = None
-    faults: Faults = field(default_factory=Faults)
+    phrases: str | None = None
+    faults: ReadIssues = field(default_factory=ReadIssues)
 
     def splits(self) -> Iterator[tuple[str, str]]:
         return (("val" if k % 10 == 9 else "train", text) for k, text in enumerate(self.texts))
 
     def stamp(self) -> list[object]:
-        return [self.texts, self.max_tokens, self.units]
+        return [self.texts, self.max_tokens, self.phrases]
 
 
 def wordpiece() -> WordPiece:
@@ -142,7 +142,7 @@ def test_a_ready_cache_is_not_made_again(tmp_path: Path) -> None:
     assert again.fingerprint == first.fingerprint
     assert len(list(tmp_path.iterdir())) == 1
     build(Fixed(DOCUMENTS[:-1]), wordpiece(), tmp_path)
-    build(Fixed(), BytePairs(vocab_size=300, sample_bytes=100_000), tmp_path)
+    build(Fixed(), ByteLevelBPE(vocab_size=300, sample_bytes=100_000), tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -199,7 +199,7 @@ def test_what_is_published_as_held_out_is_kept_whole(tmp_path: Path) -> None:
 
 def test_held_out_text_teaches_no_words(tmp_path: Path) -> None:
     texts = ["train text only"] * 9 + ["zebra zebra zebra"]
-    data = build(Fixed(texts), Characters(vocab_size=100, sample_bytes=1000), tmp_path)
+    data = build(Fixed(texts), CharLevel(vocab_size=100, sample_bytes=1000), tmp_path)
     assert data.tokenizer.library.token_to_id("z") is None
     assert data.splits["val"].ids.tolist().count(1) == 6  # z and b
 
@@ -218,7 +218,7 @@ def test_warnings_of_the_source_are_kept(tmp_path: Path) -> None:
 def units_of(tmp_path: Path, maker: Any, text: str, units: list[str]) -> list[str]:
     """The text in units, as the cache has them, with bars between"""
     (tmp_path / "units.txt").write_text("\n".join(units), encoding="utf-8")
-    data = build(Fixed([text], units=str(tmp_path / "units.txt")), maker, tmp_path / "cache")
+    data = build(Fixed([text], phrases=str(tmp_path / "units.txt")), maker, tmp_path / "cache")
     stream = data.splits["train"]
     assert stream.starts is not None
     begins = np.unpackbits(stream.starts)[: len(stream.ids)].astype(bool)
@@ -230,7 +230,7 @@ def units_of(tmp_path: Path, maker: Any, text: str, units: list[str]) -> list[st
 def test_the_longest_listed_phrase_is_a_unit(tmp_path: Path) -> None:
     chinese = "企鹅不会飞但企鹅会游泳"
     found = units_of(
-        tmp_path, Characters(vocab_size=99, sample_bytes=999), chinese, ["企鹅", "游泳", "会游", "会游泳", "不"]
+        tmp_path, CharLevel(vocab_size=99, sample_bytes=999), chinese, ["企鹅", "游泳", "会游", "会游泳", "不"]
     )
     assert found == ["企鹅", "不", "会", "飞", "但", "企鹅", "会游泳"]
 
@@ -246,7 +246,7 @@ def test_units_that_are_no_list(tmp_path: Path, content: bytes | None, said: str
     if content is not None:
         (tmp_path / "units.txt").write_bytes(content)
     with pytest.raises(InputError, match=said):
-        build(Fixed(units=str(tmp_path / "units.txt")), wordpiece(), tmp_path / "cache")
+        build(Fixed(phrases=str(tmp_path / "units.txt")), wordpiece(), tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
@@ -300,7 +300,7 @@ def test_what_a_killed_process_left_is_swept_and_what_one_is_at_is_not(tmp_path:
         (tmp_path / f".part-{name}-1").mkdir()
         (tmp_path / f".part-{name}-1" / "train.bin").write_bytes(b"x")
     (tmp_path / ".lock-dead").touch()
-    with held(tmp_path / ".lock-live"):
+    with file_lock(tmp_path / ".lock-live"):
         build(Fixed(), wordpiece(), tmp_path)
         assert sorted(path.name for path in tmp_path.glob(".*")) == [".lock-live", ".part-live-1"]
     assert not (tmp_path / ".lock-live").exists()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer as Library
 
-from ssl_cli.data.tokenizers.fast_encode import Pieces, cut, in_plain, meant, pattern
-from ssl_cli.data.tokenizers.pretrained import Taken
+from ssl_cli.data.tokenizers.fast_encode import CachedEncoder, cut, id_map, pattern, without_special_tokens
+from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import BytePairs, Characters, Trained, Unigram, WordPiece, Words
+from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, TrainedTokenizer, Unigram, WordLevel, WordPiece
 from ssl_cli.errors import InputError
 
 TEXTS = [
@@ -24,13 +24,13 @@ TEXTS = [
     "鸟会飞。企鹅不会飞，但它们会游泳！鸟会走吗？",
     "walking walked walks walker swimming swimmer swims flying flier flies " * 3,
 ]
-MAKERS: dict[str, tuple[type[Trained], dict[str, Any]]] = {
+MAKERS: dict[str, tuple[type[TrainedTokenizer], dict[str, Any]]] = {
     "wordpiece": (WordPiece, {"lowercase": True}),
     "cased": (WordPiece, {"lowercase": False}),
-    "bpe": (BytePairs, {}),
+    "bpe": (ByteLevelBPE, {}),
     "unigram": (Unigram, {}),
-    "char": (Characters, {}),
-    "word": (Words, {"lowercase": True}),
+    "char": (CharLevel, {}),
+    "word": (WordLevel, {"lowercase": True}),
 }
 STRANGE = [*"aAbéñ 中文国。，.!?'\"1 \n\t\r\u0301\u3000\xa0\u200b▁Ġ①ﬁ가か\u2028\x1c\x85\x00\ufffd¨ẞİ😀\u200dΣ_-"]
 STRANGE += ["[MASK]", "<|endoftext|>", "  ", " \n", "'s", "n't", "[UNK]", "fly", " the"]
@@ -43,7 +43,7 @@ def trained(name: str, size: int = 400, texts: list[str] = TEXTS, sample_bytes: 
 
 def in_pieces(tokenizer: Tokenizer, texts: list[str]) -> list[np.ndarray]:
     """The tokens of each text (n,), as a corpus is encoded"""
-    tokens, length = Pieces(tokenizer.library).encode(texts)
+    tokens, length = CachedEncoder(tokenizer.library).encode(texts)
     return np.split(tokens, np.cumsum(length)[:-1])
 
 
@@ -64,8 +64,8 @@ def test_pieces_give_the_librarys_own_tokens(name: str) -> None:
     texts = ["".join(draw.choices(STRANGE, k=draw.randrange(30))) for _ in range(1500)]
     tokenizer = trained(name, texts=[*TEXTS, "".join(STRANGE) * 3])
     assert pattern(json.loads(tokenizer.to_json())) is not None
-    whole = in_plain(tokenizer.library).encode_batch(texts, add_special_tokens=False)
-    allowed = meant(tokenizer.library)
+    whole = without_special_tokens(tokenizer.library).encode_batch(texts, add_special_tokens=False)
+    allowed = id_map(tokenizer.library)
     for text, mine, theirs in zip(texts, in_pieces(tokenizer, texts), whole, strict=True):
         assert mine.tolist() == allowed[theirs.ids].tolist(), repr(text)
     joined = " ".join(texts)
@@ -218,7 +218,7 @@ def test_a_berts_vocabulary_is_taken(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     vocabulary = trained("wordpiece").library.get_vocab()
     (tmp_path / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n")
-    tokenizer = Taken(str(tmp_path)).train()
+    tokenizer = PretrainedTokenizer(str(tmp_path)).train()
     theirs = transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
     for text in TEXTS:
         assert tokenizer.encode(text) == theirs(text, add_special_tokens=False)["input_ids"]
@@ -228,16 +228,16 @@ def test_a_berts_vocabulary_is_taken(tmp_path: Path) -> None:
 
 def test_gpts_files_are_taken(tmp_path: Path) -> None:
     trained("bpe").library.model.save(str(tmp_path))
-    tokenizer = Taken(str(tmp_path)).train()
+    tokenizer = PretrainedTokenizer(str(tmp_path)).train()
     assert tokenizer.specials["end"] == 5
     assert tokenizer.encode(TEXTS[1]) == trained("bpe").encode(TEXTS[1])
-    assert Taken(str(tmp_path)).description() == Taken(str(tmp_path)).description()
+    assert PretrainedTokenizer(str(tmp_path)).description() == PretrainedTokenizer(str(tmp_path)).description()
 
 
 def test_a_tokenizer_without_a_mask_says_so_by_its_specials(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text(json.dumps({"a": 0, "b": 1, "<|endoftext|>": 2}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    assert Taken(str(tmp_path)).train().specials == {"end": 2}
+    assert PretrainedTokenizer(str(tmp_path)).train().specials == {"end": 2}
 
 
 def test_padding_and_truncation_from_elsewhere_are_switched_off(tmp_path: Path) -> None:
@@ -245,16 +245,16 @@ def test_padding_and_truncation_from_elsewhere_are_switched_off(tmp_path: Path) 
     library.enable_truncation(4)
     library.enable_padding(length=64)
     library.save(str(tmp_path / "tokenizer.json"))
-    assert Taken(str(tmp_path)).train().encode(TEXTS[0]) == trained("wordpiece").encode(TEXTS[0])
+    assert PretrainedTokenizer(str(tmp_path)).train().encode(TEXTS[0]) == trained("wordpiece").encode(TEXTS[0])
 
 
 def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no tokenizer"):
-        Taken(str(tmp_path)).train()
+        PretrainedTokenizer(str(tmp_path)).train()
     (tmp_path / "vocab.json").write_text("[]")
     (tmp_path / "merges.txt").write_text("")
     with pytest.raises(InputError, match="is no tokenizer that can be read"):
-        Taken(str(tmp_path)).train()
+        PretrainedTokenizer(str(tmp_path)).train()
 
 
 # --- refused ------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 from tokenizers import Tokenizer as Library
 
 from ssl_cli.data.tokenizers.fast_encode import CHARACTERS
-from ssl_cli.data.tokenizers.pretrained import Taken
+from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import WordPiece, Words
+from ssl_cli.data.tokenizers.trainers import WordLevel, WordPiece
 from ssl_cli.data.tokenizers.validation import LARGEST, sound
 from ssl_cli.errors import InputError
 from tests.helpers.pretrain_runs import MAKERS, TEXT, tokenizer_of
@@ -110,12 +110,12 @@ def test_a_vocabulary_beside_its_merges_has_no_gaps_either(tmp_path: Path) -> No
     (tmp_path / "vocab.json").write_text(json.dumps({"a": 0, "far": 4_000_000_000}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     with pytest.raises(InputError, match=r"vocab\.json is damaged: its 2 tokens must have numbers"):
-        Taken(str(tmp_path)).train()
+        PretrainedTokenizer(str(tmp_path)).train()
 
 
 def test_what_ours_and_the_published_ones_are_is_read(tmp_path: Path) -> None:
     """Old files don't say what kind of model they hold; RoBERTa's adds the ends of a text."""
-    words = Words(vocab_size=100, sample_bytes=10**6, lowercase=True).train(TEXT)
+    words = WordLevel(vocab_size=100, sample_bytes=10**6, lowercase=True).train(TEXT)
     cased = WordPiece(vocab_size=160, sample_bytes=10**6, lowercase=False).train(TEXT)
     states = [json.loads(tokenizer.to_json()) for tokenizer in (*map(tokenizer_of, MAKERS), words, cased)]
     del states[0]["model"]["type"]

@@ -18,7 +18,7 @@ def made(n: int, ties: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("ties", [False, True])
 def test_figures_equal_scikit_learns(ties: bool) -> None:
     scores, anomaly = made(2000, ties)
-    ours = detection_metrics(scores, anomaly, threshold=1.3, resamples=10, seed=0)
+    ours = detection_metrics(scores, anomaly, threshold=1.3, bootstrap_samples=10, seed=0)
     flagged = scores > 1.3
     fpr, recall, _ = metrics.roc_curve(anomaly, scores, drop_intermediate=False)
     theirs = {
@@ -46,7 +46,7 @@ def test_precision_at_k_with_and_without_a_tie_at_the_edge() -> None:
 
 def test_a_threshold_above_all_flags_nothing() -> None:
     scores, anomaly = made(100, ties=False)
-    ours = detection_metrics(scores, anomaly, threshold=99, resamples=10, seed=0)
+    ours = detection_metrics(scores, anomaly, threshold=99, bootstrap_samples=10, seed=0)
     assert (ours["precision"], ours["recall"], ours["f1"], ours["fpr"]) == (0, 0, 0, 0)
 
 
@@ -54,16 +54,16 @@ def test_intervals_cover_the_truth() -> None:
     # The true AUROC of N(1.5, 1) against N(0, 1) is Phi(1.5 / sqrt 2).
     truth, covered = 0.8555777, 0
     for seed in range(100):
-        ours = detection_metrics(*made(400, ties=False, seed=seed), threshold=1.0, resamples=200, seed=seed)
+        ours = detection_metrics(*made(400, ties=False, seed=seed), threshold=1.0, bootstrap_samples=200, seed=seed)
         covered += ours["auroc_low"] <= truth <= ours["auroc_high"]
     assert covered >= 86  # 95 expected; a percentile bootstrap of 40 anomalies is a little narrow
 
 
 def test_intervals_on_many_levels_agree_with_the_exact_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, anomaly = made(6000, ties=False)
-    coarse = detection_metrics(scores, anomaly, 1.0, resamples=400, seed=0)
+    coarse = detection_metrics(scores, anomaly, 1.0, bootstrap_samples=400, seed=0)
     monkeypatch.setattr(detection, "MAX_LEVELS", 100_000)
-    exact = detection_metrics(scores, anomaly, 1.0, resamples=400, seed=0)
+    exact = detection_metrics(scores, anomaly, 1.0, bootstrap_samples=400, seed=0)
     for name, value in exact.items():
         assert coarse[name] == pytest.approx(value, abs=0.012), name
 

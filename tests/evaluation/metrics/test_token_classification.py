@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssl_cli.evaluation.metrics.token_classification import TagTally, entities
+from ssl_cli.evaluation.metrics.token_classification import TagScores, entities
 
 Tags = list[str]
 
@@ -81,7 +81,7 @@ def test_counts_as_conlleval_counts_them(seed: int) -> None:
     truth, told = drawn(rng, "BI", 80, 8), drawn(rng, "BI", 80, 8)
     told[::3] = [list(tags) for tags in truth[::3]]
     right, guessed, there = conlleval(truth, told)
-    found = TagTally.of_tags(truth, told, entities=True).metrics()
+    found = TagScores.of_tags(truth, told, entities=True).metrics()
     assert found["entity_precision"] == right / guessed and found["entity_recall"] == right / there
     p, r = right / guessed, right / there
     assert found["entity_f1"] == pytest.approx(2 * p * r / (p + r))
@@ -92,22 +92,22 @@ def test_a_resample_is_the_tally_of_its_sentences() -> None:
     rng = np.random.default_rng(0)
     truth, told = drawn(rng, "BI", 20, 8), drawn(rng, "BI", 20, 8)
     which = rng.integers(20, size=20)
-    again = TagTally.of_tags([truth[k] for k in which], [told[k] for k in which], entities=True)
-    assert TagTally.of_tags(truth, told, entities=True).metrics(which) == again.metrics()
+    again = TagScores.of_tags([truth[k] for k in which], [told[k] for k in which], entities=True)
+    assert TagScores.of_tags(truth, told, entities=True).metrics(which) == again.metrics()
 
 
 def test_by_type() -> None:
     truth, told = [["B-X", "I-X", "O", "B-Y"]], [["B-X", "I-X", "B-Y", "B-Z"]]
-    assert TagTally.of_tags(truth, told, entities=True).by_type() == {
+    assert TagScores.of_tags(truth, told, entities=True).by_type() == {
         "X": (1.0, 1.0, 1.0, 1),
         "Y": (0.0, 0.0, 0.0, 1),
         "Z": (0.0, 0.0, 0.0, 0),
     }
-    words = TagTally.of_tags([["N", "V", "N"]], [["N", "N", "N"]], entities=False)
+    words = TagScores.of_tags([["N", "V", "N"]], [["N", "N", "N"]], entities=False)
     assert words.metrics() == {"accuracy": 2 / 3}
     assert words.by_type() == {"N": (2 / 3, 1.0, 0.8, 2), "V": (0.0, 0.0, 0.0, 1)}
 
 
 def test_nothing_found_is_zero() -> None:
-    found = TagTally.of_tags([["B-X"]], [["O"]], entities=True).metrics()
+    found = TagScores.of_tags([["B-X"]], [["O"]], entities=True).metrics()
     assert found == {"entity_f1": 0.0, "entity_precision": 0.0, "entity_recall": 0.0, "accuracy": 0.0}

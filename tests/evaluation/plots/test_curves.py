@@ -45,5 +45,5 @@ def test_sweep_and_reasons(tmp_path: Path) -> None:
     curves.sweep(tmp_path / "sweep.png", {"a": lines, "b": lines}, "data.pollution", "test/auroc")
     assert plt.imread(tmp_path / "sweep.png").std() > 0.05
     rows = [("row 1: score 2", [("cost = $5, expected $3" * 9, 0.9), ("b = 1, expected 2", 0.1)]), ("row 2", [])]
-    curves.reasons(tmp_path / "anomalies.png", rows)
+    curves.contributions(tmp_path / "anomalies.png", rows)
     assert plt.imread(tmp_path / "anomalies.png").std() > 0.05

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import Reconstruction
+from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
 from ssl_cli.models.convnet import ConvAutoencoder
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 
 
 @pytest.fixture
@@ -22,19 +22,19 @@ def images() -> Tensor:
     return torch.randint(256, (30, 1, 3, 4), dtype=torch.uint8)
 
 
-def network(shape: list[int] | None = None) -> Autoencoder:
+def network(shape: list[int] | None = None) -> MLPAutoencoder:
     torch.manual_seed(1)
-    return Autoencoder(shape=shape or [5], hidden=[8], latent=3, activation="tanh")
+    return MLPAutoencoder(shape=shape or [5], hidden=[8], latent=3, activation="tanh")
 
 
 def test_the_loss_is_the_mean_squared_error(x: Tensor) -> None:
-    model = Reconstruction(network())
+    model = Autoencoder(network())
     naive = sum((model.reconstruct({"x": row[None]})[0, j] - row[j]) ** 2 for row in x for j in range(5)) / x.numel()
     torch.testing.assert_close(model({"x": x})["loss"], naive)
 
 
 def test_cross_entropy_is_of_pixels_as_shares_of_white(images: Tensor) -> None:
-    model, x = Reconstruction(network([1, 3, 4]), loss="cross_entropy"), images.float() / 255
+    model, x = Autoencoder(network([1, 3, 4]), loss="cross_entropy"), images.float() / 255
     p = model.reconstruct({"x": x})
     assert p.shape == x.shape and bool(((p > 0) & (p < 1)).all())
     torch.testing.assert_close(model({"x": x})["loss"], -(x * p.log() + (1 - x) * (1 - p).log()).mean())
@@ -42,20 +42,20 @@ def test_cross_entropy_is_of_pixels_as_shares_of_white(images: Tensor) -> None:
 
 def test_cross_entropy_of_a_tables_rows_is_refused() -> None:
     with pytest.raises(InputError, match=r"model\.loss is for images"):
-        Reconstruction(network(), loss="cross_entropy")
+        Autoencoder(network(), loss="cross_entropy")
 
 
 def test_a_network_with_other_heads_is_refused() -> None:
-    with pytest.raises(InputError, match=r"model\.network\.heads must be 1 for this model, not 2"):
-        Reconstruction(Autoencoder([5], [8], 3, heads=2))
+    with pytest.raises(InputError, match=r"model\.network\.outputs_per_latent must be 1 for this model, not 2"):
+        Autoencoder(MLPAutoencoder([5], [8], 3, outputs_per_latent=2))
 
 
 def test_score_is_in_units_of_the_training_rows_usual_error(x: Tensor) -> None:
-    model = Reconstruction(network())
+    model = Autoencoder(network())
     with torch.no_grad():
         plain = (model.reconstruct({"x": x}) - x).square()
         torch.testing.assert_close(model.score({"x": x}), plain.mean(1))  # before: every feature counts alike
-        model.take_stock(x)
+        model.fit_statistics(x)
         torch.testing.assert_close(model.spread, plain.mean(0).sqrt() + 0.01)
         torch.testing.assert_close(model.score({"x": x}), (plain / model.spread**2).mean(1))
         expected, part = model.explain({"x": x}, [slice(0, 2), slice(2, 5)])
@@ -64,21 +64,21 @@ def test_score_is_in_units_of_the_training_rows_usual_error(x: Tensor) -> None:
 
 
 def test_stock_is_taken_of_bytes_as_of_numbers(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    of_bytes, of_numbers = Reconstruction(network([1, 3, 4])), Reconstruction(network([1, 3, 4]))
+    of_bytes, of_numbers = Autoencoder(network([1, 3, 4])), Autoencoder(network([1, 3, 4]))
     with torch.inference_mode():
-        of_bytes.take_stock(images)
-        of_numbers.take_stock(images.float() / 255)
+        of_bytes.fit_statistics(images)
+        of_numbers.fit_statistics(images.float() / 255)
         assert all(torch.equal(a, b) for a, b in zip(of_bytes.buffers(), of_numbers.buffers(), strict=True))
         monkeypatch.setattr("ssl_cli.methods.autoencoders.autoencoder.AT_ONCE", 7)
-        of_numbers.take_stock(images)  # in parts
+        of_numbers.fit_statistics(images)  # in parts
     for a, b in zip(of_bytes.buffers(), of_numbers.buffers(), strict=True):
         torch.testing.assert_close(a, b)
 
 
 def test_new_rows_come_of_codes_with_the_training_codes_mean_and_covariance(x: Tensor) -> None:
-    model = Reconstruction(network())
+    model = Autoencoder(network())
     with torch.inference_mode():
-        model.take_stock(x)
+        model.fit_statistics(x)
         codes = model.embed({"x": x})
         torch.testing.assert_close(model.code_mean, codes.mean(0))
         torch.testing.assert_close(model.code_factor @ model.code_factor.T, codes.T.cov(correction=0))
@@ -92,19 +92,19 @@ def test_new_rows_come_of_codes_with_the_training_codes_mean_and_covariance(x: T
 
 @pytest.mark.parametrize("bias", [0.0, 0.1, -7.3, 1e3])
 def test_a_collapsed_code_draws_its_one_value(x: Tensor, bias: float) -> None:
-    model = Reconstruction(network())
+    model = Autoencoder(network())
     with torch.inference_mode():
         model.network.encoder[-1].weight.zero_()
         model.network.encoder[-1].bias.fill_(bias)
-        model.take_stock(x)
+        model.fit_statistics(x)
         wanted = model.decode(torch.full((9, 3), bias))
         torch.testing.assert_close(model.generate(9), wanted, atol=1e-3, rtol=1e-3)
 
 
 def test_fewer_rows_than_numbers_in_the_code(x: Tensor) -> None:
-    model = Reconstruction(network())
+    model = Autoencoder(network())
     with torch.inference_mode():
-        model.take_stock(x[:2])
+        model.fit_statistics(x[:2])
         assert model.generate(4).isfinite().all()
         torch.testing.assert_close(
             model.code_factor @ model.code_factor.T, model.embed({"x": x[:2]}).T.cov(correction=0), atol=1e-6, rtol=0
@@ -114,16 +114,16 @@ def test_fewer_rows_than_numbers_in_the_code(x: Tensor) -> None:
 def test_a_decoder_of_logits_starts_at_the_mean_image() -> None:
     torch.manual_seed(0)
     x = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
-    model = Reconstruction(Autoencoder([1, 8, 8], [16], 3), output="sigmoid")
-    model.pretrain(x, 0, lambda _: None)
+    model = Autoencoder(MLPAutoencoder([1, 8, 8], [16], 3), output="sigmoid")
+    model.initialize_from_data(x, 0, lambda _: None)
     mean = x.double().mean(0) / 255
     torch.testing.assert_close(model.network.output_bias.sigmoid().view(1, 8, 8).double(), mean, rtol=1e-4, atol=1e-4)
-    channels = Reconstruction(ConvAutoencoder([2, 8, 8], [4], 3), output="sigmoid")
+    channels = Autoencoder(ConvAutoencoder([2, 8, 8], [4], 3), output="sigmoid")
     x = torch.cat([x, x // 2], dim=1)
-    channels.pretrain(x, 0, lambda _: None)
+    channels.initialize_from_data(x, 0, lambda _: None)
     by_channel = x.double().mean((0, 2, 3)) / 255
     torch.testing.assert_close(channels.network.output_bias.sigmoid().double(), by_channel, rtol=1e-4, atol=1e-4)
-    linear = Reconstruction(Autoencoder([1, 8, 8], [16], 3))
+    linear = Autoencoder(MLPAutoencoder([1, 8, 8], [16], 3))
     before = linear.network.output_bias.clone()
-    linear.pretrain(x[:, :1], 0, lambda _: None)
+    linear.initialize_from_data(x[:, :1], 0, lambda _: None)
     assert torch.equal(linear.network.output_bias, before)

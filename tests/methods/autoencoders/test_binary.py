@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from ssl_cli.methods.autoencoders.binary import BinaryCode
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.methods.autoencoders.binary import BinaryAutoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 
 SHAPE, BITS = [1, 4, 4], 6
 
 
-def model() -> BinaryCode:
+def model() -> BinaryAutoencoder:
     torch.manual_seed(0)
-    return BinaryCode(Autoencoder(SHAPE, [8], BITS, activation="tanh"))
+    return BinaryAutoencoder(MLPAutoencoder(SHAPE, [8], BITS, activation="tanh"))
 
 
 def images(n: int = 12) -> Tensor:
@@ -69,7 +69,7 @@ def test_a_bit_on_the_edge_is_the_same_in_code_and_reconstruction() -> None:
 def test_bits_are_counted_and_drawn_as_often() -> None:
     made, x = model().eval(), images(200)
     with torch.inference_mode():
-        made.take_stock((x * 255).byte())
+        made.fit_statistics((x * 255).byte())
         codes = made.codes({"x": (x * 255).byte().float() / 255})
         assert torch.equal(made.code_counts, torch.stack([(codes == 0).sum(0), (codes == 1).sum(0)], dim=1))
         drawn: list[Tensor] = []

@@ -9,17 +9,17 @@ from torch.nn import functional
 
 from ssl_cli.data.images.augment import Deform
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.categorical import OneHot, mutual_information
+from ssl_cli.methods.autoencoders.categorical import CategoricalAutoencoder, mutual_information
 from ssl_cli.models.convnet import Classifier
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 
 SHAPE = [1, 8, 8]
 
 
-def model(classes: int = 5, **options: float) -> OneHot:
+def model(classes: int = 5, **options: float) -> CategoricalAutoencoder:
     torch.manual_seed(1)
-    network = Autoencoder(SHAPE, [16], 3, heads=2, condition=classes)
-    return OneHot(network, Classifier(SHAPE, [4, 8], 16, classes), Deform(), **options)
+    network = MLPAutoencoder(SHAPE, [16], 3, outputs_per_latent=2, condition=classes)
+    return CategoricalAutoencoder(network, Classifier(SHAPE, [4, 8], 16, classes), Deform(), **options)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_gradients_reach_everything(x: Tensor) -> None:
 def test_the_code_is_one_class_and_a_style(x: Tensor) -> None:
     trained = model().eval()
     with torch.no_grad():
-        trained.take_stock((x * 255).to(torch.uint8))
+        trained.fit_statistics((x * 255).to(torch.uint8))
         code = trained.embed({"x": x})
         assert code.shape == (40, 5 + 3)
         torch.testing.assert_close(code[:, :5].sum(1), torch.ones(40))
@@ -99,4 +99,6 @@ def test_what_is_drawn_follows_the_classes_shares(x: Tensor) -> None:
 
 def test_a_decoder_that_is_told_another_number_of_classes_is_refused() -> None:
     with pytest.raises(InputError, match=r"an Autoencoder whose condition is the number of classes, 5"):
-        OneHot(Autoencoder(SHAPE, [16], 3, heads=2, condition=4), Classifier(SHAPE, [4], 16, 5), Deform())
+        CategoricalAutoencoder(
+            MLPAutoencoder(SHAPE, [16], 3, outputs_per_latent=2, condition=4), Classifier(SHAPE, [4], 16, 5), Deform()
+        )

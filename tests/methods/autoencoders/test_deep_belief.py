@@ -5,17 +5,17 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.deep_belief import DeepBelief
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.methods.autoencoders.deep_belief import DeepBeliefAutoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 from ssl_cli.models.rbm import RestrictedBoltzmann
 
 SHAPE, WIDTHS = [1, 4, 4], [16, 12, 8, 3]
 
 
-def model(epochs: int, lr: float = 0.1, linear_lr: float = 0.01) -> DeepBelief:
+def model(epochs: int, lr: float = 0.1, linear_lr: float = 0.01) -> DeepBeliefAutoencoder:
     torch.manual_seed(0)
-    network = Autoencoder(SHAPE, WIDTHS[1:-1], WIDTHS[-1], activation="sigmoid")
-    return DeepBelief(network, rbm_epochs=epochs, rbm_lr=lr, rbm_linear_lr=linear_lr, rbm_batch_size=20)
+    network = MLPAutoencoder(SHAPE, WIDTHS[1:-1], WIDTHS[-1], activation="sigmoid")
+    return DeepBeliefAutoencoder(network, rbm_epochs=epochs, rbm_lr=lr, rbm_linear_lr=linear_lr, rbm_batch_size=20)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def linears(stack: nn.Sequential) -> list[nn.Linear]:
     return [layer for layer in stack if isinstance(layer, nn.Linear)]
 
 
-def error(made: DeepBelief, x: Tensor) -> float:
+def error(made: DeepBeliefAutoencoder, x: Tensor) -> float:
     pixels = x.float() / 255
     with torch.no_grad():
         return float((made.reconstruct({"x": pixels}) - pixels).square().flatten(1).sum(1).mean())
@@ -39,7 +39,7 @@ def error(made: DeepBelief, x: Tensor) -> float:
 
 def test_the_encoder_has_the_machines_weights_and_the_decoder_their_transposes(x: Tensor) -> None:
     made = model(epochs=3)
-    made.pretrain(x, 7, lambda _: None)
+    made.initialize_from_data(x, 7, lambda _: None)
     random, rows = torch.Generator().manual_seed(7), x.flatten(1).float() / 255
     for i, (up, down) in enumerate(
         zip(linears(made.network.encoder), reversed(linears(made.network.decoder)), strict=True)
@@ -56,7 +56,7 @@ def test_the_encoder_has_the_machines_weights_and_the_decoder_their_transposes(x
 def test_unrolled_it_rebuilds_far_better_than_from_a_random_start(x: Tensor) -> None:
     made, said = model(epochs=60), list[str]()
     at_random = error(made, x)
-    made.pretrain(x, 0, said.append)
+    made.initialize_from_data(x, 0, said.append)
     assert error(made, x) < 0.35 * at_random
     assert [line.split(":")[0] for line in said] == ["machine 16 - 12", "machine 12 - 8", "machine 8 - 3"]
     for line in said:
@@ -67,7 +67,7 @@ def test_unrolled_it_rebuilds_far_better_than_from_a_random_start(x: Tensor) -> 
 def test_no_epochs_change_nothing(x: Tensor) -> None:
     made, said = model(epochs=0), list[str]()
     before = {name: value.clone() for name, value in made.state_dict().items()}
-    made.pretrain(x, 0, said.append)
+    made.initialize_from_data(x, 0, said.append)
     assert not said
     changed = [name for name, value in made.state_dict().items() if not torch.equal(value, before[name])]
     assert changed == ["network.decoder.4.bias"]  # what every network of pixels starts from: the mean image
@@ -79,7 +79,7 @@ def test_the_weights_follow_from_the_seed_alone(x: Tensor) -> None:
         made = model(epochs=2)
         torch.manual_seed(own)  # torch's own stream has no part in it
         state = torch.get_rng_state()
-        made.pretrain(x, seed, lambda _: None)
+        made.initialize_from_data(x, seed, lambda _: None)
         assert torch.equal(torch.get_rng_state(), state)
         states.append(made.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -88,15 +88,15 @@ def test_the_weights_follow_from_the_seed_alone(x: Tensor) -> None:
 
 def test_it_is_trained_on_from_there(x: Tensor) -> None:
     made = model(epochs=2)
-    made.pretrain(x, 0, lambda _: None)
+    made.initialize_from_data(x, 0, lambda _: None)
     made({"x": x.float() / 255})["loss"].backward()
     assert all(parameter.grad is not None and (parameter.grad != 0).any() for parameter in made.parameters())
 
 
 def test_a_network_that_is_no_stack_of_such_machines_is_refused() -> None:
-    tanh = Autoencoder(SHAPE, [8], 3, activation="tanh")
+    tanh = MLPAutoencoder(SHAPE, [8], 3, activation="tanh")
     with pytest.raises(InputError, match=r"model\.network\.activation must be sigmoid"):
-        DeepBelief(tanh)
+        DeepBeliefAutoencoder(tanh)
     with pytest.raises(InputError, match=r"for the rows of a table take model=ae"):
-        DeepBelief(Autoencoder([5], [8], 3, activation="sigmoid"))
-    assert DeepBelief(tanh, rbm_epochs=0).rbm_epochs == 0
+        DeepBeliefAutoencoder(MLPAutoencoder([5], [8], 3, activation="sigmoid"))
+    assert DeepBeliefAutoencoder(tanh, rbm_epochs=0).rbm_epochs == 0

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.denoising import Denoising, Noise, corrupt
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder, Noise, corrupt
+from ssl_cli.models.mlp import MLPAutoencoder
 
 
-def network(shape: list[int] | None = None) -> Autoencoder:
+def network(shape: list[int] | None = None) -> MLPAutoencoder:
     torch.manual_seed(1)
-    return Autoencoder(shape=shape or [5], hidden=[8], latent=3, activation="tanh")
+    return MLPAutoencoder(shape=shape or [5], hidden=[8], latent=3, activation="tanh")
 
 
 def test_gaussian_noise_has_its_level() -> None:
@@ -46,7 +46,7 @@ def test_salt_and_pepper_make_a_pixel_white_or_black(channels: int) -> None:
 
 @pytest.mark.parametrize("noise", ["gaussian", "masking", "swap", "salt_pepper"])
 def test_the_clean_input_is_rebuilt_from_the_noisy_one(noise: Noise) -> None:
-    model, x = Denoising(network([1, 2, 4]), noise=noise, level=0.5), torch.rand(40, 1, 2, 4)
+    model, x = DenoisingAutoencoder(network([1, 2, 4]), noise=noise, level=0.5), torch.rand(40, 1, 2, 4)
     torch.manual_seed(7)
     loss = model({"x": x})["loss"]
     torch.manual_seed(7)
@@ -58,7 +58,7 @@ def test_the_clean_input_is_rebuilt_from_the_noisy_one(noise: Noise) -> None:
 
 
 def test_scores_reconstructions_and_codes_have_no_noise() -> None:
-    model, batch = Denoising(network(), noise="gaussian", level=5.0), {"x": torch.randn(40, 5)}
+    model, batch = DenoisingAutoencoder(network(), noise="gaussian", level=5.0), {"x": torch.randn(40, 5)}
     for ask in (model.score, model.reconstruct, model.embed):
         assert torch.equal(ask(batch), ask(batch))
     torch.testing.assert_close(model.reconstruct(batch), model.network.decode(model.network.encode(batch["x"])))
@@ -66,10 +66,10 @@ def test_scores_reconstructions_and_codes_have_no_noise() -> None:
 
 def test_noise_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(InputError, match="must be at most 1"):
-        Denoising(network(), noise="swap", level=1.5)
+        DenoisingAutoencoder(network(), noise="swap", level=1.5)
     with pytest.raises(InputError, match=r"model\.noise=salt_pepper is for images"):
-        Denoising(network(), noise="salt_pepper", level=0.5)
-    assert isinstance(Denoising(network(), noise="gaussian", level=1.5), Denoising)
+        DenoisingAutoencoder(network(), noise="salt_pepper", level=0.5)
+    assert isinstance(DenoisingAutoencoder(network(), noise="gaussian", level=1.5), DenoisingAutoencoder)
 
 
 def test_corrupting_leaves_its_input_as_it_was() -> None:

@@ -8,50 +8,50 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.data.images.augment import Deform
-from ssl_cli.methods.autoencoders.autoencoder import Reconstruction
-from ssl_cli.methods.autoencoders.binary import BinaryCode
-from ssl_cli.methods.autoencoders.categorical import OneHot
-from ssl_cli.methods.autoencoders.deep_belief import DeepBelief
-from ssl_cli.methods.autoencoders.denoising import Denoising
-from ssl_cli.methods.autoencoders.pca import PrincipalComponents
-from ssl_cli.methods.autoencoders.variational import Variational
-from ssl_cli.methods.autoencoders.vector_quantized import VectorQuantized
-from ssl_cli.methods.protocols import Pretrains
+from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
+from ssl_cli.methods.autoencoders.binary import BinaryAutoencoder
+from ssl_cli.methods.autoencoders.categorical import CategoricalAutoencoder
+from ssl_cli.methods.autoencoders.deep_belief import DeepBeliefAutoencoder
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
+from ssl_cli.methods.autoencoders.pca import PCA
+from ssl_cli.methods.autoencoders.variational import VAE
+from ssl_cli.methods.autoencoders.vector_quantized import VQVAE
+from ssl_cli.methods.protocols import InitializesFromData
 from ssl_cli.models.convnet import Classifier, ConvAutoencoder, GridAutoencoder
 from ssl_cli.models.images import numbers
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 from ssl_cli.models.quantizer import Quantizer
 
 SHAPE, N = [2, 6, 8], 33
 
 
-def mlp(heads: int = 1, activation: str = "gelu") -> Autoencoder:
-    return Autoencoder(SHAPE, [10], 4, activation, heads)  # type: ignore[arg-type]
+def mlp(heads: int = 1, activation: str = "gelu") -> MLPAutoencoder:
+    return MLPAutoencoder(SHAPE, [10], 4, activation, heads)  # type: ignore[arg-type]
 
 
-def onehot() -> OneHot:
-    network = Autoencoder(SHAPE, [10], 4, "gelu", heads=2, condition=6)
-    return OneHot(network, Classifier(SHAPE, [4], 8, 6), Deform())
+def onehot() -> CategoricalAutoencoder:
+    network = MLPAutoencoder(SHAPE, [10], 4, "gelu", outputs_per_latent=2, condition=6)
+    return CategoricalAutoencoder(network, Classifier(SHAPE, [4], 8, 6), Deform())
 
 
-def vqvae(**options: object) -> VectorQuantized:
-    return VectorQuantized(GridAutoencoder(SHAPE, [4], 3), Quantizer(8, 3, **options), 4, 1)  # type: ignore[arg-type]
+def vqvae(**options: object) -> VQVAE:
+    return VQVAE(GridAutoencoder(SHAPE, [4], 3), Quantizer(8, 3, **options), 4, 1)  # type: ignore[arg-type]
 
 
 MAKE: dict[str, Callable[[], nn.Module]] = {
-    "ae": lambda: Reconstruction(mlp()),
-    "ae, cross entropy": lambda: Reconstruction(mlp(), loss="cross_entropy"),
-    "conv_ae": lambda: Reconstruction(ConvAutoencoder(SHAPE, [4, 6], 5, blocks=1)),
-    "dae": lambda: Denoising(mlp(), noise="salt_pepper", level=0.3),
-    "vae": lambda: Variational(mlp(2), "bernoulli"),
-    "vae, binarised": lambda: Variational(mlp(2), "bernoulli", binarize=True, warmup_batches=5),
-    "vae, gaussian": lambda: Variational(ConvAutoencoder(SHAPE, [4], 5, heads=2), "gaussian"),
-    "binary_ae": lambda: BinaryCode(mlp()),
+    "ae": lambda: Autoencoder(mlp()),
+    "ae, cross entropy": lambda: Autoencoder(mlp(), loss="cross_entropy"),
+    "conv_ae": lambda: Autoencoder(ConvAutoencoder(SHAPE, [4, 6], 5, blocks=1)),
+    "dae": lambda: DenoisingAutoencoder(mlp(), noise="salt_pepper", level=0.3),
+    "vae": lambda: VAE(mlp(2), "bernoulli"),
+    "vae, binarised": lambda: VAE(mlp(2), "bernoulli", binarize=True, warmup_batches=5),
+    "vae, gaussian": lambda: VAE(ConvAutoencoder(SHAPE, [4], 5, outputs_per_latent=2), "gaussian"),
+    "binary_ae": lambda: BinaryAutoencoder(mlp()),
     "vqvae": lambda: vqvae(),
     "vqvae, loss": lambda: vqvae(codebook="loss", gradient="rotation", cosine=True),
-    "dbn_ae": lambda: DeepBelief(mlp(activation="sigmoid"), rbm_epochs=1),
+    "dbn_ae": lambda: DeepBeliefAutoencoder(mlp(activation="sigmoid"), rbm_epochs=1),
     "onehot_ae": onehot,
-    "pca": lambda: PrincipalComponents(SHAPE, 7),
+    "pca": lambda: PCA(SHAPE, 7),
 }
 
 
@@ -64,20 +64,20 @@ def trained(name: str, pixels: Tensor) -> nn.Module:
     """A model that has gone through all that a run does, in a few steps."""
     torch.manual_seed(1)
     model, x = MAKE[name](), numbers(pixels)
-    if isinstance(model, PrincipalComponents):
+    if isinstance(model, PCA):
         model.fit(x.flatten(1).numpy(), seed=0)
         return model.eval()
-    if isinstance(model, Pretrains):
-        model.pretrain(pixels, 0, lambda _: None)
+    if isinstance(model, InitializesFromData):
+        model.initialize_from_data(pixels, 0, lambda _: None)
     optimizer = torch.optim.Adam((value for value in model.parameters() if value.requires_grad), 0.01)
     for k in range(5):
         optimizer.zero_grad()
         model({"x": x, "k": k})["loss"].backward()
         optimizer.step()
     model.eval()
-    if hasattr(model, "take_stock"):
+    if hasattr(model, "fit_statistics"):
         with torch.inference_mode():
-            model.take_stock(pixels)
+            model.fit_statistics(pixels)
     return model
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA as ReferencePCA
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.pca import PrincipalComponents
+from ssl_cli.methods.autoencoders.pca import PCA
 
 SHAPE = [1, 8, 8]
 
@@ -18,8 +18,8 @@ def x() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model(x: np.ndarray) -> PrincipalComponents:
-    made = PrincipalComponents(SHAPE, latent=10)
+def model(x: np.ndarray) -> PCA:
+    made = PCA(SHAPE, latent=10)
     made.fit(x, seed=0)
     return made
 
@@ -28,8 +28,8 @@ def batch(x: np.ndarray) -> dict[str, torch.Tensor]:
     return {"x": torch.from_numpy(x).view(-1, *SHAPE)}
 
 
-def test_it_rebuilds_as_scikit_learn_does(model: PrincipalComponents, x: np.ndarray) -> None:
-    found = PCA(10, svd_solver="full").fit(x.astype(np.float64))
+def test_it_rebuilds_as_scikit_learn_does(model: PCA, x: np.ndarray) -> None:
+    found = ReferencePCA(10, svd_solver="full").fit(x.astype(np.float64))
     wanted = found.inverse_transform(found.transform(x))
     rebuilt = model.reconstruct(batch(x))
     assert rebuilt.shape == (600, *SHAPE)
@@ -37,19 +37,19 @@ def test_it_rebuilds_as_scikit_learn_does(model: PrincipalComponents, x: np.ndar
     np.testing.assert_allclose(np.abs(model.embed(batch(x)).numpy()), np.abs(found.transform(x)), atol=1e-3)
 
 
-def test_its_error_is_the_sum_of_the_eigenvalues_left_out(model: PrincipalComponents, x: np.ndarray) -> None:
+def test_its_error_is_the_sum_of_the_eigenvalues_left_out(model: PCA, x: np.ndarray) -> None:
     eigenvalues = np.linalg.eigvalsh(np.cov(x.T.astype(np.float64), bias=True))
     error = (model.reconstruct(batch(x)) - batch(x)["x"]).flatten(1).square().sum(1).mean()
     assert error.item() == pytest.approx(eigenvalues[:-10].sum(), rel=1e-4)
     assert model(batch(x))["loss"].item() == pytest.approx(eigenvalues[:-10].sum() / 64, rel=1e-4)
 
 
-def test_the_components_are_orthonormal(model: PrincipalComponents) -> None:
+def test_the_components_are_orthonormal(model: PCA) -> None:
     rows = model.network.components
     torch.testing.assert_close(rows @ rows.T, torch.eye(10), atol=1e-5, rtol=0)
 
 
-def test_new_images_have_the_training_codes_covariance(model: PrincipalComponents, x: np.ndarray) -> None:
+def test_new_images_have_the_training_codes_covariance(model: PCA, x: np.ndarray) -> None:
     covariance = model.code_factor @ model.code_factor.T
     wanted = np.cov(model.embed(batch(x)).numpy().T, bias=True)
     np.testing.assert_allclose(covariance.numpy(), wanted, atol=1e-4)
@@ -58,7 +58,7 @@ def test_new_images_have_the_training_codes_covariance(model: PrincipalComponent
 
 
 def test_all_components_rebuild_all(x: np.ndarray) -> None:
-    made = PrincipalComponents(SHAPE, latent=64)
+    made = PCA(SHAPE, latent=64)
     made.fit(x, seed=0)
     np.testing.assert_allclose(made.reconstruct(batch(x)).flatten(1).numpy(), x, atol=1e-4)
     assert made.generate(3).isfinite().all()
@@ -66,6 +66,6 @@ def test_all_components_rebuild_all(x: np.ndarray) -> None:
 
 def test_more_components_than_features_or_rows_are_refused(x: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"model\.latent=65 is more than the 64 features there are"):
-        PrincipalComponents(SHAPE, latent=65)
+        PCA(SHAPE, latent=65)
     with pytest.raises(InputError, match=r"model\.latent=10: 6 training rows"):
-        PrincipalComponents(SHAPE, latent=10).fit(x[:6], seed=0)
+        PCA(SHAPE, latent=10).fit(x[:6], seed=0)

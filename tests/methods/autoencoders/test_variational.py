@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent, MultivariateNormal, Normal, kl_divergence
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.variational import Variational, gaussian_kl, kl_by_dimension
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.methods.autoencoders.variational import VAE, gaussian_kl, kl_by_dimension
+from ssl_cli.models.mlp import MLPAutoencoder
 
 IMAGE = [1, 2, 3]
 
@@ -27,12 +27,12 @@ def images() -> Tensor:
     return torch.rand(20, *IMAGE)
 
 
-def network(shape: list[int] | None = None) -> Autoencoder:
+def network(shape: list[int] | None = None) -> MLPAutoencoder:
     torch.manual_seed(1)
-    return Autoencoder(shape=shape or [5], hidden=[8], latent=3, activation="tanh", heads=2)
+    return MLPAutoencoder(shape=shape or [5], hidden=[8], latent=3, activation="tanh", outputs_per_latent=2)
 
 
-def sample(model: Variational, x: Tensor, seed: int) -> Tensor:
+def sample(model: VAE, x: Tensor, seed: int) -> Tensor:
     """The posterior's draw that forward makes after this seed, where nothing is drawn before it."""
     torch.manual_seed(seed)
     mean, log_var = model.posterior(x)
@@ -51,7 +51,7 @@ def test_kl_against_torch_distributions() -> None:
 
 @pytest.mark.parametrize("std", [0.5, 0.002])
 def test_the_loss_is_the_negative_elbo_of_a_gaussian_likelihood(rows: Tensor, std: float) -> None:
-    model = Variational(network(), beta=0.7, noise_std=std)
+    model = VAE(network(), beta=0.7, noise_std=std)
     z = sample(model, rows, 3)
     torch.manual_seed(3)
     losses = model({"x": rows})
@@ -64,7 +64,7 @@ def test_the_loss_is_the_negative_elbo_of_a_gaussian_likelihood(rows: Tensor, st
 
 
 def test_the_loss_is_the_negative_elbo_of_a_bernoulli_likelihood(images: Tensor) -> None:
-    model, x = Variational(network(IMAGE), likelihood="bernoulli"), images.round()
+    model, x = VAE(network(IMAGE), likelihood="bernoulli"), images.round()
     z = sample(model, x, 3)
     torch.manual_seed(3)
     losses = model({"x": x})
@@ -74,7 +74,7 @@ def test_the_loss_is_the_negative_elbo_of_a_bernoulli_likelihood(images: Tensor)
 
 
 def test_an_image_has_one_learned_standard_deviation(images: Tensor) -> None:
-    model = Variational(network(IMAGE))
+    model = VAE(network(IMAGE))
     with torch.no_grad():
         model.log_std.fill_(math.log(0.3))
     z = sample(model, images, 3)
@@ -86,14 +86,14 @@ def test_an_image_has_one_learned_standard_deviation(images: Tensor) -> None:
 
 def test_noise_is_learned_only_when_asked(rows: Tensor) -> None:
     for std, learned in ((None, True), (0.5, False)):
-        model = Variational(network(), noise_std=std)
+        model = VAE(network(), noise_std=std)
         model({"x": rows})["loss"].backward()
         assert (model.log_std.grad is not None) is learned
         torch.testing.assert_close(model.log_std.detach(), torch.full((5,), math.log(std or 1.0)))
 
 
 def test_the_kl_term_rises_over_the_warm_up(rows: Tensor) -> None:
-    model = Variational(network(), beta=2.0, noise_std=1.0, warmup_batches=4)
+    model = VAE(network(), beta=2.0, noise_std=1.0, warmup_batches=4)
     for k, weight in enumerate([0.5, 1.0, 1.5, 2.0, 2.0, 2.0]):
         losses = model({"x": rows, "k": k})
         torch.testing.assert_close(losses["loss"], (losses["distortion"] + weight * losses["rate"]) / 5)
@@ -102,11 +102,11 @@ def test_the_kl_term_rises_over_the_warm_up(rows: Tensor) -> None:
 
 
 def test_binarised_pixels_are_black_or_white_with_their_grey_as_the_mean(images: Tensor) -> None:
-    model = Variational(network(IMAGE), likelihood="bernoulli", binarize=True)
+    model = VAE(network(IMAGE), likelihood="bernoulli", binarize=True)
     looks = torch.stack([model.look(images) for _ in range(4000)])
     assert set(looks.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(looks.mean(0), images, atol=0.05, rtol=0)
-    assert torch.equal(Variational(network(IMAGE), likelihood="bernoulli").look(images), images)
+    assert torch.equal(VAE(network(IMAGE), likelihood="bernoulli").look(images), images)
     torch.manual_seed(3)
     seen = torch.bernoulli(images)
     mean, log_var = model.posterior(seen)
@@ -118,13 +118,13 @@ def test_binarised_pixels_are_black_or_white_with_their_grey_as_the_mean(images:
 
 def test_options_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InputError, match="binarize=true needs likelihood=bernoulli"):
-        Variational(network(IMAGE), binarize=True)
+        VAE(network(IMAGE), binarize=True)
     with pytest.raises(InputError, match="noise_std is of a Gaussian likelihood"):
-        Variational(network(IMAGE), likelihood="bernoulli", noise_std=0.1)
+        VAE(network(IMAGE), likelihood="bernoulli", noise_std=0.1)
     with pytest.raises(InputError, match=r"model\.likelihood=bernoulli is for images"):
-        Variational(network(), likelihood="bernoulli")
-    with pytest.raises(InputError, match=r"model\.network\.heads must be 2"):
-        Variational(Autoencoder([5], [8], 3))
+        VAE(network(), likelihood="bernoulli")
+    with pytest.raises(InputError, match=r"model\.network\.outputs_per_latent must be 2"):
+        VAE(MLPAutoencoder([5], [8], 3))
 
 
 # --- bounds on the likelihood ---
@@ -137,7 +137,7 @@ def test_the_importance_weighted_bound_is_that_of_a_naive_loop(
 ) -> None:
     """arXiv 1509.00519, eq. 8: log mean over k of p(x|z_k) p(z_k) / q(z_k|x)."""
     gaussian = likelihood == "gaussian"
-    model = Variational(network(IMAGE), noise_std=0.4) if gaussian else Variational(network(IMAGE), "bernoulli")
+    model = VAE(network(IMAGE), noise_std=0.4) if gaussian else VAE(network(IMAGE), "bernoulli")
     x, draws = images if gaussian else images.round(), torch.randn(7, 20, 3)
     mean, log_var = model.posterior(x)
     posterior = Normal(mean, (0.5 * log_var).exp())
@@ -158,11 +158,11 @@ def test_the_importance_weighted_bound_is_that_of_a_naive_loop(
     assert not due
 
 
-def linear_gaussian() -> tuple[Variational, MultivariateNormal]:
+def linear_gaussian() -> tuple[VAE, MultivariateNormal]:
     """A decoder x = W z + b + 0.6 noise, whose marginal is known; its encoder is only near to the true posterior."""
     torch.manual_seed(2)
-    net = Autoencoder([4], [], latent=2, heads=2)
-    model = Variational(net, noise_std=0.6).requires_grad_(False)
+    net = MLPAutoencoder([4], [], latent=2, outputs_per_latent=2)
+    model = VAE(net, noise_std=0.6).requires_grad_(False)
     weight, bias = net.decoder[0].weight, net.decoder[0].bias
     precision = torch.eye(2) + weight.T @ weight / 0.36
     net.encoder[0].weight.zero_()
@@ -204,7 +204,7 @@ def test_the_elbo_falls_short_by_the_divergence_from_the_true_posterior() -> Non
 
 
 def test_a_score_is_the_mean_negative_elbo_over_the_draws_it_was_made_with(rows: Tensor) -> None:
-    model = Variational(network(), beta=1.5, noise_std=0.5, score_samples=6)
+    model = VAE(network(), beta=1.5, noise_std=0.5, score_samples=6)
     mean, log_var = model.posterior(rows)
     naive = torch.zeros(20)
     for noise in model.score_noise:
@@ -214,20 +214,20 @@ def test_a_score_is_the_mean_negative_elbo_over_the_draws_it_was_made_with(rows:
 
 
 def test_scores_are_the_same_each_time_and_draw_nothing(images: Tensor) -> None:
-    model = Variational(network(IMAGE), likelihood="bernoulli", binarize=True).eval()
+    model = VAE(network(IMAGE), likelihood="bernoulli", binarize=True).eval()
     state = torch.get_rng_state()
     assert torch.equal(model.score({"x": images}), model.score({"x": images}))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_columns_part_in_the_score_is_its_squared_error_in_nats(rows: Tensor) -> None:
-    model = Variational(network(), noise_std=0.5)
+    model = VAE(network(), noise_std=0.5)
     expected, part = model.explain({"x": rows}, [slice(0, 1), slice(1, 5)])
     torch.testing.assert_close(part.sum(1), (0.5 * ((rows - expected) / 0.5).square()).sum(1))
 
 
 def test_new_rows_are_decoded_draws_from_the_prior() -> None:
-    model = Variational(network(IMAGE), likelihood="bernoulli")
+    model = VAE(network(IMAGE), likelihood="bernoulli")
     torch.manual_seed(4)
     drawn = model.generate(5)
     torch.manual_seed(4)
@@ -239,10 +239,10 @@ def test_a_bernoulli_decoder_starts_at_the_mean_image() -> None:
     torch.manual_seed(0)
     x = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
     mean = (x.double().mean(0) / 255).float()
-    model = Variational(Autoencoder([1, 8, 8], [16], 3, heads=2), likelihood="bernoulli")
-    model.pretrain(x, 0, lambda _: None)
+    model = VAE(MLPAutoencoder([1, 8, 8], [16], 3, outputs_per_latent=2), likelihood="bernoulli")
+    model.initialize_from_data(x, 0, lambda _: None)
     torch.testing.assert_close(model.network.output_bias.sigmoid().view(1, 8, 8), mean, rtol=1e-4, atol=1e-4)
-    other = Variational(Autoencoder([1, 8, 8], [16], 3, heads=2))
+    other = VAE(MLPAutoencoder([1, 8, 8], [16], 3, outputs_per_latent=2))
     before = other.network.output_bias.clone()
-    other.pretrain(x, 0, lambda _: None)
+    other.initialize_from_data(x, 0, lambda _: None)
     assert torch.equal(other.network.output_bias, before)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_cli.methods.autoencoders.vector_quantized import VectorQuantized, as_grid, as_vectors
+from ssl_cli.methods.autoencoders.vector_quantized import VQVAE, as_grid, as_vectors
 from ssl_cli.models.convnet import GridAutoencoder
 from ssl_cli.models.images import misfit
 from ssl_cli.models.quantizer import Quantizer, perplexity
@@ -12,10 +12,10 @@ from ssl_cli.models.quantizer import Quantizer, perplexity
 SHAPE, CODES = [1, 8, 12], 9  # a grid of 4 x 6 with one halving
 
 
-def model(**options: object) -> VectorQuantized:
+def model(**options: object) -> VQVAE:
     torch.manual_seed(0)
     network = GridAutoencoder(SHAPE, [6], latent=3)
-    return VectorQuantized(network, Quantizer(CODES, 3, **options), prior_width=4, prior_layers=1)  # type: ignore[arg-type]
+    return VQVAE(network, Quantizer(CODES, 3, **options), prior_width=4, prior_layers=1)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_codes_are_counted_by_place(x: Tensor, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("ssl_cli.methods.autoencoders.vector_quantized.AT_ONCE", 4)
     made, pixels = model().eval(), (x * 255).byte()
     with torch.inference_mode():
-        made.take_stock(pixels)
-        made.take_stock(pixels)  # anew, not on top
+        made.fit_statistics(pixels)
+        made.fit_statistics(pixels)  # anew, not on top
         codes = torch.cat([made.codes({"x": part.float() / 255}) for part in pixels.split(4)])
     naive = torch.zeros(24, CODES, dtype=torch.int64)
     for image in codes:
@@ -86,28 +86,28 @@ def test_perplexity_is_counted_over_all_batches() -> None:
         for batch in batches:
             made({"x": batch})
         codes = torch.cat([made.codes({"x": batch}) for batch in batches])
-        found = made.over_epoch()
+        found = made.epoch_metrics()
     counts = torch.bincount(codes.flatten(), minlength=CODES)
     assert found == {"perplexity": perplexity(counts), "codes_used": float((counts > 0).double().mean())}
     each = [perplexity(torch.bincount(part.flatten(), minlength=CODES)) for part in codes.split(4)]
     assert found["perplexity"] > max(each)
-    assert made.over_epoch()["codes_used"] == 0  # it begins anew
+    assert made.epoch_metrics()["codes_used"] == 0  # it begins anew
     with torch.no_grad():  # and goes on outside
         made({"x": batches[0]})
-    assert made.over_epoch()["perplexity"] == pytest.approx(each[0])
+    assert made.epoch_metrics()["perplexity"] == pytest.approx(each[0])
 
 
 def test_training_is_not_counted(x: Tensor) -> None:
     made = model().train()
     made({"x": x})
-    assert made.over_epoch()["codes_used"] == 0
+    assert made.epoch_metrics()["codes_used"] == 0
 
 
 def test_the_codebook_starts_from_the_encoders_vectors(x: Tensor) -> None:
     made, again, said = model(), model(), list[str]()
     pixels = (x * 255).byte()
-    made.pretrain(pixels, 5, said.append)
-    again.pretrain(pixels, 5, said.append)
+    made.initialize_from_data(pixels, 5, said.append)
+    again.initialize_from_data(pixels, 5, said.append)
     assert torch.equal(made.quantizer.vectors, again.quantizer.vectors)
     assert said[0] == "codebook: 9 codes start from k-means over the vectors of 10 images"
     vectors = as_vectors(made.network.encode(pixels.float() / 255)).detach()

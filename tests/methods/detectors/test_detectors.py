@@ -9,17 +9,17 @@ import torch
 from scipy.spatial.distance import cdist, mahalanobis
 from sklearn.covariance import ledoit_wolf
 
-from ssl_cli.methods.autoencoders.denoising import Denoising
-from ssl_cli.methods.detectors.denoising_knn import DenoisingNeighbors
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
+from ssl_cli.methods.detectors.denoising_knn import DenoisingKNN
 from ssl_cli.methods.detectors.gaussian import Gaussian
-from ssl_cli.methods.detectors.knn import Neighbors
-from ssl_cli.methods.detectors.residual_knn import ResidualNeighbors
+from ssl_cli.methods.detectors.knn import KNN
+from ssl_cli.methods.detectors.residual_knn import ResidualKNN
 from ssl_cli.methods.detectors.sklearn import IsolationForest, OneClassSvm
 from ssl_cli.methods.protocols import Detector, sample
-from ssl_cli.models.mlp import Autoencoder
+from ssl_cli.models.mlp import MLPAutoencoder
 
 DETECTORS = [
-    *(Gaussian(), Neighbors(k=3), Neighbors(distance="mean"), ResidualNeighbors(k=3)),
+    *(Gaussian(), KNN(k=3), KNN(distance="mean"), ResidualKNN(k=3)),
     *(IsolationForest(n_estimators=20), OneClassSvm()),
 ]
 
@@ -54,7 +54,7 @@ def test_gaussian_survives_dependent_features(rows: tuple[np.ndarray, np.ndarray
 @pytest.mark.parametrize("distance", ["largest", "mean"])
 def test_neighbors_against_all_distances(rows: tuple[np.ndarray, np.ndarray], distance: str) -> None:
     train, test = rows
-    detector = Neighbors(k=5, distance=distance)
+    detector = KNN(k=5, distance=distance)
     detector.fit(train, seed=0)
     nearest = np.sort(cdist(test, train), axis=1)[:, :5]
     naive = nearest[:, -1] if distance == "largest" else nearest.mean(1)
@@ -63,7 +63,7 @@ def test_neighbors_against_all_distances(rows: tuple[np.ndarray, np.ndarray], di
 
 def test_residual_neighbors_against_a_naive_transcription(rows: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = rows[0].astype(float), rows[1].astype(float)
-    detector = ResidualNeighbors(k=4)
+    detector = ResidualKNN(k=4)
     detector.fit(rows[0], seed=0)
 
     def standard(values: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def test_residual_neighbors_against_a_naive_transcription(rows: tuple[np.ndarray
 
 def test_a_residual_neighbors_score_depends_on_nothing_but_the_row(rows: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = rows
-    detector = ResidualNeighbors()
+    detector = ResidualKNN()
     detector.fit(np.concatenate([train, train]), seed=0)  # every row has a copy
     some = np.concatenate([train[:20], test])
     one_by_one = np.concatenate([scores(detector, row[None]) for row in some])
@@ -121,16 +121,16 @@ def test_sample_is_drawn_by_the_seed_without_replacement() -> None:
 def test_the_best_is_the_sum_of_its_parts_and_comes_back_from_a_folder(
     rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    def made() -> DenoisingNeighbors:
+    def made() -> DenoisingKNN:
         torch.manual_seed(len(list(tmp_path.iterdir())))  # other weights before and after
-        network = Autoencoder(shape=[4], hidden=[8], latent=8)
-        return DenoisingNeighbors(ResidualNeighbors(k=3), Denoising(network, "gaussian", 0.5))
+        network = MLPAutoencoder(shape=[4], hidden=[8], latent=8)
+        return DenoisingKNN(ResidualKNN(k=3), DenoisingAutoencoder(network, "gaussian", 0.5))
 
     train, test = rows
     detector, batch = made(), {"x": torch.from_numpy(test)}
     autoencoder, neighbors = detector.parts
     neighbors.fit(train, seed=0)
-    autoencoder.take_stock(torch.from_numpy(train))
+    autoencoder.fit_statistics(torch.from_numpy(train))
     with torch.inference_mode():
         error = autoencoder.score(batch).sqrt().numpy()
         np.testing.assert_allclose(scores(detector, test), scores(neighbors, test) + np.log(error + 0.01), rtol=1e-5)

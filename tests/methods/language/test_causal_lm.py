@@ -33,7 +33,7 @@ def all_logits(gpt: CausalLM, inputs: Tensor, document: Tensor | None = None) ->
 
 def test_the_loss_is_that_of_each_next_token(ids: Tensor) -> None:
     gpt = model()
-    given = gpt.prepare({"ids": ids})
+    given = gpt.make_inputs({"ids": ids})
     for row in range(B):
         for place in range(CONTEXT):
             assert given["inputs"][row, place] == ids[row, place]
@@ -79,9 +79,9 @@ def test_documents_that_are_kept_apart_say_nothing_of_each_other(ids: Tensor) ->
 
 
 def test_figures_that_follow_from_the_loss() -> None:
-    derived = model().derived({"loss": 2.0})  # 4 bytes a token
+    derived = model().derived_metrics({"loss": 2.0})  # 4 bytes a token
     assert derived == {"perplexity": pytest.approx(math.exp(2)), "bits_per_byte": pytest.approx(2 / math.log(2) / 4)}
-    of_lost_text = CausalLM(V, None, size="tiny").derived({"loss": 2.0})
+    of_lost_text = CausalLM(V, None, size="tiny").derived_metrics({"loss": 2.0})
     assert of_lost_text == {"perplexity": pytest.approx(math.exp(2))}
 
 

@@ -39,7 +39,7 @@ def text(of: MaskedLM, n: int = B) -> dict[str, Tensor]:
 
 def prepared(of: MaskedLM, batch: dict[str, Tensor], seed: int = 5) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    return of.prepare(batch)
+    return of.make_inputs(batch)
 
 
 # --- what it sees and must say ---
@@ -168,8 +168,8 @@ def test_it_learns_a_text_that_repeats_itself() -> None:
 
 def test_figures_that_follow_from_the_losses() -> None:
     bert = model()
-    assert bert.derived({"loss": 3.0, "masked_loss": 2.0}) == {"perplexity": pytest.approx(math.exp(2))}
-    assert bert.derived({"loss": 1e5}) == {"perplexity": math.inf}
+    assert bert.derived_metrics({"loss": 3.0, "masked_loss": 2.0}) == {"perplexity": pytest.approx(math.exp(2))}
+    assert bert.derived_metrics({"loss": 1e5}) == {"perplexity": math.inf}
 
 
 # --- what it says of text ---
@@ -179,7 +179,7 @@ def test_it_predicts_each_mask_of_a_text() -> None:
     bert = model().eval()
     ids = torch.randint(5, V, (3, 10))
     ids[0, 2] = ids[0, 7] = ids[2, 0] = SPECIALS["mask"]
-    logits = bert.predict(ids)
+    logits = bert.mask_logits(ids)
     assert logits.shape == (3, V)
     for found, (row, place) in zip(logits, [(0, 2), (0, 7), (2, 0)], strict=True):
         whole = torch.tensor([[SPECIALS["cls"], *ids[row].tolist(), SPECIALS["sep"]]])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_cli.methods.language.masking import Choice, Unit, choose, corrupt, span_lengths
+from ssl_cli.methods.language.masking import MaskSelection, Unit, corrupt, select_masks, span_lengths
 
 MASK, SPECIAL, N_TOKENS = 4, 5, 50  # ids below SPECIAL are special
 ORDINARY = torch.arange(SPECIAL, N_TOKENS)
@@ -48,7 +48,7 @@ def words(allowed: list[bool], starts: list[bool]) -> list[list[int]]:
 def test_every_row_has_exactly_as_many_and_no_special_token(unit: Unit) -> None:
     _, allowed, starts = text()
     for n in (1, 9, 40):
-        choice = choose(allowed, n, unit, starts)
+        choice = select_masks(allowed, n, unit, starts)
         assert choice.positions.shape == (400, n) and bool(choice.real.all())
         assert bool(allowed.gather(1, choice.positions).all())
         assert bool((choice.positions.diff(dim=1) > 0).all())  # each once, in order
@@ -62,7 +62,7 @@ def test_rows_with_too_few_tokens_have_all_of_them(unit: Unit) -> None:
         torch.ones(3, 8, dtype=torch.bool),
     )
     allowed[1, [2, 6]], allowed[2] = True, True
-    choice = choose(allowed, 4, unit, starts)
+    choice = select_masks(allowed, 4, unit, starts)
     assert choice.real.sum(1).tolist() == [0, 2, 4]
     assert choice.positions[1][choice.real[1]].tolist() == [2, 6]
     seen = corrupt(ids, choice, {"mask": 1.0, "random": 0.0, "keep": 0.0}, MASK, ORDINARY)
@@ -70,7 +70,7 @@ def test_rows_with_too_few_tokens_have_all_of_them(unit: Unit) -> None:
 
 
 def test_each_token_is_as_likely() -> None:
-    choice = choose(torch.ones(20_000, 20, dtype=torch.bool), 3)
+    choice = select_masks(torch.ones(20_000, 20, dtype=torch.bool), 3)
     share = torch.bincount(choice.positions.flatten(), minlength=20) / 20_000
     torch.testing.assert_close(share, torch.full((20,), 0.15), atol=0.011, rtol=0)  # four standard errors
 
@@ -81,7 +81,7 @@ def test_the_same_seed_makes_the_same_draw(unit: Unit) -> None:
 
     def draw(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return corrupt(ids, choose(allowed, 9, unit, starts), SPLIT, MASK, ORDINARY)
+        return corrupt(ids, select_masks(allowed, 9, unit, starts), SPLIT, MASK, ORDINARY)
 
     assert torch.equal(draw(1), draw(1))
     assert not torch.equal(draw(1), draw(2))
@@ -90,7 +90,7 @@ def test_the_same_seed_makes_the_same_draw(unit: Unit) -> None:
 def test_words_are_hidden_whole_but_for_one_where_none_fits() -> None:
     _, allowed, starts = text()
     n, rows_cut = 9, 0
-    for row, positions in enumerate(choose(allowed, n, "whole_word", starts).positions.tolist()):
+    for row, positions in enumerate(select_masks(allowed, n, "whole_word", starts).positions.tolist()):
         of = words(allowed[row].tolist(), starts[row].tolist())
         hidden = [sum(place in positions for place in word) for word in of]
         cut = [part for part, word in zip(hidden, of, strict=True) if 0 < part < len(word)]
@@ -103,12 +103,12 @@ def test_words_are_hidden_whole_but_for_one_where_none_fits() -> None:
 
 def test_a_word_longer_than_what_is_hidden_is_cut() -> None:
     allowed, starts = torch.ones(1, 12, dtype=torch.bool), torch.zeros(1, 12, dtype=torch.bool)
-    assert choose(allowed, 3, "whole_word", starts).positions.tolist() == [[0, 1, 2]]
+    assert select_masks(allowed, 3, "whole_word", starts).positions.tolist() == [[0, 1, 2]]
 
 
 def test_words_of_one_length_are_as_likely_wherever_they_are() -> None:
     starts = torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1]).bool().expand(8000, 12)
-    choice = choose(torch.ones_like(starts), 4, "whole_word", starts)
+    choice = select_masks(torch.ones_like(starts), 4, "whole_word", starts)
     share = torch.bincount(choice.positions.flatten(), minlength=12) / 8000
     assert share.sum().item() == pytest.approx(4)
     singles, doubles = share[[2, 5, 8, 11]], share[[0, 1, 3, 4, 6, 7, 9, 10]]
@@ -150,7 +150,7 @@ def runs(positions: list[int]) -> list[int]:
 def test_spans_are_hidden_as_spanbert_hides_them(length: int, n: int) -> None:
     rng, n_rows = random.Random(1), 3000
     everything = torch.ones(n_rows, length, dtype=torch.bool)
-    ours = choose(everything, n, "span", everything).positions.tolist()
+    ours = select_masks(everything, n, "span", everything).positions.tolist()
     theirs = [sorted(spanbert(length, n, rng)) for _ in range(n_rows)]
     counts = [Counter(run for row in rows for run in runs(row)) for rows in (ours, theirs)]
     mine, naive = ({run: count / total.total() for run, count in total.items()} for total in counts)
@@ -163,7 +163,7 @@ def test_spans_are_hidden_as_spanbert_hides_them(length: int, n: int) -> None:
 
 def test_spans_start_with_a_word_and_keep_words_whole_but_for_one() -> None:
     _, allowed, starts = text()
-    choice = choose(allowed, 9, "span", starts)
+    choice = select_masks(allowed, 9, "span", starts)
     for row, positions in enumerate(choice.positions.tolist()):
         of = words(allowed[row].tolist(), starts[row].tolist())
         hidden = [[place for place in word if place in positions] for word in of]
@@ -180,7 +180,7 @@ def test_spans_start_with_a_word_and_keep_words_whole_but_for_one() -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_split_of_what_is_seen(unit: Unit) -> None:
     ids, allowed, starts = text(4000)
-    choice = choose(allowed, 9, unit, starts)
+    choice = select_masks(allowed, 9, unit, starts)
     seen = corrupt(ids, choice, SPLIT, MASK, ORDINARY)
     hidden = torch.zeros_like(allowed).scatter(1, choice.positions, True)
     assert torch.equal(seen[~hidden], ids[~hidden])
@@ -200,9 +200,9 @@ def test_a_span_is_replaced_as_a_whole_and_other_tokens_one_by_one() -> None:
     ids = torch.full((2000, 60), 7)
     replace = {"mask": 0.5, "random": 0.0, "keep": 0.5}
 
-    def alike(unit: Unit) -> tuple[Choice, float]:
+    def alike(unit: Unit) -> tuple[MaskSelection, float]:
         """The share of neighbours in one group that are both masked or both kept."""
-        choice = choose(everything, 20, unit, everything)
+        choice = select_masks(everything, 20, unit, everything)
         masked = (corrupt(ids, choice, replace, MASK, ORDINARY) == MASK).gather(1, choice.positions)
         beside = choice.positions.diff(dim=1) == 1
         if unit == "span":
@@ -219,7 +219,7 @@ def test_a_span_is_replaced_as_a_whole_and_other_tokens_one_by_one() -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_nothing_leaks_from_a_target_to_what_is_seen(unit: Unit) -> None:
     ids, allowed, starts = text(50)
-    choice = choose(allowed, 9, unit, starts)
+    choice = select_masks(allowed, 9, unit, starts)
     other = ids.scatter(1, choice.positions, torch.randint(SPECIAL, N_TOKENS, choice.positions.shape))
     replace = {"mask": 0.8, "random": 0.2, "keep": 0.0}
     torch.manual_seed(3)

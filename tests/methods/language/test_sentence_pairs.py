@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.methods.language.sentence_pairs import (
-    Arrangement,
+    SentencePair,
     cut_points,
     framed,
     in_order_or_swapped,
@@ -30,7 +30,7 @@ def rows(n: int, sentence_share: float = 0.15) -> tuple[Tensor, Tensor, Tensor]:
     return 1000 * document[:, None] + place, torch.rand(n, LENGTH) < sentence_share, document
 
 
-def parts(ids: Tensor, pair: Arrangement, row: int) -> tuple[list[int], list[int]]:
+def parts(ids: Tensor, pair: SentencePair, row: int) -> tuple[list[int], list[int]]:
     text, first = pair.of(ids)[row].tolist(), int(pair.first[row])
     return text[:first], text[first:]
 

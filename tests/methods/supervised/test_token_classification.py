@@ -5,17 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_cli.data.labelled.packed_examples import IGNORED, ExampleRows, Sequences
-from ssl_cli.methods.supervised.token_classification import Tagging
+from ssl_cli.data.labelled.packed_examples import IGNORED, PackedExamples, TokenizedSequences
+from ssl_cli.methods.supervised.token_classification import TokenClassificationHead
 from ssl_cli.models.transformer import Transformer
 
 V, N_LABELS, CONTEXT, LONGEST = 50, 5, 128, 40
 
 
-def tagger(causal: bool) -> Tagging:
+def tagger(causal: bool) -> TokenClassificationHead:
     torch.manual_seed(0)
     network = Transformer(V, CONTEXT, layers=2, width=16, heads=2, positions="rotary", dropout=0.0, causal=causal)
-    model = Tagging(network, N_LABELS, dropout=0.0)
+    model = TokenClassificationHead(network, N_LABELS, dropout=0.0)
     with torch.no_grad():
         for part in model.modules():
             if isinstance(part, nn.Linear | nn.Embedding):
@@ -36,8 +36,8 @@ def sentences(n: int = 12) -> dict[str, list[list[int]]]:
     return listed
 
 
-def rows(listed: dict[str, list[list[int]]]) -> ExampleRows:
-    return ExampleRows(Sequences.of(listed, {"label": IGNORED}), {}, np.arange(len(listed["ids"])))
+def rows(listed: dict[str, list[list[int]]]) -> PackedExamples:
+    return PackedExamples(TokenizedSequences.of(listed, {"label": IGNORED}), {}, np.arange(len(listed["ids"])))
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -46,7 +46,7 @@ def test_guesses_and_loss_are_those_of_each_sentence_alone(causal: bool) -> None
     batch = rows(listed)[0, slice(None), 1.0]
     assert batch["ids"].shape[0] < len(listed["ids"])  # several in a row
     with torch.no_grad():
-        told, loss = model.guess(batch), model(batch)["loss"]
+        told, loss = model.predict_batch(batch), model(batch)["loss"]
         losses = []
         for k, ids in enumerate(listed["ids"]):
             logits = model.decide(model.network(torch.tensor([ids]))[0])  # (T, N_LABELS)
@@ -70,8 +70,8 @@ def test_a_batch_without_a_known_tag_has_no_loss_and_no_gradient() -> None:
 
 def test_a_judge_sees_what_was_guessed_in_evaluation() -> None:
     model, listed = tagger(causal=False), sentences()
-    model.judge = lambda seen: {"words": float(sum(len(one) for one in seen))}
+    model.validation_metrics = lambda seen: {"words": float(sum(len(one) for one in seen))}
     with torch.no_grad():
         model(rows(listed)[0, slice(0, 5), 1.0])
         model(rows(listed)[0, slice(5, 12), 1.0])
-    assert model.over_epoch() == {"words": float(sum(map(sum, listed["word"])))}
+    assert model.epoch_metrics() == {"words": float(sum(map(sum, listed["word"])))}

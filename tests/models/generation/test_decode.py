@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ssl_cli.methods.language.causal_lm import CausalLM
-from ssl_cli.models.generation.decode import Wish, batches, draws, generate, written
-from ssl_cli.models.generation.detokenize import Spelling, Writer
-from ssl_cli.models.generation.packed_weights import Packed, PackedLinear, can_pack
+from ssl_cli.models.generation.decode import GenerationRequest, batches, draws, generate, generate_tokens
+from ssl_cli.models.generation.detokenize import Completion, Detokenizer
+from ssl_cli.models.generation.packed_weights import InferenceModel, PackedLinear, can_pack
 from ssl_cli.models.generation.sampling import Sampling
 from tests.helpers.pretrain_runs import causal, tokenizer_of
 
@@ -21,7 +21,7 @@ PROMPTS = [[5], [7, 8, 9, 10, 11], [3, 1, 4], [20, 21, 22, 23, 24, 25, 26, 27, 2
 def tokens(
     model: CausalLM, prompts: list[list[int]], sampling: Sampling = GREEDY, **wish: Any
 ) -> list[list[list[int]]]:
-    found = written(Packed(model.network, "32-true"), prompts, Wish(**wish), sampling)
+    found = generate(InferenceModel(model.network, "32-true"), prompts, GenerationRequest(**wish), sampling)
     return [[writer.tokens for writer in writers] for writers in found]
 
 
@@ -72,16 +72,16 @@ def test_draws_are_those_of_the_plain_loop(sampling: Sampling) -> None:
     model, wish = causal(context=16), {"n": 3, "max_tokens": 24, "seed": 7, "batch_size": 2}
     for number, texts in enumerate(tokens(model, PROMPTS[:2], sampling, **wish)):
         for sample, text in enumerate(texts):
-            u = draws(Wish(**wish), number, sample)
+            u = draws(GenerationRequest(**wish), number, sample)
             assert text == naive(model, PROMPTS[number], 24, sampling, u)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
 def test_fewer_texts_are_the_first_of_more(precision: Any) -> None:
-    packed, prompts = Packed(causal().network, precision), PROMPTS[1:2]
+    packed, prompts = InferenceModel(causal().network, precision), PROMPTS[1:2]
 
     def of(n: int, seed: int, max_tokens: int = 12) -> list[list[int]]:
-        (found,) = written(packed, prompts, Wish(n, max_tokens, seed), Sampling())
+        (found,) = generate(packed, prompts, GenerationRequest(n, max_tokens, seed), Sampling())
         return [writer.tokens for writer in found]
 
     more = of(18, seed=1)
@@ -92,20 +92,20 @@ def test_fewer_texts_are_the_first_of_more(precision: Any) -> None:
 
 def test_batches_hold_each_prompt_once_and_no_two_lengths_where_the_window_slides() -> None:
     prompts = [[1] * length for length in (9, 2, 2, 5, 30, 2, 12, 9, 40, 30)]
-    parts = list(batches(prompts, context=32, wish=Wish(max_tokens=20, batch_size=3)))
+    parts = list(batches(prompts, context=32, wish=GenerationRequest(max_tokens=20, batch_size=3)))
     assert sorted(number for part in parts for number, _ in part) == list(range(10))
     assert all(len(part) <= 3 for part in parts)
     lengths = [[len(ids) for _, ids in part] for part in parts]
     assert lengths == [[2, 2, 2], [5, 9, 9], [12], [30, 30], [40]]
-    assert list(batches([], 32, Wish())) == []
+    assert list(batches([], 32, GenerationRequest())) == []
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(), Sampling(0.7, 10, 0.9, 0.05, 1.3)])
 def test_a_barred_token_is_never_drawn_and_the_others_as_if_there_were_no_other(sampling: Sampling) -> None:
-    model, wish = causal(context=16), Wish(n=3, max_tokens=30)
+    model, wish = causal(context=16), GenerationRequest(n=3, max_tokens=30)
     (free,) = tokens(model, PROMPTS[1:2], sampling, n=3, max_tokens=30)
     barred = sorted(set(free[0]))[::2]
-    (found,) = written(Packed(model.network, "32-true"), PROMPTS[1:2], wish, sampling, barred=barred)
+    (found,) = generate(InferenceModel(model.network, "32-true"), PROMPTS[1:2], wish, sampling, barred=barred)
     assert not {token for writer in found for token in writer.tokens} & set(barred)
 
     def never(logits: Tensor, seen: Tensor | None, u: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def test_a_barred_token_is_never_drawn_and_the_others_as_if_there_were_no_other(
 
 def test_tokens_without_a_spelling() -> None:
     model = causal()
-    found = generate(model, PROMPTS, max_tokens=6, temperature=0, seed=0)
+    found = generate_tokens(model, PROMPTS, max_tokens=6, temperature=0, seed=0)
     assert found == [naive(model, prompt, 6) for prompt in PROMPTS]
 
 
@@ -131,7 +131,7 @@ def test_packing_changes_no_logits_and_not_the_model() -> None:
     with torch.inference_mode():
         wanted = model.next_logits(ids)
         for precision, most in (("32-true", 1e-5), ("bf16-true", 0.3)):
-            packed = Packed(model.network, precision)  # type: ignore[arg-type]
+            packed = InferenceModel(model.network, precision)  # type: ignore[arg-type]
             found = packed.next_logits(ids, packed.cache(3, 12))
             assert found.dtype == torch.float32
             assert (found - wanted).abs().max() < most * wanted.std()
@@ -150,10 +150,12 @@ def test_a_packed_layer_where_the_machine_has_no_layout_of_its_own(monkeypatch: 
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def spelt(text: str, kind: str, stop: tuple[str, ...] = (), prompt: str = "") -> tuple[Writer, list[str]]:
+def spelt(text: str, kind: str, stop: tuple[str, ...] = (), prompt: str = "") -> tuple[Completion, list[str]]:
     """A text as a model would write it, token by token; and the pieces that were heard."""
     tokenizer, heard = tokenizer_of(kind), list[str]()
-    writer = Writer(tokenizer.encode(prompt), Spelling(tokenizer.decode, tokenizer.specials["end"], stop, heard.append))
+    writer = Completion(
+        tokenizer.encode(prompt), Detokenizer(tokenizer.decode, tokenizer.specials["end"], stop, heard.append)
+    )
     for token in tokenizer.encode(prompt + text)[len(tokenizer.encode(prompt)) :]:
         writer.add(token)
     writer.finish()
@@ -174,7 +176,7 @@ def test_a_character_of_several_tokens_is_heard_whole() -> None:
     text = "猫🐈é"  # none is in the training text: each is three or four tokens
     _, heard = spelt(text, "bpe")
     assert heard == ["猫", "🐈", "é"]
-    cut = Writer([], Spelling(tokenizer_of("bpe").decode))
+    cut = Completion([], Detokenizer(tokenizer_of("bpe").decode))
     for token in tokenizer_of("bpe").encode("猫")[:2]:
         cut.add(token)
     cut.finish()
@@ -203,7 +205,7 @@ def test_a_stop_string_in_the_prompt_ends_nothing() -> None:
 
 def test_the_end_token_ends_a_text_and_is_no_part_of_it() -> None:
     tokenizer, heard = tokenizer_of("bpe"), list[str]()
-    writer = Writer([9], Spelling(tokenizer.decode, tokenizer.specials["end"], ("zebra",), heard.append))
+    writer = Completion([9], Detokenizer(tokenizer.decode, tokenizer.specials["end"], ("zebra",), heard.append))
     for token in [*tokenizer.encode("ab"), tokenizer.specials["end"], *tokenizer.encode("cd")]:
         writer.add(token)
     assert (writer.text, writer.ended, "".join(heard)) == ("ab", "end", "ab")
@@ -216,7 +218,13 @@ def test_rows_end_each_in_its_own_time() -> None:
     prompts, sampling = [[5], [6], [40]], Sampling()
     free = tokens(model, prompts, sampling, max_tokens=30)
     end = next(token for token in free[0][0] if token not in free[2][0])  # taken for the one that ends a text
-    found = written(Packed(model.network, "32-true"), prompts, Wish(max_tokens=30), sampling, Spelling(str, end))
+    found = generate(
+        InferenceModel(model.network, "32-true"),
+        prompts,
+        GenerationRequest(max_tokens=30),
+        sampling,
+        Detokenizer(str, end),
+    )
     for (whole,), (writer,) in zip(free, found, strict=True):
         stops = whole.index(end) if end in whole else 30
         assert writer.tokens == whole[:stops] and writer.ended == ("end" if end in whole else "length")
@@ -226,7 +234,7 @@ def test_rows_end_each_in_its_own_time() -> None:
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 def test_bfloat16_reads_one_token_as_it_reads_many(positions: str) -> None:
     """A single query has a way of its own through attention, with rows filled up on the left too."""
-    packed = Packed(causal(positions=positions).network, "bf16-true")
+    packed = InferenceModel(causal(positions=positions).network, "bf16-true")
     ids = torch.randint(0, 97, (2, 12), generator=torch.Generator().manual_seed(0))
     for start in (None, torch.tensor([0, 4])):
         with torch.inference_mode():

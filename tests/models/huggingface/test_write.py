@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.data.tokenizers.trainers import BytePairs, WordPiece
+from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, WordPiece
 from ssl_cli.errors import InputError
 from ssl_cli.models.heads import MaskedHead, PairHead
 from ssl_cli.models.huggingface.read import read_pretrained
@@ -53,13 +53,13 @@ def wordpiece() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def byte_pairs() -> Tokenizer:
-    return BytePairs(vocab_size=300, sample_bytes=10_000).train(iter(TEXTS))
+    return ByteLevelBPE(vocab_size=300, sample_bytes=10_000).train(iter(TEXTS))
 
 
 @pytest.fixture(scope="module")
 def robertas() -> Tokenizer:
     """With the special tokens and numbers of RoBERTa's."""
-    content = json.loads(BytePairs(vocab_size=300, sample_bytes=10_000).train(iter(TEXTS)).to_json())
+    content = json.loads(ByteLevelBPE(vocab_size=300, sample_bytes=10_000).train(iter(TEXTS)).to_json())
     names = dict(
         zip(["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"], ["<s>", "<pad>", "</s>", "<unk>", "<mask>"], strict=True)
     )
