@@ -1,4 +1,4 @@
-"""argv -> composed config -> the verb's code, by Hydra: once, as a sweep, or on from a run's checkpoint."""
+"""Launching of a verb: compose its config by Hydra, then run it once, as a sweep, or from a run's checkpoint."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -23,73 +23,75 @@ from omegaconf.errors import OmegaConfBaseException
 from ssl_cli import console
 from ssl_cli.cli.overrides import (
     check_choices,
-    forced,
-    given,
-    named_choices,
-    parse,
-    refuse_absent_folder,
-    refuse_unused,
-    sort_words,
+    check_data_folder,
+    check_options_apply,
+    choice_names,
+    force_add,
+    parse_override,
+    split_arguments,
+    value_of,
 )
-from ssl_cli.cli.sweeps.suites import GROUP, SUITE, compose_suite, named_suite, spelled_out
-from ssl_cli.cli.sweeps.sweep import QUIET, like_for_like, sweep
-from ssl_cli.config import COMMANDS, SHELLS, used_options
+from ssl_cli.cli.sweeps.suites import GROUP, SUITE, compose_suite, expand_suite, find_suite
+from ssl_cli.cli.sweeps.sweep import NO_HYDRA_OUTPUT, add_like, sweep
 from ssl_cli.config.choices import built_in_conf, conf_folders, groups
-from ssl_cli.config.run import RunConfig
+from ssl_cli.config.instantiate import invalid_yaml
+from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 from ssl_cli.process import is_worker
 from ssl_cli.runs import folder as run_folder
-from ssl_cli.runs.safety import forgotten_cache, refuse_foreign_targets
+from ssl_cli.runs.safety import check_targets, saved_cache
 
-HOMELESS = "Could not determine home directory"  # as pathlib says it of ~nobody
-OTHER_DEVICES = (
-    "This run was begun on {before} device(s) and goes on with {now}: each step still takes the same rows, but they "
-    "are parted otherwise, so that sums round otherwise and each device draws other noise. It ends near to where it "
-    "would have ended, not at the same bits."
+UNKNOWN_HOME = "Could not determine home directory"  # pathlib's message for the home of an unknown user
+DEVICES_CHANGED = (
+    "This run was started on {before} device(s) and continues on {now}. Each step still uses the same rows, but they "
+    "are split differently, so sums round differently and each device draws different noise: the result will be close "
+    "to that of an uninterrupted run, but not bit-identical."
 )
-OTHER_CACHE = (
-    "This run kept its data in {place}. A run folder doesn't decide that: they go to the folder that is kept for all, "
-    "~/.cache/ssl, unless you say data.cache={place} again."
+CACHE_CHANGED = (
+    "This run cached its data in {place}. A run folder can't choose that place: the data is cached in the shared "
+    "folder ~/.cache/ssl, unless you set data.cache={place} again."
 )
 
 
 class UserConfigs(SearchPathPlugin):
-    """Puts `conf/` of the working directory before our own."""
+    """Hydra plugin that searches `conf/` of the working directory before the built-in one."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Prepend the user's folder, if there is one."""
         for folder in conf_folders()[:-1]:
             search_path.prepend("user", f"file://{folder}")
 
 
 def launch(verb: str, arguments: list[str]) -> int:
-    """Run a verb. Returns the exit code; raises InputError for what is wrong with the command line or the config."""
-    _see_users_classes()
-    flags, kind, words = sort_words(arguments)
-    overrides = [parse(word) for word in words]
-    resumed = given(overrides, "resume", "null")
+    """Run a verb and return the exit code. Raises InputError if the command line or the config is wrong."""
+    _make_user_classes_importable()
+    flags, kind, options = split_arguments(arguments)
+    overrides = [parse_override(option) for option in options]
+    resumed = value_of(overrides, "resume", "null")
     sweeping = bool({"-m", "--multirun"} & flags)
     check_choices(verb, overrides, sweeping)
-    suite = named_suite(overrides) if GROUP in SHELLS[verb].__dataclass_fields__ else None
-    if sweeping and not issubclass(SHELLS[verb], RunConfig):
-        raise InputError(f"ssl {verb} makes no runs to compare: leave out -m.")
+    suite = find_suite(overrides) if GROUP in VERBS[verb].options.__dataclass_fields__ else None
+    if sweeping and not VERBS[verb].makes_runs:
+        raise InputError(f"ssl {verb} trains no runs to compare: leave out -m.")
     if sweeping and any(override.key_or_group == "resume" for override in overrides):
-        raise InputError("resume= goes on with one run: leave out -m.")
-    if resumed != "null" and issubclass(SHELLS[verb], RunConfig):
+        raise InputError("resume= continues a single run: leave out -m.")
+    if resumed != "null" and VERBS[verb].makes_runs:
         return _resume(verb, resumed, overrides, only_show=kind is not None)
-    refuse_unused(verb, overrides, sweeping)
-    refuse_absent_folder(overrides)
+    check_options_apply(verb, overrides, sweeping)
+    check_data_folder(overrides)
     with _hydra(verb) as hydra:
-        lines = [forced(override) for override in overrides]
-        job = partial(_job, verb=verb)
+        lines = [force_add(override) for override in overrides]
+        job = partial(_check_and_run, verb=verb)
         if kind:
             hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
         elif sweeping or suite:
             return _sweep(hydra, verb, job, overrides, suite)
         else:
-            faults: list[InputError] = []
-            hydra.run(verb, _telling(job, faults), ["hydra.run.dir=.", *QUIET, *lines], with_log_configuration=False)
-            for fault in faults:
-                raise fault
+            errors: list[InputError] = []
+            words = ["hydra.run.dir=.", *NO_HYDRA_OUTPUT, *lines]
+            hydra.run(verb, _collect_errors(job, errors), words, with_log_configuration=False)
+            for error in errors:
+                raise error
     return 0
 
 
@@ -98,7 +100,7 @@ def launch(verb: str, arguments: list[str]) -> int:
 
 @contextmanager
 def _hydra(verb: str) -> Iterator[Any]:
-    """Hydra, with the user's `conf/` before ours; its own errors become one sentence."""
+    """Yield Hydra, which searches the user's `conf/` before the built-in one. Hydra's errors become an InputError."""
     Plugins.instance().register(UserConfigs)
     try:
         with initialize_config_dir(str(built_in_conf().resolve()), job_name=verb, version_base="1.3"):
@@ -106,8 +108,13 @@ def _hydra(verb: str) -> Iterator[Any]:
             assert hydra is not None
             yield hydra
     except RecursionError as error:
-        raise InputError("A YAML of yours inherits from its own name in `defaults`; inherit from another.") from error
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(
+            "A YAML file in your conf/ inherits from its own name in `defaults`: inherit from another one."
+        ) from error
+    except yaml.YAMLError as error:
+        path = getattr(getattr(error, "problem_mark", error), "name", "A YAML file of yours")
+        raise InputError(f"The config can't be composed: {invalid_yaml(path, error)}") from error
+    except (HydraException, OmegaConfBaseException, UnicodeDecodeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise InputError(f"The config can't be composed: {' '.join(lines[:4])}") from error
 
@@ -115,109 +122,112 @@ def _hydra(verb: str) -> Iterator[Any]:
 def _sweep(
     hydra: Any, verb: str, job: Callable[[DictConfig], str | None], overrides: list[Override], name: str | None
 ) -> int:
-    """A run of every combination, and of every task of the suite that is named."""
+    """Run every combination of the overrides, and every task of the suite called `name`; returns the exit code."""
     suite = (name, compose_suite(hydra, verb, name)) if name else None
-    overrides = like_for_like(verb, spelled_out(overrides, *suite) if suite else overrides)
-    outputs = Path(given(overrides, "paths.outputs", "outputs")).expanduser()
+    overrides = add_like(verb, expand_suite(overrides, *suite) if suite else overrides)
+    outputs = Path(value_of(overrides, "paths.outputs", "outputs")).expanduser()
     if "${" in str(outputs):
-        raise InputError(f"paths.outputs={outputs}: name the folder of a sweep without ${{...}}.")
-    lines, sweeper = [forced(override) for override in overrides], given(overrides, "hydra/sweeper", "basic")
+        raise InputError(f"paths.outputs={outputs}: the folder of a sweep can't contain ${{...}}.")
+    lines, sweeper = [force_add(override) for override in overrides], value_of(overrides, "hydra/sweeper", "basic")
     return sweep(hydra, verb, job, lines, outputs, sweeper, suite)
 
 
-def _job(cfg: DictConfig, verb: str) -> str | None:
-    """What Hydra calls with each composed config: check it, run the verb; returns the run folder, where it made one.
+def _check_and_run(cfg: DictConfig, verb: str) -> str | None:
+    """Check a composed config and run the verb; returns the run folder, if it made one.
 
-    May be called in another process, where a sweep's launcher starts some.
+    Hydra calls it for each config, in another process if a sweep's launcher starts some.
     """
-    from ssl_cli.config.check import check  # the signatures that it reads import torch
+    from ssl_cli.config.check import check  # the classes whose signatures it reads import torch
 
-    _see_users_classes()
+    _make_user_classes_importable()
     OmegaConf.set_struct(cfg, False)
-    if cfg.get("resume") is not None and issubclass(SHELLS[verb], RunConfig):
-        raise InputError("resume is for the command line: `ssl VERB resume=RUN`.")
+    if cfg.get("resume") is not None and VERBS[verb].makes_runs:
+        raise InputError("resume can only be set on the command line: `ssl VERB resume=RUN`.")
     chosen = HydraConfig.get().runtime.choices
     cfg.choices = {group: name for group, name in chosen.items() if name and not group.startswith("hydra/")}
-    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # ${...} is for the config
-    for override in map(parse, words):
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # the config resolves ${...}
+    for override in map(parse_override, words):
         if isinstance(override.value(), list) and override.key_or_group in groups():
-            cfg.choices[override.key_or_group] = ",".join(named_choices(override))  # Hydra names no list of choices
+            cfg.choices[override.key_or_group] = ",".join(choice_names(override))  # Hydra leaves out lists
     if OmegaConf.select(cfg, f"{GROUP}._target_") == SUITE:
-        raise InputError(f"{GROUP}={cfg.choices[GROUP]} is a suite: name it, or a task of it, on the command line.")
+        raise InputError(f"{GROUP}={cfg.choices[GROUP]} is a suite: set it, or one of its tasks, on the command line.")
     check(cfg, verb)
     return _run(cfg, verb)
 
 
-def _telling(job: Callable[[DictConfig], str | None], faults: list[InputError]) -> Callable[[DictConfig], None]:
-    """Hydra would print an exception of the job in its own way: bad input is told, not raised."""
+def _collect_errors(job: Callable[[DictConfig], str | None], errors: list[InputError]) -> Callable[[DictConfig], None]:
+    """Return the job with InputError appended to `errors` instead of raised: Hydra would print it in its own format."""
 
-    def told(cfg: DictConfig) -> None:
+    def wrapped(cfg: DictConfig) -> None:
         try:
             job(cfg)
         except InputError as error:
-            faults.append(error)
+            errors.append(error)
 
-    return told
+    return wrapped
 
 
-def _see_users_classes() -> None:
-    """So that a user's own YAML can name a user's own class."""
+def _make_user_classes_importable() -> None:
+    """Add the working directory to the import path, so that a user's YAML can name a user's class."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
 
 
 def _run(cfg: DictConfig, verb: str) -> str | None:
-    """Run the verb. The last line printed is the path of what it made, bare, for scripts to read; if it made any."""
-    for name in used_options(verb) if cfg.get("run") is None else ():
-        cfg.pop(name, None)  # what is asked of a finished run is no part of a run that trains, nor of its saved config
+    """Run the verb and return the path of its output, None if it has none.
+
+    The path is printed as the last line, without markup, so that scripts can read it.
+    """
+    for name in unused_options(verb) if cfg.get("run") is None else ():
+        cfg.pop(name, None)  # options of a finished run do not belong to a run that trains, nor to its saved config
     try:
-        made = import_module(f"ssl_cli.commands.{COMMANDS[verb]}").run(cfg)
+        output = import_module(f"ssl_cli.commands.{VERBS[verb].command}").run(cfg)
     except RuntimeError as error:
-        if HOMELESS not in str(error):
+        if UNKNOWN_HOME not in str(error):
             raise
-        raise InputError("A path begins with ~ and the name of nobody who has a home here: write it out.") from error
-    if made is None:
+        raise InputError(
+            "A path starts with ~NAME, but this machine has no home folder of that user: write the path in full."
+        ) from error
+    if output is None:
         return None
-    console.say_bare(str(made))
-    return str(made)
+    console.say_bare(str(output))
+    return str(output)
 
 
 def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) -> int:
-    """Go on with a run from its checkpoint, in its folder, with its config and what the command line changes.
+    """Resume a run from its checkpoint, in its folder, with its config and the changes of the command line.
 
-    Only our own classes are built from a run folder, and those of the package that `trust=` names.
+    Only classes of ssl_cli are built from a run folder, and those of the package that `trust=` names.
     """
-    from ssl_cli.config.check import check  # the signatures that it reads import torch
-    from ssl_cli.runs.loggers.base import refuse_unasked_places
+    from ssl_cli.config.check import check  # the classes whose signatures it reads import torch
+    from ssl_cli.runs.loggers.base import check_destinations
 
-    trusted = given(overrides, "trust", "")
-    plain = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
-    shell = SHELLS[verb]
-    assert issubclass(shell, RunConfig)
-    changeable = shell.changeable
-    if fixed := [key for key in plain if key not in changeable and not key.startswith("logger.")]:
+    trusted = value_of(overrides, "trust", "")
+    changes = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
+    changeable = VERBS[verb].changeable
+    if fixed := [key for key in changes if key not in changeable and not key.startswith("logger.")]:
         raise InputError(
-            f"{', '.join(fixed)} can't change in a resumed run: it goes on with its own data and model. "
-            f"What can: {', '.join([*sorted(changeable), 'logger.*'])}."
+            f"{', '.join(fixed)} can't change in a resumed run, which continues with its own data and model. "
+            f"These can change: {', '.join([*sorted(changeable), 'logger.*'])}."
         )
-    folder = run_folder.find_run(name, given(overrides, "paths.outputs", "outputs"), verb)
+    folder = run_folder.find_run(name, value_of(overrides, "paths.outputs", "outputs"), verb)
     cfg = run_folder.read_config(folder)
     if cfg.verb != verb:
-        raise InputError(f"{folder} is a run of ssl {cfg.verb}: say `{run_folder.go_on(cfg.verb, folder)}`.")
-    refuse_foreign_targets(cfg, folder, tuple(trusted.split()))
+        raise InputError(f"{folder} is a run of ssl {cfg.verb}: use `{run_folder.resume_command(cfg.verb, folder)}`.")
+    check_targets(cfg, folder, tuple(trusted.split()))
     check(cfg, verb)
-    if not is_worker():  # which tells no logger anything
-        refuse_unasked_places(cfg, folder, set(plain))
-        if "data.cache" not in plain and (place := forgotten_cache(folder / run_folder.CONFIG)):
-            console.say(OTHER_CACHE.format(place=place))
+    if not is_worker():  # workers use no loggers
+        check_destinations(cfg, folder, set(changes))
+        if "data.cache" not in changes and (place := saved_cache(folder / run_folder.CONFIG)):
+            console.say(CACHE_CHANGED.format(place=place))
     before = cfg.trainer.devices * cfg.trainer.num_nodes
-    for key, value in plain.items():
+    for key, value in changes.items():
         OmegaConf.update(cfg, key, value, force_add=True)
-    if "optim.lr" in plain:
-        cfg.optim.optimizer.lr = cfg.optim.lr  # a saved config is resolved: nothing refers to anything any more
+    if "optim.lr" in changes:
+        cfg.optim.optimizer.lr = cfg.optim.lr  # a saved config is resolved, without references
     check(cfg, verb)
     if before != (now := cfg.trainer.devices * cfg.trainer.num_nodes):
-        console.say(OTHER_DEVICES.format(before=before, now=now))
+        console.say(DEVICES_CHANGED.format(before=before, now=now))
     cfg.resume = str(folder)
     if only_show:
         print(OmegaConf.to_yaml(cfg), end="")

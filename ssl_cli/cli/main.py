@@ -1,4 +1,7 @@
-"""The command line: `ssl VERB [overrides]`. Imports neither torch nor Lightning: a verb's code waits until it runs."""
+"""Command line entry point: `ssl VERB [overrides]`.
+
+Imports neither torch nor Lightning: the code of a verb is imported when it runs.
+"""
 
 import sys
 from contextlib import suppress
@@ -6,33 +9,33 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from ssl_cli import __version__
-from ssl_cli.config.choices import nearest, verbs
+from ssl_cli.config.choices import did_you_mean, verbs
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
 from ssl_cli.process import Interrupted, is_worker, signals_as_exceptions
 
 LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables
-  ssl list runs model=best state=failed,killed    only these runs, by state or any option of theirs
-  ssl list runs --sort seconds                    or started, size, state, a metric, ...; -seconds: falling
+  ssl list runs model=best state=failed,killed    only these runs, by state or by any of their options
+  ssl list runs --sort seconds                    or started, size, state, a metric, ...; -seconds: descending
   ssl list runs --best test/auroc                 the best first"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 1 a bug of ours, 2 bad input, 128 and the number of a signal.
+    """Run one command and return its exit code: 0 done, 1 a bug, 2 bad input, 128 + n after signal n.
 
-    A bug of ours keeps its traceback.
+    A bug is not caught, so its traceback is printed.
     """
     arguments = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that this terminal can't show is no reason to stop
+            stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack a character of a name
     try:
         with signals_as_exceptions():
             return dispatch(arguments)
     except InputError as error:
-        from ssl_cli.console import harmless  # imports rich, which no page but this one needs
+        from ssl_cli.console import escape_controls  # imports rich, which other pages do not need
 
-        with suppress(OSError):  # the terminal may be what is gone
-            print(harmless(f"error: {error}"), file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print(escape_controls(f"error: {error}"), file=sys.stderr)
         return BAD_INPUT
     except Interrupted as stop:
         if not stop.is_reported and not is_worker():
@@ -44,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def dispatch(arguments: list[str]) -> int:
+    """Run the verb that the arguments name, or print a help page; returns the exit code.
+
+    Raises InputError for an unknown verb.
+    """
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("--help", "-h", "help"):
         print(front_page())
@@ -52,7 +59,7 @@ def dispatch(arguments: list[str]) -> int:
         print(f"ssl {__version__}")
         return OK
     if verb not in verbs():
-        raise InputError(f"{verb} is no verb of ssl.{nearest(verb, verbs())} It has {', '.join(verbs())}.")
+        raise InputError(f"{verb} is not a verb of ssl.{did_you_mean(verb, verbs())} Verbs: {', '.join(verbs())}.")
     if verb == "list" and not {"--help", "-h"} & set(rest):
         import_module("ssl_cli.commands.list").run(rest)
         return OK
@@ -60,12 +67,14 @@ def dispatch(arguments: list[str]) -> int:
         print(LIST_USAGE)
         return OK
     if "--help" in rest or "-h" in rest:
-        import_module("ssl_cli.cli.help").verb_help(verb, [word for word in rest if word not in ("--help", "-h")])
+        words = [word for word in rest if word not in ("--help", "-h")]
+        import_module("ssl_cli.cli.help").print_verb_help(verb, words)
         return OK
     return import_module("ssl_cli.cli.launch").launch(verb, rest)
 
 
 def front_page() -> str:
+    """Return the page of `ssl --help`: every verb with its summary."""
     lines = ["ssl: learn from unlabelled data, and see what was learned.", "", "usage: ssl VERB [option=value ...]", ""]
     width = max(len(verb) for verb in verbs())
     lines += [f"  {verb:{width}}  {summary}" for verb, summary in verbs().items()]

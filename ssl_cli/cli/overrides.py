@@ -1,4 +1,4 @@
-"""The words of a command line: flags, and overrides in Hydra's grammar, each held against what there is."""
+"""Parsing and checking of the command line: flags, and overrides in Hydra's grammar."""
 
 from pathlib import Path
 
@@ -6,25 +6,27 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
-from ssl_cli.config import SHELLS, used_options
-from ssl_cli.config.choices import choices, groups, nearest, verb_of
-from ssl_cli.config.instantiate import in_quotes, quoted
-from ssl_cli.config.run import RunConfig
+from ssl_cli.config.choices import choices, did_you_mean, groups, verb_of
+from ssl_cli.config.instantiate import quote, quote_if_needed
+from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 
 INTERNAL = {"verb", "choices", "facts", "summary_metrics"}
-HYDRAS_OWN = {
-    "hydra.mode": "a sweep is -m",
+RESERVED = {
+    "hydra.mode": "use -m for a sweep",
     "hydra.sweep.dir": "sweeps go to paths.outputs",
-    "hydra.job.chdir": "paths are relative to where you are",
+    "hydra.job.chdir": "paths are relative to the working directory",
 }
-TAKE_LISTS = {"logger"}  # groups of which a run may have several choices
-RUNNING_TEXT = {"text", "prompt", "pair", "question", "context"}  # options
+MULTI_CHOICE_GROUPS = {"logger"}  # groups of which a run may have several choices
+FREE_TEXT = {"text", "prompt", "pair", "question", "context"}  # options whose value is prose
 FLAGS = ("-m", "--multirun", "--resolve")
 
 
-def sort_words(arguments: list[str]) -> tuple[set[str], str | None, list[str]]:
-    """Flags, what `--cfg` asks for, and the overrides."""
+def split_arguments(arguments: list[str]) -> tuple[set[str], str | None, list[str]]:
+    """Return the flags, the argument of `--cfg` (None without it), and the overrides.
+
+    Raises InputError for a word that is none of these.
+    """
     flags, kind, words = set(), None, []
     rest = iter(arguments)
     for word in rest:
@@ -43,24 +45,30 @@ def sort_words(arguments: list[str]) -> tuple[set[str], str | None, list[str]]:
     return flags, kind, words
 
 
-def parse(word: str) -> Override:
-    """One override. A value that Hydra's grammar can't read (a path with blanks or in Chinese) is quoted for it."""
+def parse_override(word: str) -> Override:
+    """Parse one override. Raises InputError if it is not option=value.
+
+    A value outside Hydra's grammar, such as a path with spaces or in Chinese, is quoted first.
+    """
     parser = OverridesParser.create()
     key, _, text = word.partition("=")
-    if key in RUNNING_TEXT and text != "null" and not _is_quoted(text):
-        word = f"{key}={quoted(text)}".replace("${", r"\${")
+    if key in FREE_TEXT and text != "null" and not _is_quoted(text):
+        word = f"{key}={quote(text)}".replace("${", r"\${")
     try:
         return parser.parse_override(word)
     except HydraException as error:
         key, _, value = word.partition("=")
         try:
-            return parser.parse_override(f"{key}={in_quotes(value)}")
+            return parser.parse_override(f"{key}={quote_if_needed(value)}")
         except HydraException:
             raise InputError(f"{word} can't be read as option=value: {str(error).splitlines()[0]}.") from error
 
 
 def _is_quoted(text: str) -> bool:
-    """Whether running text is in quotes as a whole, or a list of such: its commas say nothing to Hydra otherwise."""
+    """Return whether the whole text is in quotes, or is a list of quoted texts.
+
+    In any other text commas are punctuation, not separators of a sweep.
+    """
     if not text.startswith(("'", '"', "['", '["')):
         return False
     try:
@@ -69,21 +77,22 @@ def _is_quoted(text: str) -> bool:
         return False
 
 
-def given(overrides: list[Override], key: str, default: str) -> str:
-    """The last value that the command line gives an option, where it gives one alone."""
-    given = [override for override in overrides if override.key_or_group == key and not override.is_sweep_override()]
-    value = given[-1].value() if given else None
+def value_of(overrides: list[Override], key: str, default: str) -> str:
+    """Return the last value that the command line gives an option; the default if it gives none, or a sweep."""
+    matching = [override for override in overrides if override.key_or_group == key and not override.is_sweep_override()]
+    value = matching[-1].value() if matching else None
     return default if value is None else str(value)
 
 
-def forced(override: Override) -> str:
-    """The override, allowed to name anything: `check` then says all that is wrong in one message."""
+def force_add(override: Override) -> str:
+    """Return the override as a line for Hydra that may name any option: `check` then reports all faults in one message.
+
+    Raises InputError for an option that users can't set.
+    """
     if override.key_or_group.split(".")[0] in INTERNAL:
         raise InputError(f"{override.key_or_group} is not an option: ssl sets it by itself.")
-    if override.key_or_group in HYDRAS_OWN:
-        raise InputError(
-            f"{override.key_or_group} is not for the command line of ssl: {HYDRAS_OWN[override.key_or_group]}."
-        )
+    if override.key_or_group in RESERVED:
+        raise InputError(f"{override.key_or_group} can't be set: {RESERVED[override.key_or_group]}.")
     text = str(override.input_line)
     is_group = override.key_or_group.split("@")[0] in groups() or "/" in override.key_or_group
     is_hydra = override.key_or_group.split(".")[0] == "hydra"
@@ -91,39 +100,47 @@ def forced(override: Override) -> str:
 
 
 def check_choices(verb: str, overrides: list[Override], sweeping: bool) -> None:
-    takes_any = issubclass(SHELLS[verb], RunConfig)
+    """Raise InputError that lists each override of a group without such a choice, and each list without -m."""
+    spec = VERBS[verb]
     faults = []
     for override in overrides:
-        several = override.is_sweep_override()
-        if several and not sweeping:
+        if override.is_sweep_override() and not sweeping:
             faults.append(
                 f"{override.input_line} lists several values: "
                 "add -m to sweep over them, or [..] around them for a list."
             )
         group = override.key_or_group
-        if group in groups() and not takes_any and group not in SHELLS[verb].__dataclass_fields__:
+        if group in groups() and not spec.makes_runs and group not in spec.options.__dataclass_fields__:
             faults.append(f"{group} is not an option of ssl {verb}.")
         elif group in groups() and not override.is_delete():
-            known = choices(group)
-            if group not in TAKE_LISTS and any("[" in text for text in _texts(override)):
-                faults.append(f"{group} takes one choice; `-m {group}=NAME,NAME` compares several.")
-                continue
-            for name in named_choices(override):
-                if group == "experiment" and name in known and (verb_of(known[name]) or verb) != verb:
-                    faults.append(f"experiment={name} is a recipe of ssl {verb_of(known[name])}, not of ssl {verb}.")
-                if name not in known:
-                    faults.append(f"{group}={name} is no choice.{nearest(name, known)} It has {', '.join(known)}.")
+            faults += _choice_faults(verb, group, override)
     if faults:
         raise InputError("\n".join(faults))
 
 
-def named_choices(override: Override) -> list[str]:
-    """The choices that it names, alone, in a list or in a sweep; none for a glob, which finds only what there is."""
-    return [name.strip("'\" ") for text in _texts(override) for name in text.strip("[]").split(",") if name]
+def _choice_faults(verb: str, group: str, override: Override) -> list[str]:
+    """Return a sentence for each choice of a group that does not exist, or is for another verb."""
+    known, faults = choices(group), []
+    if group not in MULTI_CHOICE_GROUPS and any("[" in text for text in _choice_texts(override)):
+        return [f"{group} takes one choice; `-m {group}=NAME,NAME` compares several."]
+    for name in choice_names(override):
+        if group == "experiment" and name in known and (verb_of(known[name]) or verb) != verb:
+            faults.append(f"experiment={name} is a recipe of ssl {verb_of(known[name])}, not of ssl {verb}.")
+        if name not in known:
+            faults.append(f"{group}={name} is not a choice.{did_you_mean(name, known)} Choices: {', '.join(known)}.")
+    return faults
 
 
-def _texts(override: Override) -> list[str]:
-    """What it gives a group, a text each time: `csv`, or `[tensorboard,mlflow]`."""
+def choice_names(override: Override) -> list[str]:
+    """Return the choices that an override names, alone, in a list or in a sweep.
+
+    Returns none for a glob, which matches only choices that exist.
+    """
+    return [name.strip("'\" ") for text in _choice_texts(override) for name in text.strip("[]").split(",") if name]
+
+
+def _choice_texts(override: Override) -> list[str]:
+    """Return each value that an override gives its group, as text: `csv`, or `[tensorboard,mlflow]`."""
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         return []
     if override.value_type in (ValueType.INTERVAL_SWEEP, ValueType.RANGE_SWEEP):
@@ -134,35 +151,36 @@ def _texts(override: Override) -> list[str]:
     return [f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)]
 
 
-def refuse_unused(verb: str, overrides: list[Override], sweeping: bool) -> None:
-    """A verb that trains may also use a finished run: what only training asks for has then no say."""
-    brought: set[str] = getattr(SHELLS[verb], "of_init", set())
-    if brought and given(overrides, "init", "none") not in ("none", "null"):
-        words = [override.key_or_group for override in overrides]
-        if idle := [key for key in words if key in brought or key.startswith("tokenizer.")]:
-            raise InputError(f"{', '.join(idle)}: no say with init=, whose checkpoint brings its shape and tokenizer.")
-    used: set[str] = getattr(SHELLS[verb], "with_run", set())
-    for override in overrides:
-        if (other := getattr(SHELLS[verb], "of_others", {}).get(override.key_or_group)) is not None:
-            raise InputError(f"{override.key_or_group} has no say in ssl {verb}: it is for ssl {other}.")
-    if sweeping and given(overrides, "show", "null") != "null":
-        raise InputError("show= looks at one config, and makes no runs to compare: leave out -m.")
-    keys = [override.key_or_group for override in overrides]
-    told = [
+def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) -> None:
+    """Raise InputError if an option has no effect beside the others, such as a training option with run=."""
+    spec, keys = VERBS[verb], [override.key_or_group for override in overrides]
+    has_init = spec.set_by_init and value_of(overrides, "init", "none") not in ("none", "null")
+    if has_init and (unused := [key for key in keys if key in spec.set_by_init or key.startswith("tokenizer.")]):
+        raise InputError(
+            f"{', '.join(unused)}: no effect with init=, because the checkpoint sets the shape and the tokenizer."
+        )
+    for key in keys:
+        if (other := spec.of_other_verbs.get(key)) is not None:
+            raise InputError(f"{key} has no effect in ssl {verb}: it is for ssl {other}.")
+    if sweeping and value_of(overrides, "show", "null") != "null":
+        raise InputError("show= prints examples of one config and trains nothing to compare: leave out -m.")
+    changed = [
         override.key_or_group for override in overrides if override.is_sweep_override() or override.value() is not None
     ]
-    if "run" in used and "run" in told:
+    if "run" in spec.only_with_run and "run" in changed:
         if sweeping:
-            raise InputError("run= uses a finished run, and trains none to compare: leave out -m.")
-        if idle := [key for key in keys if key not in used]:
-            says = ", ".join(sorted(used))
-            raise InputError(f"{', '.join(idle)}: no say with run=, which trains nothing. What has: {says}.")
-    elif idle := [key for key in told if key in used_options(verb)]:
-        raise InputError(f"{', '.join(idle)}: only with run=FOLDER, a finished run; without it a new one is trained.")
+            raise InputError("run= uses a finished run and trains nothing to compare: leave out -m.")
+        if unused := [key for key in keys if key not in spec.only_with_run]:
+            usable = ", ".join(sorted(spec.only_with_run))
+            raise InputError(
+                f"{', '.join(unused)}: no effect with run=, which trains nothing. Options with run=: {usable}."
+            )
+    elif unused := [key for key in changed if key in unused_options(verb)]:
+        raise InputError(f"{', '.join(unused)}: only with run=RUN, a finished run; without run= a new one is trained.")
 
 
-def refuse_absent_folder(overrides: list[Override]) -> None:
-    """A folder of data that the command line names must be there: the hub is for where nobody names one."""
-    folder, hub = given(overrides, "data.dir", ""), given(overrides, "data.hub", "")
+def check_data_folder(overrides: list[Override]) -> None:
+    """Raise InputError if the folder data.dir does not exist: the hub is only for runs that name no folder."""
+    folder, hub = value_of(overrides, "data.dir", ""), value_of(overrides, "data.hub", "")
     if folder and not hub and "${" not in folder and not Path(folder).expanduser().exists():
         raise InputError(f"data.dir={folder}: there is no such file or folder.")

@@ -1,9 +1,10 @@
-"""The pieces of a config: YAML files, values as the command line writes them, `_target_` nodes and what they build."""
+"""Reading and instantiating configs: YAML files, `_target_` nodes, and resolvers such as `${by_modality:...}`."""
 
 import importlib
+import inspect
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import hydra.utils
@@ -15,28 +16,52 @@ from omegaconf.errors import OmegaConfBaseException
 from ssl_cli.config.choices import choices
 from ssl_cli.errors import InputError
 
+# --- resolvers: values that depend on another choice --------------------------------------------------------
 
-def _by_kind(of_table: Any, of_image: Any, *, _root_: DictConfig) -> Any:
-    """`${by_kind:A,B}` in a model's YAML: A where the data are tables, B where they are images."""
-    target = OmegaConf.select(_root_, "data._target_")
+
+def _by(key: Any, values: Mapping[str, Any]) -> Any:
+    """Return the value for another option's value: `${by:${..sentence_task},{none: 0, nsp: 2}}`.
+
+    An unknown key gives the first value, so that the config resolves and `check` can report the other option.
+    """
+    return values.get(key, next(iter(values.values())))
+
+
+def _by_modality(values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    """Return the value for the modality of the data: `${by_modality:{table: [64], image: [512, 256]}}`."""
+    return _by(modality_of(str(OmegaConf.select(_root_, "data._target_"))), values)
+
+
+def _by_init(values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    """Return the value for random (none) or pretrained weights: `${by_init:{none: 5e-4, pretrained: 5e-5}}`."""
+    return values["none" if OmegaConf.select(_root_, "init") in (None, "none") else "pretrained"]
+
+
+OmegaConf.register_new_resolver("by", _by, replace=True)
+OmegaConf.register_new_resolver("by_modality", _by_modality, replace=True)
+OmegaConf.register_new_resolver("by_init", _by_init, replace=True)
+
+
+def modality_of(target: str) -> str:
+    """Return the modality of a data class by its dotted name: ssl_cli.data.images.datasets.Mnist -> image.
+
+    A user's class has the modality of the class of ssl_cli that it inherits from. Returns "" if there is none, or if
+    the class can't be imported.
+    """
+    if match := re.match(r"ssl_cli\.data\.(\w+)\.", target):
+        return match[1].removesuffix("s")
     try:
-        kind = getattr(hydra.utils.get_object(str(target)), "kind", "table")
-    except Exception:  # a class that can't be imported: `check` says so
-        kind = "table"
-    return of_image if kind == "image" else of_table
+        bases = inspect.getmro(locate(target))[1:]
+    except (InputError, AttributeError):
+        return ""
+    return next(filter(None, (modality_of(f"{base.__module__}.{base.__qualname__}") for base in bases)), "")
 
 
-def _by_start(at_random: Any, pretrained: Any, *, _root_: DictConfig) -> Any:
-    """`${by_start:A,B}` in the YAML of ssl finetune: A where the weights start at random, B where they are given."""
-    return at_random if OmegaConf.select(_root_, "init") in (None, "none") else pretrained
-
-
-OmegaConf.register_new_resolver("by_start", _by_start, replace=True)
-OmegaConf.register_new_resolver("by_kind", _by_kind, replace=True)
+# --- values and files ---------------------------------------------------------------------------------------
 
 
 def as_text(value: Any) -> str:
-    """A plain value as the command line writes it: null, true, [a, b]."""
+    """Return a plain value as it is written on the command line: null, true, [a, b]."""
     if isinstance(value, list | ListConfig):
         return f"[{', '.join(as_text(item) for item in value)}]"
     if value is None or isinstance(value, bool):
@@ -44,74 +69,100 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def in_quotes(text: Any) -> str:
-    """A text as Hydra's grammar reads it back, whatever is in it: in quotes, where it isn't plain."""
-    if re.fullmatch(r"[\w./+-]+", str(text)):
+def quote_if_needed(text: Any) -> str:
+    """Return a text as Hydra's grammar reads it back: in quotes, unless it has only plain characters."""
+    if re.fullmatch(r"[\w./+-]+", str(text), re.ASCII):
         return str(text)
-    return quoted(str(text))
+    return quote(str(text))
 
 
-def quoted(text: str) -> str:
-    """A text in quotes, as Hydra's grammar reads it back."""
-    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'")  # before a quote alone does one escape
+def quote(text: str) -> str:
+    """Return a text in quotes, as Hydra's grammar reads it back."""
+    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'")  # a backslash escapes only before a quote
     return f"'{escaped}'"
 
 
 def read_yaml(path: pathlib.Path) -> DictConfig:
-    """A YAML file's mapping. Raises InputError where it can't be read, or holds none."""
+    """Return the mapping in a YAML file. Raises InputError if it can't be read or is no mapping."""
     try:
         content = OmegaConf.load(path)
-    except (yaml.YAMLError, ValueError, OSError, OmegaConfBaseException) as error:
-        raise InputError(f"{path} is no sound YAML: {' '.join(str(error).split())}.") from error
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OmegaConfBaseException) as error:
+        raise InputError(invalid_yaml(path, error)) from error
     if not isinstance(content, DictConfig):
-        raise InputError(f"{path} holds no mapping of options to values.")
+        raise InputError(f"{path} is not a mapping of options to values.")
     return content
 
 
-def target_of(group: str, name: str, heirs: tuple[str, ...] = ()) -> str | None:
-    """The class that a choice names: itself, or through the choices of its group that it inherits from by `defaults`.
+def invalid_yaml(path: str | pathlib.Path, error: Exception) -> str:
+    """Return a sentence on a YAML file that can't be read: what, where, and what would be right.
 
-    None where nothing names one. Raises InputError where a YAML can't be read.
+    The words of the parser come last, in brackets: they change with its version.
+    """
+    mark, character = getattr(error, "problem_mark", None), getattr(error, "character", None)
+    if isinstance(error, UnicodeDecodeError):
+        return f"{path} is not valid YAML: it must be UTF-8 text."
+    if isinstance(error, RecursionError):
+        return f"{path} is not valid YAML: it is nested too deeply; a config has a few levels."
+    if isinstance(character, int):
+        place = getattr(error, "position", 0) + 1
+        return f"{path} is not valid YAML: its character {place:,} is U+{character:04X}, which YAML forbids; remove it."
+    words = " ".join(str(getattr(error, "problem", None) or error).split()).rstrip(".")[:200]
+    if mark is None:
+        return f"{path} is not valid YAML: one of its values can't be read; put it in quotes ({words})."
+    place = f"line {mark.line + 1:,}, column {mark.column + 1:,}"
+    return f"{path} is not valid YAML: {place} can't be read; write one `name: value` a line, each name once ({words})."
+
+
+def target_of(group: str, name: str, children: tuple[str, ...] = ()) -> str | None:
+    """Return the dotted name of a choice's class, from its YAML or one that it inherits from by `defaults`.
+
+    Returns None if none names a class. `children` are the choices that inherit from this one, to stop at a cycle.
+    Raises InputError if a YAML can't be read.
     """
     known = choices(group)
-    if name in heirs or name not in known:
+    if name in children or name not in known:
         return None
     content = read_yaml(known[name].path)
     entries = content.get("defaults") or []
-    found = None
-    for entry in [*entries, *([] if "_self_" in entries else ["_self_"])]:  # as Hydra does: the last one counts
+    target = None
+    for entry in [*entries, *([] if "_self_" in entries else ["_self_"])]:  # as in Hydra, the last one wins
         if entry == "_self_":
             own = OmegaConf.to_container(content, resolve=False)
-            found = own.get("_target_") or found  # type: ignore[union-attr]
+            target = own.get("_target_") or target  # type: ignore[union-attr]
         elif isinstance(entry, str):
             parent = entry.removesuffix("@_here_").removeprefix(f"/{group}/")
-            found = target_of(group, parent, (*heirs, name)) or found
-    return found
+            target = target_of(group, parent, (*children, name)) or target
+    return target
+
+
+# --- objects ------------------------------------------------------------------------------------------------
 
 
 def build(node: DictConfig, **extra: Any) -> Any:
-    """The object that a `_target_` node describes, built from the inside out.
+    """Build the object that a `_target_` node describes, inner nodes first.
 
-    Raises InputError where the constructor finds its input at fault.
+    Raises InputError if a constructor rejects its arguments.
     """
     try:
         return hydra.utils.instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
-        # The constructor's own exception: an InputError is the user's to mend, any other a bug of ours.
+        # Raise the constructor's own exception: InputError for the user to fix, any other is a bug.
         raise (error.__cause__ or error) from None
 
 
 def locate(dotted: str) -> Any:
-    """The class or function that a `_target_` names; InputError where there is none."""
+    """Import the class or function that a `_target_` names. Raises InputError if it can't be imported."""
     module, _, name = str(dotted).rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
-    except Exception as error:  # importing runs the user's own module, and anything may be wrong in it
+    except Exception as error:  # a user's module runs on import and may raise anything
         raise InputError(f"names {dotted}, which can't be imported ({type(error).__name__}: {error})") from error
 
 
 def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
-    """The choices of a config group whose class has a property."""
+    """Return the choices of a config group whose class has a property; those that can't be imported are left out."""
     names = []
     for name in choices(group):
         try:
@@ -124,14 +175,14 @@ def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
 
 
 def class_of(cfg: DictConfig, key: Any) -> Any:
-    """Of the node called `key`; None where there is none, or none that can be imported."""
+    """Return the class of the node called `key`, or None if it has none that can be imported."""
     try:
         return locate(cfg[key]["_target_"])
     except (InputError, OmegaConfBaseException, KeyError, TypeError):
         return None
 
 
-def chosen(node: DictConfig, group: str) -> str:
-    """What the command line chose of a group, in the config that holds the node."""
+def choice_of(node: DictConfig, group: str) -> str:
+    """Return the choice of a group in the config that contains the node, "?" if unknown."""
     root = node._get_root()
     return str(OmegaConf.select(root, f"choices.{group}", default="?"))

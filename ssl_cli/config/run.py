@@ -1,7 +1,7 @@
-"""What every verb's config has, and what every run's has: trainer, optimizer, seed."""
+"""Options that all verbs share, and those that all runs share: trainer, optimizer, seed."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from ssl_cli.config.types import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Seed
 
@@ -11,45 +11,57 @@ Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]
 
 @dataclass
 class Paths:
+    """Folders of a verb."""
+
     data: Annotated[Path, "folder that holds a folder for each dataset"]
     outputs: Annotated[Path, "folder that runs are written to"]
 
 
 @dataclass
 class OptimConfig:
+    """Options of the optimizer and its learning-rate schedule."""
+
     optimizer: Node
     lr: Annotated[Positive, "learning rate at its peak"]
     weight_decay: Annotated[NonNegative, "decoupled weight decay"]
-    schedule: Annotated[Literal["constant", "linear", "cosine"], "how the learning rate falls after warm-up"]
+    schedule: Annotated[Literal["constant", "linear", "cosine"], "how the learning rate decreases after warm-up"]
     warmup_steps: Annotated[
-        Natural | None, "steps over which the learning rate rises from 0; null: a tenth of the run's"
+        Natural | None, "optimizer steps over which the learning rate rises from 0; null: a tenth of the run"
     ]
 
 
 @dataclass
 class TrainerConfig:
-    accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], "auto: a GPU where there is one"]
+    """Options of the trainer: device, precision, batch, length of a run, and intervals."""
+
+    accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], "auto: a GPU if there is one"]
     strategy: Annotated[Literal["auto", "ddp", "fsdp"], "how several devices share the work"]
     devices: Annotated[Count, "devices on each node"]
     num_nodes: Annotated[Count, "machines"]
     precision: Annotated[
         Literal["auto", "32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"],
-        "auto: bf16-mixed on a GPU that has it, and for text on a CPU that has it; else 32-true",
+        "auto: bf16-mixed on a GPU that supports it, and for text on a CPU that supports it; else 32-true",
     ]
-    compile: Annotated[bool, "compile the network by torch.compile: a minute or so before the first step, then faster"]
-    batch_size: Annotated[Count, "rows a batch, over all devices together"]
+    compile: Annotated[
+        bool, "compile the network with torch.compile: about a minute before the first step, then faster"
+    ]
+    batch_size: Annotated[Count, "rows of a batch, over all devices together"]
     max_epochs: Annotated[Count | None, "passes over the training rows, then stop"]
     max_steps: Annotated[Count | None, "optimizer steps, then stop"]
     max_time: Annotated[
         Annotated[str, Pattern(r"(?!(00:){2,3}00$)(\d{2}:)?\d{2}:\d{2}:\d{2}", "a time as HH:MM:SS or DD:HH:MM:SS")]
         | None,
-        "HH:MM:SS or DD:HH:MM:SS of training, then stop; the learning rate falls to 0 by then",
+        "HH:MM:SS or DD:HH:MM:SS of training, then stop; the learning rate reaches 0 by then",
     ]
-    default_steps: Annotated[Count, "optimizer steps where none of the three limits is given"]
-    accumulate_grad_batches: Annotated[Count, "batches an optimizer step"]
+    default_steps: Annotated[Count, "optimizer steps if none of the three limits is set"]
+    accumulate_grad_batches: Annotated[Count, "batches per optimizer step"]
     gradient_clip_val: Annotated[Positive | None, "largest gradient norm"]
-    ema_decay: Annotated[OpenShare | None, "decay of an exponential moving average of the weights, which is then used"]
-    patience: Annotated[Count | None, "validations without improvement before stopping early; keeps the best weights"]
+    ema_decay: Annotated[
+        OpenShare | None, "decay of an exponential moving average of the weights; the run then keeps the average"
+    ]
+    patience: Annotated[
+        Count | None, "validations without improvement before early stopping; the best weights are kept"
+    ]
     validate_every_n_steps: Annotated[
         Count | None, "optimizer steps between validations, and between rows of history.csv; null: a tenth of the run"
     ]
@@ -58,13 +70,15 @@ class TrainerConfig:
 
 @dataclass
 class SweepConfig:
-    skip_done: Annotated[bool, "do not repeat what a finished run has done; go on with what was begun"]
-    metric: Annotated[str | None, "what hydra/sweeper=optuna looks for the best of; null: the first of summary_metrics"]
+    """Options of a sweep."""
+
+    skip_done: Annotated[bool, "skip runs that are finished, and resume those that were interrupted"]
+    metric: Annotated[str | None, "metric that hydra/sweeper=optuna optimizes; null: the first of summary_metrics"]
 
 
 @dataclass(kw_only=True)
 class VerbConfig:
-    """What every verb has, whether it makes a run or uses one."""
+    """Options that every verb has, whether it makes a run or uses one."""
 
     verb: str
     paths: Paths
@@ -74,22 +88,14 @@ class VerbConfig:
 
 @dataclass(kw_only=True)
 class RunConfig(VerbConfig):
-    # What a resumed run may change, besides its loggers' options: anything else would train it on other rows, or make
-    # another model of it.
-    changeable: ClassVar[set[str]] = {"resume", "paths.outputs", "optim.lr", "data.cache"} | {
-        f"trainer.{name}"
-        for name in (
-            *("max_epochs", "max_steps", "max_time", "default_steps", "checkpoint_every_n_steps"),
-            *("accelerator", "devices", "num_nodes", "strategy", "gradient_clip_val"),
-        )
-    }
+    """Options that every verb has that trains a run."""
 
     summary_metrics: Annotated[list[str], "the metrics that tables of runs show"]
     model: Node
     data: Node
     optim: OptimConfig
     trainer: TrainerConfig
-    seed: Annotated[Seed, "every random draw follows from it"]
+    seed: Annotated[Seed, "seed of all random draws"]
     sweep: SweepConfig
-    resume: Annotated[str | None, "a run folder, or latest: go on from its last.ckpt"]
+    resume: Annotated[str | None, "a run folder, or latest: continue from its last.ckpt"]
     logger: Nodes = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A plain value from YAML against a type annotation: does it fit, and what would, in words."""
+"""Type checks of plain values from YAML against annotations, and descriptions of what an annotation expects."""
 
 import dataclasses
 import inspect
@@ -11,12 +11,12 @@ from ssl_cli.config.types import Pattern, Range
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a plain value from YAML is what the annotation asks for."""
+    """Return whether a plain value from YAML conforms to an annotation."""
     origin, args = get_origin(annotation), get_args(annotation)
     if annotation is Any or annotation is inspect.Parameter.empty:
         return True
     if origin is Annotated:
-        return fits(value, args[0]) and all(_admits(rule, value) for rule in args[1:])
+        return fits(value, args[0]) and all(_obeys(rule, value) for rule in args[1:])
     if origin in (Union, types.UnionType):
         return any(fits(value, option) for option in args)
     if origin is Literal:
@@ -37,21 +37,21 @@ def fits(value: Any, annotation: Any) -> bool:
     return isinstance(value, annotation) if inspect.isclass(annotation) else True
 
 
-def _admits(rule: Any, value: Any) -> bool:
+def _obeys(rule: Any, value: Any) -> bool:
     if isinstance(rule, Range):
-        return isinstance(value, int | float) and rule.admits(value)
+        return isinstance(value, int | float) and rule.contains(value)
     if isinstance(rule, Pattern):
         return isinstance(value, str) and re.fullmatch(rule.regex, value) is not None
     return True
 
 
 def expected(annotation: Any) -> str:
-    """What the annotation asks for, in words: `a whole number of at least 1 or null`."""
+    """Return a description of what an annotation expects, such as `a whole number of at least 1 or null`."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         for rule in args[1:]:
             if isinstance(rule, Pattern):
-                return rule.words
+                return rule.description
         return " ".join([expected(args[0]), *(str(rule) for rule in args[1:] if isinstance(rule, Range))])
     if origin in (Union, types.UnionType):
         return " or ".join(dict.fromkeys(expected(option) for option in args))
@@ -59,23 +59,45 @@ def expected(annotation: Any) -> str:
         return "one of " + ", ".join(str(option) for option in args)
     if origin in (list, tuple):
         return f"a list, each {expected(args[0])}" if args else "a list"
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
-    if annotation in words:
-        return words[annotation]
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    if annotation in names:
+        return names[annotation]
     if annotation is Any or dataclasses.is_dataclass(annotation):
         return "a group of options"
-    return "a group of options" if origin is dict or not inspect.isclass(annotation) else article(annotation.__name__)
+    return (
+        "a group of options" if origin is dict or not inspect.isclass(annotation) else with_article(annotation.__name__)
+    )
 
 
-def bare(annotation: Any) -> Any:
-    """The class behind `Annotated[...]` and `... | None`; None for what is no class."""
+def class_in(annotation: Any) -> Any:
+    """Return the class within `Annotated[...]` and `... | None`, or None if there is no single class."""
     if get_origin(annotation) is Annotated:
-        return bare(get_args(annotation)[0])
+        return class_in(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         options = [option for option in get_args(annotation) if option is not type(None)]
-        return bare(options[0]) if len(options) == 1 else None
+        return class_in(options[0]) if len(options) == 1 else None
     return annotation if inspect.isclass(annotation) and annotation is not Any else None
 
 
-def article(noun: str) -> str:
+def provides(target: Any, protocol: type) -> bool:
+    """Return whether a class has every method that a Protocol requires, without building an object of it."""
+    required = {
+        name
+        for base in protocol.__mro__
+        if getattr(base, "_is_protocol", False)
+        for name, value in vars(base).items()
+        if name[0] != "_" and (inspect.isfunction(value) or isinstance(value, property))
+    }
+    return all(hasattr(target, name) for name in required)
+
+
+def is_a(target: Any, base: type) -> bool:
+    """Return whether a class is a subclass of another, or provides a Protocol."""
+    if getattr(base, "_is_protocol", False):
+        return provides(target, base)
+    return inspect.isclass(target) and issubclass(target, base)
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with "a" or "an" before it."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

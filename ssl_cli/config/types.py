@@ -1,7 +1,7 @@
-"""Types that say more than `int`: ranges, and a sentence of help, carried in `typing.Annotated`.
+"""Annotated types of options: numbers with a range, strings with a pattern.
 
-A constructor's signature is the schema of its YAML (see `checking.py`); these are the words it is written in.
-A bare string in an `Annotated` is the option's one sentence of help, with its unit.
+A constructor's signature is the schema of its YAML (see `check.py`), and these are its types. A bare string in
+`typing.Annotated` is the help of the option, with its unit.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from typing import Annotated
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`; an open end excludes its bound."""
+    """Numbers from `low` to `high`; an open end excludes its bound, None is no bound."""
 
     low: float | None = None
     high: float | None = None
     open_low: bool = False
     open_high: bool = False
 
-    def admits(self, value: float) -> bool:
+    def contains(self, value: float) -> bool:
+        """Return whether a number is in the range."""
         above = self.low is None or (value > self.low if self.open_low else value >= self.low)
         below = self.high is None or (value < self.high if self.open_high else value <= self.high)
         return above and below
@@ -33,15 +34,15 @@ class Range:
 
 @dataclass(frozen=True)
 class Pattern:
-    """The texts that match a regular expression whole; `words` says it to people."""
+    """Strings that match a regular expression completely; `description` is used in messages."""
 
     regex: str
-    words: str
+    description: str
 
 
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
-Seed = Annotated[int, Range(0, 2**32 - 1)]  # what numpy, torch and scikit-learn all take
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # the range that numpy, torch and scikit-learn all accept
 Path = Annotated[str, Pattern(r".+", "a path")]
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]

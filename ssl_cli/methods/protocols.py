@@ -1,103 +1,299 @@
-"""What a method can do besides its loss, each as a Protocol that check, commands and reports ask for."""
+"""Protocols: what a method can do besides its loss. `check`, the commands and the reports ask for them.
+
+Shapes: B rows of a batch, `x` (B, *shape) float32 (pixels in 0..1), Z numbers in a code, L discrete codes of a row,
+V tokens in the vocabulary. The module imports torch for the type checker only, so that the command line stays quick.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-from torch import Tensor
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ssl_cli.models.attention import KVCache
+
+    Batch = Mapping[str, Tensor]
+
+
+# --- codes and reconstructions ---
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A method that reconstructs its input."""
+
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """Return the reconstructions (B, *shape) of the rows `batch["x"]`."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A method with a code of numbers for each row."""
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the codes (B, Z)."""
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """A method that turns a code of numbers into a row."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the rows (B, *shape) of codes (B, Z)."""
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A method that generates new rows."""
+
+    def generate(self, n: int) -> Tensor:
+        """Return n new rows, (n, *shape)."""
+
+
+@runtime_checkable
+class Corrupts(Protocol):
+    """A method that learns from corrupted rows."""
+
+    def corrupt(self, x: Tensor) -> Tensor:
+        """Return corrupted rows, of the same shape."""
+
+
+@runtime_checkable
+class HasPosterior(Protocol):
+    """A variational method: the code of a row is a normal distribution."""
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean and the log variance of the codes, (B, Z) each."""
+
+    def elbo(self, x: Tensor, samples: int) -> Tensor:
+        """Return the evidence lower bound of each row in nats, (B,)."""
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """A method that estimates the log-likelihood of a row."""
+
+    def log_likelihood(self, x: Tensor, samples: int) -> Tensor:
+        """Return the importance-weighted estimate for each row in nats, (B,)."""
+
+
+@runtime_checkable
+class HasCodes(Protocol):
+    """A method with discrete codes; `alphabet` is how many different codes there are."""
+
+    alphabet: int
+
+    def codes(self, batch: Batch) -> Tensor:
+        """Return the codes of each row, (B, L) int64 in 0..alphabet-1."""
+
+
+@runtime_checkable
+class DecodesCodes(Protocol):
+    """A method that turns discrete codes into rows; `code_counts` (L, alphabet) is how often training rows had each."""
+
+    alphabet: int
+    code_counts: Tensor
+
+    def decode_codes(self, codes: Tensor) -> Tensor:
+        """Return the rows (B, *shape) of codes (B, L)."""
+
+
+@runtime_checkable
+class HasPrior(HasCodes, Protocol):
+    """A method with a generative network over its discrete codes, which is fitted after the method itself."""
+
+    prior: Any
+    prior_is_fitted: Tensor
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A method that sorts rows into classes without labels."""
+
+    def classify(self, batch: Batch) -> Tensor:
+        """Return the class of each row, (B,) int64."""
+
+
+@runtime_checkable
+class AdvisesOnCollapse(Protocol):
+    """A method that knows which of its options help against a collapsed code."""
+
+    def collapse_advice(self, sign: str, enough: int) -> str:
+        """Return what to try against a sign of collapse, or ""; `enough` numbers, bits or codes are in use."""
+
+
+# --- anomaly scores ---
+@runtime_checkable
+class ScoresAnomalies(Protocol):
+    """A method that scores how abnormal a row is."""
+
+    def score(self, batch: Batch) -> Tensor:
+        """Return the scores (B,) of the rows `batch["x"]`; larger is more abnormal."""
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A method that splits a score into the contributions of columns."""
+
+    def explain(self, batch: Batch, columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """Return the expected features (B, D), and each column's contribution to the score, (B, len(columns))."""
 
 
 @runtime_checkable
 class FittedInOneGo(Protocol):
-    """A model that isn't trained by gradient."""
+    """A method that is fitted by one call instead of trained by gradient."""
 
     def fit(self, x: np.ndarray, seed: int) -> None:
-        """Learn from (N, D) float32 rows; every random draw follows from the seed."""
+        """Fit to rows (N, D) float32; every random draw follows from the seed."""
 
 
 @runtime_checkable
-class Detector(FittedInOneGo, Protocol):
-    """Fitted on normal rows; scores are larger for more abnormal rows."""
-
-    def score(self, batch: dict[str, Tensor]) -> Tensor:
-        """(B,) scores of the rows `batch["x"]`, (B, D)"""
+class Detector(FittedInOneGo, ScoresAnomalies, Protocol):
+    """A detector fitted in one go on normal rows, which saves itself."""
 
     def save(self, folder: Path) -> None:
         """Write what was learned into a run folder, as files that run no code when they are read."""
 
     def restore(self, folder: Path) -> None:
-        """Read it back."""
+        """Read back what `save` wrote."""
 
 
 @runtime_checkable
 class HasParts(Protocol):
-    """A detector made of others, of which one at most is trained by gradient; each is fitted by itself."""
+    """A detector made of others, which are fitted separately; at most one of them is trained by gradient."""
 
     @property
-    def parts(self) -> tuple[Any, ...]: ...
+    def parts(self) -> tuple[Any, ...]:
+        """The detectors it is made of."""
 
 
-def sample(x: np.ndarray, max_rows: int | None, seed: int) -> np.ndarray:
-    """All rows, or `max_rows` of them drawn without replacement."""
-    if max_rows is None or len(x) <= max_rows:
-        return x
-    return x[np.sort(np.random.default_rng([seed, 2]).choice(len(x), max_rows, replace=False))]
+# --- language ---
+@runtime_checkable
+class LearnsFromText(Protocol):
+    """A method that learns from unlabelled text, in rows of `row_length` tokens."""
+
+    row_length: int
+
+    def make_inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the inputs of `forward` for a batch of text, `ids` (B, T): `inputs`, `targets` and more."""
 
 
 @runtime_checkable
+class FillsMasks(Protocol):
+    """A masked language model; `mask_token` is the id of [MASK]."""
+
+    mask_token: int
+
+    def mask_logits(self, ids: Tensor) -> Tensor:
+        """Return logits (M, V) of the M masks in ids (B, T), row by row."""
+
+
+@runtime_checkable
+class PredictsMasked(Protocol):
+    """A method whose predictions for masked tokens of a text can be shown."""
+
+    def masked_predictions(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the result of `make_inputs`, and logits (B, n, V) of the masked tokens."""
+
+
+@runtime_checkable
+class ContinuesText(Protocol):
+    """A causal language model."""
+
+    def next_logits(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Return logits (B, V) of the token that follows ids (B, T), which continue those in the cache if given."""
+
+
+@runtime_checkable
+class HasSentenceTask(Protocol):
+    """A method with an optional sentence-pair task: none, nsp or sop."""
+
+    sentence_task: str
+
+
+@runtime_checkable
+class EncodesText(Protocol):
+    """A network that encodes texts, and can be given a head for a labelled task."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that build a network of the same shape."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits (..., V) of hidden vectors (..., C)."""
+
+
+@runtime_checkable
+class PredictsLabels(Protocol):
+    """A method trained on a labelled task."""
+
+    def predict_batch(self, batch: Batch) -> list[np.ndarray]:
+        """Return the raw predictions of a batch: an array for each example or sequence."""
+
+
+# --- training ---
+@runtime_checkable
 class InitializesFromData(Protocol):
-    """A model that learns something of the training rows before it is trained by gradient."""
+    """A method that computes something from the training rows before it is trained by gradient."""
 
     def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
-        """`x` (N, ...) are all training rows, images as bytes; every random draw follows from the seed. `tell` takes a
-        line for the log."""
+        """Initialize from all training rows (N, ...), images as bytes; `log` prints a line, `seed` fixes all draws."""
 
 
 @runtime_checkable
 class FitsStatistics(Protocol):
-    """A model that wants to see the training rows once more when it is trained."""
+    """A method that computes statistics of the training rows after it is trained."""
 
     def fit_statistics(self, x: Tensor) -> None:
-        """`x` (N, ...) are all training rows, images as bytes, on whatever device."""
+        """Compute statistics of all training rows (N, ...), images as bytes, on any device."""
 
 
 @runtime_checkable
 class EpochMetrics(Protocol):
-    """An objective with figures that are no mean over batches: of what it saw in evaluation since it was last asked."""
+    """A method with metrics that are not means over batches."""
 
-    def epoch_metrics(self) -> dict[str, float]: ...
-
-
-@runtime_checkable
-class MatmulBound(Protocol):
-    """An objective whose time goes into products of large matrices: bfloat16 pays on a CPU too, which has it."""
-
-    is_matmul_bound: bool
-
-
-@runtime_checkable
-class NoDecayOnVectors(Protocol):
-    """An objective whose biases and norms are spared the weight decay, as BERT and GPT-2 have it."""
-
-    no_decay_on_vectors: bool
-
-
-@runtime_checkable
-class LearningRateScales(Protocol):
-    """An objective whose weights don't all learn at one rate: name -> part of the learning rate, where not 1."""
-
-    lr_scales: Mapping[str, float]
+    def epoch_metrics(self) -> dict[str, float]:
+        """Return the metrics of everything evaluated since the last call."""
 
 
 @runtime_checkable
 class DerivedMetrics(Protocol):
-    """An objective with figures that follow from the means of its losses: a perplexity, say."""
+    """A method with metrics that follow from the means of its losses, such as a perplexity."""
 
-    def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]: ...
+    def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Return the metrics, given the mean of each loss."""
+
+
+@runtime_checkable
+class MatmulBound(Protocol):
+    """A method dominated by products of large matrices: bfloat16 is faster on a CPU too, if the CPU supports it."""
+
+    is_matmul_bound: ClassVar[bool]
+
+
+@runtime_checkable
+class NoDecayOnVectors(Protocol):
+    """A method whose biases and norms get no weight decay, as in BERT and GPT-2."""
+
+    no_decay_on_vectors: ClassVar[bool]
+
+
+@runtime_checkable
+class LearningRateScales(Protocol):
+    """A method whose weights have different learning rates."""
+
+    lr_scales: Mapping[str, float]  # parameter name -> factor, where it is not 1
+
+
+@runtime_checkable
+class Monitored(Protocol):
+    """A method that names the validation metric that chooses the best weights; None: the loss."""
+
+    monitor: str | None
 
 
 def monitor_of(method: object) -> str:
-    """What of the watched rows tells the best weights: the loss, or a metric of which more is better, where the
-    objective has a `monitor` that says so."""
-    return getattr(method, "monitor", None) or "loss"
+    """Return the validation metric that chooses the best weights: the loss, or a metric of which more is better."""
+    return (method.monitor if isinstance(method, Monitored) else None) or "loss"

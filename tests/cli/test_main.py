@@ -1,4 +1,4 @@
-"""The command line as a user meets it: pages, messages, exit codes."""
+"""Command line: help pages, messages, exit codes."""
 
 import subprocess
 import sys
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.cli.help import _serves
-from ssl_cli.config import SHELLS
+from ssl_cli.cli.help import _is_useful
 from ssl_cli.config.choices import Choice
 from ssl_cli.config.instantiate import names_where, target_of
+from ssl_cli.config.verbs import VERBS
 from ssl_cli.runs.safety import CHOICE
 from tests.conftest import Cli, run_ssl
 
@@ -21,7 +21,11 @@ def test_front_page_names_every_verb(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--help"], ["list"], ["list", "models", "data", "tasks", "runs"], ["detect", "--cfg", "job"]]
+    "words",
+    [
+        *([], ["--help"], ["list"], ["list", "models", "data", "tasks", "runs"]),
+        *(["detect", "--cfg", "job"], ["detect", "--help"], ["pretrain", "model=bert", "--help"], ["score", "--help"]),
+    ],
 )
 def test_pages_import_neither_torch_nor_lightning(words: list[str], workdir: Path) -> None:
     code = (
@@ -36,14 +40,14 @@ def test_pages_import_neither_torch_nor_lightning(words: list[str], workdir: Pat
 def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
     code, out, err = cli("detct")
     assert (code, out) == (2, "")
-    assert "detct is no verb" in err and "Did you mean detect?" in err
+    assert "detct is not a verb" in err and "Did you mean detect?" in err
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["model=dea"], "model=dea is no choice. Did you mean dae? It has ae,"),
-        (["model=dea", "data=paysin"], "data=paysin is no choice. Did you mean paysim?"),
+        (["model=dea"], "model=dea is not a choice. Did you mean dae? Choices: ae,"),
+        (["model=dea", "data=paysin"], "data=paysin is not a choice. Did you mean paysim?"),
         (["model=ae,dae"], "add -m to sweep"),
         (["-q"], "-q is neither an option=value nor a flag"),
         (["--cfg", "jobs"], "--cfg takes job, hydra or all"),
@@ -55,14 +59,14 @@ def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
         (["-m", "resume=a,b", "seed=3"], "leave out -m"),
         (["verb=foo"], "verb is not an option: ssl sets it by itself"),
         (["facts.shape=[3]"], "facts.shape is not an option"),
-        (["hydra.mode=MULTIRUN"], "a sweep is -m"),
+        (["hydra.mode=MULTIRUN"], "hydra.mode can't be set: use -m for a sweep."),
         (["-m", "hydra.sweep.dir=x"], "sweeps go to paths.outputs"),
         (["-m", "paths.outputs=/proc/x"], "No sweep folder can be made in /proc/x"),
-        (["--help", "data=nope"], "data=nope is no choice."),
-        (["optim.optimizer.betas=[2,3]"], "optim.optimizer can't be built: Invalid beta"),
+        (["--help", "data=nope"], "data=nope is not a choice."),
+        (["optim.optimizer.betas=[2,3]"], "optim.optimizer can't be built: "),
     ],
 )
-def test_bad_words_get_one_sentence(cli: Cli, words: list[str], expected: str) -> None:
+def test_bad_arguments_get_one_sentence(cli: Cli, words: list[str], expected: str) -> None:
     code, _, err = cli("detect", *words)
     assert code == 2
     assert expected in err
@@ -71,7 +75,7 @@ def test_bad_words_get_one_sentence(cli: Cli, words: list[str], expected: str) -
 
 def test_a_bug_keeps_its_traceback(workdir: Path) -> None:
     (workdir / "broken.py").write_text(
-        "class Broken:\n    gives = ('x',)\n    def prepare(self, *a, **k): return 1 / 0\n"
+        "class Broken:\n    gives = ('x',)\n    def one_class_splits(self, *a, **k): return 1 / 0\n"
     )
     (workdir / "conf" / "data").mkdir(parents=True)
     (workdir / "conf" / "data" / "mine.yaml").write_text("_target_: broken.Broken\n")
@@ -84,7 +88,7 @@ def test_a_bug_keeps_its_traceback(workdir: Path) -> None:
     assert "ZeroDivisionError" in done.stderr and "Traceback" in done.stderr
 
 
-def test_a_conf_folder_of_the_users_is_searched_first(workdir: Path, cli: Cli) -> None:
+def test_the_conf_folder_of_the_user_is_searched_first(workdir: Path, cli: Cli) -> None:
     (workdir / "conf" / "data").mkdir(parents=True)
     (workdir / "mine.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
     (workdir / "conf" / "data" / "mine.yaml").write_text(
@@ -97,35 +101,35 @@ def test_a_conf_folder_of_the_users_is_searched_first(workdir: Path, cli: Cli) -
     assert (Path(out.strip().splitlines()[-1]) / "metrics.json").is_file()
 
 
-def test_choices_may_lie_in_folders_of_their_group(workdir: Path, cli: Cli) -> None:
+def test_choices_may_be_in_subfolders_of_their_group(workdir: Path, cli: Cli) -> None:
     (workdir / "conf" / "data" / "bank").mkdir(parents=True)
     (workdir / "mine.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
     text = "# My own table\n_target_: ssl_cli.data.tables.datasets.Table\nfile: mine.csv\n"
     (workdir / "conf" / "data" / "bank" / "mine.yaml").write_text(text)
-    (workdir / "conf" / "data" / "bank" / "heir.yaml").write_text(
-        "# Heir\ndefaults: [/data/bank/mine@_here_, _self_]\n"
+    (workdir / "conf" / "data" / "bank" / "child.yaml").write_text(
+        "# Child\ndefaults: [/data/bank/mine@_here_, _self_]\n"
     )
-    assert target_of("data", "bank/mine") == target_of("data", "bank/heir") == "ssl_cli.data.tables.datasets.Table"
+    assert target_of("data", "bank/mine") == target_of("data", "bank/child") == "ssl_cli.data.tables.datasets.Table"
     assert "bank/mine" in cli("list", "data")[1]
-    assert "heir [yours], mine [yours]" in cli("detect", "--help")[1]
+    assert "child [yours], mine [yours]" in cli("detect", "--help")[1]
     assert "data=bank/mine: override these as data.KEY" in cli("detect", "data=bank/mine", "--help")[1]
     assert "Did you mean bank/mine?" in cli("detect", "data=bank/mien")[2]
-    code, _, err = cli("detect", "-m", "data=bank/mine,bank/heir", "model=gaussian", "trainer=cpu")
+    code, _, err = cli("detect", "-m", "data=bank/mine,bank/child", "model=gaussian", "trainer=cpu")
     assert code == 0, err
     assert [path.name for path in sorted(Path("outputs/detect").glob("gaussian-*"))] == [
-        "gaussian-bank-heir", "gaussian-bank-mine",
+        "gaussian-bank-child", "gaussian-bank-mine",
     ]  # fmt: skip
     assert cli("list", "runs", "data=bank/mine", "state=finished")[1].count("gaussian-bank-mine") == 1
 
 
 def test_tasks_are_listed_with_those_in_folders(cli: Cli) -> None:
-    listed, helped = cli("list", "tasks")[1], cli("finetune", "--help")[1]
-    assert "glue/sst2  " in listed and "glue  " in listed
-    assert "cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb, wnli" in helped
+    table, page = cli("list", "tasks")[1], cli("finetune", "--help")[1]
+    assert "glue/sst2  " in table and "glue  " in table
+    assert "cola, mnli, mrpc, qnli, qqp, rte, sst2, stsb, wnli" in page
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc", "a//b", "a/", "./a"])
-def test_a_strangers_choice_is_no_way_out_of_a_folder(name: str) -> None:
+def test_an_untrusted_choice_cannot_leave_its_folder(name: str) -> None:
     assert CHOICE.fullmatch("glue/sst2") and not CHOICE.fullmatch(name)
 
 
@@ -178,7 +182,7 @@ def test_quiet_values_with_blanks_and_chinese(cli: Cli, workdir: Path) -> None:
 
 
 def test_a_choice_that_inherits_its_class_is_listed(workdir: Path, cli: Cli) -> None:
-    """A YAML that says `defaults: [conv_ae, _self_]` has no `_target_` of its own."""
+    """A YAML with `defaults: [conv_ae, _self_]` has no `_target_` itself."""
     (workdir / "conf" / "model").mkdir(parents=True)
     path = workdir / "conf" / "model" / "smaller.yaml"
     path.write_text("# Smaller\ndefaults: [conv_ae, _self_]\nnetwork: {latent: 2}\n")
@@ -187,26 +191,26 @@ def test_a_choice_that_inherits_its_class_is_listed(workdir: Path, cli: Cli) -> 
     assert code == 0 and "model=smaller" in out, err
     assert target_of("model", "smaller") == "ssl_cli.methods.autoencoders.autoencoder.Autoencoder"
     assert target_of("model", "itself") is None
-    assert _serves(Choice("smaller", "", path, built_in=True), SHELLS["reconstruct"])
-    can = names_where("model", lambda target: hasattr(target, "reconstruct"))
-    assert "smaller" in can and "itself" not in can
+    assert _is_useful(Choice("smaller", "", path, built_in=True), VERBS["reconstruct"])
+    names = names_where("model", lambda target: hasattr(target, "reconstruct"))
+    assert "smaller" in names and "itself" not in names
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("reconstruct", "data.normal=3"), "data.normal has no say in ssl reconstruct: it is for ssl detect."),
-        (("detect", "data=digits", "data.val=0.1"), "data.val has no say in ssl detect: it is for ssl reconstruct."),
+        (("reconstruct", "data.normal=3"), "data.normal has no effect in ssl reconstruct: it is for ssl detect."),
+        (("detect", "data=digits", "data.val=0.1"), "data.val has no effect in ssl detect: it is for ssl reconstruct."),
     ],
 )
-def test_an_option_that_only_another_verb_heeds_is_refused(cli: Cli, words: tuple[str, ...], sentence: str) -> None:
+def test_an_option_of_another_verb_is_rejected(cli: Cli, words: tuple[str, ...], sentence: str) -> None:
     code, _, err = cli(*words)
     assert code == 2
     assert sentence in err
 
 
 @pytest.mark.parametrize(("verb", "shown"), [("pretrain", True), ("reconstruct", False), ("detect", False)])
-def test_help_shows_what_is_for_text_where_it_is_of_use(cli: Cli, verb: str, shown: bool) -> None:
+def test_help_lists_text_models_only_for_verbs_on_text(cli: Cli, verb: str, shown: bool) -> None:
     out = cli(verb, "--help")[1]
     assert ("model=bert" in out, "data=pydoc" in out) == (shown, shown)
     assert ("model=vae" in out, "data=digits" in out) == (not shown, not shown)

@@ -1,49 +1,12 @@
-"""check(cfg): every fault of a config in one message, before any data is read."""
+"""Validation of a config: every fault in one message, before any data is read."""
 
 from pathlib import Path
-from typing import Annotated, Literal
 
 import pytest
 
-from ssl_cli.config.typecheck import expected, fits
-from ssl_cli.config.types import Count, OpenShare, Pattern
 from tests.conftest import Cli
 
 SIX_FAULTS = ["model.latnt=3", "modle=ae", "trainer.max_steps=many", "optim.lr=-1", "threshold=zz", "fpr=2"]
-
-
-@pytest.mark.parametrize(
-    ("value", "annotation", "good"),
-    [
-        (3, int, True),
-        (3.0, int, False),
-        (True, int, False),
-        (3, float, True),
-        ("3", float, False),
-        (0, Count, False),
-        (None, Count | None, True),
-        (0.5, OpenShare, True),
-        (1.0, OpenShare, False),
-        ("a", Literal["a", "b"], True),
-        ("c", Literal["a", "b"], False),
-        ([1, 2], list[Count], True),
-        ([1, 0], list[Count], False),
-        ("12", list[int], False),
-        ([0.9, 0.99], tuple[float, float], True),
-        ([0.9], tuple[float, float], False),
-        ({"a": 1}, dict[str, int], True),
-        ("00:01:00:00", Annotated[str, Pattern(r"\d\d:\d\d:\d\d:\d\d", "a time")], True),
-        ("1h", Annotated[str, Pattern(r"\d\d:\d\d:\d\d:\d\d", "a time")], False),
-    ],
-)
-def test_fits(value: object, annotation: object, good: bool) -> None:
-    assert fits(value, annotation) is good
-
-
-def test_expected_speaks_words() -> None:
-    assert expected(Count | None) == "a whole number of at least 1 or null"
-    assert expected(OpenShare) == "a number above 0 and below 1"
-    assert expected(list[Count]) == "a list, each a whole number of at least 1"
 
 
 def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
@@ -78,16 +41,16 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         (["model._target_=ssl_cli.methods.nothing.Here"], "can't be imported"),
         (
             ["model.network._target_=ssl_cli.methods.detectors.gaussian.Gaussian"],
-            "model.network must be a Network, not a Gaussian.",
+            "model.network must be an EncoderDecoder, not a Gaussian.",
         ),
         (["optim.optimizer.betas=[0.9]"], "optim.optimizer.betas must be a list"),
         (["optim.optimizer.momentun=0.9"], "optim.optimizer.momentun is not an option"),
         (
             ["~trainer.batch_size"],
-            "trainer.batch_size is missing: it must be a whole number of at least 1; say trainer.batch_size=...",
+            "trainer.batch_size is missing: it must be a whole number of at least 1; set trainer.batch_size=...",
         ),
         (["trainer.max_time=soon"], "a time as HH:MM:SS or DD:HH:MM:SS or null"),
-        (["data.train=dirty"], "data.train must be one of clean, polluted"),
+        (["data.contamination=1"], "data.contamination must be a number of at least 0 and below 1, not 1."),
         (
             ["model.network.activation={_target_: subprocess.getoutput, cmd: ls}"],
             "model.network.activation must be one of relu, gelu, silu, tanh, sigmoid, not a group of options",
@@ -98,11 +61,11 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         ),
         (["model.noise=swap", "model.level=2", "fpr=7"], "model.level must be at most 1 with noise=swap"),
         (["data=table", "data.file=t.csv", "threshold=f1"], "threshold=f1 needs labels"),
-        (["data=table", "data.file=t.csv", "data.train=polluted"], "data.train=polluted needs labels"),
+        (["data=table", "data.file=t.csv", "data.contamination=0.1"], "data.contamination=0.1 needs labels"),
         (["data=table", "data.file=t.csv", "data.delimiter=ab"], "data.delimiter must be one character (but"),
         (["data=nslkdd", "data.test=Test-22"], "data.test must be one of Test+, Test-21"),
         (["model._target_=os.path"], "model._target_ must name a class"),
-        (["model._target_=builtins.int"], "needs a model that can score"),
+        (["model._target_=builtins.int"], "needs a model that can score rows"),
         (["~model._target_"], "model must be a group of options with a _target_"),
         (["+model._partial_=true"], "model._partial_ is not an option"),
         (["+model.network._args_=[1]"], "model.network._args_ is not an option"),
@@ -128,6 +91,51 @@ def test_one_fault_one_sentence(cli: Cli, workdir: Path, words: list[str], sente
     assert not (workdir / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("verb", "word", "new"),
+    [
+        ("detect", "data.train=polluted", "data.contamination"),
+        ("detect", "data.pollution=0.1", "data.contamination"),
+        ("detect", "resamples=100", "bootstrap_samples"),
+        ("detect", "optim.algorithm=null", "optim.optimizer"),
+        ("pretrain", "watched_tokens=100", "val_tokens"),
+        ("pretrain", "measured_tokens=100", "eval_tokens"),
+        ("pretrain", "data.units=words.txt", "data.phrases"),
+        ("pretrain", "model.share=0.2", "model.mask_ratio"),
+        ("pretrain", "model.mask=span", "model.mask_unit"),
+        ("pretrain", "model.pair=nsp", "model.sentence_task"),
+        ("finetune", "task.best_by=f1", "task.monitor"),
+        ("reconstruct model=vqvae", "model.quantizer.codes=16", "model.quantizer.num_codes"),
+        ("reconstruct model=vqvae", "model.quantizer.revive_below=1", "model.quantizer.dead_code_threshold"),
+        ("reconstruct model=onehot_ae", "model.agreement=1", "model.mutual_info_weight"),
+        ("reconstruct model=onehot_ae", "model.balance=1", "model.entropy_weight"),
+    ],
+)
+def test_the_old_name_of_an_option_leads_to_the_new_one(cli: Cli, verb: str, word: str, new: str) -> None:
+    code, _, err = cli(*verb.split(), word)
+    old = word.partition("=")[0]
+    assert (code, err) == (2, f"error: {old} is not an option. Did you mean {new}?\n")
+
+
+def test_a_new_name_is_only_suggested_where_it_is_an_option(cli: Cli) -> None:
+    """`data.train` was an option of tables and images; a labelled data set never had it."""
+    _, _, err = cli("finetune", "data.train=train.csv")
+    assert "data.train is not an option." in err and "contamination" not in err
+
+
+@pytest.mark.parametrize(("word", "new"), [("size=base", "network.size"), ("context=64", "network.context")])
+def test_an_option_of_an_inner_node_is_suggested(cli: Cli, word: str, new: str) -> None:
+    code, _, err = cli("pretrain", f"model.{word}")
+    name = word.partition("=")[0]
+    assert (code, err) == (2, f"error: model.{name} is not an option. Did you mean model.{new}?\n")
+
+
+def test_a_task_that_cannot_read_the_data(cli: Cli, workdir: Path) -> None:
+    code, _, err = cli("finetune", "task=glue/sst2", "data=mnist")
+    assert (code, err) == (2, "error: task=glue/sst2 can't read data=mnist; it can read labelled.\n")
+    assert not (workdir / "outputs").exists()
+
+
 @pytest.fixture
 def foreign_model(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workdir / "foreign.py").write_text(
@@ -148,4 +156,6 @@ def test_a_model_that_reads_what_the_data_does_not_give(cli: Cli) -> None:
 @pytest.mark.usefixtures("foreign_model")
 def test_a_model_that_cannot_do_what_the_verb_needs(cli: Cli) -> None:
     _, _, err = cli("detect", "model=mute")
-    assert "ssl detect needs a model that can score; mute can't, but these can: ae, best, beta_vae, binary_ae" in err
+    assert (
+        "ssl detect needs a model that can score rows; mute can't, but these can: ae, best, beta_vae, binary_ae" in err
+    )

@@ -1,9 +1,9 @@
-"""A sweep: every combination, and one table of what came out, by what varied.
+"""Sweep: a run for every combination of options, and one table of their results.
 
-Each combination leaves an `outcome.json` in a folder of its own below the sweep's, whichever process ran it, and the
-table is made of those after each of them, and so is there after a kill, too. Where seeds varied, a second table is
-over them; where a number did (`data.pollution=0,0.01,0.1`), or where training starts from (`init=none,RUN`), a figure
-shows what came of it.
+Each combination writes an `outcome.json` into its own folder below the sweep's, in whichever process it runs. After
+each combination the table is rebuilt from these files, so it is complete even after a kill. If seeds varied, a second
+table summarizes the results over seeds. If a number varied (`data.contamination=0,0.01,0.1`), or `init`, a figure
+shows its effect.
 """
 
 import logging
@@ -19,24 +19,24 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.cli.overrides import named_choices, parse
+from ssl_cli.cli.overrides import choice_names, parse_override
 from ssl_cli.cli.sweeps import figures, suites
-from ssl_cli.cli.sweeps.table import Outcome, show, show_seeds, write_table
-from ssl_cli.config import SHELLS
-from ssl_cli.config.instantiate import as_text, in_quotes, read_yaml
+from ssl_cli.cli.sweeps.table import Outcome, show_seed_summary, show_table, write_table
+from ssl_cli.config.instantiate import as_text, quote_if_needed, read_yaml
+from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
-from ssl_cli.process import Interrupted, is_worker, n_started, signals_as_exceptions
+from ssl_cli.process import Interrupted, is_worker, n_launched, signals_as_exceptions
 from ssl_cli.runs import folder as run_folder
-from ssl_cli.runs.table import less_is_better
+from ssl_cli.runs.table import is_lower_better
 from ssl_cli.tasks.suite import Suite
 
-# Runs have folders and logs of their own: Hydra's would only stand beside them.
-QUIET = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
-# What launchers raise where a process of theirs was killed: joblib's two and submitit's two.
-DEAD_PROCESS = ("TerminatedWorkerError", "BrokenProcessPool", "UncompletedJobError", "FailedJobError")
-BUG = "a bug of ours: "
-BEST = "optimization_results.yaml"  # as Optuna's sweeper calls it
-PLACES = ("paths.outputs", "sweep.")  # where and how a sweep is run, which no outcome follows from
+# Runs have their own folders and logs, so Hydra writes none.
+NO_HYDRA_OUTPUT = ["hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+# What launchers raise if one of their processes was killed: two by joblib, two by submitit.
+DEAD_PROCESS_ERRORS = ("TerminatedWorkerError", "BrokenProcessPool", "UncompletedJobError", "FailedJobError")
+BUG = "a bug in ssl: "
+BEST = "optimization_results.yaml"  # the name that Optuna's sweeper gives it
+SWEEP_OPTIONS = ("paths.outputs", "sweep.")  # where and how a sweep runs: they do not affect results
 DIRECTION = "hydra.sweeper.direction"
 
 
@@ -49,119 +49,131 @@ def sweep(
     sweeper: str,
     suite: tuple[str, Suite] | None = None,
 ) -> int:
-    """Run `job` with every combination of the overrides; returns the exit code. A failure doesn't stop the others.
+    """Run `job` with every combination of the overrides and return the exit code. A failed run doesn't stop the others.
 
-    `suite`: the suite that the tasks among them are of, and its name.
+    `lines` are the overrides; `suite` is the name of the suite whose tasks are among them, and the suite. Raises
+    InputError if several processes were launched, or the sweep's folder can't be written.
     """
-    if (n_started() or 1) > 1 or is_worker():
+    if (n_launched() or 1) > 1 or is_worker():
         raise InputError(
-            "A sweep starts each run's processes by itself, on one node: leave out torchrun, srun or NODE_RANK, or "
-            "have a launcher (hydra/launcher=submitit_slurm) start the runs."
+            "A sweep starts the processes of its runs itself, on one node: leave out torchrun, srun or NODE_RANK, or "
+            "let a launcher (hydra/launcher=submitit_slurm) start the runs."
         )
-    folder = _new_folder(outputs / verb / "sweeps")
+    folder = _create_folder(outputs / verb / "sweeps")
     for library in ("hydra_plugins.hydra_optuna_sweeper", "optuna"):
-        logging.getLogger(library).setLevel(logging.ERROR)  # failures are told here
+        logging.getLogger(library).setLevel(logging.ERROR)  # this module reports failures
     overrides = [
-        f"hydra.sweep.dir={in_quotes(folder)}",
-        *QUIET,
-        *(_optunas(hydra, lines, verb) if sweeper == "optuna" else []),
+        f"hydra.sweep.dir={quote_if_needed(folder)}",
+        *NO_HYDRA_OUTPUT,
+        *(_optuna_options(hydra, lines, verb) if sweeper == "optuna" else []),
         *lines,
     ]
-    go_on = f"the same command {'' if suite else 'with sweep.skip_done=true '}goes on with it"
+    how_to_continue = f"the same command {'' if suite else 'with sweep.skip_done=true '}continues it"
     try:
-        hydra.multirun(verb, _Combination(job, folder, verb), overrides, with_log_configuration=False)
+        hydra.multirun(verb, _CombinationRunner(job, folder, verb), overrides, with_log_configuration=False)
     except Interrupted:
-        show(folder, verb)
-        console.warn(f"the sweep is not whole; {go_on}")
+        show_table(folder, verb)
+        console.warn(f"the sweep is incomplete; {how_to_continue}")
         raise
-    except OSError as error:  # of the outcomes and the table; a run says its own
-        raise InputError(f"{folder} can't be written: {error.strerror}; with more room, {go_on}.") from error
+    except OSError as error:  # from an outcome or the table; a run reports its own
+        raise InputError(
+            f"{folder} can't be written: {error.strerror}; once there is space, {how_to_continue}."
+        ) from error
     except Exception as error:
-        if type(error).__name__ in DEAD_PROCESS:
-            show(folder, verb)
-            raise InputError(f"A process of this sweep died, so it is not whole; {go_on}.") from error
-        if "No trials are completed" not in str(error):  # Optuna's, where none gave a number: the table says why
+        if type(error).__name__ in DEAD_PROCESS_ERRORS:
+            show_table(folder, verb)
+            raise InputError(f"A process of this sweep died, so it is incomplete; {how_to_continue}.") from error
+        if "No trials are completed" not in str(error):  # Optuna's error if no run gave a number: the table shows why
             raise
-    return _conclude(folder, verb, suite)
+    return _summarize(folder, verb, suite)
 
 
-def _conclude(folder: Path, verb: str, suite: tuple[str, Suite] | None) -> int:
-    """The tables and figures of a sweep that is whole; returns the exit code."""
-    outcomes = show(folder, verb)
-    averages = suites.conclude(folder, *suite, outcomes) if suite else []
-    show_seeds(folder, verb, [*outcomes, *averages])
-    figures.draw_numbers(folder, outcomes, verb)
-    figures.draw_starts(folder, outcomes)
+def _summarize(folder: Path, verb: str, suite: tuple[str, Suite] | None) -> int:
+    """Write the tables and figures of a complete sweep; returns the exit code."""
+    outcomes = show_table(folder, verb)
+    averages = suites.summarize(folder, *suite, outcomes) if suite else []
+    show_seed_summary(folder, verb, [*outcomes, *averages])
+    figures.draw_metric_by_number(folder, outcomes, verb)
+    figures.draw_curves_by_init(folder, outcomes)
     if (folder / BEST).is_file():
-        _tell_best(folder / BEST)
+        _print_best(folder / BEST)
     console.say_bare(str(folder))
     failures = [outcome.error for outcome in outcomes if outcome.error]
     return BROKEN if any(text.startswith(BUG) for text in failures) else BAD_INPUT if failures else OK
 
 
-def like_for_like(verb: str, overrides: list[Override]) -> list[Override]:
-    """`init=none,RUN` compares: without a word on it, the random weights have the shape and the tokenizer of RUN."""
+def add_like(verb: str, overrides: list[Override]) -> list[Override]:
+    """Add `like=RUN` to `init=none,RUN`, so that both runs have the same shape and tokenizer.
+
+    Nothing is added if the command line sets a shape or a tokenizer, or names several runs.
+    """
     keys = {override.key_or_group for override in overrides}
-    shaped = {"like"} | getattr(SHELLS[verb], "of_init", set())
-    words = keys & shaped or any(key.startswith("tokenizer.") for key in keys)
-    if words or "like" not in SHELLS[verb].__dataclass_fields__:
+    is_shape_set = keys & ({"like"} | VERBS[verb].set_by_init) or any(key.startswith("tokenizer.") for key in keys)
+    if is_shape_set or "like" not in VERBS[verb].options.__dataclass_fields__:
         return overrides
-    starts = {name for override in overrides if override.key_or_group == "init" for name in named_choices(override)}
-    others = starts - set(figures.FROM_SCRATCH)
-    if len(others) != 1 or len(starts) == 1:
+    inits = {name for override in overrides if override.key_or_group == "init" for name in choice_names(override)}
+    pretrained = inits - set(figures.FROM_SCRATCH)
+    if len(pretrained) != 1 or len(inits) == 1:
         return overrides
-    (other,) = others
-    console.say(f"like={other}: with init=none, random weights in the shape of that, with its tokenizer")
-    return [*overrides, parse(f"like={in_quotes(other)}")]
+    (like,) = pretrained
+    console.say(f"like={like}: with init=none, random weights in the same shape, with the same tokenizer")
+    return [*overrides, parse_override(f"like={quote_if_needed(like)}")]
 
 
-def _optunas(hydra: Any, lines: list[str], verb: str) -> list[str]:
-    """What Optuna must be told: which way is better, and not to give up at the first failure."""
-    given = {key.lstrip("+"): value for key, _, value in (line.partition("=") for line in lines)}
-    if given.get(DIRECTION, "").startswith("["):
-        raise InputError(f"{DIRECTION}={given[DIRECTION]}: a run gives Optuna one number, sweep.metric; name one way.")
-    metric = given.get("sweep.metric") or _common(hydra, lines, verb).summary_metrics[0]
-    way = "minimize" if less_is_better(metric, verb) else "maximize"
-    return [f"{DIRECTION}={way}", "hydra.sweeper.max_failure_rate=1"]
+def _optuna_options(hydra: Any, lines: list[str], verb: str) -> list[str]:
+    """Return the overrides that Optuna needs: which direction is better, and not to stop at the first failure.
+
+    Raises InputError for several directions.
+    """
+    values = {key.lstrip("+"): value for key, _, value in (line.partition("=") for line in lines)}
+    if values.get(DIRECTION, "").startswith("["):
+        raise InputError(
+            f"{DIRECTION}={values[DIRECTION]}: a run gives Optuna one number, sweep.metric, so set one direction."
+        )
+    metric = values.get("sweep.metric") or _shared_config(hydra, lines, verb).summary_metrics[0]
+    direction = "minimize" if is_lower_better(metric, verb) else "maximize"
+    return [f"{DIRECTION}={direction}", "hydra.sweeper.max_failure_rate=1"]
 
 
-def _common(hydra: Any, lines: list[str], verb: str) -> DictConfig:
-    """The config of what doesn't vary: an experiment may have a summary_metrics of its own."""
+def _shared_config(hydra: Any, lines: list[str], verb: str) -> DictConfig:
+    """Return the config composed from the overrides that do not vary: an experiment may set summary_metrics."""
     parsed = OverridesParser.create().parse_overrides(lines)
     fixed = [line for line, override in zip(lines, parsed, strict=True) if not override.is_sweep_override()]
     return hydra.compose_config(verb, fixed, RunMode.RUN)
 
 
-def _tell_best(path: Path) -> None:
-    """What Optuna found."""
-    found = read_yaml(path)
-    if "best_params" in found:
-        best = " ".join(f"{name.lstrip('+')}={value}" for name, value in found.best_params.items())
-        console.say(f"best value {found.best_value:.4f}, with {best}; chosen by it: expect less of new rows")
+def _print_best(path: Path) -> None:
+    """Print the best value that Optuna found, and the options that gave it."""
+    results = read_yaml(path)
+    if "best_params" in results:
+        best = " ".join(f"{name.lstrip('+')}={value}" for name, value in results.best_params.items())
+        console.say(
+            f"best value {results.best_value:.4f}, with {best}; it was selected by this value: expect less on new rows"
+        )
 
 
-def _new_folder(parent: Path) -> Path:
+def _create_folder(parent: Path) -> Path:
     try:
-        return run_folder.new_folder(parent)
+        return run_folder.create_folder(parent)
     except OSError as error:
         raise InputError(
-            f"No sweep folder can be made in {parent}: {error.strerror}. Say paths.outputs=FOLDER."
+            f"No sweep folder can be made in {parent}: {error.strerror}. Set paths.outputs=FOLDER."
         ) from error
 
 
-class _Combination:
-    """What a launcher calls with each composed config, in whatever process it likes."""
+class _CombinationRunner:
+    """Job of a launcher, called with each composed config, possibly in another process."""
 
     def __init__(self, job: Callable[[DictConfig], str | None], folder: Path, verb: str):
         self.job, self.folder, self.verb = job, folder.resolve(), verb
 
     def __call__(self, cfg: DictConfig) -> float | None:
-        """The metric that a sweeper may look for the best of; None where the run failed or has no such metric."""
-        if is_worker():  # of a run whose processes the launcher has started: the first one tells what came out
+        """Run one combination and return the metric that a sweeper optimizes; None if the run failed or lacks it."""
+        if is_worker():  # one of several processes that the launcher started for a run: the first writes the outcome
             self.job(cfg)
             return None
         hydra = HydraConfig.get()
-        run, fault, value = "", "", None
+        run, failure, value = "", "", None
         metrics: dict[str, float] = {}
         try:
             with signals_as_exceptions():
@@ -169,24 +181,24 @@ class _Combination:
             metrics = run_folder.read_metrics(Path(run)) if run else {}
             value = metrics.get(cfg.sweep.metric or cfg.summary_metrics[0])
             if cfg.sweep.metric and value is None:
-                fault = f"sweep.metric={cfg.sweep.metric} is none of the run's metrics: {', '.join(metrics)}."
+                failure = f"sweep.metric={cfg.sweep.metric} is not one of the run's metrics: {', '.join(metrics)}."
         except InputError as error:
-            fault = str(error)
+            failure = str(error)
         except Exception as error:
             traceback.print_exc()
-            fault = f"{BUG}{type(error).__name__}: {error}"
-        if fault:
-            console.warn(f"this combination failed: {fault}")
-        own = self.folder / str(hydra.job.num)
-        own.mkdir(exist_ok=True)
+            failure = f"{BUG}{type(error).__name__}: {error}"
+        if failure:
+            console.warn(f"this combination failed: {failure}")
+        folder = self.folder / str(hydra.job.num)
+        folder.mkdir(exist_ok=True)
         settings = _settings(list(hydra.overrides.task))
-        Outcome(settings, metrics, run, fault, list(cfg.summary_metrics)).write(own)
+        Outcome(settings, metrics, run, failure, list(cfg.summary_metrics)).write(folder)
         write_table(self.folder)
         return value
 
 
 def _settings(overrides: list[str]) -> dict[str, str]:
-    """What a combination sets, but for where and how the sweep is run."""
+    """Return the options that a combination sets and that can affect its results."""
     parsed = OverridesParser.create().parse_overrides(overrides)
     settings = {override.key_or_group: "" if override.is_delete() else as_text(override.value()) for override in parsed}
-    return {name: value for name, value in settings.items() if not name.startswith(PLACES)}
+    return {name: value for name, value in settings.items() if not name.startswith(SWEEP_OPTIONS)}

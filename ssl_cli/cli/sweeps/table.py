@@ -1,4 +1,4 @@
-"""What came out of a sweep, as tables: each run by what varied, and what is left of them over the seeds."""
+"""Tables of a sweep: each run with the settings that varied, and a summary over the seeds."""
 
 import json
 from collections.abc import Iterable
@@ -12,18 +12,19 @@ from ssl_cli import console
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import read_yaml
 from ssl_cli.files import write_csv, write_json
-from ssl_cli.runs.table import less_is_better
+from ssl_cli.runs.table import is_lower_better
 
 TABLE, SEEDS, OUTCOME = "sweep.csv", "seeds.csv", "outcome.json"
-LAST = ("run", "error")  # the columns of sweep.csv that are neither a setting nor a metric
+RESULT_COLUMNS = ("run", "error")  # of sweep.csv, the last ones: neither a setting nor a metric
 SEED = "seed"
-SUMMARY = ("metric", "n", "failed", "mean", "std", "median", "best")  # of the seeds
+SEED_COLUMNS = ("metric", "n", "failed", "mean", "std", "median", "best")
+MAX_ERROR_CHARS = 100  # in the printed table
 Row = dict[str, Any]
 
 
 @dataclass
 class Outcome:
-    """What came out of one combination. `run` and `error` are empty where there is none."""
+    """Result of one combination of a sweep. `run` is "" if there is no run folder, `error` if it did not fail."""
 
     settings: dict[str, str]
     metrics: dict[str, float]
@@ -32,27 +33,29 @@ class Outcome:
     summary_metrics: list[str]
 
     def write(self, folder: Path) -> None:
+        """Write `outcome.json`."""
         write_json(folder / OUTCOME, asdict(self))
 
     def row(self) -> Row:
+        """Return the row of sweep.csv."""
         return self.settings | self.metrics | {"run": self.run, "error": self.error}
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:
-    """What has been done of a sweep so far, in the order of its combinations."""
+    """Return the outcomes of a sweep so far, in the order of its combinations."""
     paths = sorted(folder.glob(f"*/{OUTCOME}"), key=lambda path: int(path.parent.name))
     return [Outcome(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
 
-def what_varied(outcomes: Iterable[Outcome], but: tuple[str, ...] = ()) -> list[str]:
-    """The settings that differ between combinations."""
+def varied_settings(outcomes: Iterable[Outcome], exclude: tuple[str, ...] = ()) -> list[str]:
+    """Return the names of the settings that differ between combinations."""
     settings = [outcome.settings for outcome in outcomes]
     names = dict.fromkeys(chain.from_iterable(settings))
-    return [name for name in names if name not in but and len({one.get(name) for one in settings}) > 1]
+    return [name for name in names if name not in exclude and len({values.get(name) for values in settings}) > 1]
 
 
-def alike(outcomes: Iterable[Outcome], names: list[str]) -> dict[tuple[str, ...], list[Outcome]]:
-    """The outcomes that share what they set of these, by that."""
+def group_by_settings(outcomes: Iterable[Outcome], names: list[str]) -> dict[tuple[str, ...], list[Outcome]]:
+    """Return the outcomes grouped by their values of the named settings."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(tuple(outcome.settings.get(name, "") for name in names), []).append(outcome)
@@ -63,78 +66,82 @@ def alike(outcomes: Iterable[Outcome], names: list[str]) -> dict[tuple[str, ...]
 
 
 def write_table(folder: Path) -> list[Outcome]:
-    """`sweep.csv`, with every metric. Returns what it shows."""
+    """Write `sweep.csv` with all metrics, and return its outcomes."""
     outcomes = read_outcomes(folder)
     rows = [outcome.row() for outcome in outcomes]
-    columns = [*dict.fromkeys(name for row in rows for name in row if name not in LAST), *LAST]
+    columns = [*dict.fromkeys(name for row in rows for name in row if name not in RESULT_COLUMNS), *RESULT_COLUMNS]
     write_csv(folder / TABLE, columns, rows)
     return outcomes
 
 
-def show(folder: Path, verb: str) -> list[Outcome]:
-    """The summary_metrics metrics on the terminal, by what varied. Returns what the table shows."""
+def show_table(folder: Path, verb: str) -> list[Outcome]:
+    """Write `sweep.csv` and print its summary metrics and the settings that varied; returns its outcomes."""
     outcomes = write_table(folder)
-    varied, shown = what_varied(outcomes), summary_metrics(outcomes, verb)
+    varied, shown = varied_settings(outcomes), summary_metrics(outcomes, verb)
     failed = ["failed because"] if any(outcome.error for outcome in outcomes) else []
     cells = []
     for outcome in outcomes:
-        figures = [f"{outcome.metrics[name]:.4f}" if name in outcome.metrics else "" for name in shown]
+        values = [f"{outcome.metrics[name]:.4f}" if name in outcome.metrics else "" for name in shown]
         settings = [outcome.settings.get(name, "") for name in varied]
-        cells.append([*settings, *figures, *([_brief(outcome.error)] if failed else [])])
+        cells.append([*settings, *values, *([_first_line(outcome.error)] if failed else [])])
     title = f"{len(outcomes)} run{'s' if len(outcomes) != 1 else ''} ({folder / TABLE})"
     console.say(console.table(title, [*varied, *shown, *failed], cells, right=set(shown)))
     return outcomes
 
 
 def summary_metrics(outcomes: list[Outcome], verb: str) -> list[str]:
-    """The metrics that the table shows: those that the combinations' configs name, else the verb's own.
+    """Return the metrics that the table shows: those that the combinations' configs name, or the verb's defaults.
 
-    A metric that no run has is shown only where none has any: tasks of one verb have metrics of their own.
+    Metrics that no run has are left out, because the tasks of one verb have different ones; if no run has any metric,
+    all names are returned.
     """
     named = list(dict.fromkeys(name for outcome in outcomes for name in outcome.summary_metrics))
     named = named or list(read_yaml(built_in_conf() / f"{verb}.yaml").summary_metrics)
     return [name for name in named if any(name in outcome.metrics for outcome in outcomes)] or named
 
 
-def _brief(text: str, longest: int = 100) -> str:
-    """The first line, cut to fit a table; sweep.csv has the whole."""
+def _first_line(text: str) -> str:
+    """Return the first line of a text, cut to fit a table; sweep.csv has the whole text."""
     line = text.splitlines()[0] if text else ""
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return line if len(line) <= MAX_ERROR_CHARS else line[: MAX_ERROR_CHARS - 1] + "…"
 
 
 # --- over the seeds -----------------------------------------------------------------------------------------
 
 
-def show_seeds(folder: Path, verb: str, outcomes: list[Outcome]) -> None:
-    """`seeds.csv` and the same on the terminal, where seeds varied: a row for each metric of each combination of what
-    else varied, as the field reports GLUE's small tasks. Failed runs are counted, and left out of the figures."""
-    if SEED not in what_varied(outcomes):
+def show_seed_summary(folder: Path, verb: str, outcomes: list[Outcome]) -> None:
+    """Write and print `seeds.csv`, if seeds varied: statistics over the seeds, as papers report GLUE's small tasks.
+
+    There is a row for each metric of each combination of the other settings that varied. Failed runs are counted, and
+    left out of the statistics.
+    """
+    if SEED not in varied_settings(outcomes):
         return
-    others = what_varied(outcomes, but=(SEED,))
+    others = varied_settings(outcomes, exclude=(SEED,))
     rows: list[Row] = []
-    for key, group in alike(outcomes, others).items():
+    for key, group in group_by_settings(outcomes, others).items():
         rows += [dict(zip(others, key, strict=True)) | summary for summary in _summaries(group, verb)]
-    columns = [*others, *SUMMARY]
+    columns = [*others, *SEED_COLUMNS]
     write_csv(folder / SEEDS, columns, rows)
     cells = [[_cell(row.get(name, "")) for name in columns] for row in rows]
-    console.say(console.table(f"over the seeds ({folder / SEEDS})", columns, cells, right=set(SUMMARY[1:])))
+    console.say(console.table(f"over the seeds ({folder / SEEDS})", columns, cells, right=set(SEED_COLUMNS[1:])))
 
 
 def _summaries(group: list[Outcome], verb: str) -> list[Row]:
-    """One for each summary_metrics metric that any of the runs has; one without figures where all have failed."""
+    """Return a row for each summary metric that any of the runs has; one row without statistics if all have failed."""
     failed = sum(bool(outcome.error) for outcome in group)
     finished = [outcome for outcome in group if not outcome.error]
     summaries = []
     for name in summary_metrics(finished, verb):
         values = [outcome.metrics[name] for outcome in finished if name in outcome.metrics]
-        if values and not name.startswith("train/"):  # how fast it ran is no score
+        if values and not name.startswith("train/"):  # throughput is not a score
             summaries.append({"metric": name, "n": len(values), "failed": failed} | _summary(values, name, verb))
     return summaries or [{"n": 0, "failed": failed}]
 
 
 def _summary(values: list[float], name: str, verb: str) -> Row:
-    """`std` is that of a sample (n - 1)."""
-    best = min(values) if less_is_better(name, verb) else max(values)
+    """Return the statistics of a metric over seeds; `std` is that of a sample (n - 1)."""
+    best = min(values) if is_lower_better(name, verb) else max(values)
     spread = {"std": stdev(values)} if len(values) > 1 else {}
     return {"mean": fmean(values), "median": median(values), "best": best} | spread
 

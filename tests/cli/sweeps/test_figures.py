@@ -1,47 +1,47 @@
-"""Figures of a sweep: what each start is called, and which curves are drawn."""
+"""Figures of a sweep: the names of inits, and which curves are drawn."""
 
 from pathlib import Path
 
 import pytest
 
-from ssl_cli.cli.sweeps.figures import draw_starts, start_names
+from ssl_cli.cli.sweeps.figures import draw_curves_by_init, init_names
 from ssl_cli.cli.sweeps.table import Outcome
 from ssl_cli.evaluation.plots import curves
 from ssl_cli.files import write_csv
 from ssl_cli.runs import folder as run_folder
 
 
-def pretrained(home: str, time: str) -> str:
-    folder = Path("outputs/pretrain") / home / time
+def pretrained(model_and_data: str, time: str) -> str:
+    folder = Path("outputs/pretrain") / model_and_data / time
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("verb: pretrain\n")
     return str(folder)
 
 
-def test_starts_have_short_names(workdir: Path) -> None:
+def test_inits_have_short_names(workdir: Path) -> None:
     one, two = pretrained("bert-pydoc", "2026-01-02"), pretrained("gpt-pydoc", "2026-01-03")
     (workdir / "models" / "tiny").mkdir(parents=True)
     hub = "google-bert/bert-base-uncased"
-    names = start_names([one, two, "none", "latest", hub, "models/tiny"])
+    names = init_names([one, two, "none", "latest", hub, "models/tiny"])
     assert [*names.values()] == ["pretrain/bert-pydoc", "pretrain/gpt-pydoc", "from scratch", "latest", hub, "tiny"]
     three = pretrained("bert-pydoc", "2026-01-04")
-    assert start_names([one, three, two]) == {
+    assert init_names([one, three, two]) == {
         one: "pretrain/bert-pydoc/2026-01-02",
         three: "pretrain/bert-pydoc/2026-01-04",
         two: "pretrain/gpt-pydoc",
     }
 
 
-def outcome(number: int, settings: dict[str, str], history: list[dict[str, float]]) -> Outcome:
-    folder = Path(f"run{number}")
+def outcome(k: int, settings: dict[str, str], history: list[dict[str, float]]) -> Outcome:
+    folder = Path(f"run{k}")
     folder.mkdir()
     write_csv(folder / run_folder.HISTORY, list(history[0]), history)
     return Outcome(settings, {}, str(folder), "", ["dev/f1", "dev/accuracy"])
 
 
-def test_a_column_for_each_task_and_a_line_for_each_start(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_for_each_task_and_a_line_for_each_init(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[dict[str, curves.Panels]] = []
-    monkeypatch.setattr(curves, "starts", lambda path, columns: drawn.append(columns))
+    monkeypatch.setattr(curves, "learning_curves", lambda path, columns: drawn.append(columns))
     outcomes = []
     for task in ("a", "b"):
         for init in ("none", "RUN"):
@@ -55,14 +55,14 @@ def test_a_column_for_each_task_and_a_line_for_each_start(workdir: Path, monkeyp
                 settings = {"task": task, "init": init, "seed": str(seed)}
                 outcomes.append(outcome(len(outcomes), settings, rows))
     outcomes.append(Outcome({"task": "a", "init": "RUN", "seed": "2"}, {}, "", "it failed", ["dev/f1"]))
-    draw_starts(workdir, outcomes)
-    ((of_a, of_b),) = ((columns["a"], columns["b"]) for columns in drawn)
-    assert of_a == {
+    draw_curves_by_init(workdir, outcomes)
+    (columns,) = drawn
+    assert columns["a"] == {
         "dev/accuracy": {"from scratch": {1: [1, 2], 2: [2, 3]}, "RUN": {1: [11, 12], 2: [12, 13]}},
         "dev/loss": {"from scratch": {1: [0, 1], 2: [0, 1]}, "RUN": {1: [10, 11], 2: [10, 11]}},
     }
-    assert list(of_b) == ["dev/f1", "dev/loss"]  # the first of the summary_metrics that it has
-    draw_starts(workdir, [one for one in outcomes if one.settings["init"] == "RUN"])
+    assert list(columns["b"]) == ["dev/f1", "dev/loss"]  # its first summary metric
+    draw_curves_by_init(workdir, [one for one in outcomes if one.settings["init"] == "RUN"])
     assert len(drawn) == 1  # nothing to compare
 
 
@@ -70,5 +70,5 @@ def test_a_column_for_each_task_and_a_line_for_each_start(workdir: Path, monkeyp
 def test_the_figure_of_curves_is_drawn(tmp_path: Path, n_tasks: int) -> None:
     lines = {"from scratch": {1.0: [0.1, 0.2], 2.0: [0.3]}, "pretrain/bert_$": {1.0: [0.5]}}
     columns = {f"task {k}": {"dev/accuracy": lines, "dev/loss": lines} for k in range(n_tasks)}
-    curves.starts(tmp_path / "curves.png", columns)
+    curves.learning_curves(tmp_path / "curves.png", columns)
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"

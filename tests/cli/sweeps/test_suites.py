@@ -1,6 +1,5 @@
-"""A suite of tasks: every one a run, scored together as the leaderboard does it, one zip to hand in."""
+"""Suites of tasks: a run for each task, the average as the leaderboard computes it, and one zip to submit."""
 
-import csv
 import json
 import zipfile
 from pathlib import Path
@@ -13,33 +12,29 @@ from ssl_cli.errors import InputError
 from ssl_cli.tasks.suite import Suite
 from tests.conftest import Cli
 from tests.helpers.suite_runs import AVERAGE, FILES, MEDIUM, stand_in
+from tests.helpers.sweeps import folder_of, read_rows
 
-# Of BERT-Small, whose average is published as 71.2, by task: https://github.com/google-research/bert, README
+# Scores of BERT-Small by task, whose average is published as 71.2: https://github.com/google-research/bert, README
 SMALL = [[27.8], [89.7], [83.4, 76.2], [78.8, 77.0], [68.1, 87.0], [77.6, 77.0], [86.4], [61.8], [62.3]]
 
 
-def folder_of(out: str) -> Path:
-    return Path(out.strip().splitlines()[-1])
+def rows_of(out: str) -> list[dict[str, str]]:
+    return read_rows(out, "suite.csv")
 
 
-def rows_of(out: str, name: str = "suite.csv") -> list[dict[str, str]]:
-    with (folder_of(out) / name).open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_the_average_is_the_leaderboards() -> None:
+def test_the_average_is_that_of_the_leaderboard() -> None:
     glue: Suite = build(read_yaml(built_in_conf() / "task" / "glue.yaml"))
-    found = {
+    scores = {
         task: glue.score(task, dict(zip(metrics, figures, strict=True)))
         for (task, metrics), figures in zip(glue.tasks.items(), SMALL, strict=True)
     }
-    assert round(glue.average({task: score for task, score in found.items() if score is not None}) or 0, 1) == 71.2
-    assert glue.score("glue/mnli", {"dev/accuracy": 1.0}) is None  # half of it is no score
+    assert round(glue.average({task: score for task, score in scores.items() if score is not None}) or 0, 1) == 71.2
+    assert glue.score("glue/mnli", {"dev/accuracy": 1.0}) is None  # half of its metrics make no score
     assert glue.average({}) is None
 
 
 @pytest.mark.parametrize("name", ["glue", "clue", "fewclue"])
-def test_a_suite_scores_and_hands_in_what_its_tasks_give(name: str) -> None:
+def test_a_suite_scores_and_submits_what_its_tasks_write(name: str) -> None:
     folder = built_in_conf() / "task"
     suite: Suite = build(read_yaml(folder / f"{name}.yaml"))
     for task, metrics in suite.tasks.items():
@@ -53,11 +48,11 @@ def test_a_suite_scores_and_hands_in_what_its_tasks_give(name: str) -> None:
     ("tasks", "submission", "sentence"),
     [
         ({}, {}, "A suite must have tasks"),
-        ({"a": []}, {}, "the metrics that make its score"),
-        ({"a": ["dev/f1"]}, {"b": ["b.tsv"]}, "can't hand in files for b, which is none of its tasks"),
+        ({"a": []}, {}, "the metrics of its score"),
+        ({"a": ["dev/f1"]}, {"b": ["b.tsv"]}, "can't submit files for b, which is not one of its tasks"),
     ],
 )
-def test_a_suite_that_is_none(tasks: dict, submission: dict, sentence: str) -> None:
+def test_an_invalid_suite(tasks: dict, submission: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         Suite(tasks, submission)
 
@@ -74,8 +69,8 @@ def test_glue_is_nine_runs_one_average_and_one_zip(cli: Cli, monkeypatch: pytest
     with zipfile.ZipFile(folder_of(out) / "submission.zip") as archive:
         assert sorted(archive.namelist()) == sorted(name for names in FILES.values() for name in names)
         assert archive.read("AX.tsv") == b"index\tprediction\n0\tAX.tsv\n"
-    told = json.loads((folder_of(out) / "suite.json").read_text())
-    assert told["suite"] == "glue" and told["combinations"][0]["missing"] == []
+    summary = json.loads((folder_of(out) / "suite.json").read_text())
+    assert summary["suite"] == "glue" and summary["combinations"][0]["missing"] == []
     assert not (folder_of(out) / "seeds.csv").exists()
 
 
@@ -85,42 +80,47 @@ def small_suite(content: str = "submission: {}") -> None:
     Path("conf/task/small.yaml").write_text(f"{text}{content}\n")
 
 
-def test_what_is_missing_is_named_and_the_average_partial(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tasks_are_named_and_the_average_is_partial(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, absent=("glue/mnli",))
     small_suite("submission: {glue/rte: [RTE.tsv], glue/mnli: [MNLI-m.tsv, AX.tsv]}")
     code, out, err = cli("finetune", "task=small", "init=RUN")
     assert code == 2
     (row,) = rows_of(out)
     assert (row["average"], row["glue/rte"], row["glue/mnli"], row["tasks"]) == ("62.2", "62.2", "", "1 of 2")
-    assert "the average is partial, over the tasks that are done: glue/mnli not among them" in err
-    assert "nothing to hand in for MNLI-m.tsv, AX.tsv: no finished run has written that" in err
+    assert "the average is partial: it leaves out glue/mnli, which has no result" in err
+    assert "the submission lacks MNLI-m.tsv, AX.tsv: no finished run has written that" in err
     with zipfile.ZipFile(folder_of(out) / "submission.zip") as archive:
         assert archive.namelist() == ["RTE.tsv"]
     code, out, err = cli("finetune", "-m", "task=small", "init=RUN", "seed=0,1")
-    over = {row["task"]: (row["metric"], row["n"], row["failed"], row["mean"]) for row in rows_of(out, "seeds.csv")}
-    assert over == {
+    summary = {
+        row["task"]: (row["metric"], row["n"], row["failed"], row["mean"]) for row in read_rows(out, "seeds.csv")
+    }
+    assert summary == {
         "glue/rte": ("dev/accuracy", "2", "0", "62.7"),
         "glue/mnli": ("", "0", "2", ""),
-        "small": ("", "0", "2", ""),  # a partial average can't be set beside others
+        "small": ("", "0", "2", ""),  # a partial average can't be compared with others
     }
 
 
-def test_seeds_and_starts_have_an_average_each(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeds_and_inits_have_an_average_each(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     called = stand_in(monkeypatch)
     small_suite()
     code, out, err = cli("finetune", "-m", "task=small", "seed=0,2", "init=none,RUN")
     assert (code, err) == (0, "") and len(called) == 8
-    found = {(row["seed"], row["init"]): float(row["average"]) for row in rows_of(out)}
-    one = (62.2 + 80) / 2
-    assert found == pytest.approx(
-        {("0", "none"): one - 20, ("0", "RUN"): one, ("2", "none"): one - 18, ("2", "RUN"): one + 2}
+    averages = {(row["seed"], row["init"]): float(row["average"]) for row in rows_of(out)}
+    average = (62.2 + 80) / 2
+    assert averages == pytest.approx(
+        {("0", "none"): average - 20, ("0", "RUN"): average, ("2", "none"): average - 18, ("2", "RUN"): average + 2}
     )
     assert len({row["submission"] for row in rows_of(out)}) == 4
     assert all((folder_of(out) / row["submission"]).is_file() for row in rows_of(out))
-    over = {row["init"]: row for row in rows_of(out, "seeds.csv") if row["task"] == "small"}
-    assert {init: float(row["mean"]) for init, row in over.items()} == pytest.approx({"none": one - 19, "RUN": one + 1})
-    assert float(over["none"]["std"]) == pytest.approx(2**0.5)
-    with zipfile.ZipFile(folder_of(out) / rows_of(out)[0]["submission"]) as archive:  # whatever the runs have written
+    summary = {row["init"]: row for row in read_rows(out, "seeds.csv") if row["task"] == "small"}
+    means = {init: float(row["mean"]) for init, row in summary.items()}
+    assert means == pytest.approx({"none": average - 19, "RUN": average + 1})
+    assert float(summary["none"]["std"]) == pytest.approx(2**0.5)
+    with zipfile.ZipFile(
+        folder_of(out) / rows_of(out)[0]["submission"]
+    ) as archive:  # all files that the runs have written
         assert sorted(archive.namelist()) == ["AX.tsv", "MNLI-m.tsv", "MNLI-mm.tsv", "RTE.tsv"]
     assert (folder_of(out) / "curves.png").stat().st_size > 10_000
 
@@ -128,19 +128,19 @@ def test_seeds_and_starts_have_an_average_each(cli: Cli, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["task=glu"], "task=glu is no choice. Did you mean glue?"),
-        (["task=glue/sst3"], "task=glue/sst3 is no choice. Did you mean glue/sst2?"),
+        (["task=glu"], "task=glu is not a choice. Did you mean glue?"),
+        (["task=glue/sst3"], "task=glue/sst3 is not a choice. Did you mean glue/sst2?"),
         (["-m", "task=glue,clue"], "task=glue,clue: a sweep has one suite"),
         (["task=glue", "seed=0,1"], "seed=0,1 lists several values: add -m"),
         (["task=glue", "hydra/sweeper=optuna"], "task=glue runs every task: hydra/sweeper"),
-        (["task=crooked"], "task.taks is not an option. Did you mean tasks?"),
-        (["task=strange"], "task=strange has the task glue/sst3, which is no choice. Did you mean glue/sst2?"),
+        (["task=invalid"], "task.taks is not an option. Did you mean tasks?"),
+        (["task=unknown"], "task=unknown has the task glue/sst3, which is not a choice. Did you mean glue/sst2?"),
         (["task=glue", "resume=latest"], "task can't change in a resumed run"),
     ],
 )
-def test_bad_words_about_suites(cli: Cli, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str) -> None:
+def test_bad_arguments_about_suites(cli: Cli, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str) -> None:
     called = stand_in(monkeypatch)
-    for name, content in (("crooked", "taks: {}"), ("strange", "tasks: {glue/sst3: [dev/f1]}")):
+    for name, content in (("invalid", "taks: {}"), ("unknown", "tasks: {glue/sst3: [dev/f1]}")):
         text = f"# Mine\n_target_: ssl_cli.tasks.suite.Suite\n{content}\nsubmission: {{}}\n"
         Path(f"conf/task/{name}.yaml").write_text(text)
     code, _, err = cli("finetune", *words)
@@ -148,16 +148,16 @@ def test_bad_words_about_suites(cli: Cli, monkeypatch: pytest.MonkeyPatch, words
     assert sentence in err and "Traceback" not in err
 
 
-def test_a_suite_in_a_recipe_or_as_a_default_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_in_a_recipe_or_as_a_default(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     called = stand_in(monkeypatch)
     Path("conf/experiment").mkdir()
     Path("conf/experiment/mine.yaml").write_text("# @package _global_\n# Mine\ndefaults: [{override /task: glue}]\n")
     code, _, err = cli("finetune", "experiment=mine")
     assert (code, called) == (2, [])
-    assert err == "error: task=glue is a suite: name it, or a task of it, on the command line.\n"
+    assert err == "error: task=glue is a suite: set it, or one of its tasks, on the command line.\n"
 
 
-def test_a_suite_goes_on_unless_told_otherwise(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_is_continued_unless_skip_done_is_false(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     called = stand_in(monkeypatch)
     small_suite()
     cli("finetune", "task=small", "init=RUN", "sweep.skip_done=false")

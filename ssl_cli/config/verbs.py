@@ -1,0 +1,123 @@
+"""Verbs: the typed options of each, the module that runs it, and what it requires of its model and data.
+
+The objects inside a config (`model`, `data`) are typed by the signatures of their classes; `check` compares a config
+with both. The defaults are only in the YAML files of conf/.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ssl_cli.config.run import RunConfig, VerbConfig
+from ssl_cli.config.train_verbs import DetectConfig, FinetuneConfig, PretrainConfig, ReconstructConfig
+from ssl_cli.config.use_verbs import (
+    CompressConfig,
+    DecompressConfig,
+    EmbedConfig,
+    ExportConfig,
+    FillConfig,
+    GenerateConfig,
+    PredictConfig,
+    ScoreConfig,
+)
+
+NONE: frozenset[str] = frozenset()
+# What a resumed run may change, besides options of its loggers. Anything else would change its data or its model.
+CHANGEABLE = frozenset({"resume", "paths.outputs", "optim.lr", "data.cache"}) | {
+    f"trainer.{name}"
+    for name in (
+        *("max_epochs", "max_steps", "max_time", "default_steps", "checkpoint_every_n_steps"),
+        *("accelerator", "devices", "num_nodes", "strategy", "gradient_clip_val"),
+    )
+}
+# Options of a transformer that a checkpoint given by init= sets.
+NETWORK = (
+    *("size", "layers", "width", "heads", "feedforward"),
+    *("positions", "norm", "norm_eps", "activation", "segments"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerbSpec:
+    """Specification of a verb: the schema of its options, its command, and the Protocols that it requires.
+
+    `model` and `data` are names of Protocols in `methods.protocols` and `data.protocols`: the model must have one of
+    the former, the data the latter. `model_packages` and `modalities` tell the help page which choices to list.
+    """
+
+    options: type[VerbConfig]
+    command: str  # the module below ssl_cli.commands whose run(cfg) it calls
+    model: tuple[str, ...] = ()
+    model_ability: str = ""  # what these Protocols mean, as in "a model that can ..."
+    model_packages: tuple[str, ...] = ()
+    data: str = ""
+    modalities: tuple[str, ...] = ()
+    changeable: frozenset[str] = NONE  # options that a resumed run may change
+    set_by_init: frozenset[str] = NONE  # options that a checkpoint given by init= sets
+    only_with_run: frozenset[str] = NONE  # options of a verb that trains which use a finished run instead
+    of_other_verbs: Mapping[str, str] = field(default_factory=dict)  # option of the data -> the verb that uses it
+
+    @property
+    def makes_runs(self) -> bool:
+        """Return whether the verb trains and makes a run folder, rather than using one."""
+        return issubclass(self.options, RunConfig)
+
+
+VERBS: dict[str, VerbSpec] = {
+    "detect": VerbSpec(
+        options=DetectConfig,
+        command="detect.detect",
+        model=("ScoresAnomalies",),
+        model_ability="score rows",
+        model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.detectors."),
+        data="OneClassSource",
+        modalities=("table", "image"),
+        changeable=CHANGEABLE | {"threshold", "fpr", "fdr", "bootstrap_samples", "anomalies"},
+        of_other_verbs={"data.val": "reconstruct"},
+    ),
+    "pretrain": VerbSpec(
+        options=PretrainConfig,
+        command="pretrain.pretrain",
+        model=("LearnsFromText",),
+        model_ability="learn from text",
+        model_packages=("ssl_cli.methods.language.",),
+        data="TokenSource",
+        modalities=("text",),
+        changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
+        set_by_init=frozenset({"tokenizer", *(f"model.network.{name}" for name in NETWORK)}),
+    ),
+    "finetune": VerbSpec(
+        options=FinetuneConfig,
+        command="finetune.finetune",
+        model=("EncodesText", "PredictsLabels"),  # a network, or a saved model that has one
+        model_ability="learn from labelled text",
+        model_packages=("ssl_cli.models.transformer.",),
+        modalities=("labelled",),
+        changeable=CHANGEABLE | {"bootstrap_samples", "predict_train"},
+        set_by_init=frozenset({"tokenizer", "model", "model.context", *(f"model.{name}" for name in NETWORK)}),
+    ),
+    "reconstruct": VerbSpec(
+        options=ReconstructConfig,
+        command="reconstruct.reconstruct",
+        model=("Reconstructs",),
+        model_ability="reconstruct its input",
+        model_packages=("ssl_cli.methods.autoencoders.",),
+        data="ImageSource",
+        modalities=("image",),
+        changeable=CHANGEABLE | {"prior_steps", "importance_samples", "likelihood_images", "probes"},
+        only_with_run=frozenset({"run", "input", "output", "overwrite", "trust", "paths.outputs"}),
+        of_other_verbs={f"data.{name}": "detect" for name in ("contamination", "calibration", "normal")},
+    ),
+    "score": VerbSpec(options=ScoreConfig, command="detect.score"),
+    "generate": VerbSpec(options=GenerateConfig, command="generate"),
+    "fill": VerbSpec(options=FillConfig, command="pretrain.fill"),
+    "predict": VerbSpec(options=PredictConfig, command="finetune.predict"),
+    "export": VerbSpec(options=ExportConfig, command="pretrain.export"),
+    "embed": VerbSpec(options=EmbedConfig, command="reconstruct.embed", data="ImageSource", modalities=("image",)),
+    "compress": VerbSpec(options=CompressConfig, command="reconstruct.compress"),
+    "decompress": VerbSpec(options=DecompressConfig, command="reconstruct.decompress"),
+}
+
+
+def unused_options(verb: str) -> frozenset[str]:
+    """Return the options of a verb that have no effect without run=."""
+    return VERBS[verb].only_with_run - {"paths.outputs"}
