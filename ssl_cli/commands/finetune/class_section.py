@@ -1,44 +1,56 @@
-"""What is told of answers that are a class, or a number, of a text or several."""
+"""Report sections of predictions that are a class, a number, or one of several options."""
 
 import numpy as np
 
 from ssl_cli.commands.finetune import sections
 from ssl_cli.commands.finetune.sections import ReportSection, SplitPredictions
-from ssl_cli.evaluation.html import Figure, shown
+from ssl_cli.evaluation.html import Figure, figure_html
 from ssl_cli.evaluation.plots import classification
 from ssl_cli.tasks.task import Prediction
 
-NOT_ASKED = {"id", "label", "answer", "probability", "probabilities"}  # all else of an answer is what was asked
+# The other fields of a prediction are those of its example.
+OUTPUT_FIELDS = {"id", "label", "prediction", "probability", "probabilities"}
 
 
-def class_section(given: SplitPredictions) -> ReportSection:
-    """Figures by class, calibration, and the most confidently wrong answers."""
-    truth, said = ([str(answer[name]) for answer in given.answers] for name in ("label", "answer"))
-    confidence = np.array([answer["probability"] for answer in given.answers])  # (N,)
-    right = np.array(truth) == np.array(said)
+def class_section(split: SplitPredictions) -> ReportSection:
+    """Return per-class metrics, calibration, and the most confident mistakes."""
+    truth, predicted = ([str(each[name]) for each in split.predictions] for name in ("label", "prediction"))
+    confidence = np.array([each["probability"] for each in split.predictions])  # (N,)
+    right = np.array(truth) == np.array(predicted)
     worst = [
-        {**_asked(given.answers[k]), "truth": truth[k], "answer": said[k], "probability": f"{confidence[k]:.4f}"}
+        {
+            **_example_fields(split.predictions[k]),
+            "truth": truth[k],
+            "prediction": predicted[k],
+            "probability": f"{confidence[k]:.4f}",
+        }
         for k in sections.worst_first(confidence, ~right)
     ]
     return (
-        sections.classes(given, truth, said)
-        + sections.calibration(given, confidence, right)
-        + sections.mistakes(given, "Most confidently wrong", worst)
+        sections.confusion_section(split, truth, predicted)
+        + sections.calibration_section(split, confidence, right)
+        + sections.mistakes_section(split, "Most confident mistakes", worst)
     )
 
 
-def number_section(given: SplitPredictions) -> ReportSection:
-    """Answers against the truth, and the largest errors."""
-    truth, said = (np.array([float(answer[name]) for answer in given.answers]) for name in ("label", "answer"))
-    figure = Figure(f"scatter-{given.split}.png", "Answers against the truth.")
-    classification.scatter(given.folder / "figures" / figure.name, f"{given.split}: answers", truth, said)
-    error = said - truth
+def regression_section(split: SplitPredictions) -> ReportSection:
+    """Return a scatter plot of predictions against the truth, and the largest errors."""
+    truth, predicted = (np.array([float(each[name]) for each in split.predictions]) for name in ("label", "prediction"))
+    figure = Figure(f"scatter-{split.name}.png", "Predictions against the truth.")
+    classification.scatter(split.folder / "figures" / figure.name, f"{split.name}: predictions", truth, predicted)
+    error = predicted - truth
     worst = [
-        {**_asked(given.answers[k]), "truth": f"{truth[k]:g}", "answer": f"{said[k]:.4g}", "error": f"{error[k]:+.4g}"}
+        {
+            **_example_fields(split.predictions[k]),
+            "truth": f"{truth[k]:g}",
+            "prediction": f"{predicted[k]:.4g}",
+            "error": f"{error[k]:+.4g}",
+        }
         for k in sections.worst_first(np.abs(error), error != 0)
     ]
-    return ReportSection(parts=[shown(figure)]) + sections.mistakes(given, "Largest errors", worst)
+    return ReportSection(parts=[figure_html(figure)]) + sections.mistakes_section(split, "Largest errors", worst)
 
 
-def _asked(answer: Prediction) -> dict[str, object]:
-    return {"id": answer["id"]} | {name: value for name, value in answer.items() if name not in NOT_ASKED}
+def _example_fields(prediction: Prediction) -> dict[str, object]:
+    fields = {name: value for name, value in prediction.items() if name not in OUTPUT_FIELDS}
+    return {"id": prediction["id"]} | fields

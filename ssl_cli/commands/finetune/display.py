@@ -1,6 +1,6 @@
-"""Answers for people: a table of classes, words with their tags, a passage in which the answer stands out.
+"""Predictions on the terminal: tables of class probabilities, tagged words, answers highlighted in their passage.
 
-What a terminal shows in colour is marked by signs too: `[Jim Henson](PER)`, `Birds/NOUN`, `**the answer**`.
+Everything in colour also has plain signs: `[Jim Henson](PER)`, `Birds/NOUN`, `**the answer**`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,74 +9,71 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ssl_cli import console
-from ssl_cli.data.labelled.word_pieces import spelled
+from ssl_cli.data.labelled.word_pieces import add_spaces
 from ssl_cli.tasks.task import Prediction
 
-MOST = 5  # classes of a table, the likeliest
+MAX_CLASSES = 5  # most probable classes in a table
 STYLES = ("bold green", "bold cyan", "bold magenta", "bold yellow", "bold blue", "bold red")
-CHOSEN = "bold black on green"
+ANSWER_STYLE = "bold black on green"
 
 
-def told(answer: Prediction, labels: Sequence[str]) -> Iterator[RenderableType]:
-    """What is said of an answer, a part at a time; a tag's colour follows from its place among the labels."""
-    if "words" in answer:
-        yield _entities(answer, labels) if "entities" in answer else _tags(answer, labels)
-    elif "context" in answer:
-        yield from _found(answer)
+def rendered(prediction: Prediction, labels: Sequence[str]) -> Iterator[RenderableType]:
+    """Yield the parts of a prediction to print. The colour of a tag depends on its index among the labels."""
+    if "words" in prediction:
+        yield _entities(prediction, labels) if "entities" in prediction else _tags(prediction, labels)
+    elif "context" in prediction:
+        yield from _answer(prediction)
     else:
-        yield from _judged(answer)
+        yield _class_table(prediction)
 
 
-def _judged(answer: Prediction) -> Iterator[RenderableType]:
-    """A text's classes, its number, or which of its options fits"""
-    title = " | ".join(answer[name] for name in ("text", "pair") if name in answer)
-    if "probabilities" not in answer:
-        yield console.table(title, ["answer"], [[f"{answer['answer']:.4g}"]])
-        return
-    given, names = answer["probabilities"], answer.get("options")
-    shares = list(zip(names, given, strict=True)) if names else list(given.items())
-    likeliest = sorted(shares, key=lambda pair: -pair[1])[:MOST]
-    rows = [[name, f"{share:.1%}"] for name, share in likeliest]
-    yield console.table(title, ["answer", "probability"], rows, right={"probability"})
+def _class_table(prediction: Prediction) -> RenderableType:
+    """Return a table of the most probable classes or options of a text, or of its number."""
+    title = " | ".join(prediction[name] for name in ("text", "pair") if name in prediction)
+    if "probabilities" not in prediction:
+        return console.table(title, ["prediction"], [[f"{prediction['prediction']:.4g}"]])
+    probabilities, options = prediction["probabilities"], prediction.get("options")
+    pairs = list(zip(options, probabilities, strict=True)) if options else list(probabilities.items())
+    top = sorted(pairs, key=lambda pair: -pair[1])[:MAX_CLASSES]
+    rows = [[name, f"{probability:.1%}"] for name, probability in top]
+    return console.table(title, ["prediction", "probability"], rows, right={"probability"})
 
 
-def _entities(answer: Prediction, labels: Sequence[str]) -> Text:
-    """[Jim Henson](PER) was a puppeteer"""
-    texts, out, place = spelled(answer["words"]), Text(), 0
-    kinds = sorted({label[2:] for label in labels if label[1:2] == "-"})
-    for entity in answer["entities"]:
-        first, last = entity["first"], entity["last"]
-        within = "".join(texts[first : last + 1])
-        blank = within[: len(within) - len(within.lstrip())]
-        out.append(console.harmless("".join(texts[place:first]) + blank))
-        out.append(f"[{console.harmless(within.lstrip())}]({entity['type']})", _style(entity["type"], kinds))
-        place = last + 1
-    return out.append(console.harmless("".join(texts[place:])))
+def _entities(prediction: Prediction, labels: Sequence[str]) -> Text:
+    """Return a sentence such as [Jim Henson](PER) was a puppeteer."""
+    texts, out, end = add_spaces(prediction["words"]), Text(), 0
+    types = sorted({label[2:] for label in labels if label[1:2] == "-"})
+    for entity in prediction["entities"]:
+        first, last, type = entity["first"], entity["last"], entity["type"]
+        name = "".join(texts[first : last + 1])
+        space = name[: len(name) - len(name.lstrip())]
+        out.append(console.escape_controls("".join(texts[end:first]) + space))
+        out.append(f"[{console.escape_controls(name.lstrip())}]({type})", _style(type, types))
+        end = last + 1
+    return out.append(console.escape_controls("".join(texts[end:])))
 
 
-def _tags(answer: Prediction, labels: Sequence[str]) -> Text:
-    """Birds/NOUN fly/VERB"""
+def _tags(prediction: Prediction, labels: Sequence[str]) -> Text:
+    """Return a sentence such as Birds/NOUN fly/VERB."""
     out = Text()
-    for number, (word, tag) in enumerate(zip(answer["words"], answer["answers"], strict=True)):
-        out.append(" " * bool(number) + console.harmless(word))
+    for k, (word, tag) in enumerate(zip(prediction["words"], prediction["predictions"], strict=True)):
+        out.append(" " * bool(k) + console.escape_controls(word))
         out.append(f"/{tag}", _style(tag, labels))
     return out
 
 
-def _style(kind: str, kinds: Sequence[str]) -> str:
-    return STYLES[kinds.index(kind) % len(STYLES)] if kind in kinds else STYLES[0]
+def _style(name: str, names: Sequence[str]) -> str:
+    return STYLES[names.index(name) % len(STYLES)] if name in names else STYLES[0]
 
 
-def _found(answer: Prediction) -> Iterator[RenderableType]:
-    """The answer to a question, then the passage"""
-    passage, start, found = answer["context"], answer["start"], answer["answer"]
-    shown = found if found else "no answer in this passage"
-    yield console.table(
-        answer["question"], ["answer", "probability"], [[shown, f"{answer['probability']:.1%}"]], right={"probability"}
-    )
-    if not found:
-        yield console.harmless(passage)
+def _answer(prediction: Prediction) -> Iterator[RenderableType]:
+    """Yield the answer to a question, then the passage."""
+    passage, start, answer = prediction["context"], prediction["start"], prediction["prediction"]
+    row = [answer or "no answer in this passage", f"{prediction['probability']:.1%}"]
+    yield console.table(prediction["question"], ["prediction", "probability"], [row], right={"probability"})
+    if not answer:
+        yield console.escape_controls(passage)
         return
-    end = start + len(found)
-    marked = Text(console.harmless(passage[:start])).append(f"**{console.harmless(found)}**", CHOSEN)
-    yield marked.append(console.harmless(passage[end:]))
+    end = start + len(answer)
+    text = Text(console.escape_controls(passage[:start])).append(f"**{console.escape_controls(answer)}**", ANSWER_STYLE)
+    yield text.append(console.escape_controls(passage[end:]))

@@ -1,10 +1,12 @@
 """ssl finetune: learn a labelled task, from a pretrained model or from scratch."""
 
+import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_model
 
 from ssl_cli import console
@@ -12,144 +14,194 @@ from ssl_cli.commands.finetune import outputs
 from ssl_cli.commands.finetune.adaptation import Adaptation, n_trained
 from ssl_cli.commands.finetune.finished import LEARNED
 from ssl_cli.commands.finetune.inference import predict_like_validation
-from ssl_cli.commands.finetune.initialize import SCRATCH, FinetuneInit, fitted_length, network_node, resolve_init
 from ssl_cli.commands.finished import WEIGHTS
-from ssl_cli.commands.pretrain.evaluate import pace
+from ssl_cli.commands.initialize import SCRATCH, Init, apply_init, resolve_init
+from ssl_cli.commands.pretrain.evaluate import median_throughput
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.labelled.packed_examples import PackedExamples
 from ssl_cli.data.labelled.template import SequenceTemplate
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_json
+from ssl_cli.methods.build import new_model
 from ssl_cli.methods.supervised.head import SupervisedHead
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.runs.session import run_session
-from ssl_cli.runs.workers import refuse_miscounted
-from ssl_cli.tasks.sources import TaskFiles
+from ssl_cli.runs.workers import check_process_count
 from ssl_cli.tasks.task import Examples, Prediction, RawPredictions, Task, Tunes
-from ssl_cli.training.fit import new_model
-from ssl_cli.training.trainer import precision, train
+from ssl_cli.training.trainer import resolve_precision, train
 
-PACE = "train/examples_per_s"
+EXAMPLES_PER_S = "train/examples_per_s"
+NETWORK = "ssl_cli.models.transformer.Transformer"
+MAX_LENGTH = 384  # tokens of an example, unless max_length is given
+EXTENSIBLE = ("rotary", "sinusoidal")  # positions that continue beyond those in training
 
 
 def run(cfg: DictConfig) -> Path | None:
-    """One run, from config to a finished run folder, whose path it returns."""
-    refuse_miscounted(cfg)
+    """Run one training, from config to a finished run folder, and return its path."""
+    check_process_count(cfg)
     adaptation = Adaptation(cfg.freeze, cfg.layer_decay, cfg.reinit, cfg.lora)
-    adaptation.refuse_contradictions(from_scratch=cfg.init == SCRATCH)
+    adaptation.check_options(from_scratch=cfg.init == SCRATCH)
     task: Task = build(cfg.task)
-    examples = task.read(published(cfg))
-    start = resolve_init(cfg, lambda: task.texts(examples["train"]))
-    length = fitted_length(start, cfg.max_length)
+    examples = task.read(build(cfg.data))
+    init = resolve_init(cfg)
+    apply_init(cfg, init)
+    tokenizer = init.tokenizer or build(cfg.tokenizer).train(task.texts(examples["train"]))
+    network, length = fit_network(cfg, init, tokenizer.vocab_size)
     labels = task.labels(examples["train"])
-    frame = SequenceTemplate.of(start.tokenizer, start.options["causal"], length)
-    lessons = task.rows(examples["train"], frame, labels, training=True).with_row_length(length)
-    refuse_nothing(lessons)
-    asked = [split for split in dict.fromkeys(("dev", *examples)) if split != "train" or cfg.predict_train]
-    rows = {split: task.rows(examples[split], frame, labels, training=False).with_row_length(length) for split in asked}
-    fit_to_task(cfg, task, start, labels, length)
+    template = SequenceTemplate.for_tokenizer(tokenizer, network["causal"], length)
+    train_rows = task.rows(examples["train"], template, labels, training=True).with_row_length(length)
+    check_not_empty(train_rows)
+    splits = [split for split in dict.fromkeys(("dev", *examples)) if split != "train" or cfg.predict_train]
+    rows = {
+        split: task.rows(examples[split], template, labels, training=False).with_row_length(length) for split in splits
+    }
+    apply_task(cfg, task, init, network, labels, length)
     model: SupervisedHead = new_model(cfg)
-    parts = start.load_into(model)
+    loaded = init.load_into(model)
     adaptation.prepare(model)
-    fingerprint = fingerprint_of(examples, start)
+    fingerprint = fingerprint_of(examples, tokenizer)
     if done := find_completed_run(cfg, fingerprint):
         return done
-    with run_session(cfg, fingerprint, {TOKENIZER: start.tokenizer.to_json()}) as (folder, metrics, trackers):
-        outputs.refuse_strange_names(folder, task, examples)
-        describe(cfg, parts, model, examples, {"train": lessons, **rows})
+    with run_session(cfg, fingerprint, {TOKENIZER: tokenizer.to_json()}) as (folder, metrics, trackers):
+        outputs.check_file_names(folder, task, examples)
+        describe(cfg, loaded, model, examples, {"train": train_rows, **rows})
         model.monitor = task.monitor
-        model.validation_metrics = lambda found: measured(
-            task, answered(task, "dev", examples["dev"], rows["dev"], found, labels)
+        model.validation_metrics = lambda raw: metrics_of(
+            task, decode(task, "dev", examples["dev"], rows["dev"], raw, labels)
         )
-        train(model, lessons, rows["dev"], cfg, folder, trackers)
+        train(model, train_rows, rows["dev"], cfg, folder, trackers)
         if is_worker():
             return folder
         adaptation.finish(model)
         save_model(model.eval(), str(folder / WEIGHTS))
 
-        answers: dict[str, Sequence[Prediction]] = {}
-        for split, some in rows.items():  # dev comes first: what is tuned there serves the others
-            console.say(f"answering {split}: {len(examples[split]):,}")
-            found = predict_like_validation(model, some, precision(cfg.trainer, model))
-            answers[split] = answered(task, split, examples[split], some, found, labels)
+        predictions = predict_splits(cfg, task, model, examples, rows, labels)
         if isinstance(task, Tunes) and (learned := task.learned()):
             write_json(folder / LEARNED, learned)
             console.say(f"tuned on dev: {', '.join(f'{name}={value:.4g}' for name, value in learned.items())}")
-        metrics |= pace(read_history(folder / HISTORY), PACE)
+        metrics |= median_throughput(read_history(folder / HISTORY), EXAMPLES_PER_S)
         chosen = {**cfg.choices, "init": cfg.init, "seed": cfg.seed}
-        outputs.write(folder, task, labels, answers, metrics, chosen, cfg.bootstrap_samples, cfg.seed)
+        outputs.write(folder, task, labels, predictions, metrics, chosen, cfg.bootstrap_samples, cfg.seed)
     return folder
 
 
-def published(cfg: DictConfig) -> TaskFiles:
-    folder = None if cfg.data.dir is None else Path(cfg.data.dir)
-    files = {split: name for split, name in cfg.data.files.items() if name is not None}
-    return TaskFiles(folder, files, Path(cfg.paths.data).expanduser())
+def check_not_empty(train_rows: PackedExamples) -> None:
+    """Raise InputError if no training example is left."""
+    if not len(train_rows):
+        raise InputError(" ".join(["No training example is left.", *train_rows.warnings]))
 
 
-def refuse_nothing(lessons: PackedExamples) -> None:
-    if not len(lessons):
-        raise InputError(" ".join(["Nothing is left to learn from.", *lessons.warnings]))
+def fit_network(cfg: DictConfig, init: Init, vocab_size: int) -> tuple[dict[str, Any], int]:
+    """Return the options of the network, and how many tokens an example may have.
+
+    The context is extended if max_length exceeds it. Raises InputError if the network's positions can't be extended.
+    """
+    if not init.options:
+        resolved = copy.deepcopy(cfg)
+        resolved.facts = {"vocab_size": vocab_size}
+        options: dict[str, Any] = OmegaConf.to_container(resolved.model, resolve=True)  # type: ignore[assignment]
+        del options["_target_"]
+    else:
+        overrides = {} if cfg.resume is not None else cfg.model
+        dropout = {name: overrides[name] for name in ("dropout", "attention_dropout") if name in overrides}
+        options = {**init.options, **dropout}
+    context, wanted = options["context"], cfg.max_length
+    if wanted is None:
+        return options, min(context, MAX_LENGTH)
+    if wanted > context and options["positions"] not in EXTENSIBLE:
+        raise InputError(f"max_length={wanted}: {init.place} reads at most {context} tokens, the positions it learned.")
+    return options | {"context": max(context, wanted)}, wanted
 
 
-def fit_to_task(cfg: DictConfig, task: Task, start: FinetuneInit, labels: Sequence[str], length: int) -> None:
-    """What the config only knows now: the run's name, its facts, and the model whole, so that it can be rebuilt."""
-    cfg.choices.model, cfg.choices.data, cfg.init = start.name, cfg.choices.task, start.place
+def apply_task(
+    cfg: DictConfig, task: Task, init: Init, network: Mapping[str, Any], labels: Sequence[str], length: int
+) -> None:
+    """Write what follows from the task and `init` into the config: the names in the run's path, facts and the model.
+
+    So the saved config alone rebuilds the model.
+    """
+    cfg.choices.model, cfg.choices.data = init.name, cfg.choices.task
     cfg.choices.pop("tokenizer", None)
     cfg.summary_metrics = list(dict.fromkeys([f"dev/{task.monitor}", *cfg.summary_metrics]))
-    digest = start.digest if cfg.resume is None else cfg.facts.start
-    facts = {"labels": list(labels), "max_length": length, "vocab_size": start.options["vocab_size"], "start": digest}
-    cfg.facts = facts
-    dropout = {"dropout": start.options["dropout"]}
-    cfg.model = {"_target_": task.method, "network": network_node(start), **task.options(labels), **dropout}
+    digest = init.digest if cfg.resume is None else cfg.facts.start
+    cfg.facts = {
+        "labels": list(labels),
+        "max_length": length,
+        "vocab_size": network["vocab_size"],
+        "start": digest,
+    }
+    node = {"_target_": NETWORK, **network}
+    cfg.model = {"_target_": task.method, "network": node, **task.options(labels), "dropout": network["dropout"]}
 
 
-def fingerprint_of(examples: Mapping[str, Examples], start: FinetuneInit) -> str:
-    """Of all examples and of how they are read."""
-    digest = hashlib.sha256(start.tokenizer.to_json().encode())
-    for split, found in examples.items():
-        digest.update(f"{split} {len(found)}\n".encode())
-        for example in found:
+def fingerprint_of(examples: Mapping[str, Examples], tokenizer: Tokenizer) -> str:
+    """Return a hash of all examples and of the tokenizer that reads them."""
+    digest = hashlib.sha256(tokenizer.to_json().encode())
+    for split, split_examples in examples.items():
+        digest.update(f"{split} {len(split_examples)}\n".encode())
+        for example in split_examples:
             digest.update(repr(example).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
 
 
-def answered(
-    task: Task, split: str, examples: Examples, rows: PackedExamples, guesses: RawPredictions, labels: Sequence[str]
+def predict_splits(
+    cfg: DictConfig,
+    task: Task,
+    model: SupervisedHead,
+    examples: Mapping[str, Examples],
+    rows: Mapping[str, PackedExamples],
+    labels: Sequence[str],
+) -> dict[str, Sequence[Prediction]]:
+    """Return the predictions of each split. Dev comes first: what is tuned on it is used for the others."""
+    predictions: dict[str, Sequence[Prediction]] = {}
+    for split, split_rows in rows.items():
+        console.say(f"predicting {split}: {len(examples[split]):,}")
+        raw = predict_like_validation(model, split_rows, resolve_precision(cfg.trainer, model))
+        predictions[split] = decode(task, split, examples[split], split_rows, raw, labels)
+    return predictions
+
+
+def decode(
+    task: Task, split: str, examples: Examples, rows: PackedExamples, raw: RawPredictions, labels: Sequence[str]
 ) -> list[Prediction]:
-    """What a task tunes for itself, it tunes on dev."""
-    found = task.decode(examples, rows, guesses, labels)
-    return task.tuned(found) if split == "dev" and isinstance(task, Tunes) else found
+    """Return the predictions of a split; a task that tunes something does so on dev."""
+    predictions = task.decode(examples, rows, raw, labels)
+    return task.tune(predictions) if split == "dev" and isinstance(task, Tunes) else predictions
 
 
-def measured(task: Task, answers: Sequence[Prediction]) -> dict[str, float]:
-    tally = task.scores(answers)
-    assert tally is not None, "the dev split has labels"
-    return tally.metrics()
+def metrics_of(task: Task, predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Return the metrics of predictions whose labels are known."""
+    scores = task.scores(predictions)
+    assert scores is not None, "the dev split has labels"
+    return scores.metrics()
 
 
 def describe(
     cfg: DictConfig,
-    parts: list[list[str]],
+    loaded: list[list[str]],
     model: SupervisedHead,
     examples: Mapping[str, Examples],
     rows: Mapping[str, PackedExamples],
 ) -> None:
-    counts = ", ".join(f"{split} {counted(len(examples[split]), len(some))}" for split, some in rows.items())
+    """Print the number of examples, which parts of the model are loaded and trained, and warnings about the data."""
+    counts = ", ".join(
+        f"{split} {n_examples(len(examples[split]), len(split_rows))}" for split, split_rows in rows.items()
+    )
     console.say(f"finetune task={cfg.choices.task} init={cfg.init} seed={cfg.seed}: {counts}")
     if cfg.resume is None:
-        console.say(console.table("", ["part", "weights", "numbers"], parts, right={"numbers"}))
-    trained, whole = n_trained(model)
-    if trained < whole:
-        console.say(f"{trained:,} of {whole:,} numbers are trained ({trained / whole:.1%})")
-    for split, some in rows.items():
-        for sentence in some.warnings:
-            console.warn(f"{split}: {sentence}")
+        console.say(console.table("", ["part", "weights", "parameters"], loaded, right={"parameters"}))
+    trained, total = n_trained(model)
+    if trained < total:
+        console.say(f"{trained:,} of {total:,} parameters are trained ({trained / total:.1%})")
+    for split, split_rows in rows.items():
+        for warning in split_rows.warnings:
+            console.warn(f"{split}: {warning}")
 
 
-def counted(n_examples: int, n_rows: int) -> str:
-    """Long texts are read in windows; some of the training examples can't be learned from."""
-    return f"{n_examples:,}" + ("" if n_rows == n_examples else f" ({n_rows:,} windows)")
+def n_examples(n: int, n_rows: int) -> str:
+    """Return the number of examples, and of windows if it differs: long texts have several, and some are left out."""
+    return f"{n:,}" + ("" if n_rows == n else f" ({n_rows:,} windows)")

@@ -1,4 +1,4 @@
-"""ssl predict: a finished run of ssl finetune answers new texts, or a file of any size, some thousand at a time."""
+"""ssl predict: predict with a finished run of ssl finetune, for new texts or a file of any size."""
 
 import time
 from pathlib import Path
@@ -7,111 +7,113 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.finetune.display import told
+from ssl_cli.commands.finetune.display import rendered
 from ssl_cli.commands.finetune.finished import FinetuneRun, reopen
-from ssl_cli.commands.finetune.prediction_writer import AT_ONCE, PredictionFile, chunks
+from ssl_cli.commands.finetune.prediction_writer import CHUNK_RECORDS, PredictionWriter, chunks
 from ssl_cli.data.io.records import Record
 from ssl_cli.errors import InputError
-from ssl_cli.runs.output_files import places
+from ssl_cli.runs.outputs import file_paths
 
-ASKED = ("text", "pair", "question", "context")
+FIELDS = ("text", "pair", "question", "context")
 
 
 def run(cfg: DictConfig) -> Path | None:
-    """Answer what the command line asks, or `cfg.input` into `cfg.output`, whose path it returns."""
-    refuse_unclear(cfg)
+    """Predict the texts of the command line and print the result, or predict `cfg.input` and return `cfg.output`."""
+    check_request(cfg)
     if cfg.input is not None:
-        return answer_file(cfg)
-    records = asked(cfg)
+        return predict_file(cfg)
+    records = requested_records(cfg)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     if cfg.pair is not None and not getattr(finished.task, "has_pair", False):
-        raise InputError(f"pair= has no say: {finished.folder} has learned from one text at a time.")
-    answers = finished.predict(records, cfg.precision)
+        raise InputError(f"pair= can't be used: {finished.folder} was trained on single texts.")
+    predictions = finished.predict(records, cfg.precision)
     console.say(f"predict with {finished.folder}")
-    for answer in answers:
-        for part in told(answer, finished.labels):
+    for prediction in predictions:
+        for part in rendered(prediction, finished.labels):
             console.say(part)
     return None
 
 
-# --- what the command line asks -----------------------------------------------------------------------------
+# --- texts of the command line ------------------------------------------------------------------------------
 
 
-def refuse_unclear(cfg: DictConfig) -> None:
-    """Raise InputError where it isn't said what is to be answered, or where that should go."""
-    given = [name for name in ASKED if cfg[name] is not None]
-    if cfg.input is None and not given:
+def check_request(cfg: DictConfig) -> None:
+    """Raise InputError if the input or the output is missing or ambiguous."""
+    fields = [name for name in FIELDS if cfg[name] is not None]
+    if cfg.input is None and not fields:
         raise InputError(
-            'There is nothing to answer: say text="A touching film.", or question="..." context="...", or input=FILE '
+            'There is no input: set text="A touching film.", or question="..." context="...", or input=FILE '
             "output=FILE.jsonl."
         )
     if cfg.input is None and (cfg.output is not None or cfg.rejects is not None):
-        raise InputError("output= and rejects= are for a file of records: say input=FILE.")
-    if cfg.input is not None and given:
-        raise InputError(f"{given[0]}= and input= are two things to answer: say one of them.")
+        raise InputError("output= and rejects= need a file of records: set input=FILE.")
+    if cfg.input is not None and fields:
+        raise InputError(f"{fields[0]}= and input= are two inputs: set only one of them.")
     if cfg.input is not None and cfg.output is None:
-        raise InputError("input= needs a file for its answers: say output=FILE.jsonl, or FILE.csv.")
+        raise InputError("input= needs a file for the predictions: set output=FILE.jsonl, or FILE.csv.")
 
 
-def asked(cfg: DictConfig) -> list[dict[str, str]]:
-    """A record for each text, or question."""
-    given = {name: [cfg[name]] if isinstance(cfg[name], str) else list(cfg[name] or []) for name in ASKED}
-    text, pair, question, context = given.values()
-    if (text or pair) and (question or context):
-        raise InputError("text= and question= are for different tasks: say one of them.")
-    if question or context:
-        if not (question and context):
-            raise InputError('A question is answered from a passage: say question="..." context="...".')
-        return [{"question": one, "context": context[0]} for one in question]
-    if not text:
-        raise InputError("pair= is a second text: say text= for the first.")
-    if pair and len(pair) != len(text):
-        raise InputError(f"There must be a pair for each text: text has {len(text)}, pair {len(pair)}.")
-    return [{"text": one} | ({"pair": pair[k]} if pair else {}) for k, one in enumerate(text)]
+def requested_records(cfg: DictConfig) -> list[dict[str, str]]:
+    """Return a record for each text or question. Raises InputError if one of its fields is missing."""
+    fields = {name: [cfg[name]] if isinstance(cfg[name], str) else list(cfg[name] or []) for name in FIELDS}
+    texts, pairs, questions, contexts = fields.values()
+    if (texts or pairs) and (questions or contexts):
+        raise InputError("text= and question= are for different tasks: set only one of them.")
+    if questions or contexts:
+        if not (questions and contexts):
+            raise InputError('A question needs a passage: set question="..." context="...".')
+        return [{"question": question, "context": contexts[0]} for question in questions]
+    if not texts:
+        raise InputError("pair= is the second text: set text= to the first.")
+    if pairs and len(pairs) != len(texts):
+        raise InputError(f"There must be a pair for each text: text has {len(texts)}, pair {len(pairs)}.")
+    return [{"text": text} | ({"pair": pairs[k]} if pairs else {}) for k, text in enumerate(texts)]
 
 
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def answer_file(cfg: DictConfig) -> Path:
-    """Answer a file's records."""
-    source, output, rejects = places(cfg)
+def predict_file(cfg: DictConfig) -> Path:
+    """Predict the records of a file and return the path of the predictions."""
+    source, output, rejects = file_paths(cfg)
     if not source.is_file():
         raise InputError(f"input={source} is {'a folder, not a file' if source.is_dir() else 'not a file'}.")
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     console.say(f"predict {source} with {finished.folder}")
-    out, started = PredictionFile(), time.monotonic()
-    with out.writing(output, rejects), console.progress("answering, records", None) as advance:
+    out, started = PredictionWriter(), time.monotonic()
+    with out.writing(output, rejects), console.progress("predicting, records", None) as advance:
         for chunk in chunks(finished.task.records(source, finished.labels)):
-            answer_chunk(finished, chunk, out, cfg.precision)
-            if not out.answered and out.rejected >= AT_ONCE:  # a file of another kind
+            predict_chunk(finished, chunk, out, cfg.precision)
+            if not out.n_predicted and out.n_rejected >= CHUNK_RECORDS:  # the file is of another kind
                 break
-            advance(out.answered + out.rejected, f"{out.answered / (time.monotonic() - started):,.0f} records/s")
-        if not out.answered and out.rejected:
-            raise InputError(f"input={source}: nothing in it can be answered: {'; '.join(out.named)}.")
-        if not out.answered:
+            elapsed_s = time.monotonic() - started
+            advance(out.n_predicted + out.n_rejected, f"{out.n_predicted / elapsed_s:,.0f} records/s")
+        if not out.n_predicted and out.n_rejected:
+            raise InputError(f"input={source}: no record of it can be used: {'; '.join(out.first_rejects)}.")
+        if not out.n_predicted:
             raise InputError(f"input={source} holds no records.")
     print_summary(out, rejects, time.monotonic() - started)
     return output
 
 
-def answer_chunk(finished: FinetuneRun, chunk: list[Record], out: PredictionFile, precision: Any) -> None:
+def predict_chunk(finished: FinetuneRun, chunk: list[Record], out: PredictionWriter, precision: Any) -> None:
+    """Predict some records and write the predictions; reject those that can't be read."""
     rows, examples = [], []
     for entry in chunk:
         try:
             if isinstance(entry.record, str):
                 raise InputError(entry.record)
-            examples.append(finished.task.given(entry.record))
+            examples.append(finished.task.to_example(entry.record))
             rows.append(entry.row)
         except InputError as error:
             out.reject(entry, str(error).rstrip("."))
-    out.add(rows, finished.answered(examples, precision))
+    out.add(rows, finished.predict_examples(examples, precision))
 
 
-def print_summary(out: PredictionFile, rejects: Path, seconds: float) -> None:
-    """What became of every record that came in."""
-    if out.rejected:
-        console.warn(f"{out.rejected:,} records can't be read and are in {rejects}: {'; '.join(out.named)}")
-    total = out.answered + out.rejected
-    console.say(f"records: {total:,} in = {out.answered:,} answered + {out.rejected:,} rejected")
-    console.say(f"{out.answered / seconds:,.0f} records/s over {seconds:.1f} s")
+def print_summary(out: PredictionWriter, rejects: Path, elapsed_s: float) -> None:
+    """Print how many records were predicted and rejected, and the speed."""
+    if out.n_rejected:
+        console.warn(f"{out.n_rejected:,} records can't be read and are in {rejects}: {'; '.join(out.first_rejects)}")
+    total = out.n_predicted + out.n_rejected
+    console.say(f"records: {total:,} in = {out.n_predicted:,} predicted + {out.n_rejected:,} rejected")
+    console.say(f"{out.n_predicted / elapsed_s:,.0f} records/s over {elapsed_s:.1f} s")

@@ -1,4 +1,4 @@
-"""Answers of a stream of records -> a file, and what can't be read -> another; each there when it is whole."""
+"""Writer of predictions and rejected records of a stream; both files appear only when they are complete."""
 
 import csv
 import json
@@ -8,61 +8,69 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ssl_cli.data.io.records import Record
-from ssl_cli.runs.output_files import REJECT_COLUMNS, beside, disk_errors_as_input_errors, folder_in, move
+from ssl_cli.runs.outputs import (
+    REJECTED_ROW_COLUMNS,
+    disk_errors_as_input_errors,
+    move_into_place,
+    rejects_staging_path,
+    temporary_folder,
+)
 from ssl_cli.tasks.task import Prediction
 
-AT_ONCE, CHARACTERS = 2048, 1 << 22  # records and characters that are answered together
-NAMED = 3  # rejects that are named; the others are counted
-LONGEST_TEXT = 10_000  # characters of a reject that are kept
+CHUNK_RECORDS, CHUNK_CHARS = 2048, 1 << 22  # of the records that are predicted together
+MAX_NAMED_REJECTS = 3  # rejected records that are named; the others are only counted
+MAX_REJECT_CHARS = 10_000  # characters of a rejected record that are kept
 ROW = "row"
 
 
-class PredictionFile:
-    """Takes answers, each with the record's number as `row`, and rejects; counts both."""
+class PredictionWriter:
+    """Writes predictions, each with its record's number as `row`, and rejected records, and counts both."""
 
     def __init__(self) -> None:
-        self.answered = self.rejected = 0
-        self.named: list[str] = []  # the first rejects: where, and why
+        self.n_predicted = self.n_rejected = 0
+        self.first_rejects: list[str] = []  # place and reason of each
 
     @contextmanager
     def writing(self, output: Path, rejects: Path) -> Iterator[None]:
-        """While it is open, `add` and `reject` may be called. On an error nothing is left behind."""
-        with folder_in(output) as here, folder_in(beside(output, rejects)) as there:
-            parts = {output: here / "answers", rejects: there / "rejects"}
+        """Open both files for `add` and `reject`. On an error no file is left behind."""
+        with temporary_folder(output) as here, temporary_folder(rejects_staging_path(output, rejects)) as there:
+            parts = {output: here / "predictions", rejects: there / "rejects"}
             with disk_errors_as_input_errors(output):
-                answers, lines = map(_opened, parts.values())
-            self._answers = _CsvLines(answers) if output.suffix == ".csv" else _JsonLines(answers)
+                predictions, lines = map(_open, parts.values())
+            self._predictions = _CsvLines(predictions) if output.suffix == ".csv" else _JsonLines(predictions)
             self._rejects, self._output = csv.writer(lines), output
-            self._rejects.writerow(REJECT_COLUMNS)
+            self._rejects.writerow(REJECTED_ROW_COLUMNS)
             try:
                 yield
                 with disk_errors_as_input_errors(output):
-                    self._answers.end()
+                    self._predictions.end()
                     lines.close()
             finally:
-                with suppress(OSError):  # after an error: what it left open
-                    answers.close()
+                with suppress(OSError):  # close what an error left open
+                    predictions.close()
                     lines.close()
             for place, part in parts.items():
                 with disk_errors_as_input_errors(place):
-                    move(part, place)
+                    move_into_place(part, place)
 
-    def add(self, rows: Iterable[int], answers: Sequence[Prediction]) -> None:
+    def add(self, rows: Iterable[int], predictions: Sequence[Prediction]) -> None:
+        """Write predictions and the numbers of their records."""
         with disk_errors_as_input_errors(self._output):
-            for row, answer in zip(rows, answers, strict=True):
-                self._answers.write({ROW: row, **answer})
-        self.answered += len(answers)
+            for row, prediction in zip(rows, predictions, strict=True):
+                self._predictions.write({ROW: row, **prediction})
+        self.n_predicted += len(predictions)
 
     def reject(self, entry: Record, reason: str) -> None:
+        """Write a rejected record with the reason."""
         with disk_errors_as_input_errors(self._output):
-            self._rejects.writerow([entry.row, entry.line, reason, entry.text[:LONGEST_TEXT]])
-        self.rejected += 1
-        if len(self.named) < NAMED:
+            self._rejects.writerow([entry.row, entry.line, reason, entry.text[:MAX_REJECT_CHARS]])
+        self.n_rejected += 1
+        if len(self.first_rejects) < MAX_NAMED_REJECTS:
             place = f"row {entry.row:,}" if entry.line is None else f"line {entry.line:,}"
-            self.named.append(f"{place}: {reason}")
+            self.first_rejects.append(f"{place}: {reason}")
 
 
-def _opened(path: Path) -> TextIO:
+def _open(path: Path) -> TextIO:
     return path.open("w", newline="", encoding="utf-8", errors="replace")
 
 
@@ -70,41 +78,41 @@ class _JsonLines:
     def __init__(self, file: TextIO):
         self.file = file
 
-    def write(self, answer: Prediction) -> None:
-        self.file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+    def write(self, prediction: Prediction) -> None:
+        self.file.write(json.dumps(prediction, ensure_ascii=False) + "\n")
 
     def end(self) -> None:
         self.file.close()
 
 
 class _CsvLines:
-    """The answers' fields are the columns; `probabilities` by class are a column each, lists are JSON.
+    """A CSV with one column per field of the predictions, and one per class for `probabilities`; lists are JSON.
 
-    A field that the first answer lacks, such as an id, becomes a last column: the file is then written once more.
+    A field that the first prediction lacks, such as an id, becomes a last column; the file is then written again.
     """
 
     def __init__(self, file: TextIO):
         self.file, self.out, self.columns = file, csv.writer(file), list[str]()
-        self.n_written = 0  # columns under the header that stands there
+        self.n_in_header = 0  # columns of the header as it was written
 
-    def write(self, answer: Prediction) -> None:
-        flat = dict(_flat(answer))
-        self.columns += [name for name in flat if name not in self.columns]
-        if not self.n_written:
-            self.n_written = len(self.columns)
+    def write(self, prediction: Prediction) -> None:
+        fields = dict(_flat(prediction))
+        self.columns += [name for name in fields if name not in self.columns]
+        if not self.n_in_header:
+            self.n_in_header = len(self.columns)
             self.out.writerow(self.columns)
-        self.out.writerow([flat.get(name) for name in self.columns])
+        self.out.writerow([fields.get(name) for name in self.columns])
 
     def end(self) -> None:
         self.file.close()
-        if len(self.columns) > self.n_written:
+        if len(self.columns) > self.n_in_header:
             _widen(Path(self.file.name), self.columns)
 
 
 def _widen(path: Path, columns: list[str]) -> None:
-    """The same rows under all `columns`, empty where a row ends before them."""
+    """Write the rows again with all `columns`; missing values are empty."""
     widened = path.with_name(f"{path.name}-widened")
-    with path.open(newline="", encoding="utf-8") as before, _opened(widened) as file:
+    with path.open(newline="", encoding="utf-8") as before, _open(widened) as file:
         rows, out = csv.reader(before), csv.writer(file)
         next(rows)
         out.writerow(columns)
@@ -112,22 +120,22 @@ def _widen(path: Path, columns: list[str]) -> None:
     widened.replace(path)
 
 
-def _flat(answer: Prediction) -> Iterator[tuple[str, Any]]:
-    for name, value in answer.items():
+def _flat(prediction: Prediction) -> Iterator[tuple[str, Any]]:
+    for name, value in prediction.items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{key}", one) for key, one in value.items())
+            yield from ((f"{name}.{key}", part) for key, part in value.items())
         else:
             yield name, json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple) else value
 
 
 def chunks(entries: Iterable[Record]) -> Iterator[list[Record]]:
-    """A few thousand at a time, fewer of long ones: memory doesn't grow with the file."""
-    chunk, size = list[Record](), 0
+    """Yield records in lists of bounded size, shorter for long records, so that memory doesn't grow with the file."""
+    chunk, n_chars = list[Record](), 0
     for entry in entries:
         chunk.append(entry)
-        size += len(entry.text)
-        if len(chunk) == AT_ONCE or size >= CHARACTERS:
+        n_chars += len(entry.text)
+        if len(chunk) == CHUNK_RECORDS or n_chars >= CHUNK_CHARS:
             yield chunk
-            chunk, size = [], 0
+            chunk, n_chars = [], 0
     if chunk:
         yield chunk

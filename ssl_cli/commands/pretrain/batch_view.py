@@ -1,82 +1,92 @@
-"""A batch as the model sees it, for people: what is hidden, replaced or kept, and beneath it what must be guessed."""
+"""Print a batch as the model sees it: masked, replaced and kept tokens, and below each token its target."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from rich.text import Text
 from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.models.losses import IGNORED
+from ssl_cli.models.losses import IGNORE_INDEX
 
-ROWS = 3  # examples
-WIDTH = 110  # columns
-COLOURS = {"hidden": "bold red", "replaced": "bold yellow", "kept": "bold green", "special": "dim", "": ""}
+MAX_ROWS = 3  # rows that are shown
+MAX_COLUMNS = 110  # of the terminal
+CORRUPTIONS = ("masked", "replaced", "kept")
+STYLES = {"masked": "bold red", "replaced": "bold yellow", "kept": "bold green", "special": "dim", "": ""}
 VISIBLE = str.maketrans({"▁": "·", " ": "·", "\u3000": "·", "\n": "⏎", "\r": "⏎", "\t": "→"})
-PAIRS = {0: "the second text follows the first", 1: "the second text doesn't follow the first"}
-Cell = tuple[str, str, str]  # what is seen, what must be said, which kind of token it is
+PAIR_LABELS = {0: "the second text follows the first", 1: "the second text doesn't follow the first"}
 
 
-def show(tokenizer: Tokenizer, given: Mapping[str, Tensor]) -> None:
-    """Print the first rows of what an objective's `prepare` gives."""
+class Cell(NamedTuple):
+    """A token of the input, its target ("" if it has none), and its kind: a key of STYLES."""
+
+    token: str
+    target: str
+    kind: str
+
+
+def show(tokenizer: Tokenizer, inputs: Mapping[str, Tensor]) -> None:
+    """Print the first rows of the inputs that a method's `make_inputs` returns."""
     specials = {token: name for name, token in tokenizer.specials.items()}
-    for row in range(min(ROWS, len(given["inputs"]))):
-        cells = cells_of(tokenizer, {name: array[row] for name, array in given.items()}, specials)
-        counts = {kind: sum(cell[2] == kind for cell in cells) for kind in ("hidden", "replaced", "kept")}
-        told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-        pair = f"; {PAIRS[int(given['pair'][row])]}" if "pair" in given else ""
-        console.say(f"\nexample {row + 1}: {len(cells)} tokens{told and f', {told}'}{pair}", style="bold")
-        for line in lines_of(cells):
+    for row in range(min(MAX_ROWS, len(inputs["inputs"]))):
+        cells = row_cells(tokenizer, {name: array[row] for name, array in inputs.items()}, specials)
+        counts = {kind: sum(cell.kind == kind for cell in cells) for kind in CORRUPTIONS}
+        corrupted = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        pair = f"; {PAIR_LABELS[int(inputs['pair'][row])]}" if "pair" in inputs else ""
+        console.say(f"\nexample {row + 1}: {len(cells)} tokens{corrupted and f', {corrupted}'}{pair}", style="bold")
+        for line in cell_lines(cells):
             console.say(line)
-    legend = Text("\nbeneath: what must be guessed. ")
-    if "positions" in given:
-        for kind in ("hidden", "replaced", "kept"):
-            legend.append(f"{kind} ", COLOURS[kind])
+    legend = Text("\nbelow each token: its target. ")
+    if "positions" in inputs:
+        for kind in CORRUPTIONS:
+            legend.append(f"{kind} ", STYLES[kind])
     console.say(legend)
 
 
-def cells_of(tokenizer: Tokenizer, given: Mapping[str, Tensor], specials: Mapping[int, str]) -> list[Cell]:
-    """One row: each token, what must be said there (or nothing), and its kind."""
-    inputs: list[int] = given["inputs"].tolist()
-    if "positions" in given:
-        pairs = zip(given["positions"].tolist(), given["targets"].tolist(), strict=True)
-        goals = {place: target for place, target in pairs if target != IGNORED}
-    else:
-        goals = {place: target for place, target in enumerate(given["targets"].tolist()) if target != IGNORED}
+def row_cells(tokenizer: Tokenizer, inputs: Mapping[str, Tensor], specials: Mapping[int, str]) -> list[Cell]:
+    """Return a cell for each token of one row; `specials`: id -> role."""
+    ids: list[int] = inputs["inputs"].tolist()
+    is_masked_lm = "positions" in inputs
+    positions = inputs["positions"].tolist() if is_masked_lm else range(len(ids))
+    pairs = zip(positions, inputs["targets"].tolist(), strict=True)
+    targets = {position: target for position, target in pairs if target != IGNORE_INDEX}
     cells = []
-    for place, token in enumerate(inputs):
-        goal = goals.get(place)
+    for position, token in enumerate(ids):
+        target = targets.get(position)
         kind = "special" if token in specials else ""
-        if goal is not None and "positions" in given:
+        if target is not None and is_masked_lm:
             is_mask = specials.get(token) == "mask"
-            kind = "hidden" if is_mask else "kept" if token == goal else "replaced"
-        cells.append((visible(tokenizer, token), "" if goal is None else visible(tokenizer, goal), kind))
+            kind = "masked" if is_mask else "kept" if token == target else "replaced"
+        cells.append(
+            Cell(visible_token(tokenizer, token), "" if target is None else visible_token(tokenizer, target), kind)
+        )
     return cells
 
 
-def lines_of(cells: list[Cell]) -> list[Text]:
-    """Two lines at a time: tokens, and beneath them what must be said."""
+def cell_lines(cells: list[Cell]) -> list[Text]:
+    """Return pairs of lines, no wider than MAX_COLUMNS: tokens, and below them their targets."""
     lines: list[Text] = []
-    above, beneath, width = Text(), Text(), 0
-    for seen, goal, kind in cells:
-        room = max(Text(seen).cell_len, Text(goal).cell_len)
-        if width and width + room > WIDTH:
-            lines += [above, beneath]
-            above, beneath, width = Text(), Text(), 0
-        above.append(seen, COLOURS[kind]).append(" " * (room - Text(seen).cell_len + 1))
-        beneath.append(goal, "italic").append(" " * (room - Text(goal).cell_len + 1))
-        width += room + 1
-    return [*lines, above, beneath]
+    upper, lower, width = Text(), Text(), 0
+    for token, target, kind in cells:
+        cell_width = max(Text(token).cell_len, Text(target).cell_len)
+        if width and width + cell_width > MAX_COLUMNS:
+            lines += [upper, lower]
+            upper, lower, width = Text(), Text(), 0
+        upper.append(token, STYLES[kind]).append(" " * (cell_width - Text(token).cell_len + 1))
+        lower.append(target, "italic").append(" " * (cell_width - Text(target).cell_len + 1))
+        width += cell_width + 1
+    return [*lines, upper, lower]
 
 
-def visible(tokenizer: Tokenizer, token: int) -> str:
-    """A token with its blanks shown, and bytes as the text they are"""
+def visible_token(tokenizer: Tokenizer, token: int) -> str:
+    """Return a token with visible whitespace; a byte-level token is decoded to text."""
     name = tokenizer.token(token)
     if tokenizer.is_byte_level and token not in tokenizer.specials.values():
         name = tokenizer.decode([token])
-    return with_blanks(name)
+    return visible_whitespace(name)
 
 
-def with_blanks(text: str) -> str:
-    """A text whose blanks can be seen"""
-    return console.harmless(text.translate(VISIBLE))
+def visible_whitespace(text: str) -> str:
+    """Return a text with signs in place of spaces, tabs and line breaks."""
+    return console.escape_controls(text.translate(VISIBLE))

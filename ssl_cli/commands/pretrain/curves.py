@@ -1,4 +1,4 @@
-"""The curves of a pretraining run."""
+"""Training curves of a pretraining run."""
 
 from pathlib import Path
 
@@ -9,24 +9,25 @@ from ssl_cli.runs.folder import HISTORY, read_history
 CURVES = {  # y-axis -> columns of history.csv
     "loss, nats": ["train/loss", "val/loss"],
     "perplexity (held-out text)": ["val/perplexity"],
-    "bits a byte (held-out text)": ["val/bits_per_byte"],
-    "hidden tokens guessed": ["train/masked_accuracy", "val/masked_accuracy"],
-    "pairs told right": ["train/pair_accuracy", "val/pair_accuracy"],
+    "bits per byte (held-out text)": ["val/bits_per_byte"],
+    "accuracy on masked tokens": ["train/masked_accuracy", "val/masked_accuracy"],
+    "accuracy on sentence pairs": ["train/pair_accuracy", "val/pair_accuracy"],
 }
-MACHINERY = {
+OPTIMIZER = {
     "learning rate": ["lr"],
-    "norm of the gradient": ["train/grad_norm"],
-    "training tokens a second": ["train/tokens_per_s"],
+    "gradient norm": ["train/grad_norm"],
+    "training tokens per second": ["train/tokens_per_s"],
 }
 
 
 def draw(folder: Path) -> list[Figure]:
+    """Draw losses and metrics over steps, and the optimizer's state, into the run folder."""
     history = read_history(folder / HISTORY)
     if not history:
         return []
-    curves.histories(folder / "figures" / "training.png", "Learning", history, CURVES)
-    curves.histories(folder / "figures" / "optimizer.png", "How it was trained", history, MACHINERY)
+    curves.history_panels(folder / "figures" / "training.png", "Learning", history, CURVES)
+    curves.history_panels(folder / "figures" / "optimizer.png", "Optimizer", history, OPTIMIZER)
     return [
-        Figure("training.png", "What was learned over the steps of training; the held-out text is only looked at."),
-        Figure("optimizer.png", "The learning rate, the gradient's norm before clipping, and the pace."),
+        Figure("training.png", "Losses and metrics over the training steps; the held-out text is not trained on."),
+        Figure("optimizer.png", "The learning rate, the gradient norm before clipping, and the throughput."),
     ]

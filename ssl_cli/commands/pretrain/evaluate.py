@@ -1,4 +1,4 @@
-"""How well a model guesses text that it hasn't seen."""
+"""Evaluate a language model on held-out text."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -8,27 +8,30 @@ import torch
 from ssl_cli.data.batches import ArrayDataset, ordered_loader
 from ssl_cli.methods.protocols import DerivedMetrics
 from ssl_cli.methods.scoring import device_of
-from ssl_cli.models.cpu import for_large_products
+from ssl_cli.models.cpu import tuned_for_large_matmuls
 from ssl_cli.training.seeding import reseed
 
-MEANINGS = {  # in the order they are told; all of held-out text, of as much as was measured
-    "loss": "what was minimised: nats a guess; of a pair the two losses added",
-    "masked_loss": "nats a hidden token",
-    "perplexity": "how many tokens, equally likely, would be as hard to guess among",
-    "bits_per_byte": "bits a byte of text: compares across tokenizers; only of those that lose nothing of it",
-    "masked_accuracy": "share of hidden tokens guessed",
-    "pair_loss": "nats a pair",
-    "pair_accuracy": "share of pairs told right; chance is a half",
+MEANINGS = {  # in the order of the report; all are of the held-out text that was evaluated
+    "loss": "the training loss, in nats per predicted token; with sentence pairs, the sum of both losses",
+    "masked_loss": "nats per masked token",
+    "perplexity": "number of equally likely tokens that would be as hard to choose from",
+    "bits_per_byte": "bits per byte of text: compares across tokenizers; only of those that lose nothing of it",
+    "masked_accuracy": "share of masked tokens predicted",
+    "pair_loss": "nats per sentence pair",
+    "pair_accuracy": "share of sentence pairs predicted; chance is a half",
 }
-SPEED = "train/tokens_per_s"
+TOKENS_PER_S = "train/tokens_per_s"
 
 
-def measure(model: Any, rows: ArrayDataset, seed: int) -> dict[str, float]:
-    """Means over all rows: val/loss, val/perplexity, ... Draws follow from the seed and each batch's number."""
+def evaluate(model: Any, rows: ArrayDataset, seed: int) -> dict[str, float]:
+    """Return val/loss, val/perplexity, ...: means over all rows.
+
+    Random draws follow from the seed and the index of the batch.
+    """
     totals: dict[str, float] = {}
     device = device_of(model)
-    fast = for_large_products() if device.type == "cpu" else nullcontext()
-    with torch.inference_mode(), fast:
+    tuned = tuned_for_large_matmuls() if device.type == "cpu" else nullcontext()
+    with torch.inference_mode(), tuned:
         for batch in ordered_loader(rows.on(device), rows.eval_batch_size):
             arrays = {name: array for name, array in batch.items() if isinstance(array, torch.Tensor)}
             reseed(seed, batch["k"], 0, device)
@@ -39,7 +42,7 @@ def measure(model: Any, rows: ArrayDataset, seed: int) -> dict[str, float]:
     return {f"val/{name}": value for name, value in {**means, **derived}.items()}
 
 
-def pace(history: list[dict[str, float]], name: str = SPEED) -> dict[str, float]:
-    """Training tokens a second, or what else is counted: the median over the rows of history.csv"""
-    paces = sorted(row[name] for row in history if row.get(name))
-    return {name: paces[len(paces) // 2]} if paces else {}
+def median_throughput(history: list[dict[str, float]], name: str = TOKENS_PER_S) -> dict[str, float]:
+    """Return the median of a throughput over the rows of history.csv, by its name; empty if it has none."""
+    values = sorted(row[name] for row in history if row.get(name))
+    return {name: values[len(values) // 2]} if values else {}

@@ -1,4 +1,4 @@
-"""Held-out text with the model's answers: hidden tokens guessed, or a passage continued."""
+"""Example predictions on held-out text: masked tokens, or the continuation of a passage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,100 +8,116 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_cli.commands.pretrain.batch_view import visible
+from ssl_cli.commands.pretrain.batch_view import visible_token
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.files import write_text
+from ssl_cli.methods.protocols import PredictsMasked
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.models.generation.decode import generate_tokens
-from ssl_cli.models.losses import IGNORED
+from ssl_cli.models.losses import IGNORE_INDEX
 from ssl_cli.training.seeding import reseed
 
 EXAMPLES = "examples.txt"
-SHOWN = 8  # passages
-PROMPT = 4  # a prompt is one part in so many of a row
+MAX_EXAMPLES = 8  # passages
+PROMPT_DIVISOR = 4  # a prompt is the first quarter of a row
 TEMPERATURE = 0.8
 
 
 @dataclass(frozen=True)
 class TextPiece:
-    """A piece of text as it stands; or a `guess` with its probability `share`, and the `truth` where there is one."""
+    """Either a piece of text, or a prediction with its probability, and with its target if there is one."""
 
     text: str = ""
-    guess: str | None = None
-    truth: str | None = None
-    share: float | None = None
+    prediction: str | None = None
+    target: str | None = None
+    probability: float | None = None
 
     @property
-    def is_right(self) -> bool:
-        return self.guess is not None and self.truth in (None, self.guess)
+    def is_correct(self) -> bool:
+        """Whether the prediction is the target, or has none."""
+        return self.prediction is not None and self.target in (None, self.prediction)
 
     def __str__(self) -> str:
-        if self.guess is None:
+        if self.prediction is None:
             return self.text
-        share = "" if self.share is None else f" {self.share:.0%}"
-        return f"[{self.guess}{share}]" if self.is_right else f"[{self.guess}{share}, not {self.truth}]"
+        percent = "" if self.probability is None else f" {self.probability:.0%}"
+        wrong = "" if self.is_correct else f", not {self.target}"
+        return f"[{self.prediction}{percent}{wrong}]"
 
 
 @dataclass(frozen=True)
 class PredictedText:
-    parts: list[TextPiece]
+    """A passage of text in pieces, some of them predicted."""
+
+    pieces: list[TextPiece]
 
     def __str__(self) -> str:
-        return "".join(map(str, self.parts))
+        return "".join(map(str, self.pieces))
 
 
 def write(folder: Path, model: Any, tokenizer: Tokenizer, rows: ArrayDataset, seed: int) -> list[PredictedText]:
-    """A few passages of `rows`, into the run's folder too."""
-    some = torch.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).round().long()
-    batch = rows[0, some, 1.0]
-    answer = guesses if hasattr(model, "masked_predictions") else continued
-    made = answer(model, tokenizer, batch, seed)
-    write_text(folder / EXAMPLES, "\n\n---\n\n".join(map(str, made)) + "\n")
-    return made
+    """Return predictions for a few rows, and write them into the run folder."""
+    sample = torch.linspace(0, len(rows) - 1, min(MAX_EXAMPLES, len(rows))).round().long()
+    predict = predict_masks if isinstance(model, PredictsMasked) else continue_rows
+    examples = predict(model, tokenizer, rows[0, sample, 1.0], seed)
+    write_text(folder / EXAMPLES, "\n\n---\n\n".join(map(str, examples)) + "\n")
+    return examples
 
 
-def guesses(model: Any, tokenizer: Tokenizer, batch: Mapping[str, Tensor], seed: int) -> list[PredictedText]:
-    """Each hidden token with the model's first answer."""
+def predict_masks(model: Any, tokenizer: Tokenizer, batch: Mapping[str, Tensor], seed: int) -> list[PredictedText]:
+    """Return each row with the model's most likely token for each masked one."""
     device = device_of(model)
     reseed(seed, 0, 0, device)
     arrays = {name: array.to(device) for name, array in batch.items() if isinstance(array, Tensor)}
     with torch.inference_mode():
-        given, logits = model.masked_predictions(arrays)  # (B, n, V)
-        share, answer = (array.cpu() for array in logits.float().softmax(2).max(2))  # (B, n)
-    given = {name: array.cpu() for name, array in given.items()}
-    found = []
-    for row in range(len(answer)):
-        places = zip(given["positions"][row].tolist(), given["targets"][row].tolist(), strict=True)
-        at = {place: (target, n) for n, (place, target) in enumerate(places) if target != IGNORED}
-        parts, plain = list[TextPiece](), list[int]()
-        for place, token in enumerate(given["inputs"][row].tolist()):
-            if place not in at:
-                plain += [token] if place else []  # a row begins with [CLS]
-                continue
-            parts.append(TextPiece(_joined(tokenizer, plain)))
-            target, n = at[place]
-            said, truth = (visible(tokenizer, int(one)) for one in (answer[row, n], target))
-            parts.append(TextPiece(guess=said, truth=truth, share=float(share[row, n])))
+        inputs, logits = model.masked_predictions(arrays)  # (B, n, V)
+        probabilities, predictions = (array.cpu() for array in logits.float().softmax(2).max(2))  # (B, n)
+    columns = [inputs[name].tolist() for name in ("inputs", "positions", "targets")]
+    examples = []
+    for ids, positions, targets, tokens, token_probabilities in zip(
+        *columns, predictions.tolist(), probabilities.tolist(), strict=True
+    ):
+        predicted = {
+            position: TextPiece(
+                prediction=visible_token(tokenizer, token),
+                target=visible_token(tokenizer, target),
+                probability=probability,
+            )
+            for position, target, token, probability in zip(
+                positions, targets, tokens, token_probabilities, strict=True
+            )
+            if target != IGNORE_INDEX
+        }
+        examples.append(PredictedText(_pieces(tokenizer, ids, predicted)))
+    return examples
+
+
+def _pieces(tokenizer: Tokenizer, ids: list[int], predicted: Mapping[int, TextPiece]) -> list[TextPiece]:
+    """Return the predicted pieces by position, and the text between them, without the [CLS] of the row."""
+    pieces, plain = list[TextPiece](), list[int]()
+    for position, token in enumerate(ids):
+        if position in predicted:
+            pieces += [TextPiece(_text_between(tokenizer, plain)), predicted[position]]
             plain = []
-        found.append(PredictedText([*parts, TextPiece(_joined(tokenizer, plain))]))
-    return found
+        elif position:
+            plain.append(token)
+    return [*pieces, TextPiece(_text_between(tokenizer, plain))]
 
 
-def _joined(tokenizer: Tokenizer, tokens: list[int]) -> str:
-    """Text between two answers, apart from both"""
+def _text_between(tokenizer: Tokenizer, tokens: list[int]) -> str:
+    """Return the text between two predictions, with spaces around it."""
     text = tokenizer.decode(tokens)
     return f" {text} " if text else " "
 
 
-def continued(model: Any, tokenizer: Tokenizer, batch: Mapping[str, Tensor], seed: int) -> list[PredictedText]:
-    """The start of each row, and how the model goes on, drawn at TEMPERATURE."""
-    length = model.row_length // PROMPT
-    prompts = [row[:length].tolist() for row in batch["ids"]]
-    more, barred = model.row_length - length, tokenizer.unwritten
-    drawn = generate_tokens(model, prompts, max_tokens=more, temperature=TEMPERATURE, seed=seed, barred=barred)
-    pairs = zip(prompts, drawn, strict=True)
+def continue_rows(model: Any, tokenizer: Tokenizer, batch: Mapping[str, Tensor], seed: int) -> list[PredictedText]:
+    """Return the beginning of each row, and its continuation by the model, sampled at TEMPERATURE."""
+    n_prompt = model.row_length // PROMPT_DIVISOR
+    prompts = [row[:n_prompt].tolist() for row in batch["ids"]]
+    n_new, banned = model.row_length - n_prompt, tokenizer.special_ids_except_end
+    completions = generate_tokens(model, prompts, max_tokens=n_new, temperature=TEMPERATURE, seed=seed, banned=banned)
     return [
-        PredictedText([TextPiece(tokenizer.decode(prompt)), TextPiece(guess=tokenizer.decode(said))])
-        for prompt, said in pairs
+        PredictedText([TextPiece(tokenizer.decode(prompt)), TextPiece(prediction=tokenizer.decode(completion))])
+        for prompt, completion in zip(prompts, completions, strict=True)
     ]

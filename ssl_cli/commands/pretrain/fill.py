@@ -1,4 +1,4 @@
-"""ssl fill: the likeliest words for the blanks of a text, by a finished run of BERT."""
+"""ssl fill: predict the masked words of a text with a finished run of BERT."""
 
 import json
 from dataclasses import asdict
@@ -8,55 +8,57 @@ from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.commands.finished import runs_that_can
-from ssl_cli.commands.pretrain.batch_view import with_blanks
+from ssl_cli.commands.pretrain.batch_view import visible_whitespace
 from ssl_cli.commands.pretrain.finished import MASK, MaskCandidate, PretrainRun, reopen
-from ssl_cli.data.io.lines import numbered_lines
+from ssl_cli.data.io.lines import read_numbered_lines
 from ssl_cli.errors import InputError
-from ssl_cli.runs.outputs import write_whole
+from ssl_cli.methods.protocols import FillsMasks
+from ssl_cli.runs.outputs import write_output_file
 
 
 def run(cfg: DictConfig) -> Path | None:
-    """Answer every mask of `cfg.text`, or of the lines of `cfg.input`; returns the output's path where there is one."""
-    texts, output = texts_of(cfg), place(cfg)
-    fills = runs_that_can("fill in a mask (model=bert)", "mask_logits", trust=tuple((cfg.trust or "").split()))
-    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust, fills)
-    found = [(text, answers(finished, text, cfg.n, place)) for place, text in texts]
+    """Fill every mask of `cfg.text`, or of the lines of `cfg.input`. Return the path of the output file, if any."""
+    texts, output = read_texts(cfg), output_path(cfg)
+    run_filter = runs_that_can("fill in a mask (model=bert)", FillsMasks, trust=tuple((cfg.trust or "").split()))
+    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust, run_filter)
+    filled = [(text, fill_text(finished, text, cfg.n, place)) for place, text in texts]
     console.say(f"fill with {finished.folder}")
-    for text, masks in found:
+    for text, masks in filled:
         print_summary(text, masks)
     if output is not None:
-        write_whole(output, "".join(line(text, masks) for text, masks in found).encode())
+        write_output_file(output, "".join(to_json_line(text, masks) for text, masks in filled).encode())
     return output
 
 
-def answers(finished: PretrainRun, text: str, n: int, place: str) -> list[list[MaskCandidate]]:
-    """InputErrors begin with the place that the text is from."""
+def fill_text(finished: PretrainRun, text: str, n: int, place: str) -> list[list[MaskCandidate]]:
+    """Return the candidates of each mask. An InputError begins with the place that the text is from."""
     try:
         return finished.fill(text, n)
     except InputError as error:
         raise InputError(f"{place}{error}") from error
 
 
-def line(text: str, masks: list[list[MaskCandidate]]) -> str:
-    row = {"text": text, "masks": [[asdict(answer) for answer in answers] for answers in masks]}
+def to_json_line(text: str, masks: list[list[MaskCandidate]]) -> str:
+    """Return a line of the output file."""
+    row = {"text": text, "masks": [[asdict(candidate) for candidate in candidates] for candidates in masks]}
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def texts_of(cfg: DictConfig) -> list[tuple[str, str]]:
-    """What is to be filled in, each text with the place that it is from, as a message begins."""
+def read_texts(cfg: DictConfig) -> list[tuple[str, str]]:
+    """Return (place, text) of each text to fill in; a message about it begins with the place."""
     if cfg.text is not None and cfg.input is not None:
-        raise InputError("text= and input= are two things to fill in: say one of them.")
+        raise InputError("text= and input= both name texts to fill in: set one of them.")
     if cfg.input is not None:
-        lines = numbered_lines("input", cfg.input)
+        lines = read_numbered_lines("input", cfg.input)
         return [(f"input={cfg.input}, line {number:,}: ", text) for number, text in lines.items()]
     texts = [cfg.text] if isinstance(cfg.text, str) else list(cfg.text or [])
     if not texts:
-        raise InputError(f'There is no text to fill in: say text="Birds can {MASK}.", or input=FILE.')
+        raise InputError(f'There is no text to fill in: set text="Birds can {MASK}.", or input=FILE.')
     return [("", text) for text in texts]
 
 
-def place(cfg: DictConfig) -> Path | None:
-    """Where the answers go. Raises InputError where something would be overwritten, or there is no folder."""
+def output_path(cfg: DictConfig) -> Path | None:
+    """Return the path of the output file. Raises InputError if it has no folder, or would overwrite something."""
     if cfg.output is None:
         return None
     output = Path(cfg.output).expanduser()
@@ -65,22 +67,23 @@ def place(cfg: DictConfig) -> Path | None:
     if output.is_dir():
         raise InputError(f"output={output} is a folder; name a file in it.")
     if output.exists() and not cfg.overwrite:
-        raise InputError(f"output={output} exists: name another file, or say overwrite=true.")
+        raise InputError(f"output={output} exists: name another file, or set overwrite=true.")
     if cfg.input is not None and output.exists() and output.resolve() == Path(cfg.input).expanduser().resolve():
         raise InputError(f"output={output} is the input itself: name another file.")
     return output
 
 
 def print_summary(text: str, masks: list[list[MaskCandidate]]) -> None:
-    """A text, and beneath it a column of answers for each of its masks, the likeliest on top."""
-    names = ["answer"] if len(masks) == 1 else [f"answer {k + 1}" for k in range(len(masks))]
+    """Print a text, and below it a column of candidates for each mask, the most likely first."""
+    names = ["candidate"] if len(masks) == 1 else [f"candidate {k + 1}" for k in range(len(masks))]
     columns = [column for name in names for column in (name, "probability")]
     rows = [
-        [cell for answer in row for cell in (shown(answer.token), f"{answer.probability:.1%}")]
+        [cell for candidate in row for cell in (visible(candidate.token), f"{candidate.probability:.1%}")]
         for row in zip(*masks, strict=True)
     ]
     console.say(console.table(text, columns, rows, right={"probability"}))
 
 
-def shown(token: str) -> str:
-    return with_blanks(token) if token.isspace() else token
+def visible(token: str) -> str:
+    """Return a token, with visible whitespace if it is nothing else."""
+    return visible_whitespace(token) if token.isspace() else token

@@ -1,4 +1,4 @@
-"""ssl finetune: from labelled files to a finished run, and what it says where it can't."""
+"""ssl finetune: from labelled files to a finished run, and errors for bad input."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ Row = tuple[str, str]
 
 
 def sentences(n: int, seed: int) -> list[Row]:
-    """Texts of the words of one list, or of the other: easy to tell apart"""
+    """Return texts of the words of one list or of the other, which are easy to classify."""
     draw = np.random.default_rng(seed)
     kinds = draw.integers(0, 2, n)
     return [(" ".join(draw.choice((GOOD, BAD)[kind].split(), 4)), ("good", "bad")[kind]) for kind in kinds]
@@ -44,7 +44,7 @@ def write(path: Path, rows: list[Row]) -> None:
 
 @pytest.fixture
 def files(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or it reads all fonts anew, which takes seconds
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # otherwise reading all fonts again takes seconds
     for name, n in (("train", 64), ("dev", 40), ("test", 30)):
         write(workdir / f"{name}.csv", sentences(n, seed=len(name)))
     return ["task=classify", *(f"data.files.{name}={name}.csv" for name in ("train", "dev", "test")), *QUICK]
@@ -64,13 +64,15 @@ def test_each_line_of_progress_has_the_validation_of_its_step(cli: Cli, files: l
     code, out, err = cli("finetune", *files, *SMALL, "trainer.max_steps=30", "trainer.validate_every_n_steps=10")
     assert code == 0, err
     lines = [line.split() for line in out.splitlines() if line.startswith("training, step")]
-    told = {int(line[2].partition("/")[0]): float(line[line.index("dev/loss") + 1]) for line in lines if len(line) > 3}
+    printed = {
+        int(line[2].partition("/")[0]): float(line[line.index("dev/loss") + 1]) for line in lines if len(line) > 3
+    }
     history = {row["step"]: row["dev/loss"] for row in read_history(Path(out.split()[-1]) / "history.csv")}
-    assert list(history) == [10, 20, 30] == [step for step in told if step in history]
-    assert all(told[step] == pytest.approx(history[step], rel=1e-3) for step in history)
+    assert list(history) == [10, 20, 30] == [step for step in printed if step in history]
+    assert all(printed[step] == pytest.approx(history[step], rel=1e-3) for step in history)
 
 
-def test_a_run_learns_and_can_be_used_again(cli: Cli, files: list[str]) -> None:
+def test_a_run_learns_and_can_be_reopened(cli: Cli, files: list[str]) -> None:
     folder = run(cli, *files, *SMALL, "trainer.max_steps=30", "optim.lr=2e-3")
     metrics = metrics_of(folder)
     assert folder.parts[-2] == "none-classify"
@@ -78,34 +80,34 @@ def test_a_run_learns_and_can_be_used_again(cli: Cli, files: list[str]) -> None:
     for split, n in (("dev", 40), ("test", 30)):
         lines = [json.loads(line) for line in (folder / f"predictions-{split}.jsonl").read_text().splitlines()]
         assert len(lines) == n
-        right = [line["answer"] == line["label"] for line in lines]
+        right = [line["prediction"] == line["label"] for line in lines]
         assert np.mean(right) == pytest.approx(metrics[f"{split}/accuracy"])
     assert not (folder / "predictions-train.jsonl").exists()
     assert (folder / "report.html").is_file() and (folder / "figures" / "training.png").is_file()
     reopened: Any = ssl_cli.load(folder)
-    assert [answer["answer"] for answer in reopened.predict([{"text": "sing bird"}, {"text": "cold moon"}])] == [
+    assert [each["prediction"] for each in reopened.predict([{"text": "sing bird"}, {"text": "cold moon"}])] == [
         "good",
         "bad",
     ]
 
 
-def test_a_network_of_a_short_context_is_a_start_too(cli: Cli, files: list[str], workdir: Path) -> None:
+def test_a_network_with_a_short_context_can_be_fine_tuned(cli: Cli, files: list[str], workdir: Path) -> None:
     start = make_run(workdir / "start", "bert", "wordpiece", context=24)
     folder = run(cli, *files, f"init={start}", "trainer.max_steps=2")
     assert folder.parts[-2] == "bert-pydoc-classify"
 
 
-def test_what_was_loaded_is_told(cli: Cli, files: list[str], workdir: Path) -> None:
+def test_loaded_parts_are_printed(cli: Cli, files: list[str], workdir: Path) -> None:
     start = make_run(workdir / "start", "bert", "wordpiece")
     code, out, err = cli("finetune", *files, f"init={start}", "freeze=encoder", "trainer.max_steps=3")
     assert code == 0, err
-    told = {line.split("  ")[0].strip(): line for line in out.splitlines()}
-    assert "loaded" in told["blocks"] and "new" in told["head"] and "left over" in out
-    assert "numbers are trained" in out
+    printed = {line.split("  ")[0].strip(): line for line in out.splitlines()}
+    assert "loaded" in printed["blocks"] and "new" in printed["head"] and "not used" in out
+    assert "parameters are trained" in out
     folder = Path(out.strip().splitlines()[-1])
     before, after = load_file(start / "model.safetensors"), load_file(folder / "model.safetensors")
     shared = [name for name in before if name.startswith("network.")]
-    assert shared and all(torch.equal(before[name], after[name]) for name in shared), "nothing of it was trained"
+    assert shared and all(torch.equal(before[name], after[name]) for name in shared), "no weight of it was trained"
 
 
 @pytest.mark.parametrize("how", [[], ["lora=4"], ["layer_decay=0.7", "freeze=embeddings"]], ids=str)
@@ -124,8 +126,8 @@ def test_a_resumed_run_reaches_the_same_weights(cli: Cli, files: list[str], work
     assert metrics_of(whole)["dev/accuracy"] == metrics_of(part)["dev/accuracy"]
 
 
-def test_the_best_weights_are_those_that_are_kept(cli: Cli, files: list[str]) -> None:
-    """The learning rate is so high that the best aren't the last."""
+def test_the_best_weights_are_kept(cli: Cli, files: list[str]) -> None:
+    """The learning rate is so high that the best weights aren't the last."""
     wild = ["optim.lr=3e-2", "optim.schedule=constant", "trainer.gradient_clip_val=null"]
     words = [*files, *SMALL, *wild, "trainer.validate_every_n_steps=2"]
     folder = run(cli, *words, "trainer.max_steps=24")
@@ -138,7 +140,7 @@ def test_the_best_weights_are_those_that_are_kept(cli: Cli, files: list[str]) ->
     assert all(torch.equal(weights, last[name]) for name, weights in kept.items())
 
 
-def test_final_figures_are_those_of_the_best_validation_in_half_precision_too(cli: Cli, files: list[str]) -> None:
+def test_final_metrics_are_those_of_the_best_validation_also_in_half_precision(cli: Cli, files: list[str]) -> None:
     if not has_bf16(torch.device("cpu")):
         pytest.skip("this CPU has no bfloat16")
     words = ["trainer.precision=bf16-mixed", "trainer.max_steps=12", "trainer.validate_every_n_steps=3"]
@@ -147,7 +149,7 @@ def test_final_figures_are_those_of_the_best_validation_in_half_precision_too(cl
     assert metrics_of(folder)["dev/accuracy"] == max(found)
 
 
-def test_a_run_without_a_checkpoint_is_begun_anew(cli: Cli, files: list[str]) -> None:
+def test_a_run_without_a_checkpoint_cannot_be_resumed(cli: Cli, files: list[str]) -> None:
     folder = run(cli, *files, *SMALL, "trainer.max_steps=2")
     for path in (*folder.glob("*.ckpt"), folder / "metrics.json"):
         path.unlink()
@@ -155,7 +157,7 @@ def test_a_run_without_a_checkpoint_is_begun_anew(cli: Cli, files: list[str]) ->
     assert code == 2 and "ended before its first checkpoint" in err
 
 
-def test_another_start_in_the_same_place_is_no_repetition(cli: Cli, files: list[str], workdir: Path) -> None:
+def test_other_weights_in_the_same_folder_are_another_run(cli: Cli, files: list[str], workdir: Path) -> None:
     start = make_run(workdir / "start", "bert", "wordpiece")
     words = [*files, f"init={start}", "trainer.max_steps=2", "sweep.skip_done=true"]
     first = run(cli, *words)
@@ -184,23 +186,23 @@ def test_two_processes_reach_the_weights_of_one(cli: Cli, files: list[str], work
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_training_answers_are_written_where_they_are_asked_for(cli: Cli, files: list[str]) -> None:
+def test_training_predictions_are_written_on_request(cli: Cli, files: list[str]) -> None:
     folder = run(cli, *files, *SMALL, "trainer.max_steps=2", "predict_train=true")
     assert len((folder / "predictions-train.jsonl").read_text().splitlines()) == 64
     assert "train/accuracy" in metrics_of(folder)
 
 
-def test_guesses_are_those_of_the_dev_metric(cli: Cli, files: list[str]) -> None:
+def test_predictions_are_those_of_the_dev_metric(cli: Cli, files: list[str]) -> None:
     folder = run(cli, *files, *SMALL, "trainer.max_steps=4")
     reopened: Any = ssl_cli.load(folder)
-    examples = [reopened.task.given({"text": text}) for text, _ in sentences(40, seed=3)]
-    rows = reopened.task.rows(examples, reopened.frame, reopened.labels, learning=False).fitted(32)
+    examples = [reopened.task.to_example({"text": text}) for text, _ in sentences(40, seed=3)]
+    rows = reopened.task.rows(examples, reopened.template, reopened.labels, training=False).with_row_length(32)
     found = np.stack(predict_all(reopened.model, rows))
     lines = [json.loads(line) for line in (folder / "predictions-dev.jsonl").read_text().splitlines()]
-    assert [reopened.labels[number] for number in found.argmax(1)] == [line["answer"] for line in lines]
+    assert [reopened.labels[number] for number in found.argmax(1)] == [line["prediction"] for line in lines]
 
 
-def test_in_a_sweep_from_scratch_and_from_a_start_the_network_is_the_same(
+def test_in_a_sweep_from_scratch_and_pretrained_the_network_is_the_same(
     cli: Cli, files: list[str], workdir: Path
 ) -> None:
     start = make_run(workdir / "start", "bert", "wordpiece")
@@ -216,7 +218,7 @@ def test_in_a_sweep_from_scratch_and_from_a_start_the_network_is_the_same(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["task=classify"], "data.files.train=FILE"),
         (["task=classify", "data.files.train=train.csv"], "data.files.dev is missing"),
@@ -228,18 +230,18 @@ def test_in_a_sweep_from_scratch_and_from_a_start_the_network_is_the_same(
         (["layer_decay=2"], "layer_decay must be"),
         (["init=nowhere/at/all"], "there is no such folder"),
         (["init=latest"], "There is no finished pretrain run"),
-        (["model=bert"], "ssl finetune needs a model that can read labelled text"),
+        (["model=bert"], "ssl finetune needs a model that can learn from labelled text"),
         (["max_length=3"], "max_length=3 leaves no room"),
-        (["reinit=1"], "reinit is for a pretrained start"),
+        (["reinit=1"], "reinit needs a pretrained model"),
         (["init=start", "lora=4", "freeze=1"], "freeze contradicts it"),
         (["like=nowhere/at/all"], "like=nowhere/at/all: there is no such folder"),
     ],
 )
-def test_bad_input_is_told_in_a_sentence(cli: Cli, files: list[str], words: list[str], told: str) -> None:
+def test_bad_input_is_reported_in_one_sentence(cli: Cli, files: list[str], words: list[str], message: str) -> None:
     make_run(Path("start"), "bert", "wordpiece")
     given = [] if words[0].startswith("task") else files
     size = [] if words[0].startswith("init") else ["model.size=tiny"]
     code, _, err = cli("finetune", *given, *size, *words)
     assert code == 2
-    assert told in err and "Traceback" not in err
+    assert message in err and "Traceback" not in err
     assert not list(Path("outputs").glob("finetune/*/*"))

@@ -1,4 +1,4 @@
-"""What a finished finetuning run leaves behind, for each kind of answers: files, metrics with intervals, the report."""
+"""Outputs of a fine-tuning run for each kind of prediction: files, metrics with intervals, the report."""
 
 import csv
 import json
@@ -17,31 +17,31 @@ from ssl_cli.evaluation.metrics.token_classification import TagScores
 from ssl_cli.tasks.question_answering import AnswerScores
 
 CHOSEN = {"model": "bert", "data": "toy", "init": "none", "seed": 0}
-Answers = list[dict[str, Any]]
+Predictions = list[dict[str, Any]]
 
 
 class Toy:
-    """A task with answers as they come; `tally` measures them."""
+    """A task with given predictions; `scores` computes their metrics."""
 
     monitor = "accuracy"
 
     def __init__(self, measure: Any, submission: Mapping[str, str] | None = None):
-        self.measure, self.handed_in = measure, submission or {}
+        self.measure, self.submitted = measure, submission or {}
 
-    def tally(self, answers: Answers) -> Any:
-        return self.measure(answers) if "label" in answers[0] or "labels" in answers[0] else None
+    def scores(self, predictions: Predictions) -> Any:
+        return self.measure(predictions) if {"label", "labels"} & predictions[0].keys() else None
 
-    def submission(self, split: str, answers: Answers) -> dict[str, str]:
-        return {f"{split}/{name}": content for name, content in self.handed_in.items()}
+    def submission(self, split: str, predictions: Predictions) -> dict[str, str]:
+        return {f"{split}/{name}": content for name, content in self.submitted.items()}
 
 
 def written(
-    folder: Path, task: Toy, labels: Sequence[str], answers: Mapping[str, Answers], bootstrap_samples: int = 20
+    folder: Path, task: Toy, labels: Sequence[str], predictions: Mapping[str, Predictions], bootstrap_samples: int = 20
 ) -> tuple[dict[str, float], str]:
-    """Metrics and the page of a run."""
+    """Write the outputs of a run; return its metrics and its page."""
     (folder / "config.yaml").write_text("verb: finetune\n")
     metrics: dict[str, float] = {}
-    outputs.write(folder, task, labels, answers, metrics, CHOSEN, bootstrap_samples, 0)  # type: ignore[arg-type]
+    outputs.write(folder, task, labels, predictions, metrics, CHOSEN, bootstrap_samples, 0)  # type: ignore[arg-type]
     return metrics, (folder / "report.html").read_text()
 
 
@@ -58,34 +58,34 @@ def is_drawn(path: Path) -> bool:
 
 
 def of_classes(labels: Sequence[str]) -> Toy:
-    place = {name: k for k, name in enumerate(labels)}
+    index = {name: k for k, name in enumerate(labels)}
 
-    def measure(answers: Answers) -> ClassScores:
-        label, answer = (np.array([place[each[name]] for each in answers]) for name in ("label", "answer"))
-        return ClassScores(label, answer, len(labels), ["accuracy"])
+    def measure(predictions: Predictions) -> ClassScores:
+        truth, predicted = (np.array([index[each[name]] for each in predictions]) for name in ("label", "prediction"))
+        return ClassScores(truth, predicted, len(labels), ["accuracy"])
 
     return Toy(measure, {"TOY.tsv": "index\tprediction\n0\t负面\n"})
 
 
-def classified(labels: Sequence[str], n: int, truth: bool = True) -> Answers:
-    """The last class has no example; a third of the answers are wrong, the surer the later."""
+def classified(labels: Sequence[str], n: int, truth: bool = True) -> Predictions:
+    """Return predictions. The last class has no example; a third is wrong, later ones with a higher probability."""
     some = labels[:-1] or labels
-    found: Answers = []
+    found: Predictions = []
     for k in range(n):
-        label, answer = some[k % len(some)], some[(k + (k % 3 == 2)) % len(some)]
+        label, predicted = some[k % len(some)], some[(k + (k % 3 == 2)) % len(some)]
         share = 0.5 + 0.4 * k / n
-        probabilities = dict.fromkeys(labels, (1 - share) / len(labels)) | {answer: share}
-        asked = {"id": k, "text": f"text {k} <b> 好", **({"label": label} if truth else {})}
-        found.append(asked | {"answer": answer, "probability": share, "probabilities": probabilities})
+        probabilities = dict.fromkeys(labels, (1 - share) / len(labels)) | {predicted: share}
+        fields = {"id": k, "text": f"text {k} <b> 好", **({"label": label} if truth else {})}
+        found.append(fields | {"prediction": predicted, "probability": share, "probabilities": probabilities})
     return found
 
 
 @pytest.mark.parametrize("n", [1, 90])
 @pytest.mark.parametrize("names", [["no", "yes", "rare"], ["体育", "文化", "财经"], [f"类{k}" for k in range(119)]])
 def test_classes(tmp_path: Path, names: list[str], n: int) -> None:
-    answers = {"dev": classified(names, n), "test": classified(names, 5, truth=False)}
-    metrics, page = written(tmp_path, of_classes(names), names, answers)
-    right = sum(each["label"] == each["answer"] for each in answers["dev"]) / n
+    predictions = {"dev": classified(names, n), "test": classified(names, 5, truth=False)}
+    metrics, page = written(tmp_path, of_classes(names), names, predictions)
+    right = sum(each["label"] == each["prediction"] for each in predictions["dev"]) / n
     assert metrics["dev/accuracy"] == pytest.approx(right)
     ends = ["dev/accuracy_low", "dev/accuracy_high"] if n > 1 else []
     assert list(metrics) == ["dev/accuracy", *ends, "dev/calibration_error"]
@@ -95,72 +95,72 @@ def test_classes(tmp_path: Path, names: list[str], n: int) -> None:
     assert all(is_drawn(tmp_path / "figures" / f"{name}-dev.png") for name in ("confusion", "calibration"))
     assert all(name in page for name in names) and "text 2 <b>" not in page
     lines = (tmp_path / "predictions-test.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == answers["test"] and "好" in lines[0]
+    assert [json.loads(line) for line in lines] == predictions["test"] and "好" in lines[0]
     assert (tmp_path / "submission/test/TOY.tsv").read_text() == "index\tprediction\n0\t负面\n"
     assert not (tmp_path / "mistakes-test.csv").exists()
 
 
-def test_the_most_confidently_wrong_come_first(tmp_path: Path) -> None:
-    answers = classified(["a", "b", "rare"], 90)
-    _, page = written(tmp_path, of_classes(["a", "b", "rare"]), ["a", "b", "rare"], {"dev": answers})
+def test_the_most_confident_mistakes_come_first(tmp_path: Path) -> None:
+    predictions = classified(["a", "b", "rare"], 90)
+    _, page = written(tmp_path, of_classes(["a", "b", "rare"]), ["a", "b", "rare"], {"dev": predictions})
     rows = table(tmp_path / "mistakes-dev.csv")
     assert len(rows) == 20 and rows[0] == {
-        **{"id": "89", "text": "text 89 <b> 好", "truth": "b", "answer": "a"},
-        "probability": f"{answers[89]['probability']:.4f}",
+        **{"id": "89", "text": "text 89 <b> 好", "truth": "b", "prediction": "a"},
+        "probability": f"{predictions[89]['probability']:.4f}",
     }
     shares = [float(row["probability"]) for row in rows]
-    assert shares == sorted(shares, reverse=True) and all(row["truth"] != row["answer"] for row in rows)
+    assert shares == sorted(shares, reverse=True) and all(row["truth"] != row["prediction"] for row in rows)
     assert "text 89 &lt;b&gt; 好" in page
 
 
-def test_classes_that_no_font_can_write_have_their_numbers_in_the_page(tmp_path: Path) -> None:
+def test_classes_that_no_font_can_draw_are_numbered_in_the_page(tmp_path: Path) -> None:
     names = ["a", "\U0010ffff"]
     _, page = written(tmp_path, of_classes(names), names, {"dev": classified(["a", "\U0010ffff", "a"], 9)})
-    assert '<td class="number">2</td><td>\U0010ffff</td>' in page and "Most often taken for one another" in page
+    assert '<td class="number">2</td><td>\U0010ffff</td>' in page and "Most frequent confusions" in page
 
 
-def test_options_have_no_classes_of_their_own(tmp_path: Path) -> None:
-    answers: Answers = [
-        {"id": k, "text": "_ barks", "options": ["cat", "dog"], "label": 1, "answer": k % 2}
+def test_options_have_no_classes(tmp_path: Path) -> None:
+    predictions: Predictions = [
+        {"id": k, "text": "_ barks", "options": ["cat", "dog"], "label": 1, "prediction": k % 2}
         | {"probability": 0.7, "probabilities": [0.7, 0.3]}
         for k in range(4)
     ]
 
-    def measure(some: Answers) -> ClassScores:
-        label, answer = (np.array([each[name] for each in some]) for name in ("label", "answer"))
-        return ClassScores(label, answer, 2, ["accuracy"])
+    def measure(some: Predictions) -> ClassScores:
+        truth, predicted = (np.array([each[name] for each in some]) for name in ("label", "prediction"))
+        return ClassScores(truth, predicted, 2, ["accuracy"])
 
-    metrics, page = written(tmp_path, Toy(measure), [], {"dev": answers})
+    metrics, page = written(tmp_path, Toy(measure), [], {"dev": predictions})
     assert metrics["dev/accuracy"] == 0.5 and metrics["dev/calibration_error"] == pytest.approx(0.2)
     assert table(tmp_path / "mistakes-dev.csv")[0]["options"] == "['cat', 'dog']" and "cat" in page
 
 
-def test_what_was_learned_from_is_measured_only(tmp_path: Path) -> None:
+def test_the_train_split_has_only_metrics(tmp_path: Path) -> None:
     names = ["a", "b"]
-    answers = {"train": classified(names, 9), "dev": classified(names, 9)}
-    metrics, page = written(tmp_path, of_classes(names), names, answers, bootstrap_samples=0)
+    predictions = {"train": classified(names, 9), "dev": classified(names, 9)}
+    metrics, page = written(tmp_path, of_classes(names), names, predictions, bootstrap_samples=0)
     assert set(metrics) == {"train/accuracy", "dev/accuracy", "dev/calibration_error"}
-    assert "Answers: dev" in page and "Answers: train" not in page
+    assert "Predictions: dev" in page and "Predictions: train" not in page
     assert (tmp_path / "predictions-train.jsonl").is_file() and not (tmp_path / "mistakes-train.csv").exists()
 
 
-def test_a_split_that_is_labelled_in_part_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_partly_labelled_split_gives_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["no", "yes", "rare"]
     test = [*classified(names, 2, truth=False), *classified(names, 3)]
     metrics, _ = written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "test": test})
     assert not any(name.startswith("test/") for name in metrics)
-    assert "test isn't measured: 2 of 5 have no label." in capsys.readouterr().err
+    assert "test has no metrics: 2 of 5 examples have no label." in capsys.readouterr().err
     written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "test": test[:2]})
-    assert "isn't measured" not in capsys.readouterr().err
+    assert "has no metrics" not in capsys.readouterr().err
 
 
-def test_two_splits_of_like_names_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_splits_with_similar_names_are_separate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["a", "b", "c"]
     written(tmp_path, of_classes(names), names, {"dev": classified(names, 9), "dev_mismatched": classified(names, 30)})
-    said = capsys.readouterr().out
-    assert said.count("mistakes-dev.csv") == said.count("mistakes-dev_mismatched.csv") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("mistakes-dev.csv") == printed.count("mistakes-dev_mismatched.csv") == 1
     assert len(table(tmp_path / "mistakes-dev_mismatched.csv")) > len(table(tmp_path / "mistakes-dev.csv")) > 0
-    assert "dev_mismatched/accuracy" in said and "share of answers that are right" in said
+    assert "dev_mismatched/accuracy" in printed and "share of predictions that are right" in printed
 
 
 @pytest.mark.parametrize(
@@ -175,24 +175,24 @@ def test_two_splits_of_like_names_are_kept_apart(tmp_path: Path, capsys: pytest.
     ],
 )
 def test_nothing_is_written_outside_the_run(tmp_path: Path, split: str, name: str) -> None:
-    """A stranger's config names splits and files."""
+    """An untrusted config may name splits and files."""
     task, folder = of_classes(["a", "b"]), tmp_path / "outer" / "run"
-    task.handed_in, before = {"a.tsv": "good", name: "evil"}, {folder / "config.yaml"}
+    task.submitted, before = {"a.tsv": "good", name: "evil"}, {folder / "config.yaml"}
     folder.mkdir(parents=True)
-    with pytest.raises(InputError, match=r"no name of a file within|may only have letters"):
+    with pytest.raises(InputError, match=r"must be inside|may only have letters"):
         written(folder, task, ["a", "b"], {"test": classified(["a", "b"], 3), split: classified(["a", "b"], 3)})
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
-    with pytest.raises(InputError, match=r"no name of a file within"):
-        outputs.write_answers(folder, StrangelyNamed(), "dev", [])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"must be inside"):
+        outputs.write_predictions(folder, UnsafelyNamed(), "dev", [])  # type: ignore[arg-type]
 
 
-class StrangelyNamed(Toy):
-    """Whose names differ once there are answers"""
+class UnsafelyNamed(Toy):
+    """A task whose file names change once there are predictions."""
 
     def __init__(self) -> None:
         super().__init__(None)
 
-    def submission(self, split: str, answers: Answers) -> dict[str, str]:
+    def submission(self, split: str, predictions: Predictions) -> dict[str, str]:
         return {"/tmp/evil": ""}
 
 
@@ -208,45 +208,47 @@ def test_the_page_says_that_weights_were_chosen_on_dev(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [1, 40])
 def test_numbers(tmp_path: Path, n: int) -> None:
-    answers: Answers = [{"id": k, "text": "a", "pair": "b", "label": 1.0 * k, "answer": k + 0.1 * k} for k in range(n)]
+    predictions: Predictions = [
+        {"id": k, "text": "a", "pair": "b", "label": 1.0 * k, "prediction": k + 0.1 * k} for k in range(n)
+    ]
 
-    def measure(some: Answers) -> NumberScores:
-        label, answer = (np.array([each[name] for each in some]) for name in ("label", "answer"))
-        return NumberScores(label, answer, ["pearson"])
+    def measure(some: Predictions) -> NumberScores:
+        truth, predicted = (np.array([each[name] for each in some]) for name in ("label", "prediction"))
+        return NumberScores(truth, predicted, ["pearson"])
 
-    metrics, _ = written(tmp_path, Toy(measure), [], {"dev": answers})
+    metrics, _ = written(tmp_path, Toy(measure), [], {"dev": predictions})
     assert set(metrics) == {"dev/pearson", *(["dev/pearson_low", "dev/pearson_high"] if n > 1 else [])}
     assert is_drawn(tmp_path / "figures" / "scatter-dev.png")
-    if n > 1:  # the only answer of one is right
+    if n > 1:  # a single prediction is right
         rows = table(tmp_path / "mistakes-dev.csv")
         assert len(rows) == 20 and rows[0]["error"] == "+3.9" and rows[0]["truth"] == "39" and rows[0]["pair"] == "b"
 
 
-TAGGED: Answers = [
-    {"words": ["Ann", "saw", "<Rome>"], "labels": ["B-PER", "O", "B-LOC"], "answers": ["B-PER", "O", "B-PER"]},
-    {"words": ["in", "Paris"], "labels": ["O", "B-LOC"], "answers": ["B-LOC", "B-LOC"]},
-    {"words": ["no"], "labels": ["O"], "answers": ["O"]},
+TAGGED: Predictions = [
+    {"words": ["Ann", "saw", "<Rome>"], "labels": ["B-PER", "O", "B-LOC"], "predictions": ["B-PER", "O", "B-PER"]},
+    {"words": ["in", "Paris"], "labels": ["O", "B-LOC"], "predictions": ["B-LOC", "B-LOC"]},
+    {"words": ["no"], "labels": ["O"], "predictions": ["O"]},
 ]
 
 
 @pytest.mark.parametrize("entities", [True, False])
 def test_tags(tmp_path: Path, entities: bool) -> None:
-    answers = [
+    predictions = [
         {"id": k, **each, "probabilities": [0.9, 0.6, 0.8][: len(each["words"])]} for k, each in enumerate(TAGGED)
     ]
 
-    def measure(some: Answers) -> TagScores:
-        truth, said = ([each[name] for each in some] for name in ("labels", "answers"))
-        return TagScores.of_tags(truth, said, entities)
+    def measure(some: Predictions) -> TagScores:
+        truth, predicted = ([each[name] for each in some] for name in ("labels", "predictions"))
+        return TagScores.from_tags(truth, predicted, entities)
 
-    metrics, page = written(tmp_path, Toy(measure), ["O", "B-PER", "B-LOC"], {"dev": answers})
+    metrics, page = written(tmp_path, Toy(measure), ["O", "B-PER", "B-LOC"], {"dev": predictions})
     assert metrics["dev/accuracy"] == pytest.approx(4 / 6) and 0 < metrics["dev/calibration_error"] < 1
     by_class = {row["class"]: row for row in table(tmp_path / "classes-dev.csv")}
     assert set(by_class) == ({"PER", "LOC"} if entities else {"O", "B-PER", "B-LOC"})
     found = by_class["LOC" if entities else "B-LOC"]
     assert [found[name] for name in ("precision", "recall", "support")] == ["0.5000", "0.5000", "2"]
     rows = table(tmp_path / "mistakes-dev.csv")
-    assert [(row["word"], row["truth"], row["answer"]) for row in rows] == [
+    assert [(row["word"], row["truth"], row["prediction"]) for row in rows] == [
         ("in", "O", "B-LOC"),
         ("<Rome>", "B-LOC", "B-PER"),
     ]
@@ -256,23 +258,23 @@ def test_tags(tmp_path: Path, entities: bool) -> None:
 
 def test_spans(tmp_path: Path) -> None:
     context = "台北在台灣 & Rome lies in Italy."
-    said = [("Rome", "Rome", 0.9), ("Italy", "Rome", 0.8), ("", "", 0.7), ("Rome", "", 0.99)]
-    answers: Answers = [
+    cases = [("Rome", "Rome", 0.9), ("Italy", "Rome", 0.8), ("", "", 0.7), ("Rome", "", 0.99)]
+    predictions: Predictions = [
         {"id": str(k), "question": f"Where <{k}>?", "context": context, "labels": [label] if label else []}
-        | {"answer": answer, "start": context.index(answer) if answer else None, "probability": share, "n_best": []}
-        for k, (answer, label, share) in enumerate(said)
+        | {"prediction": answer, "start": context.index(answer) if answer else None, "probability": share, "n_best": []}
+        for k, (answer, label, share) in enumerate(cases)
     ]
 
-    def measure(some: Answers) -> AnswerScores:
+    def measure(some: Predictions) -> AnswerScores:
         return AnswerScores(
-            {"exact_match": np.array([float(each["answer"] in (each["labels"] or [""])) for each in some])}
+            {"exact_match": np.array([float(each["prediction"] in (each["labels"] or [""])) for each in some])}
         )
 
-    metrics, page = written(tmp_path, Toy(measure), [], {"dev": answers})
+    metrics, page = written(tmp_path, Toy(measure), [], {"dev": predictions})
     assert metrics["dev/exact_match"] == 0.5 and metrics["dev/exact_match_low"] < 0.5
     assert metrics["dev/calibration_error"] == pytest.approx((0.1 + 0.8 + 0.3 + 0.99) / 4)
     rows = table(tmp_path / "mistakes-dev.csv")
-    assert [(row["id"], row["answer"], row["truth"]) for row in rows] == [
+    assert [(row["id"], row["prediction"], row["truth"]) for row in rows] == [
         ("3", "Rome", "(no answer)"),
         ("1", "Italy", "Rome"),
     ]

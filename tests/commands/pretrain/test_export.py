@@ -35,7 +35,7 @@ def test_a_folder_in_use_is_left_alone(cli: Cli, workdir: Path) -> None:
     Path("kept").mkdir()
     Path("kept/mine.txt").write_text("mine")
     code, _, err = cli("export", "output=kept")
-    assert code == 2 and "output=kept exists: name another folder, or say overwrite=true." in err
+    assert code == 2 and "output=kept exists: name another folder, or set overwrite=true." in err
     assert [path.name for path in Path("kept").iterdir()] == ["mine.txt"]
     assert cli("export", "output=kept", "overwrite=true")[0] == 0
     assert Path("kept/mine.txt").read_text() == "mine" and Path("kept/config.json").exists()
@@ -44,30 +44,32 @@ def test_a_folder_in_use_is_left_alone(cli: Cli, workdir: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_transformers_fills_in_as_we_do(cli: Cli, workdir: Path, kind: str) -> None:
+def test_transformers_fills_masks_with_the_same_probabilities(cli: Cli, workdir: Path, kind: str) -> None:
     transformers = pytest.importorskip("transformers")
     run = make_run(Path("outputs/pretrain/bert-pydoc/1"), "bert", kind)
     assert cli("export", "output=theirs")[0] == 0
     theirs = transformers.AutoModelForMaskedLM.from_pretrained("theirs").eval()
     words = transformers.AutoTokenizer.from_pretrained("theirs")
     for text in ("Birds can [MASK].", "[MASK] can run, and a [MASK]"):
-        given = words(text, return_tensors="pt", return_token_type_ids=False)
+        inputs = words(text, return_tensors="pt", return_token_type_ids=False)
         with torch.inference_mode():
-            share = theirs(**given).logits[given.input_ids == words.mask_token_id].softmax(-1)  # (M, V)
-        found = ssl_cli.load(run).fill(text, 4)  # type: ignore[attr-defined]
-        assert len(found) == len(share)
-        for answers, row in zip(found, share, strict=True):
-            assert [answer.probability for answer in answers] == pytest.approx(row.topk(4).values.tolist(), abs=1e-4)
+            share = theirs(**inputs).logits[inputs.input_ids == words.mask_token_id].softmax(-1)  # (M, V)
+        masks = ssl_cli.load(run).fill(text, 4)  # type: ignore[attr-defined]
+        assert len(masks) == len(share)
+        for candidates, row in zip(masks, share, strict=True):
+            assert [candidate.probability for candidate in candidates] == pytest.approx(
+                row.topk(4).values.tolist(), abs=1e-4
+            )
 
 
 @pytest.mark.parametrize("name", ["", "/figures", "/new"])
-def test_a_run_is_no_place_for_results(cli: Cli, workdir: Path, name: str) -> None:
+def test_a_run_folder_can_not_be_the_output(cli: Cli, workdir: Path, name: str) -> None:
     run = make_run(Path("outputs/pretrain/gpt-pydoc/1"))
     (run / "figures").mkdir()
     Path("link").symlink_to(run)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    for given in (run, run.resolve(), "link", "outputs/../link/."):
-        code, _, err = cli("export", f"run={run}", f"output={given}{name}", "overwrite=true")
+    for output in (run, run.resolve(), "link", "outputs/../link/."):
+        code, _, err = cli("export", f"run={run}", f"output={output}{name}", "overwrite=true")
         assert code == 2 and f"{'lies in' if name else 'is'} a run: name a folder outside it." in err
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert cli("generate", f"output={run}", "overwrite=true", "max_tokens=1")[0] == 2
@@ -85,7 +87,7 @@ sys.exit(main(["export", "output=new"]))
 """
 
 
-def test_a_full_disk_is_told_of_the_folder_that_was_named(workdir: Path) -> None:
+def test_a_full_disk_names_the_output_folder(workdir: Path) -> None:
     make_run(Path("outputs/pretrain/gpt-pydoc/1"))
     environment = os.environ | {"PYTHONPATH": str(Path(ssl_cli.__file__).parents[1])}
     ended = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, env=environment)

@@ -1,0 +1,212 @@
+"""Resolve `init=`: random weights, a finished run, or a checkpoint of transformers.
+
+`resolve_init` reads what `init=` names and changes nothing; `apply_init` is the one place that writes the result into
+the config, so that the saved config rebuilds the run by itself.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from ssl_cli.commands import finished as finished_runs
+from ssl_cli.commands.pretrain.finished import TOKENIZER
+from ssl_cli.config.instantiate import build, locate
+from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer
+from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
+from ssl_cli.errors import InputError
+from ssl_cli.methods.language.causal_lm import CausalLM
+from ssl_cli.models.huggingface.read import HEAD_NAMES, Pretrained, read_pretrained
+from ssl_cli.process import is_worker
+from ssl_cli.runs.folder import CONFIG, LATEST, find_run
+from ssl_cli.training import checkpoints
+
+SCRATCH = "none"
+OWN_TOKENIZER = "pretrained"  # choices.tokenizer of a run whose checkpoint brings its tokenizer
+TASK_HEAD = "decide."  # the layer of a labelled task that is specific to its classes
+PAIR_POOLER = "pair_head.pool."  # of BERT: the same weights as `pool.`
+PARTS = {  # of a model, as the table of loaded weights names them -> the prefix of their parameters
+    "token table": "network.token_table.",
+    "position table": "network.position_table.",
+    "segment table": "network.segment_table.",
+    "norm of the embeddings": "network.first_norm.",
+    "blocks": "network.blocks.",
+    "last norm": "network.last_norm.",
+    "pooler": "pool.",
+    "head": TASK_HEAD,
+}
+
+
+@dataclass(frozen=True)
+class Init:
+    """What `init=` names: a tokenizer, the options of a Transformer, and weights; none of them for random weights.
+
+    `weights` have the parameter names of a SupervisedHead: network.*, pool.*. `checkpoint` is set for a checkpoint of
+    transformers, which can also be loaded into a language model.
+    """
+
+    name: str  # in the name of the run folder
+    place: str | None  # the value of `init` in the saved config
+    tokenizer: Tokenizer | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    checkpoint: Pretrained | None = None
+    like: str | None = None  # the value of `like` in the saved config
+
+    @property
+    def digest(self) -> str | None:
+        """Return a hash of the weights, None if there are none: the same place may hold other weights later."""
+        if not self.weights:
+            return None
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            digest.update(self.weights[name].contiguous().view(torch.uint8).numpy().data)
+        return digest.hexdigest()[:16]
+
+    def load_into(self, model: nn.Module) -> list[list[str]]:
+        """Copy the weights into a model for a labelled task.
+
+        Returns a row for each part of the model: its name, whether it was loaded, and how many parameters it has.
+        """
+        own, weights = dict(model.named_parameters()), dict(self.weights)
+        table = "network.position_table.weight"
+        if table in weights and table in own:
+            weights[table] = weights[table][: len(own[table])]
+        loaded = {name for name in weights if name in own}
+        with torch.no_grad():
+            for name in loaded:
+                own[name].copy_(weights[name])
+        rows = []
+        for part, prefix in PARTS.items():
+            names = {name for name in own if name.startswith(prefix)}
+            if names:
+                state = "loaded" if names <= loaded else "new" if not names & loaded else "loaded in part"
+                rows.append([part, state, f"{sum(own[name].numel() for name in names):,}"])
+        unused = [name for name in weights if name not in own and not name.startswith(PAIR_POOLER)]
+        if unused:
+            heads = sorted({HEAD_NAMES.get(name.split(".")[0], name.split(".")[0]) for name in unused})
+            rows.append([", ".join(heads), "not used", f"{sum(weights[name].numel() for name in unused):,}"])
+        return rows
+
+
+# --- resolving: reads files, changes nothing ----------------------------------------------------------------
+
+
+def resolve_init(cfg: DictConfig) -> Init:
+    """Return what `cfg.init` names, for ssl pretrain and ssl finetune.
+
+    A resumed run has everything in its own folder, so nothing else is read for it. Raises InputError if what `init=`
+    names can't be read, or does not suit the model.
+    """
+    if cfg.resume is not None:
+        return _of_resumed_run(cfg)
+    if cfg.init not in (None, SCRATCH):
+        return _named(cfg, cfg.init)
+    return Init(SCRATCH, cfg.init) if cfg.get("like") is None else _shape_of(cfg, cfg.like)
+
+
+def _of_resumed_run(cfg: DictConfig) -> Init:
+    """Return the init of a run that has its own checkpoint, or has just begun and is joined by a worker process."""
+    folder, from_scratch = Path(cfg.resume), cfg.init in (None, SCRATCH)
+    has_checkpoint = checkpoints.any_exist(folder)
+    if not has_checkpoint and not is_worker() and not (from_scratch and cfg.verb == "pretrain"):
+        raise InputError(f"{folder} ended before its first checkpoint: start it again with the command that began it.")
+    weights_of = Init("", None) if has_checkpoint or from_scratch else _named(cfg, cfg.init)
+    if cfg.verb == "pretrain":
+        return replace(weights_of, name=cfg.choices.model, place=cfg.init)
+    options = {name: value for name, value in cfg.model.network.items() if name != "_target_"}
+    tokenizer = Tokenizer.load(folder / TOKENIZER)
+    return Init(cfg.choices.model, cfg.init, tokenizer, options, weights_of.weights)
+
+
+def _shape_of(cfg: DictConfig, like: str) -> Init:
+    """Return random weights in the shape of another model, with its tokenizer."""
+    try:
+        other = _named(cfg, like)
+    except InputError as error:
+        raise InputError(str(error).replace(f"init={like}", f"like={like}")) from error
+    return Init(SCRATCH, SCRATCH, other.tokenizer, other.options, like=other.place)
+
+
+def _named(cfg: DictConfig, name: str) -> Init:
+    """Return a run by its folder or `latest`, or a checkpoint of transformers by its folder or hub id."""
+    if cfg.verb == "finetune" and (name == LATEST or (Path(name).expanduser() / CONFIG).is_file()):
+        return _of_run(name, cfg.paths.outputs)
+    init = _of_checkpoint(name)
+    if cfg.verb == "pretrain":
+        _check_direction(cfg, init)
+    return init
+
+
+def _of_run(name: str, outputs: str) -> Init:
+    """Return a run of ssl pretrain; or of ssl finetune, whose network has learned another task before."""
+    folder = find_run(name, outputs, ("pretrain", "finetune") if name != LATEST else "pretrain", finished=True)
+    finished: Any = finished_runs.load(folder)
+    model, choices = finished.model, finished.config.choices
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    pooler = {name: weight for name, weight in weights.items() if name.startswith(PAIR_POOLER)}
+    weights |= {name.removeprefix("pair_head."): weight for name, weight in pooler.items()}
+    weights = {name: weight for name, weight in weights.items() if not name.startswith(TASK_HEAD)}
+    run_name, place = f"{choices.model}-{choices.data}", str(folder.resolve())
+    return Init(run_name, place, finished.tokenizer, model.network.options, weights)
+
+
+def _of_checkpoint(name: str) -> Init:
+    """Return a checkpoint of transformers. Raises InputError if its tokenizer has more tokens than its weights."""
+    checkpoint = read_pretrained(name)
+    is_folder = Path(name).expanduser().is_dir()
+    base_name = checkpoint.folder.resolve().name if is_folder else name.split("/")[-1]
+    run_name = re.sub(r"[^\w.+-]", "-", base_name).strip("-.+") or "checkpoint"
+    tokenizer, known = PretrainedTokenizer(str(checkpoint.folder)).train(), checkpoint.options["vocab_size"]
+    if (n_tokens := tokenizer.vocab_size) > known:
+        raise InputError(
+            f"{checkpoint.folder}: its tokenizer has {n_tokens:,} tokens, more than the {known:,} of its weights."
+        )
+    place = str(checkpoint.folder.resolve()) if is_folder else name
+    return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint)
+
+
+def _check_direction(cfg: DictConfig, init: Init) -> None:
+    """Raise InputError if a causal checkpoint is to initialize a masked language model, or the reverse."""
+    is_causal = issubclass(locate(cfg.model._target_), CausalLM)
+    assert init.checkpoint is not None
+    if init.checkpoint.is_causal != is_causal:
+        target, model = ("the next token", "gpt") if init.checkpoint.is_causal else ("masked tokens", "bert")
+        raise InputError(f"init={cfg.init} holds a model that predicts {target}: set model={model}.")
+
+
+def tokenizer_trainer(cfg: DictConfig) -> TokenizerTrainer:
+    """Return what `cfg.tokenizer` names; for a resumed run, a checkpoint's tokenizer as the run folder has it."""
+    trainer: TokenizerTrainer = build(cfg.tokenizer)
+    has_begun = cfg.resume is not None and (checkpoints.any_exist(Path(cfg.resume)) or not is_worker())
+    return PretrainedTokenizer(cfg.resume) if isinstance(trainer, PretrainedTokenizer) and has_begun else trainer
+
+
+# --- applying -----------------------------------------------------------------------------------------------
+
+
+def apply_init(cfg: DictConfig, init: Init) -> None:
+    """Write what `init=` resolved to into the config: its place, and in ssl pretrain the network and tokenizer."""
+    cfg.init = init.place
+    if "like" in cfg and init.like is not None:
+        cfg.like = init.like
+    if init.checkpoint is None or cfg.verb != "pretrain":
+        return
+    network, options = cfg.model.network, dict(init.options)
+    if options["segments"] == 1:
+        del options["segments"]  # the only segment is the same for every token: it is added to the positions
+    options |= {"causal": network.causal, "context": min(network.context, options["context"]), "size": None}
+    for name in [name for name in options if name in network]:
+        network[name] = options[name]
+    folder = str(init.checkpoint.folder.resolve())
+    cfg.tokenizer = OmegaConf.create(
+        {"_target_": f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__qualname__}", "folder": folder}
+    )
+    cfg.choices.tokenizer = OWN_TOKENIZER
