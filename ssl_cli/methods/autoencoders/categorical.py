@@ -1,4 +1,4 @@
-"""Squeeze an image through the choice of one class: the auto-encoder that sorts without labels."""
+"""Autoencoder with a categorical code: it sorts images into classes without labels."""
 
 from collections.abc import Callable
 from typing import Annotated, ClassVar
@@ -10,23 +10,29 @@ from torch.nn import functional
 from ssl_cli.config.types import NonNegative, Positive
 from ssl_cli.data.images.augment import Deform
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import AT_ONCE, Batch, check_outputs_per_latent, start_at_mean
-from ssl_cli.methods.autoencoders.variational import drawn, gaussian, gaussian_kl
+from ssl_cli.methods.autoencoders.autoencoder import (
+    STATISTICS_BATCH,
+    Batch,
+    check_outputs_per_latent,
+    init_output_to_mean,
+)
+from ssl_cli.methods.autoencoders.variational import encode_gaussian, gaussian_kl, reparameterize
 from ssl_cli.models.convnet import Classifier
-from ssl_cli.models.images import misfit, parts, precise
+from ssl_cli.models.images import at_least_float32, float_batches, smoothed_relative_error
 from ssl_cli.models.mlp import EncoderDecoder
 
-TINY = 1e-8
+EPSILON = 1e-8  # least probability, so that its logarithm is finite
 
 
 class CategoricalAutoencoder(nn.Module):
-    """Cross-entropy of the image rebuilt from a one-hot code and a small Gaussian style code beside it.
+    """Cross-entropy of the image reconstructed from a one-hot class and a small Gaussian style code.
 
     The class is drawn by the Gumbel-softmax with the straight-through gradient (Jang et al., arXiv 1611.01144; Maddison
-    et al., arXiv 1611.00712). That alone sorts images by whatever saves most pixels, slant and thickness first. So the
-    class is chosen from a deformed view, and the classes of two such views are to tell most of each other: their mutual
-    information (Ji et al., arXiv 1807.06653, eq. 3) counts `agreement` nats a nat, and the entropy of the classes'
-    shares `balance`. `style_weight` weighs the style code's KL term: what style tells, the class need not.
+    et al., arXiv 1611.00712). That alone sorts images by whatever reduces the error most, slant and thickness first. So
+    the class is chosen from a deformed view of the image, and the classes of two such views should be informative about
+    each other: `mutual_info_weight` weighs their mutual information (Ji et al., arXiv 1807.06653, eq. 3), and
+    `entropy_weight` the entropy of the class shares. `style_weight` weighs the KL term of the style code: what the
+    style encodes, the class need not.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
@@ -37,17 +43,18 @@ class CategoricalAutoencoder(nn.Module):
         network: EncoderDecoder,
         classifier: Classifier,
         deform: Deform,
-        temperature: Annotated[Positive, "of the Gumbel-softmax"] = 1.0,
+        temperature: Annotated[Positive, "temperature of the Gumbel-softmax"] = 1.0,
         style_weight: Annotated[NonNegative, "weight of the style code's KL term"] = 4.0,
         mutual_info_weight: Annotated[
-            NonNegative, "weight of what the classes of two views tell of each other"
+            NonNegative, "weight of the mutual information of the classes of two deformed views"
         ] = 100.0,
-        entropy_weight: Annotated[NonNegative, "weight of the entropy of the classes' shares"] = 100.0,
+        entropy_weight: Annotated[NonNegative, "weight of the entropy of the class shares"] = 100.0,
     ):
         super().__init__()
         if getattr(network, "condition", 0) != classifier.classes:
             raise InputError(
-                f"model.network must be an Autoencoder whose condition is the number of classes, {classifier.classes}."
+                "model.network must be an MLPAutoencoder whose condition is the number of classes, "
+                f"{classifier.classes}."
             )
         check_outputs_per_latent(network, 2, condition=classifier.classes)
         self.network, self.classifier, self.deform = network, classifier, deform
@@ -57,79 +64,91 @@ class CategoricalAutoencoder(nn.Module):
         self.register_buffer("code_counts", torch.zeros(1, self.alphabet, dtype=torch.int64))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """loss a pixel, and its parts: the error and the style's KL term in nats an image, the agreement in nats"""
+        """Return the loss per pixel, and its parts: the error and the style's KL term (`rate`) in nats per image, and
+        the mutual information of the views (`agreement`) in nats."""
         x = batch["x"]
         views = torch.cat([self.deform(x), self.deform(x)])
-        first, second = precise(self.classifier(views)).chunk(2)  # (B, K) logits
+        first, second = at_least_float32(self.classifier(views)).chunk(2)  # (B, K) logits
         if self.training:
             chosen = functional.gumbel_softmax(first, self.temperature, hard=True)
         else:
             chosen = one_hot(first.argmax(1), self.alphabet)
-        mean, log_var = gaussian(self.network, x)  # of the style
-        code = torch.cat([chosen, drawn(mean, log_var)], dim=1)  # (B, K + S)
-        out = precise(self.network.decode(code.to(x.dtype)))
+        mean, log_var = encode_gaussian(self.network, x)  # of the style
+        code = torch.cat([chosen, reparameterize(mean, log_var)], dim=1)  # (B, K + S)
+        out = at_least_float32(self.network.decode(code.to(x.dtype)))
         error = functional.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1).mean()
         rate = gaussian_kl(mean, log_var).mean()
-        shared, spread = mutual_information(first.softmax(1), second.softmax(1))
-        loss = error + self.style_weight * rate - self.mutual_info_weight * shared - self.entropy_weight * spread
-        return {"loss": loss / x[0].numel(), "error": error, "rate": rate, "agreement": shared}
+        information, entropy = mutual_information(first.softmax(1), second.softmax(1))
+        loss = error + self.style_weight * rate - self.mutual_info_weight * information - self.entropy_weight * entropy
+        return {"loss": loss / x[0].numel(), "error": error, "rate": rate, "agreement": information}
 
     def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
-        """Before training: see `Pretrains`."""
-        start_at_mean(self.network, x)
+        """Initialize the output to the mean training image; see `InitializesFromData`."""
+        init_output_to_mean(self.network, x)
 
     # --- codes ---
 
     def classify(self, batch: Batch) -> Tensor:
-        """(B,) int64, the likeliest class"""
+        """Return the most likely class of each image, (B,) int64."""
         return self.classifier(batch["x"]).argmax(1)
 
     def codes(self, batch: Batch) -> Tensor:
-        """(B, 1) int64"""
+        """Return the most likely class of each image as a code of one symbol, (B, 1) int64."""
         return self.classify(batch)[:, None]
 
     def fit_statistics(self, x: Tensor) -> None:
         """Count how often each class is chosen over the training images (N, C, H, W)."""
-        chosen = torch.cat([self.classify({"x": part}) for part in parts(x, AT_ONCE, self.code_counts.device)])
+        batches = float_batches(x, STATISTICS_BATCH, self.code_counts.device)
+        chosen = torch.cat([self.classify({"x": part}) for part in batches])
         self.code_counts.copy_(torch.bincount(chosen, minlength=self.alphabet)[None])
 
     def embed(self, batch: Batch) -> Tensor:
-        """(B, K + S): the classes' probabilities, then the style code's mean"""
-        return torch.cat([self.classifier(batch["x"]).softmax(1), gaussian(self.network, batch["x"])[0]], dim=1)
+        """Return the class probabilities and the mean of the style code, (B, K + S)."""
+        return torch.cat([self.classifier(batch["x"]).softmax(1), encode_gaussian(self.network, batch["x"])[0]], dim=1)
 
     def decode(self, z: Tensor) -> Tensor:
-        """(B, K + S) -> (B, C, H, W): a class as a one-hot code or a mixture, and a style"""
+        """Return the images (B, C, H, W) of codes (B, K + S): a class, one-hot or a mixture, and a style."""
         return self.network.decode(z).sigmoid()
 
     def reconstruct(self, batch: Batch) -> Tensor:
-        """(B, C, H, W), from the likeliest class and the style code's mean"""
+        """Return the reconstructions (B, C, H, W) from the most likely class and the mean of the style code."""
         chosen = one_hot(self.classify(batch), self.alphabet)
-        return self.decode(torch.cat([chosen, gaussian(self.network, batch["x"])[0]], dim=1)).view_as(batch["x"])
+        style = encode_gaussian(self.network, batch["x"])[0]
+        return self.decode(torch.cat([chosen, style], dim=1)).view_as(batch["x"])
 
     def generate(self, n: int) -> Tensor:
-        """(n, C, H, W): a class as often as in training, a style from N(0, 1); from torch's own random stream"""
-        chosen = torch.multinomial(self.code_counts[0].float().clamp(min=TINY), n, replacement=True)
+        """Return new images (n, C, H, W): classes as often as in training, styles from N(0, 1). Random draws come from
+        torch's global generator."""
+        chosen = torch.multinomial(self.code_counts[0].float().clamp(min=EPSILON), n, replacement=True)
         style = torch.randn(n, self.network.latent, device=chosen.device)
         return self.decode(torch.cat([one_hot(chosen, self.alphabet), style], dim=1))
 
+    def collapse_advice(self, sign: str, enough: int) -> str:
+        """Return what to try against a sign of collapse, see `AdvisesOnCollapse`."""
+        if sign == "constant_output":
+            return "a smaller optim.lr, more steps (trainer.max_steps), or a wider network"
+        if sign != "unused_codes":
+            return ""
+        return f"a larger model.entropy_weight than {self.entropy_weight:g} or model.classifier.classes={enough}"
+
     def score(self, batch: Batch) -> Tensor:
-        """(B,): the mean squared error of each image, smoothed; larger is more abnormal."""
-        return misfit(self.reconstruct(batch), batch["x"]).flatten(1).mean(1)
+        """Return the mean `smoothed_relative_error` of each image, (B,); larger is more abnormal."""
+        return smoothed_relative_error(self.reconstruct(batch), batch["x"]).flatten(1).mean(1)
 
 
 def one_hot(index: Tensor, classes: int) -> Tensor:
-    """(B,) int64 -> (B, K) float32"""
+    """Return one-hot vectors (B, K) float32 of classes (B,) int64."""
     return functional.one_hot(index, classes).float()
 
 
 def mutual_information(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """What the classes of two views tell of each other, and the entropy of the classes' shares, in nats.
+    """Return the mutual information of the classes of two views, and the entropy of the class shares, in nats.
 
     `first`, `second` (B, K): each view's probabilities (arXiv 1807.06653, eqs. 2 and 3, the joint made symmetric).
     """
-    with torch.autocast(first.device.type, enabled=False):  # its logarithms count a hundredfold in the loss
+    with torch.autocast(first.device.type, enabled=False):  # rounding errors count a hundredfold in the loss
         joint = first.T @ second / len(first)
-    joint = ((joint + joint.T) / 2).clamp(min=TINY)  # (K, K)
+    joint = ((joint + joint.T) / 2).clamp(min=EPSILON)  # (K, K)
     share = joint.sum(1)  # (K,)
-    shared = (joint * (joint.log() - share.log()[:, None] - share.log()[None])).sum()
-    return shared, torch.special.entr(share).sum()
+    information = (joint * (joint.log() - share.log()[:, None] - share.log()[None])).sum()
+    return information, torch.special.entr(share).sum()

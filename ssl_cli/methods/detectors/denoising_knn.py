@@ -1,4 +1,4 @@
-"""The recommended detector: distances to the nearest training rows, and to what an auto-encoder makes of a row."""
+"""The recommended detector: distances to the nearest training rows, plus the error of a denoising autoencoder."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
-from ssl_cli.methods.detectors.residual_knn import NEAREST, ResidualKNN
+from ssl_cli.methods.detectors.residual_knn import DISTANCE_OFFSET, ResidualKNN
 from ssl_cli.methods.scoring import device_of
 
-NEIGHBORS, AUTOENCODER = "neighbors", "model.safetensors"  # a folder, a file
+NEIGHBORS_FOLDER, AUTOENCODER_FILE = "neighbors", "model.safetensors"
 
 
 class DenoisingKNN:
-    """The two log distances of `ResidualNeighbors` and the log of the denoising auto-encoder's error, added up.
+    """The sum of the two log distances of `ResidualKNN` and the log error of a denoising autoencoder.
 
-    A distance knows where training rows lie and nothing of what ties features together over the whole table; a
-    network knows that and forgets where rows lie. Each part is a logarithm of a distance, so they need no weights (our
-    own recipe: docs/benchmarks.md).
+    Distances capture where training rows lie, but not how features depend on each other across the whole table; a
+    network captures the dependence, but not where rows lie. Each term is the logarithm of a distance, so the terms need
+    no weights (our own recipe: docs/benchmarks.md).
     """
 
     reads = ("x",)
@@ -28,39 +28,42 @@ class DenoisingKNN:
 
     @property
     def parts(self) -> tuple[DenoisingAutoencoder, ResidualKNN]:
-        """What is fitted, each by itself."""
+        """The two detectors, which are fitted separately."""
         return self.autoencoder, self.neighbors
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the scores (B,) of rows `x` (B, D)."""
         x = batch["x"]
         error = self.autoencoder.score({"x": x.to(device_of(self.autoencoder))}).to(x.device)
-        return self.neighbors.score(batch) + (error.sqrt() + NEAREST).log()
+        return self.neighbors.score(batch) + (error.sqrt() + DISTANCE_OFFSET).log()
 
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D), by the nearest training rows; and each column's part, (B, columns).
+        """Return the mean (B, D) of the nearest training rows, and each column's contribution, (B, columns).
 
-        The neighbours' view counts twice, the network's once, as in the score.
+        The neighbours' contributions count twice and the network's once, as in the score.
         """
         x = batch["x"]
         expected, near = self.neighbors.explain(batch, columns)
-        _, rebuilt = self.autoencoder.explain({"x": x.to(device_of(self.autoencoder))}, columns)
-        return expected, 2 * _share(near) + _share(rebuilt.to(x.device))
+        _, reconstructed = self.autoencoder.explain({"x": x.to(device_of(self.autoencoder))}, columns)
+        return expected, 2 * _normalized(near) + _normalized(reconstructed.to(x.device))
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
-        """(B, latent), the network's code"""
+        """Return the network's codes (B, latent)."""
         return self.autoencoder.embed(batch)
 
     def save(self, folder: Path) -> None:
-        (folder / NEIGHBORS).mkdir(exist_ok=True)
-        self.neighbors.save(folder / NEIGHBORS)
-        save_model(self.autoencoder, str(folder / AUTOENCODER))
+        """Write both detectors into a run folder."""
+        (folder / NEIGHBORS_FOLDER).mkdir(exist_ok=True)
+        self.neighbors.save(folder / NEIGHBORS_FOLDER)
+        save_model(self.autoencoder, str(folder / AUTOENCODER_FILE))
 
     def restore(self, folder: Path) -> None:
-        self.neighbors.restore(folder / NEIGHBORS)
-        load_model(self.autoencoder, folder / AUTOENCODER)
+        """Read both detectors back."""
+        self.neighbors.restore(folder / NEIGHBORS_FOLDER)
+        load_model(self.autoencoder, folder / AUTOENCODER_FILE)
         self.autoencoder.eval()
 
 
-def _share(part: Tensor) -> Tensor:
-    """(B, columns), each row's sum made 1"""
-    return part / part.sum(1, keepdim=True).clamp(min=torch.finfo(part.dtype).tiny)
+def _normalized(contributions: Tensor) -> Tensor:
+    """Return contributions (B, columns) scaled so that each row adds up to 1."""
+    return contributions / contributions.sum(1, keepdim=True).clamp(min=torch.finfo(contributions.dtype).tiny)

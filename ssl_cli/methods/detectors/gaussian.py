@@ -1,4 +1,4 @@
-"""One Gaussian over all features, by maximum likelihood."""
+"""Gaussian detector: one Gaussian over all features, fitted by maximum likelihood."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -12,10 +12,10 @@ from ssl_cli.config.types import NonNegative
 
 
 class Gaussian:
-    """Full covariance; the score is the squared Mahalanobis distance over the number of features.
+    """Gaussian with full covariance; the score is the squared Mahalanobis distance over the number of features.
 
-    `ridge` is added to the covariance's diagonal, as a share of its mean, so that it has an inverse where features
-    depend on each other.
+    `ridge`, as a share of the mean variance, is added to the covariance's diagonal: then it can be inverted even if
+    features depend on each other.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
@@ -24,6 +24,7 @@ class Gaussian:
         self.ridge = ridge
 
     def fit(self, x: np.ndarray, seed: int) -> None:
+        """Compute the mean and the covariance of rows (N, D); nothing is random."""
         rows = torch.from_numpy(x).double()  # (N, D)
         self.mean = rows.mean(0)  # (D,)
         centred = rows - self.mean
@@ -33,26 +34,31 @@ class Gaussian:
         self.cholesky = torch.linalg.cholesky(covariance + ridge).contiguous()  # (D, D)
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the squared distances (B,) of rows `x` (B, D)."""
         centred = (batch["x"].double() - self.mean).T  # (D, B)
-        # float32 at last: the last bits of a float64 depend on where in memory the matrix lies.
+        # Returned in float32: the last bits of a float64 depend on where in memory the matrix lies.
         return torch.linalg.solve_triangular(self.cholesky, centred, upper=False).square().mean(0).float()
 
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D): each column's mean given the row's other columns; and each column's part in the
-        score, (B, columns): by how much the squared distance would fall if the column were as expected."""
+        """Return the mean (B, D) of each column given the other columns of its row, and contributions (B, columns).
+
+        A column's contribution is how much the squared distance would fall if the column had its conditional mean.
+        """
         x = batch["x"].double()
         precision = torch.cholesky_inverse(self.cholesky)  # (D, D)
-        pull = (x - self.mean) @ precision  # (B, D)
-        expected, parts = torch.empty_like(x), []
-        for where in columns:
-            excess = torch.linalg.solve(precision[where, where], pull[:, where].T).T  # (B, W)
-            expected[:, where] = x[:, where] - excess
-            parts.append((excess * pull[:, where]).sum(1))
-        return expected.float(), torch.stack(parts, dim=1).float()
+        gradient = (x - self.mean) @ precision  # (B, D), half the gradient of the squared distance
+        expected, contributions = torch.empty_like(x), []
+        for column in columns:
+            excess = torch.linalg.solve(precision[column, column], gradient[:, column].T).T  # (B, W)
+            expected[:, column] = x[:, column] - excess
+            contributions.append((excess * gradient[:, column]).sum(1))
+        return expected.float(), torch.stack(contributions, dim=1).float()
 
     def save(self, folder: Path) -> None:
+        """Write the mean and the Cholesky factor into a run folder."""
         save_file({"mean": self.mean, "cholesky": self.cholesky}, folder / "model.safetensors")
 
     def restore(self, folder: Path) -> None:
+        """Read the mean and the Cholesky factor back."""
         state = load_file(folder / "model.safetensors")
         self.mean, self.cholesky = state["mean"], state["cholesky"]

@@ -1,4 +1,4 @@
-"""Distance to the nearest training rows."""
+"""k-nearest-neighbours detector: distance to the nearest training rows."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -10,12 +10,12 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.autoencoders.autoencoder import by_column
-from ssl_cli.methods.protocols import sample
+from ssl_cli.methods.autoencoders.autoencoder import sum_by_column
+from ssl_cli.methods.detectors.subsample import subsample
 
 
 class KNN:
-    """Euclidean distance to the k-th nearest training row, or its mean over the k nearest (Ramaswamy et al., 2000)."""
+    """Euclidean distance to the k-th nearest training row, or the mean over the k nearest (Ramaswamy et al., 2000)."""
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -28,25 +28,29 @@ class KNN:
         self.k, self.distance, self.max_rows = k, distance, max_rows
 
     def fit(self, x: np.ndarray, seed: int) -> None:
-        self._keep(sample(x, self.max_rows, seed))
+        """Keep training rows (N, D), and index them."""
+        self._keep(subsample(x, self.max_rows, seed))
 
     def _keep(self, rows: np.ndarray) -> None:
         self.rows = rows  # (N, D)
         self.index = NearestNeighbors(n_neighbors=min(self.k, len(rows))).fit(rows)
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the distances (B,) of rows `x` (B, D)."""
         distances, _ = self.index.kneighbors(batch["x"].numpy())  # (B, k), nearest first
         return torch.from_numpy(distances[:, -1] if self.distance == "largest" else distances.mean(1))
 
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D): the mean of the k nearest training rows; and each column's part, (B, columns): the
-        squared difference from it."""
+        """Return the mean (B, D) of the k nearest training rows, and each column's squared difference from it,
+        (B, columns)."""
         _, nearest = self.index.kneighbors(batch["x"].numpy())  # (B, k)
         expected = torch.from_numpy(self.rows[nearest].mean(1))
-        return expected, by_column((batch["x"] - expected).square(), columns)
+        return expected, sum_by_column((batch["x"] - expected).square(), columns)
 
     def save(self, folder: Path) -> None:
+        """Write the training rows into a run folder."""
         save_file({"rows": np.ascontiguousarray(self.rows)}, folder / "model.safetensors")
 
     def restore(self, folder: Path) -> None:
+        """Read the training rows back, and index them."""
         self._keep(load_file(folder / "model.safetensors")["rows"])

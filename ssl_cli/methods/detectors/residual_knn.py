@@ -1,4 +1,4 @@
-"""Distances to training rows, in two spaces that mend what plain distances miss."""
+"""k-nearest-neighbours detector in two feature spaces that make up for the weaknesses of plain distances."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -10,24 +10,24 @@ from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.autoencoders.autoencoder import by_column
-from ssl_cli.methods.protocols import sample
+from ssl_cli.methods.autoencoders.autoencoder import sum_by_column
+from ssl_cli.methods.detectors.subsample import subsample
 
-FARTHEST = 1e4  # standard deviations: what lies beyond is as strange
-NEAREST = 0.01  # added to a distance before its logarithm: a copy of a training row is near, not infinitely so
-FLOOR = 1e-3  # least eigenvalue of the covariance, as a share of their mean
-MAX_VALUES = 10_000_000  # of the rows kept: wide tables keep fewer, so that a row's score takes a bounded time
-CHUNK = 1024  # rows scored at once
+MAX_DEVIATION = 1e4  # standard deviations; values beyond it are clipped, as they are no less abnormal
+DISTANCE_OFFSET = 0.01  # added to a distance before its logarithm, which is then finite for a copy of a training row
+MIN_EIGENVALUE_SHARE = 1e-3  # least eigenvalue of the covariance, as a share of their mean
+MAX_KEPT_VALUES = 10_000_000  # in the kept rows: wide tables keep fewer rows, which bounds the time to score a row
+CHUNK_ROWS = 1024  # rows scored at a time
 
 
 class ResidualKNN:
     """The geometric mean distance to the k nearest training rows, in two spaces (our own recipe: docs/benchmarks.md).
 
-    One is the row with its tails drawn in, asinh of the standardised features: a feature with a few huge values
-    would drown all others. The other is the standardised row as it is, joined with what is left of each feature when
-    its linear expectation from the row's other features is taken away, by the inverse of Ledoit and Wolf's covariance
-    (2004): a row may be ordinary in each feature and break the rule that ties them. The score is the sum, over the two
-    spaces, of the mean log distance. Nothing is random but which rows are kept of more than `max_rows`.
+    The first space has asinh of the standardized features: a feature with a few huge values would otherwise outweigh
+    all others. The second has the standardized features and their residuals, which remain when a feature's linear
+    prediction from the row's other features is subtracted. It uses the inverse of Ledoit and Wolf's covariance (2004):
+    a row may be normal in each feature and still break the rule that relates them. The score is the sum over the two
+    spaces of the mean log distance. Only the choice of the kept rows is random, if there are more than `max_rows`.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
@@ -42,72 +42,78 @@ class ResidualKNN:
         self.k, self.max_rows = k, max_rows
 
     def fit(self, x: np.ndarray, seed: int) -> None:
+        """Compute both spaces from rows (N, D), and keep rows to measure distances to."""
         rows = x.astype(np.float64)  # (N, D)
         state = dict(zip(("mean", "std"), _moments(rows), strict=True))
-        z = ((rows - state["mean"]) / state["std"]).clip(-FARTHEST, FARTHEST)
+        z = ((rows - state["mean"]) / state["std"]).clip(-MAX_DEVIATION, MAX_DEVIATION)
         state |= zip(("drawn_mean", "drawn_std"), _moments(np.arcsinh(z)), strict=True)
         precision = _precision(z)  # (D, D)
-        # Column j maps a row to feature j minus its expectation from the others, in units of its spread.
+        # Column j maps a row to feature j minus its prediction from the others, in units of its standard deviation.
         state["residual"] = precision / np.sqrt(precision.diagonal())
         state |= zip(("residual_mean", "residual_std"), _moments(z @ state["residual"]), strict=True)
         self.state = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
-        most = None if self.max_rows is None else min(self.max_rows, 1 + MAX_VALUES // (3 * x.shape[1]))
-        self._keep(torch.from_numpy(np.ascontiguousarray(sample(x, most, seed))))
+        max_rows = None if self.max_rows is None else min(self.max_rows, 1 + MAX_KEPT_VALUES // (3 * x.shape[1]))
+        self._keep(torch.from_numpy(np.ascontiguousarray(subsample(x, max_rows, seed))))
 
     def _keep(self, rows: Tensor) -> None:
         self.rows = rows  # (N, D)
         self.spaces = [(space, space.square().sum(1)) for space in self._spaces(rows)]  # with each row's squared norm
 
     def _spaces(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, D) -> the row with its tails drawn in, (B, D), and the row with its residuals, (B, 2 D); float32."""
+        """Return rows (B, D) in the first space (B, D) and in the second (B, 2 D), as float32."""
         state = self.state
-        z = ((x.double() - state["mean"]) / state["std"]).clamp(-FARTHEST, FARTHEST)
-        drawn = (z.asinh() - state["drawn_mean"]) / state["drawn_std"]
+        z = ((x.double() - state["mean"]) / state["std"]).clamp(-MAX_DEVIATION, MAX_DEVIATION)
+        compressed = (z.asinh() - state["drawn_mean"]) / state["drawn_std"]
         residual = (z @ state["residual"] - state["residual_mean"]) / state["residual_std"]
-        return drawn.float(), torch.cat([z, residual.clamp(-FARTHEST, FARTHEST)], dim=1).float()
+        return compressed.float(), torch.cat([z, residual.clamp(-MAX_DEVIATION, MAX_DEVIATION)], dim=1).float()
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
-        return torch.cat([self._score(part) for part in batch["x"].split(CHUNK)])
+        """Return the scores (B,) of rows `x` (B, D)."""
+        return torch.cat([self._score(part) for part in batch["x"].split(CHUNK_ROWS)])
 
     def _score(self, x: Tensor) -> Tensor:
         total = torch.zeros(len(x))
-        for here, (rows, norm) in zip(self._spaces(x), self.spaces, strict=True):
-            nearest = self._nearest(here, rows, norm)
-            # By differences: a norm less a product would lose the distance of a near copy in rounding.
-            distance = (here[:, None] - rows[nearest]).square().sum(2).sqrt()  # (B, k)
-            total += (distance + NEAREST).log().mean(1)
+        for points, (rows, norm) in zip(self._spaces(x), self.spaces, strict=True):
+            nearest = self._nearest(points, rows, norm)
+            # From differences: norms minus a product would lose the distance of a near copy to rounding.
+            distance = (points[:, None] - rows[nearest]).square().sum(2).sqrt()  # (B, k)
+            total += (distance + DISTANCE_OFFSET).log().mean(1)
         return total
 
-    def _nearest(self, here: Tensor, rows: Tensor, norm: Tensor) -> Tensor:
-        """Which k of the training rows (N, W) are nearest to each row (B, W): (B, k)"""
-        # Squared distances, but for each row's own norm, which changes no order: (B, N).
-        squared = torch.addmm(norm, here, rows.T, alpha=-2)
+    def _nearest(self, points: Tensor, rows: Tensor, norm: Tensor) -> Tensor:
+        """Return the indices (B, k) of the training rows (N, W) nearest to each point (B, W)."""
+        # Squared distances without the squared norm of each point, which does not affect the order: (B, N).
+        squared = torch.addmm(norm, points, rows.T, alpha=-2)
         return squared.topk(min(self.k, len(rows)), dim=1, largest=False).indices
 
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
-        """What was expected, (B, D): the mean of the k training rows that are nearest in the second space; and each
-        column's part, (B, columns): that of its values and residuals in the squared distance to them."""
-        here, (rows, norm) = self._spaces(batch["x"])[1], self.spaces[1]
-        nearest = self._nearest(here, rows, norm)
-        part = (here[:, None] - rows[nearest]).square().mean(1)  # (B, k, 2 D) -> (B, 2 D)
-        value, residual = part.chunk(2, dim=1)
-        return self.rows[nearest].mean(1), by_column(value + residual, columns)
+        """Return the mean (B, D) of the k training rows nearest in the second space, and contributions (B, columns).
+
+        A column's contribution is the part of its values and residuals in the mean squared distance to those rows.
+        """
+        points, (rows, norm) = self._spaces(batch["x"])[1], self.spaces[1]
+        nearest = self._nearest(points, rows, norm)
+        squared = (points[:, None] - rows[nearest]).square().mean(1)  # (B, k, 2 D) -> (B, 2 D)
+        value, residual = squared.chunk(2, dim=1)
+        return self.rows[nearest].mean(1), sum_by_column(value + residual, columns)
 
     def save(self, folder: Path) -> None:
+        """Write the kept rows and the parameters of both spaces into a run folder."""
         save_file(self.state | {"rows": self.rows}, folder / "model.safetensors")
 
     def restore(self, folder: Path) -> None:
+        """Read the rows and parameters back."""
         self.state = load_file(folder / "model.safetensors")
         self._keep(self.state.pop("rows"))
 
 
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each feature; a feature that is always the same keeps its scale."""
+    """Return the mean and the standard deviation of each feature, 1 instead of 0 if the feature is constant."""
     std = x.std(0)
     return x.mean(0), np.where(std < 1e-9, 1.0, std)
 
 
 def _precision(z: np.ndarray) -> np.ndarray:
-    """The inverse of Ledoit and Wolf's shrunk covariance, (D, D), its eigenvalues kept off zero."""
+    """Return the inverse (D, D) of Ledoit and Wolf's shrunk covariance, with eigenvalues bounded away from zero."""
     values, vectors = np.linalg.eigh(ledoit_wolf(z)[0])
-    return (vectors / np.maximum(values, FLOOR * values.mean())) @ vectors.T
+    return (vectors / np.maximum(values, MIN_EIGENVALUE_SHARE * values.mean())) @ vectors.T

@@ -1,4 +1,4 @@
-"""Guess the next token of a text: GPT."""
+"""Causal language modelling: predict the next token of a text (GPT)."""
 
 import math
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.types import Positive
-from ssl_cli.methods.language import network_options as network
-from ssl_cli.models.attention import Cache
-from ssl_cli.models.losses import IGNORED, chunked_cross_entropy
+from ssl_cli.errors import InputError
+from ssl_cli.models.attention import KVCache
+from ssl_cli.models.losses import IGNORE_INDEX, chunked_cross_entropy
 from ssl_cli.models.transformer import Transformer
 
 Batch = Mapping[str, Tensor]
 
 
 class CausalLM(nn.Module):
-    """Cross-entropy of each token given those before it (Radford et al., 2018 and 2019).
+    """Cross-entropy of each token given the tokens before it (GPT: Radford et al., 2018 and 2019).
 
-    Where documents are kept apart, the first token of one isn't guessed from the end of another.
+    If documents are isolated, the first token of a document is not predicted from the end of another one.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("ids",)
@@ -30,57 +30,43 @@ class CausalLM(nn.Module):
 
     def __init__(
         self,
-        vocab_size: network.Vocabulary,
+        network: Annotated[Transformer, "a causal transformer"],
         bytes_per_token: Annotated[
-            Positive | None, "of the text in UTF-8, on average; null where its tokens don't give it back as it was"
+            Positive | None, "mean UTF-8 bytes of a token; null if the tokenizer does not restore the text exactly"
         ],
-        size: network.Size = "mini",
-        context: network.Context = 128,
-        positions: network.Positions = "rotary",
-        norm: network.Norm = "pre",
-        layers: network.Layers = None,
-        width: network.Width = None,
-        heads: network.Heads = None,
-        feedforward: network.Feedforward = None,
-        activation: network.Activation = "gelu_tanh",
-        dropout: network.Dropout = 0.0,
-        attention_dropout: network.AttentionDropout = 0.0,
-        norm_eps: network.NormEps = 1e-5,
     ):
         super().__init__()
-        self.network = Transformer(
-            vocab_size, context, size=size, layers=layers, width=width, heads=heads, feedforward=feedforward,
-            positions=positions, norm=norm, causal=True, segments=0, activation=activation, dropout=dropout,
-            attention_dropout=attention_dropout, norm_eps=norm_eps,
-        )  # fmt: skip
-        self.bytes_per_token, self.row_length = bytes_per_token, context
+        if not network.causal:
+            raise InputError("model.network.causal must be true for this model: it predicts the next token.")
+        self.network, self.bytes_per_token, self.row_length = network, bytes_per_token, network.context
 
     def make_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch of text, `ids` (B, T + 1), as forward takes it: `inputs` and `targets` (B, T), each token's next one.
+        """Return the inputs of `forward` for a batch of text, `ids` (B, T + 1).
 
-        Where documents are kept apart also `document` (B, T); a target in another document than its input is IGNORED.
+        `inputs` and `targets` (B, T): the target of a token is the next one. If documents are isolated there is also
+        `document` (B, T), and a target in another document than its input is IGNORE_INDEX.
         """
-        given = {"inputs": batch["ids"][:, :-1], "targets": batch["ids"][:, 1:]}
+        inputs = {"inputs": batch["ids"][:, :-1], "targets": batch["ids"][:, 1:]}
         if "document" in batch:
             document = batch["document"]
-            given["document"] = document[:, :-1]
-            given["targets"] = given["targets"].masked_fill(document[:, 1:] != document[:, :-1], IGNORED)
-        return given
+            inputs["document"] = document[:, :-1]
+            inputs["targets"] = inputs["targets"].masked_fill(document[:, 1:] != document[:, :-1], IGNORE_INDEX)
+        return inputs
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """loss a token, in nats"""
-        given = self.make_inputs(batch)
-        hidden = self.network(given["inputs"], document=given.get("document"))  # (B, T, C)
-        table, targets = self.network.token_table.weight, given["targets"].flatten()
-        return {"loss": chunked_cross_entropy(hidden.flatten(0, 1), table, None, targets)}
+        """Return the loss in nats per token."""
+        inputs = self.make_inputs(batch)
+        hidden = self.network(inputs["inputs"], document=inputs.get("document"))  # (B, T, C)
+        token_table, targets = self.network.token_table.weight, inputs["targets"].flatten()
+        return {"loss": chunked_cross_entropy(hidden.flatten(0, 1), token_table, None, targets)}
 
     def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Perplexity a token; and bits a byte of text, which compare across tokenizers that lose nothing of it"""
-        found = {"perplexity": float(torch.tensor(means["loss"]).exp())}
+        """Return the perplexity per token; and bits per byte of text, which compare across lossless tokenizers."""
+        metrics = {"perplexity": float(torch.tensor(means["loss"]).exp())}
         if self.bytes_per_token is not None:
-            found["bits_per_byte"] = means["loss"] / math.log(2) / self.bytes_per_token
-        return found
+            metrics["bits_per_byte"] = means["loss"] / math.log(2) / self.bytes_per_token
+        return metrics
 
-    def next_logits(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
-        """Token ids (B, T), or the next ones of the rows in a `cache` -> (B, V), of the token after the last"""
+    def next_logits(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Return logits (B, V) of the token that follows ids (B, T), which continue the tokens in `cache` if given."""
         return self.network.logits(self.network(ids, cache=cache)[:, -1])

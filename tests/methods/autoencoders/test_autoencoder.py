@@ -1,4 +1,4 @@
-"""The plain auto-encoder against a naive transcription of its formulas."""
+"""Autoencoder: against a naive transcription of its formulas."""
 
 import pytest
 import torch
@@ -33,28 +33,28 @@ def test_the_loss_is_the_mean_squared_error(x: Tensor) -> None:
     torch.testing.assert_close(model({"x": x})["loss"], naive)
 
 
-def test_cross_entropy_is_of_pixels_as_shares_of_white(images: Tensor) -> None:
+def test_cross_entropy_of_pixels(images: Tensor) -> None:
     model, x = Autoencoder(network([1, 3, 4]), loss="cross_entropy"), images.float() / 255
     p = model.reconstruct({"x": x})
     assert p.shape == x.shape and bool(((p > 0) & (p < 1)).all())
     torch.testing.assert_close(model({"x": x})["loss"], -(x * p.log() + (1 - x) * (1 - p).log()).mean())
 
 
-def test_cross_entropy_of_a_tables_rows_is_refused() -> None:
+def test_cross_entropy_is_rejected_for_tables() -> None:
     with pytest.raises(InputError, match=r"model\.loss is for images"):
         Autoencoder(network(), loss="cross_entropy")
 
 
-def test_a_network_with_other_heads_is_refused() -> None:
+def test_two_outputs_per_latent_are_rejected() -> None:
     with pytest.raises(InputError, match=r"model\.network\.outputs_per_latent must be 1 for this model, not 2"):
         Autoencoder(MLPAutoencoder([5], [8], 3, outputs_per_latent=2))
 
 
-def test_score_is_in_units_of_the_training_rows_usual_error(x: Tensor) -> None:
+def test_score_is_in_units_of_the_usual_training_error(x: Tensor) -> None:
     model = Autoencoder(network())
     with torch.no_grad():
         plain = (model.reconstruct({"x": x}) - x).square()
-        torch.testing.assert_close(model.score({"x": x}), plain.mean(1))  # before: every feature counts alike
+        torch.testing.assert_close(model.score({"x": x}), plain.mean(1))  # before: every feature has the same weight
         model.fit_statistics(x)
         torch.testing.assert_close(model.spread, plain.mean(0).sqrt() + 0.01)
         torch.testing.assert_close(model.score({"x": x}), (plain / model.spread**2).mean(1))
@@ -63,19 +63,19 @@ def test_score_is_in_units_of_the_training_rows_usual_error(x: Tensor) -> None:
         torch.testing.assert_close(part.sum(1) / 5, model.score({"x": x}))
 
 
-def test_stock_is_taken_of_bytes_as_of_numbers(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_of_bytes_equal_those_of_numbers(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     of_bytes, of_numbers = Autoencoder(network([1, 3, 4])), Autoencoder(network([1, 3, 4]))
     with torch.inference_mode():
         of_bytes.fit_statistics(images)
         of_numbers.fit_statistics(images.float() / 255)
         assert all(torch.equal(a, b) for a, b in zip(of_bytes.buffers(), of_numbers.buffers(), strict=True))
-        monkeypatch.setattr("ssl_cli.methods.autoencoders.autoencoder.AT_ONCE", 7)
+        monkeypatch.setattr("ssl_cli.methods.autoencoders.autoencoder.STATISTICS_BATCH", 7)
         of_numbers.fit_statistics(images)  # in parts
     for a, b in zip(of_bytes.buffers(), of_numbers.buffers(), strict=True):
         torch.testing.assert_close(a, b)
 
 
-def test_new_rows_come_of_codes_with_the_training_codes_mean_and_covariance(x: Tensor) -> None:
+def test_generated_codes_have_the_mean_and_covariance_of_the_training_codes(x: Tensor) -> None:
     model = Autoencoder(network())
     with torch.inference_mode():
         model.fit_statistics(x)
@@ -91,7 +91,7 @@ def test_new_rows_come_of_codes_with_the_training_codes_mean_and_covariance(x: T
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.1, -7.3, 1e3])
-def test_a_collapsed_code_draws_its_one_value(x: Tensor, bias: float) -> None:
+def test_a_collapsed_code_generates_its_only_value(x: Tensor, bias: float) -> None:
     model = Autoencoder(network())
     with torch.inference_mode():
         model.network.encoder[-1].weight.zero_()
@@ -101,7 +101,7 @@ def test_a_collapsed_code_draws_its_one_value(x: Tensor, bias: float) -> None:
         torch.testing.assert_close(model.generate(9), wanted, atol=1e-3, rtol=1e-3)
 
 
-def test_fewer_rows_than_numbers_in_the_code(x: Tensor) -> None:
+def test_fewer_rows_than_latent_dimensions(x: Tensor) -> None:
     model = Autoencoder(network())
     with torch.inference_mode():
         model.fit_statistics(x[:2])
@@ -111,7 +111,7 @@ def test_fewer_rows_than_numbers_in_the_code(x: Tensor) -> None:
         )
 
 
-def test_a_decoder_of_logits_starts_at_the_mean_image() -> None:
+def test_a_sigmoid_decoder_is_initialized_to_the_mean_image() -> None:
     torch.manual_seed(0)
     x = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
     model = Autoencoder(MLPAutoencoder([1, 8, 8], [16], 3), output="sigmoid")

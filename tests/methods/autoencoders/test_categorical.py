@@ -1,4 +1,4 @@
-"""The one-hot auto-encoder: its mutual information against the paper's sums, its code, its deformed views."""
+"""CategoricalAutoencoder: mutual information against the paper's sums, its code, its deformed views."""
 
 import math
 
@@ -28,7 +28,7 @@ def x() -> Tensor:
     return torch.rand(40, *SHAPE)
 
 
-def test_mutual_information_is_the_papers() -> None:
+def test_mutual_information_equals_the_papers_sums() -> None:
     torch.manual_seed(0)
     first, second = torch.randn(12, 4).softmax(1), torch.randn(12, 4).softmax(1)
     joint = [
@@ -42,14 +42,14 @@ def test_mutual_information_is_the_papers() -> None:
     assert float(spread) == pytest.approx(-sum(p * math.log(p) for p in share), rel=1e-4)
 
 
-def test_views_that_agree_tell_everything_and_views_by_chance_nothing() -> None:
+def test_mutual_information_of_equal_and_of_independent_views() -> None:
     sure = torch.eye(4).repeat(3, 1)
     assert float(mutual_information(sure, sure)[0]) == pytest.approx(math.log(4), rel=1e-4)
     assert float(mutual_information(sure, torch.full((12, 4), 0.25))[0]) == pytest.approx(0, abs=1e-5)
 
 
 def test_the_loss_is_the_sum_of_its_parts(x: Tensor) -> None:
-    trained = model(style_weight=2.0, agreement=3.0, balance=5.0)
+    trained = model(style_weight=2.0, mutual_info_weight=3.0, entropy_weight=5.0)
     torch.manual_seed(3)
     losses = trained({"x": x})
     torch.manual_seed(3)
@@ -65,7 +65,7 @@ def test_the_loss_is_the_sum_of_its_parts(x: Tensor) -> None:
     torch.testing.assert_close(losses["loss"], whole)
 
 
-def test_gradients_reach_everything(x: Tensor) -> None:
+def test_gradients_reach_all_parameters(x: Tensor) -> None:
     trained = model()
     trained({"x": x})["loss"].backward()
     assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in trained.parameters())
@@ -84,7 +84,7 @@ def test_the_code_is_one_class_and_a_style(x: Tensor) -> None:
         torch.testing.assert_close(trained.decode(hard), trained.reconstruct({"x": x}))
 
 
-def test_what_is_drawn_follows_the_classes_shares(x: Tensor) -> None:
+def test_generated_classes_have_the_training_frequencies(x: Tensor) -> None:
     trained = model().eval()
     trained.code_counts.copy_(torch.tensor([[0, 7, 0, 0, 0]]))
     torch.manual_seed(0)
@@ -97,8 +97,8 @@ def test_what_is_drawn_follows_the_classes_shares(x: Tensor) -> None:
     assert (drawn - only).abs().mean() < 0.2  # the class doesn't
 
 
-def test_a_decoder_that_is_told_another_number_of_classes_is_refused() -> None:
-    with pytest.raises(InputError, match=r"an Autoencoder whose condition is the number of classes, 5"):
+def test_a_decoder_with_another_number_of_classes_is_rejected() -> None:
+    with pytest.raises(InputError, match=r"an MLPAutoencoder whose condition is the number of classes, 5"):
         CategoricalAutoencoder(
             MLPAutoencoder(SHAPE, [16], 3, outputs_per_latent=2, condition=4), Classifier(SHAPE, [4], 16, 5), Deform()
         )

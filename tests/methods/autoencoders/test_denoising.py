@@ -1,4 +1,4 @@
-"""The denoising auto-encoder: what each noise does, and that the clean input is rebuilt."""
+"""DenoisingAutoencoder: each kind of noise, and the loss against the clean input."""
 
 import pytest
 import torch
@@ -39,13 +39,13 @@ def test_salt_and_pepper_make_a_pixel_white_or_black(channels: int) -> None:
     noisy = corrupt(x, "salt_pepper", 0.3)
     assert noisy.shape == x.shape and noisy.dtype == x.dtype
     white, black, same = ((noisy == 1).all(1), (noisy == 0).all(1), (noisy == x).all(1))  # (B, H, W)
-    assert bool((white | black | same).all())  # a pixel's colours share its fate
+    assert bool((white | black | same).all())  # the channels of a pixel are corrupted together
     assert white.float().mean().item() == pytest.approx(0.15, rel=0.1)
     assert black.float().mean().item() == pytest.approx(0.15, rel=0.1)
 
 
 @pytest.mark.parametrize("noise", ["gaussian", "masking", "swap", "salt_pepper"])
-def test_the_clean_input_is_rebuilt_from_the_noisy_one(noise: Noise) -> None:
+def test_the_target_is_the_clean_input(noise: Noise) -> None:
     model, x = DenoisingAutoencoder(network([1, 2, 4]), noise=noise, level=0.5), torch.rand(40, 1, 2, 4)
     torch.manual_seed(7)
     loss = model({"x": x})["loss"]
@@ -64,7 +64,7 @@ def test_scores_reconstructions_and_codes_have_no_noise() -> None:
     torch.testing.assert_close(model.reconstruct(batch), model.network.decode(model.network.encode(batch["x"])))
 
 
-def test_noise_that_makes_no_sense_is_refused() -> None:
+def test_invalid_noise_is_rejected() -> None:
     with pytest.raises(InputError, match="must be at most 1"):
         DenoisingAutoencoder(network(), noise="swap", level=1.5)
     with pytest.raises(InputError, match=r"model\.noise=salt_pepper is for images"):
@@ -72,7 +72,7 @@ def test_noise_that_makes_no_sense_is_refused() -> None:
     assert isinstance(DenoisingAutoencoder(network(), noise="gaussian", level=1.5), DenoisingAutoencoder)
 
 
-def test_corrupting_leaves_its_input_as_it_was() -> None:
+def test_corrupt_does_not_change_its_input() -> None:
     x = torch.rand(20, 1, 3, 3)
     before: Tensor = x.clone()
     for noise in ("gaussian", "masking", "swap", "salt_pepper"):

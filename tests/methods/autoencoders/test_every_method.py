@@ -1,4 +1,4 @@
-"""What every objective must keep: gradients everywhere, no image minding its neighbours, a state that is the model."""
+"""Every autoencoder: gradients reach all parameters, images are independent, and the state dict is the whole model."""
 
 import io
 from collections.abc import Callable
@@ -18,15 +18,15 @@ from ssl_cli.methods.autoencoders.variational import VAE
 from ssl_cli.methods.autoencoders.vector_quantized import VQVAE
 from ssl_cli.methods.protocols import InitializesFromData
 from ssl_cli.models.convnet import Classifier, ConvAutoencoder, GridAutoencoder
-from ssl_cli.models.images import numbers
+from ssl_cli.models.images import to_float
 from ssl_cli.models.mlp import MLPAutoencoder
 from ssl_cli.models.quantizer import Quantizer
 
 SHAPE, N = [2, 6, 8], 33
 
 
-def mlp(heads: int = 1, activation: str = "gelu") -> MLPAutoencoder:
-    return MLPAutoencoder(SHAPE, [10], 4, activation, heads)  # type: ignore[arg-type]
+def mlp(outputs_per_latent: int = 1, activation: str = "gelu") -> MLPAutoencoder:
+    return MLPAutoencoder(SHAPE, [10], 4, activation, outputs_per_latent)  # type: ignore[arg-type]
 
 
 def onehot() -> CategoricalAutoencoder:
@@ -61,9 +61,9 @@ def pixels() -> Tensor:
 
 
 def trained(name: str, pixels: Tensor) -> nn.Module:
-    """A model that has gone through all that a run does, in a few steps."""
+    """Return a model after all steps of a run, trained for five batches."""
     torch.manual_seed(1)
-    model, x = MAKE[name](), numbers(pixels)
+    model, x = MAKE[name](), to_float(pixels)
     if isinstance(model, PCA):
         model.fit(x.flatten(1).numpy(), seed=0)
         return model.eval()
@@ -85,7 +85,7 @@ def trained(name: str, pixels: Tensor) -> nn.Module:
 def test_every_parameter_gets_a_gradient(name: str, pixels: Tensor) -> None:
     torch.manual_seed(1)
     model = MAKE[name]().train()
-    losses = model({"x": numbers(pixels), "k": 0})
+    losses = model({"x": to_float(pixels), "k": 0})
     assert all(value.dim() == 0 and value.dtype == torch.float32 and value.isfinite() for value in losses.values())
     losses["loss"].backward()
     for parameter, value in model.named_parameters():
@@ -94,19 +94,19 @@ def test_every_parameter_gets_a_gradient(name: str, pixels: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in MAKE if name != "pca"])
-def test_training_brings_the_loss_down(name: str, pixels: Tensor) -> None:
+def test_training_reduces_the_loss(name: str, pixels: Tensor) -> None:
     torch.manual_seed(1)
-    fresh, x = MAKE[name]().eval(), numbers(pixels)
+    untrained, x = MAKE[name]().eval(), to_float(pixels)
     torch.manual_seed(2)
-    before = float(fresh({"x": x})["loss"].detach())
+    before = float(untrained({"x": x})["loss"].detach())
     after = trained(name, pixels)
     torch.manual_seed(2)
     assert float(after({"x": x})["loss"].detach()) < before
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_an_image_does_not_mind_its_neighbours(name: str, pixels: Tensor) -> None:
-    model, x = trained(name, pixels), numbers(pixels)
+def test_an_image_does_not_depend_on_its_batch(name: str, pixels: Tensor) -> None:
+    model, x = trained(name, pixels), to_float(pixels)
     order = torch.randperm(N)
     with torch.inference_mode():
         for ask in (model.embed, model.reconstruct, model.score):
@@ -121,12 +121,12 @@ def test_an_image_does_not_mind_its_neighbours(name: str, pixels: Tensor) -> Non
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_the_state_is_the_model(name: str, pixels: Tensor) -> None:
-    model, x = trained(name, pixels), numbers(pixels)
+def test_the_state_dict_restores_the_model(name: str, pixels: Tensor) -> None:
+    model, x = trained(name, pixels), to_float(pixels)
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
-    torch.manual_seed(99)  # what a new model draws is of no account
+    torch.manual_seed(99)  # the random weights of the new model must not matter
     again = MAKE[name]().eval()
     again.load_state_dict(torch.load(file, weights_only=True))
     with torch.inference_mode():
@@ -150,7 +150,7 @@ def test_it_trains_in_half_precision(name: str, pixels: Tensor) -> None:
     torch.manual_seed(1)
     model = MAKE[name]().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = model({"x": numbers(pixels), "k": 0})["loss"]
+        loss = model({"x": to_float(pixels), "k": 0})["loss"]
     loss.backward()
     assert loss.isfinite()
     assert all(bool(value.grad.isfinite().all()) for value in model.parameters() if value.grad is not None)

@@ -1,4 +1,4 @@
-"""Principal components against scikit-learn's own and against a naive eigendecomposition."""
+"""PCA: against scikit-learn and a naive eigendecomposition."""
 
 import numpy as np
 import pytest
@@ -19,21 +19,21 @@ def x() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model(x: np.ndarray) -> PCA:
-    made = PCA(SHAPE, latent=10)
-    made.fit(x, seed=0)
-    return made
+    pca = PCA(SHAPE, latent=10)
+    pca.fit(x, seed=0)
+    return pca
 
 
 def batch(x: np.ndarray) -> dict[str, torch.Tensor]:
     return {"x": torch.from_numpy(x).view(-1, *SHAPE)}
 
 
-def test_it_rebuilds_as_scikit_learn_does(model: PCA, x: np.ndarray) -> None:
+def test_reconstructions_equal_scikit_learns(model: PCA, x: np.ndarray) -> None:
     found = ReferencePCA(10, svd_solver="full").fit(x.astype(np.float64))
     wanted = found.inverse_transform(found.transform(x))
-    rebuilt = model.reconstruct(batch(x))
-    assert rebuilt.shape == (600, *SHAPE)
-    np.testing.assert_allclose(rebuilt.flatten(1).numpy(), wanted, atol=1e-4)
+    reconstructed = model.reconstruct(batch(x))
+    assert reconstructed.shape == (600, *SHAPE)
+    np.testing.assert_allclose(reconstructed.flatten(1).numpy(), wanted, atol=1e-4)
     np.testing.assert_allclose(np.abs(model.embed(batch(x)).numpy()), np.abs(found.transform(x)), atol=1e-3)
 
 
@@ -57,15 +57,15 @@ def test_new_images_have_the_training_codes_covariance(model: PCA, x: np.ndarray
     assert model.generate(7).shape == (7, *SHAPE)
 
 
-def test_all_components_rebuild_all(x: np.ndarray) -> None:
-    made = PCA(SHAPE, latent=64)
-    made.fit(x, seed=0)
-    np.testing.assert_allclose(made.reconstruct(batch(x)).flatten(1).numpy(), x, atol=1e-4)
-    assert made.generate(3).isfinite().all()
+def test_all_components_reconstruct_exactly(x: np.ndarray) -> None:
+    pca = PCA(SHAPE, latent=64)
+    pca.fit(x, seed=0)
+    np.testing.assert_allclose(pca.reconstruct(batch(x)).flatten(1).numpy(), x, atol=1e-4)
+    assert pca.generate(3).isfinite().all()
 
 
-def test_more_components_than_features_or_rows_are_refused(x: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"model\.latent=65 is more than the 64 features there are"):
+def test_more_components_than_features_or_rows_are_rejected(x: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"model\.latent=65 is more than the 64 features of the data"):
         PCA(SHAPE, latent=65)
     with pytest.raises(InputError, match=r"model\.latent=10: 6 training rows"):
         PCA(SHAPE, latent=10).fit(x[:6], seed=0)

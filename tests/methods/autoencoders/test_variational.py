@@ -1,4 +1,4 @@
-"""The variational auto-encoder against torch.distributions, naive loops, and a model whose likelihood is known."""
+"""VAE: against torch.distributions, naive loops, and a model whose likelihood is known."""
 
 import math
 from itertools import pairwise
@@ -33,7 +33,7 @@ def network(shape: list[int] | None = None) -> MLPAutoencoder:
 
 
 def sample(model: VAE, x: Tensor, seed: int) -> Tensor:
-    """The posterior's draw that forward makes after this seed, where nothing is drawn before it."""
+    """Return the draw from the posterior that forward makes after this seed, if it makes no other draw before."""
     torch.manual_seed(seed)
     mean, log_var = model.posterior(x)
     return mean + torch.randn_like(mean) * (0.5 * log_var).exp()
@@ -84,7 +84,7 @@ def test_an_image_has_one_learned_standard_deviation(images: Tensor) -> None:
     assert model.log_std.shape == (1,)
 
 
-def test_noise_is_learned_only_when_asked(rows: Tensor) -> None:
+def test_the_standard_deviation_is_learned_only_if_null(rows: Tensor) -> None:
     for std, learned in ((None, True), (0.5, False)):
         model = VAE(network(), noise_std=std)
         model({"x": rows})["loss"].backward()
@@ -97,16 +97,16 @@ def test_the_kl_term_rises_over_the_warm_up(rows: Tensor) -> None:
     for k, weight in enumerate([0.5, 1.0, 1.5, 2.0, 2.0, 2.0]):
         losses = model({"x": rows, "k": k})
         torch.testing.assert_close(losses["loss"], (losses["distortion"] + weight * losses["rate"]) / 5)
-    losses = model({"x": rows})  # outside training the weight is whole
+    losses = model({"x": rows})  # outside training the weight is beta
     torch.testing.assert_close(losses["loss"], (losses["distortion"] + 2 * losses["rate"]) / 5)
 
 
-def test_binarised_pixels_are_black_or_white_with_their_grey_as_the_mean(images: Tensor) -> None:
+def test_binarized_pixels_are_black_or_white_with_the_grey_value_as_mean(images: Tensor) -> None:
     model = VAE(network(IMAGE), likelihood="bernoulli", binarize=True)
-    looks = torch.stack([model.look(images) for _ in range(4000)])
-    assert set(looks.unique().tolist()) == {0.0, 1.0}
-    torch.testing.assert_close(looks.mean(0), images, atol=0.05, rtol=0)
-    assert torch.equal(VAE(network(IMAGE), likelihood="bernoulli").look(images), images)
+    samples = torch.stack([model.binarized(images) for _ in range(4000)])
+    assert set(samples.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(samples.mean(0), images, atol=0.05, rtol=0)
+    assert torch.equal(VAE(network(IMAGE), likelihood="bernoulli").binarized(images), images)
     torch.manual_seed(3)
     seen = torch.bernoulli(images)
     mean, log_var = model.posterior(seen)
@@ -116,10 +116,10 @@ def test_binarised_pixels_are_black_or_white_with_their_grey_as_the_mean(images:
     torch.testing.assert_close(model({"x": images})["distortion"], wanted)
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_options_that_contradict_each_other_are_rejected() -> None:
     with pytest.raises(InputError, match="binarize=true needs likelihood=bernoulli"):
         VAE(network(IMAGE), binarize=True)
-    with pytest.raises(InputError, match="noise_std is of a Gaussian likelihood"):
+    with pytest.raises(InputError, match="noise_std is for a Gaussian likelihood"):
         VAE(network(IMAGE), likelihood="bernoulli", noise_std=0.1)
     with pytest.raises(InputError, match=r"model\.likelihood=bernoulli is for images"):
         VAE(network(), likelihood="bernoulli")
@@ -130,10 +130,10 @@ def test_options_that_make_no_sense_are_refused() -> None:
 # --- bounds on the likelihood ---
 
 
-@pytest.mark.parametrize("at_once", [1, 60, 10_000])  # a draw, three draws, all seven through the decoder together
+@pytest.mark.parametrize("decoder_batch", [1, 60, 10_000])  # one sample, three, or all seven are decoded at a time
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_the_importance_weighted_bound_is_that_of_a_naive_loop(
-    images: Tensor, monkeypatch: pytest.MonkeyPatch, likelihood: str, at_once: int
+    images: Tensor, monkeypatch: pytest.MonkeyPatch, likelihood: str, decoder_batch: int
 ) -> None:
     """arXiv 1509.00519, eq. 8: log mean over k of p(x|z_k) p(z_k) / q(z_k|x)."""
     gaussian = likelihood == "gaussian"
@@ -147,19 +147,20 @@ def test_the_importance_weighted_bound_is_that_of_a_naive_loop(
         of_x = (Normal(model.decode(z), 0.4) if gaussian else Bernoulli(model.decode(z))).log_prob(x).double()
         of_z = Normal(0.0, 1.0).log_prob(z).sum(1) - posterior.log_prob(z).sum(1)
         weights.append((of_x.flatten(1).sum(1) + of_z).exp())
-    due = list(draws)
+    remaining = list(draws)
 
-    def given(n: int, *_: int, **__: object) -> Tensor:
-        return torch.stack([due.pop(0) for _ in range(n)])
+    def next_draws(n: int, *_: int, **__: object) -> Tensor:
+        return torch.stack([remaining.pop(0) for _ in range(n)])
 
-    monkeypatch.setattr(torch, "randn", given)
-    found = model.log_likelihood(x, 7, at_once)
+    monkeypatch.setattr(torch, "randn", next_draws)
+    found = model.log_likelihood(x, 7, decoder_batch)
     torch.testing.assert_close(found.double(), torch.stack(weights).mean(0).log(), atol=1e-5, rtol=1e-5)
-    assert not due
+    assert not remaining
 
 
 def linear_gaussian() -> tuple[VAE, MultivariateNormal]:
-    """A decoder x = W z + b + 0.6 noise, whose marginal is known; its encoder is only near to the true posterior."""
+    """Return a model with the decoder x = W z + b + 0.6 noise, whose encoder is only near the true posterior, and the
+    marginal of x."""
     torch.manual_seed(2)
     net = MLPAutoencoder([4], [], latent=2, outputs_per_latent=2)
     model = VAE(net, noise_std=0.6).requires_grad_(False)
@@ -187,7 +188,7 @@ def test_the_bound_tightens_with_samples_to_the_exact_likelihood() -> None:
     assert float(model.log_likelihood(x.repeat(400, 1), 1).mean()) == pytest.approx(float(elbo), abs=0.01)
 
 
-def test_the_elbo_falls_short_by_the_divergence_from_the_true_posterior() -> None:
+def test_the_elbo_gap_is_the_divergence_from_the_true_posterior() -> None:
     """log p(x) - ELBO = KL(q || p(z|x)), which is the same for every row here."""
     model, marginal = linear_gaussian()
     x = marginal.sample((50,))
@@ -203,7 +204,7 @@ def test_the_elbo_falls_short_by_the_divergence_from_the_true_posterior() -> Non
 # --- scores ---
 
 
-def test_a_score_is_the_mean_negative_elbo_over_the_draws_it_was_made_with(rows: Tensor) -> None:
+def test_a_score_is_the_mean_negative_elbo_over_the_saved_noise(rows: Tensor) -> None:
     model = VAE(network(), beta=1.5, noise_std=0.5, score_samples=6)
     mean, log_var = model.posterior(rows)
     naive = torch.zeros(20)
@@ -213,20 +214,20 @@ def test_a_score_is_the_mean_negative_elbo_over_the_draws_it_was_made_with(rows:
     torch.testing.assert_close(model.score({"x": rows}), naive + 1.5 * gaussian_kl(mean, log_var))
 
 
-def test_scores_are_the_same_each_time_and_draw_nothing(images: Tensor) -> None:
+def test_scores_are_deterministic(images: Tensor) -> None:
     model = VAE(network(IMAGE), likelihood="bernoulli", binarize=True).eval()
     state = torch.get_rng_state()
     assert torch.equal(model.score({"x": images}), model.score({"x": images}))
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_columns_part_in_the_score_is_its_squared_error_in_nats(rows: Tensor) -> None:
+def test_a_columns_contribution_is_its_squared_error_in_nats(rows: Tensor) -> None:
     model = VAE(network(), noise_std=0.5)
     expected, part = model.explain({"x": rows}, [slice(0, 1), slice(1, 5)])
     torch.testing.assert_close(part.sum(1), (0.5 * ((rows - expected) / 0.5).square()).sum(1))
 
 
-def test_new_rows_are_decoded_draws_from_the_prior() -> None:
+def test_generated_rows_are_decoded_from_the_prior() -> None:
     model = VAE(network(IMAGE), likelihood="bernoulli")
     torch.manual_seed(4)
     drawn = model.generate(5)
@@ -235,7 +236,7 @@ def test_new_rows_are_decoded_draws_from_the_prior() -> None:
     assert drawn.shape == (5, *IMAGE)
 
 
-def test_a_bernoulli_decoder_starts_at_the_mean_image() -> None:
+def test_a_bernoulli_decoder_is_initialized_to_the_mean_image() -> None:
     torch.manual_seed(0)
     x = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8)
     mean = (x.double().mean(0) / 255).float()

@@ -1,4 +1,4 @@
-"""Detectors against textbook formulas; fit, save, restore, score alike."""
+"""Detectors: against textbook formulas, and with the same scores after save and restore."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from ssl_cli.methods.detectors.gaussian import Gaussian
 from ssl_cli.methods.detectors.knn import KNN
 from ssl_cli.methods.detectors.residual_knn import ResidualKNN
 from ssl_cli.methods.detectors.sklearn import IsolationForest, OneClassSvm
-from ssl_cli.methods.protocols import Detector, sample
+from ssl_cli.methods.detectors.subsample import subsample
+from ssl_cli.methods.protocols import Detector
 from ssl_cli.models.mlp import MLPAutoencoder
 
 DETECTORS = [
@@ -52,7 +53,7 @@ def test_gaussian_survives_dependent_features(rows: tuple[np.ndarray, np.ndarray
 
 
 @pytest.mark.parametrize("distance", ["largest", "mean"])
-def test_neighbors_against_all_distances(rows: tuple[np.ndarray, np.ndarray], distance: str) -> None:
+def test_knn_against_all_distances(rows: tuple[np.ndarray, np.ndarray], distance: str) -> None:
     train, test = rows
     detector = KNN(k=5, distance=distance)
     detector.fit(train, seed=0)
@@ -61,7 +62,7 @@ def test_neighbors_against_all_distances(rows: tuple[np.ndarray, np.ndarray], di
     np.testing.assert_allclose(scores(detector, test), naive, rtol=1e-5)
 
 
-def test_residual_neighbors_against_a_naive_transcription(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_residual_knn_against_a_naive_transcription(rows: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = rows[0].astype(float), rows[1].astype(float)
     detector = ResidualKNN(k=4)
     detector.fit(rows[0], seed=0)
@@ -84,7 +85,7 @@ def test_residual_neighbors_against_a_naive_transcription(rows: tuple[np.ndarray
     np.testing.assert_allclose(scores(detector, rows[1]), naive, rtol=1e-3, atol=1e-4)
 
 
-def test_a_residual_neighbors_score_depends_on_nothing_but_the_row(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_residual_knn_score_does_not_depend_on_the_batch(rows: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = rows
     detector = ResidualKNN()
     detector.fit(np.concatenate([train, train]), seed=0)  # every row has a copy
@@ -109,25 +110,25 @@ def test_larger_is_more_abnormal_and_save_restores(
     np.testing.assert_array_equal(scores(again, test), scores(detector, test))
 
 
-def test_sample_is_drawn_by_the_seed_without_replacement() -> None:
+def test_subsample_is_drawn_by_the_seed_without_replacement() -> None:
     x = np.arange(100)[:, None]
-    drawn = sample(x, 30, seed=1)
+    drawn = subsample(x, 30, seed=1)
     assert len(np.unique(drawn)) == 30
-    np.testing.assert_array_equal(drawn, sample(x, 30, seed=1))
-    assert not np.array_equal(drawn, sample(x, 30, seed=2))
-    assert sample(x, None, seed=1) is x
+    np.testing.assert_array_equal(drawn, subsample(x, 30, seed=1))
+    assert not np.array_equal(drawn, subsample(x, 30, seed=2))
+    assert subsample(x, None, seed=1) is x
 
 
-def test_the_best_is_the_sum_of_its_parts_and_comes_back_from_a_folder(
+def test_denoising_knn_is_the_sum_of_its_parts_and_is_restored(
     rows: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    def made() -> DenoisingKNN:
+    def new_detector() -> DenoisingKNN:
         torch.manual_seed(len(list(tmp_path.iterdir())))  # other weights before and after
         network = MLPAutoencoder(shape=[4], hidden=[8], latent=8)
         return DenoisingKNN(ResidualKNN(k=3), DenoisingAutoencoder(network, "gaussian", 0.5))
 
     train, test = rows
-    detector, batch = made(), {"x": torch.from_numpy(test)}
+    detector, batch = new_detector(), {"x": torch.from_numpy(test)}
     autoencoder, neighbors = detector.parts
     neighbors.fit(train, seed=0)
     autoencoder.fit_statistics(torch.from_numpy(train))
@@ -137,6 +138,6 @@ def test_the_best_is_the_sum_of_its_parts_and_comes_back_from_a_folder(
         _, part = detector.explain(batch, [slice(j, j + 1) for j in range(4)])
         np.testing.assert_allclose(part.sum(1).numpy(), 3, rtol=1e-5)  # two of the neighbours, one of the network
         detector.save(tmp_path)
-        again = made()
+        again = new_detector()
         again.restore(tmp_path)
         np.testing.assert_array_equal(scores(again, test), scores(detector, test))

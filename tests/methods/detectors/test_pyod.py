@@ -1,4 +1,4 @@
-"""PyOD's detectors: found by name, fitted by the seed, back from a run folder with the same scores."""
+"""PyOD: detectors by name, reproducible by the seed, and restored with the same scores."""
 
 import os
 from pathlib import Path
@@ -23,9 +23,9 @@ KINDS = ["COPOD", "ECOD", "IForest", "KNN", "HBOS", "PCA", "LOF", "AutoEncoder",
 
 
 def fitted(detector: str, seed: int = 0, **options: object) -> PyOD:
-    made = PyOD(detector, QUICK.get(detector, {}) | options)
-    made.fit(TRAIN, seed)
-    return made
+    model = PyOD(detector, QUICK.get(detector, {}) | options)
+    model.fit(TRAIN, seed)
+    return model
 
 
 def scores(detector: Detector, x: np.ndarray = TEST) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_larger_is_more_abnormal(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["COPOD", "ECOD", "ROD", "VAE", "KNN"])
-def test_a_rows_score_depends_on_nothing_but_the_row(name: str) -> None:
+def test_a_score_does_not_depend_on_the_batch(name: str) -> None:
     detector = fitted(name, **({"epoch_num": 1} if name == "VAE" else {}))
     assert detector.one_by_one == (name != "KNN")
     np.testing.assert_allclose(scores(detector, TEST[-3:]), scores(detector)[-3:], rtol=1e-6)
@@ -89,7 +89,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_run_that_another_pyod_would_score_otherwise_is_refused(tmp_path: Path) -> None:
+def test_a_run_with_other_scores_in_this_pyod_is_rejected(tmp_path: Path) -> None:
     fitted("KNN").save(tmp_path)
     content = load_file(tmp_path / "model.safetensors")
     content["scores"] *= 2
@@ -111,27 +111,27 @@ def test_a_run_that_another_pyod_would_score_otherwise_is_refused(tmp_path: Path
         ),
         (
             ["detector=KNN", "options.contamination=7"],
-            "model.options don't suit KNN: ValueError: contamination must be in",
+            "model.options don't suit KNN: ",
         ),
-        (["detector=LSCP"], "model.options.detector_list is missing: LSCP can't do without it."),
+        (["detector=LSCP"], "model.options.detector_list is missing: LSCP needs it."),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_told_before_any_data_is_read(cli: Cli, words: list[str], sentence: str) -> None:
+def test_mistakes_are_reported_before_any_data_is_read(cli: Cli, words: list[str], sentence: str) -> None:
     code, _, err = cli("detect", "data=creditcard", "model=pyod", *(f"model.{word}" for word in words))
     assert code == 2
     assert sentence in err
     assert "Traceback" not in err
 
 
-def test_a_detector_that_the_rows_do_not_suit_says_so() -> None:
-    with pytest.raises(InputError, match="KNN can't be fitted to 120 rows of 4 features: ValueError: Expected n_neigh"):
+def test_rows_that_do_not_suit_a_detector() -> None:
+    with pytest.raises(InputError, match="KNN can't be fitted to 120 rows of 4 features: "):
         fitted("KNN", n_neighbors=500)
     with pytest.raises(InputError, match="SOS only compares rows with the rows beside them"):
         fitted("SOS")
 
 
-def test_without_pyod_the_pip_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyod_the_message_has_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"detector=KNN needs the package pyod: pip install 'ssl-cli\[pyod\]'"):
         PyOD("KNN")
@@ -140,4 +140,4 @@ def test_without_pyod_the_pip_command_is_told(monkeypatch: pytest.MonkeyPatch) -
 def test_listing_the_models_imports_no_pyod(workdir: Path) -> None:
     done = run_ssl("list", "models", cwd=workdir, PYTHONPROFILEIMPORTTIME="1")
     assert "pyod" in done.stdout
-    assert "pyod" not in done.stderr.replace("pyod_detectors", "")
+    assert "pyod" not in done.stderr.replace("ssl_cli.methods.detectors.pyod", "")

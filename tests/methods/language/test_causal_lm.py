@@ -1,4 +1,4 @@
-"""GPT's objective: its loss against the naive one, causality, documents kept apart, and its cache."""
+"""CausalLM: its loss against a naive one, causality, isolated documents, and the cache."""
 
 import inspect
 import math
@@ -13,13 +13,14 @@ from torch.nn import functional
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.methods.language.causal_lm import CausalLM
+from tests.helpers.pretrain_runs import causal_lm
 
 V, CONTEXT, B = 50, 24, 5
 
 
 def model(**options: Any) -> CausalLM:
     torch.manual_seed(1)
-    return CausalLM(V, 4.0, **{"size": None, "layers": 2, "width": 16, "heads": 2, "context": CONTEXT, **options})
+    return causal_lm(V, **{"layers": 2, "width": 16, "heads": 2, "context": CONTEXT, **options})
 
 
 @pytest.fixture
@@ -31,13 +32,13 @@ def all_logits(gpt: CausalLM, inputs: Tensor, document: Tensor | None = None) ->
     return gpt.network.logits(gpt.network(inputs, document=document))  # (B, T, V)
 
 
-def test_the_loss_is_that_of_each_next_token(ids: Tensor) -> None:
+def test_the_loss_is_the_mean_over_next_tokens(ids: Tensor) -> None:
     gpt = model()
-    given = gpt.make_inputs({"ids": ids})
+    inputs = gpt.make_inputs({"ids": ids})
     for row in range(B):
         for place in range(CONTEXT):
-            assert given["inputs"][row, place] == ids[row, place]
-            assert given["targets"][row, place] == ids[row, place + 1]
+            assert inputs["inputs"][row, place] == ids[row, place]
+            assert inputs["targets"][row, place] == ids[row, place + 1]
     naive = functional.cross_entropy(all_logits(gpt, ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
     loss = gpt({"ids": ids})["loss"]
     torch.testing.assert_close(loss, naive)
@@ -46,7 +47,7 @@ def test_the_loss_is_that_of_each_next_token(ids: Tensor) -> None:
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
-def test_no_token_sees_what_it_must_guess(ids: Tensor, positions: str) -> None:
+def test_no_token_sees_its_target(ids: Tensor, positions: str) -> None:
     gpt, place = model(positions=positions).eval(), 10
     other = ids.clone()
     other[:, place:] = (other[:, place:] + 1) % V
@@ -55,8 +56,8 @@ def test_no_token_sees_what_it_must_guess(ids: Tensor, positions: str) -> None:
     assert bool((before[:, place:] != after[:, place:]).any(-1).all())
 
 
-def test_documents_that_are_kept_apart_say_nothing_of_each_other(ids: Tensor) -> None:
-    """The loss is as if each document of a row had come by itself."""
+def test_isolated_documents_do_not_affect_each_other(ids: Tensor) -> None:
+    """The loss is that of each document of a row alone."""
     gpt, cuts = model().eval(), [0, 7, 8, 20, CONTEXT + 1]
     document = torch.zeros_like(ids)
     for cut in cuts[1:-1]:
@@ -64,7 +65,7 @@ def test_documents_that_are_kept_apart_say_nothing_of_each_other(ids: Tensor) ->
     losses, count = torch.zeros(()), 0
     for first, last in pairwise(cuts):
         alone = ids[:, first:last]
-        if alone.shape[1] > 1:  # a document of one token has nothing to guess from
+        if alone.shape[1] > 1:  # a document of one token has no target
             logits = all_logits(gpt, alone[:, :-1]).flatten(0, 1)
             losses += functional.cross_entropy(logits, alone[:, 1:].flatten(), reduction="sum")
             count += alone[:, 1:].numel()
@@ -78,26 +79,30 @@ def test_documents_that_are_kept_apart_say_nothing_of_each_other(ids: Tensor) ->
         torch.testing.assert_close(ours, naive, atol=1e-6, rtol=1e-4)
 
 
-def test_figures_that_follow_from_the_loss() -> None:
+def test_derived_metrics() -> None:
     derived = model().derived_metrics({"loss": 2.0})  # 4 bytes a token
     assert derived == {"perplexity": pytest.approx(math.exp(2)), "bits_per_byte": pytest.approx(2 / math.log(2) / 4)}
-    of_lost_text = CausalLM(V, None, size="tiny").derived_metrics({"loss": 2.0})
-    assert of_lost_text == {"perplexity": pytest.approx(math.exp(2))}
+    of_lossy_tokenizer = CausalLM(model().network, None).derived_metrics({"loss": 2.0})
+    assert of_lossy_tokenizer == {"perplexity": pytest.approx(math.exp(2))}
 
 
 def test_the_next_token_is_the_same_with_a_cache(ids: Tensor) -> None:
     gpt = model().eval()
     whole = all_logits(gpt, ids[:, :12])
     torch.testing.assert_close(gpt.next_logits(ids[:, :12]), whole[:, -1])
-    cache = gpt.network.cache(B)
+    cache = gpt.network.new_cache(B)
     torch.testing.assert_close(gpt.next_logits(ids[:, :10], cache), whole[:, 9])
     torch.testing.assert_close(gpt.next_logits(ids[:, 10:12], cache), whole[:, 11])
 
 
-def test_its_yaml_says_what_its_signature_says() -> None:
-    said = yaml.safe_load((built_in_conf() / "model" / "gpt.yaml").read_text())
-    assert said.pop("defaults")[-1] == "_self_"
+def test_its_yaml_has_the_defaults_of_its_signature() -> None:
+    node = yaml.safe_load((built_in_conf() / "model" / "gpt.yaml").read_text())
+    assert node.pop("defaults")[-1] == "_self_"
     parameters = inspect.signature(CausalLM).parameters
-    assert said.pop("_target_") == "ssl_cli.methods.language.causal_lm.CausalLM"
-    assert set(said) == set(parameters)
-    assert all(said[name] == of.default for name, of in parameters.items() if of.default is not of.empty)
+    assert node.pop("_target_") == "ssl_cli.methods.language.causal_lm.CausalLM"
+    assert set(node) == set(parameters)
+    assert all(
+        node[name] == parameter.default
+        for name, parameter in parameters.items()
+        if parameter.default is not parameter.empty
+    )
