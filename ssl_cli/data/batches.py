@@ -1,6 +1,6 @@
-"""Batches are gathered, not collated: a data set is a few arrays, a batch one indexing by a list of rows.
+"""Batches gathered rather than collated: a dataset is a few arrays, and a batch is one indexing by a list of rows.
 
-Batch k is a function of (seed, k) alone. To resume is to start the stream at the checkpoint's step.
+Batch k is a function of (seed, k) alone. To resume a run, start the stream at the checkpoint's step.
 """
 
 import itertools
@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 
 class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
-    """Endless batches `(k, rows, weight)`. Every row comes once an epoch, in an order that follows from (seed, epoch).
+    """Endless batches `(k, rows, weight)`. Each epoch has every row once, in an order that follows from (seed, epoch).
 
-    An epoch's last batch is short where `batch_size` doesn't divide `n_rows`. Each of `world` processes takes
-    its share of every batch; `weight` makes the mean of their losses the loss of the whole batch.
-    `rows` lie on `device`: an epoch's order is sent there as a whole.
+    The last batch of an epoch is short if `batch_size` does not divide `n_rows`. Each of `world` processes takes
+    its share of every batch; `weight` makes the mean of their losses equal to the loss of the whole batch.
+    `rows` are on `device`: the order of an epoch is sent there as a whole.
     """
 
     def __init__(
@@ -37,14 +37,15 @@ class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
 
     @property
     def batches_per_epoch(self) -> int:
+        """Return the number of batches in an epoch, a short last one included."""
         return -(-self.n_rows // self.batch_size)
 
     def rows(self, k: int) -> Tensor:
-        """(B,) int64, this process's rows of batch k; none, where the batch is smaller than `world`"""
+        """Return this process's rows of batch k, (B,) int64; possibly none if the batch is smaller than `world`."""
         return self.batch(k)[self.rank :: self.world]
 
     def batch(self, k: int) -> Tensor:
-        """(B,) int64, the rows of batch k, all processes' together"""
+        """Return the rows of batch k of all processes together, (B,) int64."""
         epoch, position = divmod(k, self.batches_per_epoch)
         if epoch != self._epoch:
             order = np.random.default_rng([self.seed, 4, epoch]).permutation(self.n_rows)
@@ -55,25 +56,26 @@ class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
     def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
         for k in itertools.count(self.start):
             share, whole = self.rows(k), self.batch(k)
-            # A process without a share computes on a row that counts for nothing: all must take the step together.
+            # All processes must take the step together: one without rows computes on a row of weight 0.
             yield k, share if len(share) else whole[:1], len(share) * self.world / len(whole)
 
 
 MAX_BYTES_ON_DEVICE = 2**30  # bytes
-EVAL_BATCH_ROWS = 4096  # of a table, in a validation batch
-EVAL_BATCH_IMAGES = 256  # what convolutions make of more at once falls out of a CPU's cache: twice the time
+EVAL_BATCH_ROWS = 4096  # rows of a table in a validation batch
+EVAL_BATCH_IMAGES = 256  # with more, the activations of convolutions no longer fit a CPU's cache: twice the time
 
 
 class ArrayDataset(Dataset[dict[str, Any]]):
-    """Named arrays of N rows each; `rows[k, index, weight]` is the batch of these rows, with its number and weight.
+    """Named arrays of N rows each; `dataset[k, index, weight]` is the batch of these rows, with its number and weight.
 
-    `number` (N,) is what their owner calls the rows: where they lie in his file. Without it they are counted from 0.
+    `row_ids` (N,) are the numbers by which the user knows the rows, such as their position in the file. By default,
+    rows are numbered from 0.
     """
 
-    split = "val"  # as which they are watched
-    throughput_unit = ""  # what a pace is told in (tokens, examples); "": none is
-    units_per_row: float = 1  # how many of those a row has
-    row_name = "rows of the file"  # what `number` counts
+    split = "val"  # the split's name when it is evaluated during training
+    throughput_unit = ""  # the unit of throughput (tokens, examples); "" if none is reported
+    units_per_row: float = 1  # how many of these units a row has
+    row_name = "rows of the file"  # what `row_ids` number
 
     def __init__(self, arrays: Mapping[str, np.ndarray | Tensor], row_ids: np.ndarray | None = None):
         self.arrays = {name: torch.as_tensor(array) for name, array in arrays.items()}
@@ -84,44 +86,46 @@ class ArrayDataset(Dataset[dict[str, Any]]):
 
     @property
     def eval_batch_size(self) -> int:
-        """Rows of a validation batch"""
+        """Return the number of rows of a validation batch."""
         holds_images = any(array.dim() > 2 for array in self.arrays.values())  # or grids of codes
         return EVAL_BATCH_IMAGES if holds_images else EVAL_BATCH_ROWS
 
     @property
     def device(self) -> torch.device:
+        """Return the device that holds the arrays."""
         return next(iter(self.arrays.values())).device
 
     def on(self, device: torch.device) -> "ArrayDataset":
-        """The same rows on a device, so that it needn't wait for each batch; as they are, where they are too many."""
+        """Return the same rows on a device, so that no batch has to be copied; unchanged if they are too large."""
         if sum(array.nbytes for array in self.arrays.values()) > MAX_BYTES_ON_DEVICE:
             return self
         return ArrayDataset({name: array.to(device) for name, array in self.arrays.items()}, self.row_ids)
 
-    def take(self, which: np.ndarray) -> "ArrayDataset":
-        """Some of the rows, by index or by truth (N,)"""
+    def take(self, selection: np.ndarray) -> "ArrayDataset":
+        """Return a subset of the rows, selected by indices or by a boolean mask (N,)."""
         return ArrayDataset(
-            {name: array[torch.from_numpy(which)] for name, array in self.arrays.items()}, self.row_ids[which]
+            {name: array[torch.from_numpy(selection)] for name, array in self.arrays.items()}, self.row_ids[selection]
         )
 
-    def __getitem__(self, which: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
-        k, index, weight = which
+    def __getitem__(self, item: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
+        k, index, weight = item
         return {name: array[index] for name, array in self.arrays.items()} | {"k": k, "weight": weight}
 
 
-def endless_loader(rows: ArrayDataset, stream: InfiniteSampler) -> DataLoader:
-    return DataLoader(rows, batch_size=None, sampler=stream, collate_fn=_as_it_is)
+def infinite_loader(dataset: ArrayDataset, sampler: InfiniteSampler) -> DataLoader:
+    """Return a loader of endless training batches."""
+    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_identity)
 
 
-def ordered_loader(rows: ArrayDataset, batch_size: int) -> DataLoader:
-    """All rows once, in order; a batch's weight is how many rows it has."""
-    starts = range(0, len(rows), batch_size)
+def ordered_loader(dataset: ArrayDataset, batch_size: int) -> DataLoader:
+    """Return a loader of all rows once, in order; the weight of a batch is its number of rows."""
+    starts = range(0, len(dataset), batch_size)
     slices = [
-        (k, slice(start, start + batch_size), float(min(batch_size, len(rows) - start)))
+        (k, slice(start, start + batch_size), float(min(batch_size, len(dataset) - start)))
         for k, start in enumerate(starts)
     ]
-    return DataLoader(rows, batch_size=None, sampler=slices, collate_fn=_as_it_is)
+    return DataLoader(dataset, batch_size=None, sampler=slices, collate_fn=_identity)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch

@@ -1,30 +1,30 @@
-"""The one-class protocol: learn from normal rows, test on the other normal rows and every anomaly.
+"""One-class protocol: train on normal rows, test on the other normal rows and on all anomalies.
 
-    normal rows   -- half -->  training   (a tenth of these held out for calibration)
+    normal rows   -- half -->  training   (a tenth of these is held out for calibration)
                   -- half -->  test
-    anomalies     ----------->  test      (train=polluted hides some of them in the training half)
+    anomalies     ----------->  test      (contamination moves some of them into the training half)
 
-Everything follows from the seed, and nothing is ever fitted on test rows. A row is one of a table, or an image.
+The seed determines all splits, and nothing is fitted on test rows. A row is one of a table, or an image.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ssl_cli.config.types import OpenShare, Range
 from ssl_cli.errors import InputError
 
-VALIDATION_SHARE = 0.1  # of the training rows, where early stopping asks for a validation split
-DEVELOPMENT_SHARE = 0.3  # of the test rows of each class, where a threshold is chosen with labels
+VAL_SHARE = 0.1  # of the training rows, if early stopping needs a validation split
+DEV_SHARE = 0.3  # of the test rows of each class, if a threshold is chosen with labels
 
 
 @dataclass
 class OneClassSplit:
-    """Some rows: `x` (N, D) float32, encoded, or images (N, C, H, W) uint8; `anomaly` (N,) bool, or None.
+    """A split: `x`, preprocessed rows (N, D) float32 or images (N, C, H, W) uint8; `anomaly` (N,) bool, or None.
 
-    `row` (N,) is their number in the file, `index` (N,) where they lie in what was read.
+    `row` (N,) are the rows' numbers in the file, `index` (N,) their positions in what was read.
     """
 
     x: np.ndarray
@@ -35,12 +35,12 @@ class OneClassSplit:
 
 @dataclass(kw_only=True)
 class OneClassData:
-    """What `ssl detect` needs of a data set. `splits`: train and test; where asked for, calibration, val and dev.
+    """Data of `ssl detect`. `splits`: train and test; calibration, val and dev if requested.
 
-    `encoder` makes new rows like these, and is saved with the run. `notes` are for the log, `warnings` too.
+    `preprocessor` converts new rows to rows like these, and is saved with the run. `notes` and `warnings` are logged.
     """
 
-    rows: ClassVar[str]  # what they are called
+    rows: ClassVar[str]  # the plural noun for rows in messages
 
     splits: dict[str, OneClassSplit]
     preprocessor: Any
@@ -50,56 +50,39 @@ class OneClassData:
 
     @property
     def facts(self) -> dict[str, list[int]]:
+        """Return the facts for the config: the shape of a row."""
         return {"shape": [int(size) for size in self.splits["train"].x.shape[1:]]}
 
     @property
     def size(self) -> str:
-        """Of a row, in words"""
+        """Return the size of a row as text."""
         raise NotImplementedError
 
 
 @dataclass(kw_only=True)
 class OneClass:
-    """The protocol's options, and how it parts rows; tables and images are read by the classes that inherit it."""
+    """Options of the protocol, and how it splits rows. Subclasses read tables or images."""
 
     gives: ClassVar[tuple[str, ...]] = ("x",)
     offers: ClassVar[Mapping[str, type]] = {"shape": list}
-    rows: ClassVar[str]  # what they are called
+    rows: ClassVar[str]  # the plural noun for rows in messages
 
-    train: Annotated[Literal["clean", "polluted"], "whether anomalies hide among the training rows"] = "clean"
-    pollution: Annotated[
-        float, Range(0, 1, open_high=True), "share of anomalies among the training rows, with train=polluted"
-    ] = 0.01
+    contamination: Annotated[
+        float, Range(0, 1, open_high=True), "share of anomalies among the training rows; 0: only normal rows"
+    ] = 0.0
     calibration: Annotated[OpenShare, "share of the training half held out to calibrate the threshold"] = 0.1
 
     def split(
-        self, anomaly: np.ndarray, published: np.ndarray | None, seed: int, hold_out: bool, val: bool, dev: bool
+        self, anomaly: np.ndarray, published_split: np.ndarray | None, seed: int, hold_out: bool, val: bool, dev: bool
     ) -> dict[str, np.ndarray]:
-        """The indices of each split's rows, in order. `anomaly` (N,) bool; `published` (N,) is "train" or "test", where
-        the data come parted.
+        """Return the indices of each split's rows, in ascending order.
 
-        `hold_out`: part calibration rows from the training rows; `val` and `dev` likewise ask for those splits.
-        Raises InputError where there are too few rows or the labels don't serve.
+        `anomaly` (N,) bool; `published_split` (N,) is "train" or "test", or None if no split is published. `hold_out`,
+        `val` and `dev` request the splits calibration, val and dev. Raises InputError if there are too few rows of a
+        kind.
         """
         rng = np.random.default_rng([seed, 1])
-        normal = rng.permutation(np.flatnonzero(~anomaly))
-        strange = rng.permutation(np.flatnonzero(anomaly))
-        if published is None:
-            half = len(normal) // 2
-            fit, test = normal[:half], np.concatenate([normal[half:], strange])
-        else:
-            fit, test = normal[published[normal] == "train"], np.flatnonzero(published == "test")
-            strange = strange[published[strange] == "train"]
-        if len(fit) < 4:
-            raise InputError(
-                f"{len(fit)} normal {self.rows} are left to learn from (half of them go to the test); at least 4 are "
-                "needed. Use more data, or check data.normal."
-            )
-
-        if self.train == "polluted":
-            hidden = self._hidden(len(fit), strange)
-            fit = rng.permutation(np.concatenate([fit, hidden]))
-            test = np.setdiff1d(test, hidden)
+        fit, test = self._split_fit_and_test(anomaly, published_split, rng)
         splits = {"train": fit, "test": test}
         if hold_out:
             held_out = max(1, round(self.calibration * len(fit)))
@@ -110,36 +93,61 @@ class OneClass:
                 "make it smaller."
             )
         if val:
-            # In the order drawn, whatever the labels: whoever has polluted rows doesn't know which they are.
-            n_val = max(1, round(VALIDATION_SHARE * len(splits["train"])))
+            # The rows are in random order. Labels are not used: in real contaminated data they are unknown.
+            n_val = max(1, round(VAL_SHARE * len(splits["train"])))
             splits |= {"train": splits["train"][n_val:], "val": splits["train"][:n_val]}
         if dev:
-            splits |= self._development(splits["test"], anomaly, rng)
+            splits |= self._split_dev(splits["test"], anomaly, rng)
         return {name: np.sort(rows) for name, rows in splits.items()}
 
-    def _hidden(self, n_normal: int, strange: np.ndarray) -> np.ndarray:
-        """The anomalies that hide among the training rows, so that they are `pollution` of them."""
-        wanted = round(n_normal * self.pollution / (1 - self.pollution))
-        if wanted < 1 and self.pollution > 0:
+    def _split_fit_and_test(
+        self, anomaly: np.ndarray, published_split: np.ndarray | None, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the indices of the rows to fit and calibrate on, in random order, and those of the test rows."""
+        normal = rng.permutation(np.flatnonzero(~anomaly))
+        anomalies = rng.permutation(np.flatnonzero(anomaly))
+        if published_split is None:
+            half = len(normal) // 2
+            fit, test = normal[:half], np.concatenate([normal[half:], anomalies])
+        else:
+            fit, test = normal[published_split[normal] == "train"], np.flatnonzero(published_split == "test")
+            anomalies = anomalies[published_split[anomalies] == "train"]
+        if len(fit) < 4:
             raise InputError(
-                f"data.pollution={self.pollution:g} of {n_normal} training {self.rows} hides none; "
-                f"at least {1 / n_normal:.2g} hides one."
+                f"{len(fit)} normal {self.rows} are left to train on (half of them are for the test); at least 4 are "
+                "needed. Use more data, or check data.normal."
             )
-        if wanted >= len(strange):
-            raise InputError(
-                f"data.pollution={self.pollution:g} needs {wanted} anomalies for training and one more for the test; "
-                f"there are {len(strange)}{': it needs labels' if not len(strange) else ', so make it smaller'}."
-            )
-        return strange[:wanted]
 
-    def _development(self, test: np.ndarray, anomaly: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Part the test rows: a share of each class, to choose a threshold with labels on, is tested no more."""
+        if self.contamination > 0:
+            hidden = self._choose_hidden(len(fit), anomalies)
+            fit = rng.permutation(np.concatenate([fit, hidden]))
+            test = np.setdiff1d(test, hidden)
+        return fit, test
+
+    def _choose_hidden(self, n_normal: int, anomalies: np.ndarray) -> np.ndarray:
+        """Return the anomalies to add to `n_normal` training rows, to make up the share `contamination`."""
+        n_hidden = round(n_normal * self.contamination / (1 - self.contamination))
+        if n_hidden < 1:
+            raise InputError(
+                f"data.contamination={self.contamination:g} of {n_normal} training {self.rows} is less than "
+                f"one anomaly: set at least {1 / n_normal:.2g}."
+            )
+        if n_hidden >= len(anomalies):
+            raise InputError(
+                f"data.contamination={self.contamination:g} needs {n_hidden} anomalies for training and one for "
+                f"the test; there are {len(anomalies)}"
+                f"{': it needs labels' if not len(anomalies) else ', so make it smaller'}."
+            )
+        return anomalies[:n_hidden]
+
+    def _split_dev(self, test: np.ndarray, anomaly: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Move a share of the test rows of each class to a split on which a threshold is chosen with labels."""
         rows = rng.permutation(test)
         classes = (rows[~anomaly[rows]], rows[anomaly[rows]])
         if min(len(members) for members in classes) < 2:
             raise InputError(
-                f"threshold=f1 needs at least 2 normal {self.rows} and 2 anomalies, to part between choosing and "
-                f"testing; there are {len(classes[0])} and {len(classes[1])}. Without labels use threshold=auto."
+                f"threshold=f1 needs at least 2 normal {self.rows} and 2 anomalies, for choosing the threshold and "
+                f"for testing; there are {len(classes[0])} and {len(classes[1])}. Without labels use threshold=auto."
             )
-        dev = np.concatenate([members[: max(1, round(DEVELOPMENT_SHARE * len(members)))] for members in classes])
+        dev = np.concatenate([members[: max(1, round(DEV_SHARE * len(members)))] for members in classes])
         return {"test": np.setdiff1d(test, dev), "dev": dev}

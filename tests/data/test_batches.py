@@ -1,4 +1,4 @@
-"""Batch k is a function of (seed, k), and an epoch sees every row once."""
+"""Batch k is a function of (seed, k), and an epoch has every row once."""
 
 from itertools import islice
 
@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from ssl_cli.data import batches
-from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, endless_loader, ordered_loader
+from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, infinite_loader, ordered_loader
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 3), (12, 4), (5, 100), (1, 1)])
-def test_an_epoch_sees_every_row_once(n_rows: int, batch_size: int) -> None:
+def test_an_epoch_has_every_row_once(n_rows: int, batch_size: int) -> None:
     stream = InfiniteSampler(n_rows, batch_size, seed=0)
     for epoch in range(3):
         start = epoch * stream.batches_per_epoch
@@ -48,14 +48,14 @@ def test_weights_make_the_mean_of_shares_the_mean_of_the_batch(n_rows: int, batc
     shares = [iter(InfiniteSampler(n_rows, batch_size, seed=0, rank=rank, world=world)) for rank in range(world)]
     for k in range(2 * whole.batches_per_epoch):
         parts = [(rows, weight) for _, rows, weight in (next(share) for share in shares)]
-        assert all(len(rows) > 0 for rows, _ in parts)  # nobody takes the mean of nothing
+        assert all(len(rows) > 0 for rows, _ in parts)  # no process takes the mean of nothing
         together = sum(weight * loss[rows].mean() for rows, weight in parts) / world
         torch.testing.assert_close(together, loss[whole.rows(k)].mean())
 
 
 def test_loaders_gather_rows_of_every_array() -> None:
     rows = ArrayDataset({"x": np.arange(20).reshape(10, 2), "y": np.arange(10)})
-    batch = next(iter(endless_loader(rows, InfiniteSampler(10, 4, seed=0, start=5))))
+    batch = next(iter(infinite_loader(rows, InfiniteSampler(10, 4, seed=0, start=5))))
     assert batch["k"] == 5
     assert torch.equal(batch["x"][:, 0], 2 * batch["y"])
     assert torch.equal(torch.cat([batch["y"] for batch in ordered_loader(rows, 3)]), torch.arange(10))
@@ -75,7 +75,7 @@ def test_rows_on_a_device_are_gathered_there() -> None:
 
 def test_rows_too_many_for_a_device_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ArrayDataset({"x": np.zeros((10, 2), np.uint8)})
-    monkeypatch.setattr(batches, "MOST_ON_DEVICE", 20)
+    monkeypatch.setattr(batches, "MAX_BYTES_ON_DEVICE", 20)
     assert rows.on(torch.device("meta")).device.type == "meta"
-    monkeypatch.setattr(batches, "MOST_ON_DEVICE", 19)
+    monkeypatch.setattr(batches, "MAX_BYTES_ON_DEVICE", 19)
     assert rows.on(torch.device("meta")) is rows

@@ -1,4 +1,4 @@
-"""The protocol: who trains, who calibrates, who is tested; and that nothing is fitted on test rows."""
+"""One-class protocol: which rows are for training, calibration and test; nothing is fitted on test rows."""
 
 from dataclasses import dataclass
 
@@ -9,28 +9,28 @@ import pytest
 from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable
 from ssl_cli.errors import InputError
 
-N_NORMAL, N_STRANGE = 1000, 100
+N_NORMAL, N_ANOMALIES = 1000, 100
 
 
 @dataclass(kw_only=True)
-class Made(OneClassTable):
+class NumberedTable(OneClassTable):
     """1,000 normal rows and 100 anomalies, in a mixed order; the feature is the row's number."""
 
     shift: float = 0.0  # of the anomalies
     labelled: bool = True
 
     def read(self) -> LabelledTable:
-        anomaly = np.arange(N_NORMAL + N_STRANGE) % 11 == 0
+        anomaly = np.arange(N_NORMAL + N_ANOMALIES) % 11 == 0
         values = np.arange(float(len(anomaly))) + self.shift * anomaly
         return LabelledTable(pa.table({"a": values}), anomaly if self.labelled else None, "made")
 
 
-def rows(data: Made, **asked: bool) -> dict[str, set[int]]:
+def rows(data: NumberedTable, **asked: bool) -> dict[str, set[int]]:
     return {name: set(split.row.tolist()) for name, split in data.one_class_splits(seed=0, **asked).splits.items()}
 
 
 def test_clean_protocol_counts() -> None:
-    splits = Made().one_class_splits(seed=0).splits
+    splits = NumberedTable().one_class_splits(seed=0).splits
     assert {name: len(split.x) for name, split in splits.items()} == {"train": 450, "calibration": 50, "test": 600}
     assert {name: int(split.anomaly.sum()) for name, split in splits.items()} == {
         "train": 0, "calibration": 0, "test": 100,
@@ -39,55 +39,55 @@ def test_clean_protocol_counts() -> None:
 
 @pytest.mark.parametrize("asked", [{}, {"val": True}, {"dev": True}, {"val": True, "dev": True}])
 def test_every_row_is_in_one_split(asked: dict[str, bool]) -> None:
-    splits = rows(Made(), **asked)
-    assert sum(len(split) for split in splits.values()) == N_NORMAL + N_STRANGE
-    assert len(set.union(*splits.values())) == N_NORMAL + N_STRANGE
+    splits = rows(NumberedTable(), **asked)
+    assert sum(len(split) for split in splits.values()) == N_NORMAL + N_ANOMALIES
+    assert len(set.union(*splits.values())) == N_NORMAL + N_ANOMALIES
     assert set(splits) == {"train", "calibration", "test", *asked}
 
 
 def test_rows_and_labels_stay_together() -> None:
-    for split in Made().one_class_splits(seed=3, dev=True).splits.values():
+    for split in NumberedTable().one_class_splits(seed=3, dev=True).splits.values():
         np.testing.assert_array_equal(split.anomaly, split.row % 11 == 0)
 
 
 def test_the_seed_fixes_the_split() -> None:
-    assert rows(Made()) == rows(Made())
-    other = {name: set(split.row.tolist()) for name, split in Made().one_class_splits(seed=1).splits.items()}
-    assert other != rows(Made())
+    assert rows(NumberedTable()) == rows(NumberedTable())
+    other = {name: set(split.row.tolist()) for name, split in NumberedTable().one_class_splits(seed=1).splits.items()}
+    assert other != rows(NumberedTable())
 
 
 def test_nothing_is_fitted_on_the_test_rows() -> None:
-    there = Made(shift=0.0).one_class_splits(seed=0)
-    elsewhere = Made(shift=1e6).one_class_splits(seed=0)
+    there = NumberedTable(shift=0.0).one_class_splits(seed=0)
+    elsewhere = NumberedTable(shift=1e6).one_class_splits(seed=0)
     assert there.preprocessor.columns == elsewhere.preprocessor.columns
     np.testing.assert_array_equal(there.splits["train"].x, elsewhere.splits["train"].x)
 
 
-def test_pollution_hides_its_share() -> None:
-    splits = Made(train="polluted", pollution=0.05).one_class_splits(seed=0).splits
+def test_contamination_moves_its_share_into_training() -> None:
+    splits = NumberedTable(contamination=0.05).one_class_splits(seed=0).splits
     fit = np.concatenate([splits["train"].anomaly, splits["calibration"].anomaly])
     assert fit.mean() == pytest.approx(0.05, abs=0.002)
-    assert sum(int(split.anomaly.sum()) for split in splits.values()) == N_STRANGE
-    assert sum(len(split.x) for split in splits.values()) == N_NORMAL + N_STRANGE
+    assert sum(int(split.anomaly.sum()) for split in splits.values()) == N_ANOMALIES
+    assert sum(len(split.x) for split in splits.values()) == N_NORMAL + N_ANOMALIES
 
 
 def test_without_labels_half_the_rows_train() -> None:
-    splits = Made(labelled=False).one_class_splits(seed=0).splits
+    splits = NumberedTable(labelled=False).one_class_splits(seed=0).splits
     assert splits["test"].anomaly is None
-    assert len(splits["train"].x) + len(splits["calibration"].x) == (N_NORMAL + N_STRANGE) // 2
+    assert len(splits["train"].x) + len(splits["calibration"].x) == (N_NORMAL + N_ANOMALIES) // 2
 
 
-def test_too_few_rows_are_said() -> None:
+def test_too_few_rows() -> None:
     with pytest.raises(InputError, match=r"data\.calibration=0\.999 leaves 0 rows to train on"):
-        Made(calibration=0.999).one_class_splits(seed=0)
+        NumberedTable(calibration=0.999).one_class_splits(seed=0)
     with pytest.raises(InputError, match="threshold=f1 needs at least 2 normal rows and 2 anomalies"):
-        Made(labelled=False).one_class_splits(seed=0, dev=True)
+        NumberedTable(labelled=False).one_class_splits(seed=0, dev=True)
 
 
-def test_impossible_pollution_is_said() -> None:
+def test_impossible_contamination() -> None:
     with pytest.raises(InputError, match="there are 100"):
-        Made(train="polluted", pollution=0.5).one_class_splits(seed=0)
-    with pytest.raises(InputError, match="hides none"):
-        Made(train="polluted", pollution=1e-6).one_class_splits(seed=0)
+        NumberedTable(contamination=0.5).one_class_splits(seed=0)
+    with pytest.raises(InputError, match="is less than one anomaly"):
+        NumberedTable(contamination=1e-6).one_class_splits(seed=0)
     with pytest.raises(InputError, match="needs labels"):
-        Made(train="polluted", labelled=False).one_class_splits(seed=0)
+        NumberedTable(contamination=0.01, labelled=False).one_class_splits(seed=0)

@@ -1,4 +1,4 @@
-"""The bytes of one PNG or JPEG -> an array of bytes (C, H, W). What they are is never taken on trust."""
+"""Image decoding: the bytes of a PNG or JPEG -> an array of bytes (C, H, W). The bytes are treated as untrusted."""
 
 import warnings
 from io import BytesIO
@@ -9,26 +9,26 @@ from PIL import Image, ImageOps
 from ssl_cli.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-LARGEST_PIXELS = 1 << 26  # of an image as it lies in its file: 67 megapixels
-LARGEST_BYTES = 1 << 28  # of a file
+MAX_PIXELS = 1 << 26  # of an image as stored in its file: 67 megapixels
+MAX_FILE_BYTES = 1 << 28
 MODES = {1: "L", 3: "RGB"}  # by the number of channels
 WHITE = (255, 255, 255, 255)
 
-# A header may claim more pixels than memory holds: `decoded` refuses it, and Pillow need not warn too.
+# A header may claim more pixels than memory holds: `decode_image` rejects it, so Pillow need not warn.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def decoded(content: bytes, shape: list[int], stretch: bool = True) -> np.ndarray:
-    """(C, H, W) uint8 of a shape: turned as its EXIF says, transparency laid on white, grey or RGB, stretched to size.
+def decode_image(content: bytes, shape: list[int], stretch: bool = True) -> np.ndarray:
+    """Return an image as (C, H, W) uint8 of a given shape: grey or RGB, stretched to the size.
 
-    With stretch=False an image of another size is refused. Raises InputError, with the reason alone, where the bytes
-    are no sound PNG or JPEG.
+    It is rotated according to its EXIF data, and transparency becomes white. With stretch=False, an image of another
+    size is rejected. Raises InputError, with the reason alone, if the bytes are not a valid PNG or JPEG.
     """
     channels, height, width = shape
     try:
         with Image.open(BytesIO(content), formats=["PNG", "JPEG"]) as image:
-            if image.width * image.height > LARGEST_PIXELS:
-                raise InputError(f"it has {image.width:,} x {image.height:,} pixels, more than {LARGEST_PIXELS:,}")
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"it has {image.width:,} x {image.height:,} pixels, more than {MAX_PIXELS:,}")
             if not stretch and image.size != (width, height):
                 raise InputError(f"it has {image.height} x {image.width} pixels, not {height} x {width}")
             image.draft(None, (2 * max(height, width),) * 2)  # a JPEG is decoded at about the size that is needed
@@ -37,16 +37,16 @@ def decoded(content: bytes, shape: list[int], stretch: bool = True) -> np.ndarra
     except InputError:
         raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"it has more than {LARGEST_PIXELS:,} pixels") from error
+        raise InputError(f"it has more than {MAX_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise InputError("it is no PNG or JPEG") from error
-    except Exception as error:  # Pillow raises many kinds for a file that is damaged
+        raise InputError("it is not a PNG or JPEG") from error
+    except Exception as error:  # Pillow raises many types for a damaged file
         raise InputError(f"it is damaged: {str(error) or type(error).__name__}") from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Of 8 bits a channel, without transparency."""
+    """Return an image with 8 bits per channel and without transparency."""
     if image.mode.startswith("I"):  # 16 bits of grey
         grey = np.asarray(image).astype(np.int64).clip(0, 65535)
         return Image.fromarray(((grey + 128) // 257).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""A person's own images: a folder or a zip of PNG and JPEG files, optionally one sub-folder a class."""
+"""Image folders: a user's own images, a folder or a zip of PNG and JPEG files, optionally one sub-folder per class."""
 
 import hashlib
 import os
@@ -9,48 +9,47 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ssl_cli.config.types import Path as FilePath
-from ssl_cli.data.images.archive import image_files
-from ssl_cli.data.images.cache import ImageArray, image_array
+from ssl_cli.data.images.archive import open_image_files
+from ssl_cli.data.images.cache import ImageArray, load_images
 from ssl_cli.data.images.datasets import Images, RawImages
 from ssl_cli.data.images.reader import Side
 from ssl_cli.errors import InputError
 
 SPLITS = ("train", "test")
 OTHER_SPLITS = ("val", "valid", "validation", "dev")
-NAMED = 20  # broken files that are named; the others are counted
-LAYOUT = "Images lie in the folder itself, or in one folder a class, or so within train and test."
+MAX_NAMED_FILES = 20  # rejected files that are named; all are counted
+LAYOUT = "Images must be in the folder itself or in one folder per class, optionally within train and test."
 
 
 @dataclass(kw_only=True)
 class ImageFolder(Images):
-    """Files in the folder itself, or in one folder a class; and these, optionally, in `train` and `test`."""
+    """Files in the folder itself, or in one folder per class; optionally, these are within `train` and `test`."""
 
     dir: Annotated[FilePath, "a folder of PNG and JPEG files, or a zip of one"]
     size: Annotated[Side | tuple[Side, Side], "height and width to stretch to, in pixels, or one number for both"] = 32
-    color: Annotated[Literal["rgb", "grey"], "whether the colours are kept"] = "rgb"
-    cache: Annotated[FilePath | None, "folder for decoded images that are too many for memory; null: ~/.cache/ssl"] = (
-        None
-    )
+    color: Annotated[Literal["rgb", "grey"], "whether to keep the colours"] = "rgb"
+    cache: Annotated[FilePath | None, "folder for decoded images that don't fit in memory; null: ~/.cache/ssl"] = None
 
     def read(self) -> RawImages:
+        """Read all images. Raises InputError if none can be read, or the folders follow no known layout."""
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
         path = Path(self.dir).expanduser()
         if not path.is_dir() and path.suffix.lower() != ".zip":
-            raise InputError(f"data.dir={path} is no folder and no zip of images.")
-        with image_files(path) as files:
-            found = image_array(files, [3 if self.color == "rgb" else 1, height, width], self._cache())
-        if not len(found.x):
-            name, reason = found.rejected[0]
-            raise InputError(f"None of the {len(found.rejected):,} images in {path} can be read; {name}: {reason}.")
-        splits, label, classes = arranged(path, found.names)
+            raise InputError(f"data.dir={path} is neither a folder nor a zip of images.")
+        with open_image_files(path) as files:
+            images = load_images(files, [3 if self.color == "rgb" else 1, height, width], self._cache())
+        if not len(images.x):
+            name, reason = images.rejected[0]
+            raise InputError(f"None of the {len(images.rejected):,} images in {path} can be read; {name}: {reason}.")
+        splits, label, classes = parse_layout(path, images.names)
         return RawImages(
-            found.x,
+            images.x,
             label,
             classes,
-            hashlib.sha256("\0".join([found.digest, *found.names]).encode()).hexdigest(),
+            hashlib.sha256("\0".join([images.digest, *images.names]).encode()).hexdigest(),
             None if splits is None else splits == "test",
-            found.names,
-            _told(path, found),
+            images.names,
+            _rejection_warnings(path, images),
         )
 
     def _cache(self) -> Path:
@@ -59,43 +58,44 @@ class ImageFolder(Images):
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ssl"
 
 
-def arranged(path: Path, names: list[str]) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
-    """What the folders above each file say: its split (N,), its label (N,), and the classes' names.
+def parse_layout(path: Path, names: list[str]) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+    """Return what the folders above each file mean: its split (N,), its label (N,), and the names of the classes.
 
-    Raises InputError where files lie in some other way.
+    Raises InputError if the files are in another layout.
     """
-    above = [name.split("/")[:-1] for name in names]
-    above = _peeled(above)
+    parents = _strip_common_folders([name.split("/")[:-1] for name in names])
     split = None
-    first = {parts[0].lower() for parts in above if parts}
+    first = {folders[0].lower() for folders in parents if folders}
     if first & {*SPLITS, *OTHER_SPLITS}:
-        if first != set(SPLITS) or not all(above):
-            raise InputError(f"{path}: beside {' and '.join(SPLITS)} there must be nothing else, and both. {LAYOUT}")
-        split = np.array([parts[0].lower() for parts in above])
-        above = [parts[1:] for parts in above]
-    if not any(above):
+        if first != set(SPLITS) or not all(parents):
+            raise InputError(f"{path} must have both {' and '.join(SPLITS)}, and nothing besides them. {LAYOUT}")
+        split = np.array([folders[0].lower() for folders in parents])
+        parents = [folders[1:] for folders in parents]
+    if not any(parents):
         return split, None, []
-    if (odd := next((k for k, parts in enumerate(above) if len(parts) != 1), None)) is not None:
-        where = "deeper than a class's folder" if above[odd] else "beside the classes' folders"
-        raise InputError(f"{path}: {names[odd]} lies {where}. {LAYOUT}")
+    if (odd := next((k for k, folders in enumerate(parents) if len(folders) != 1), None)) is not None:
+        where = "deeper than a class's folder" if parents[odd] else "beside the classes' folders"
+        raise InputError(f"{path}: {names[odd]} is {where}. {LAYOUT}")
+    # Numbers in numeric order, then other names.
     classes = sorted(
-        {parts[0] for parts in above}, key=lambda name: (not name.isdigit(), len(name) * name.isdigit(), name)
+        {folders[0] for folders in parents}, key=lambda name: (not name.isdigit(), len(name) * name.isdigit(), name)
     )
-    number = {name: k for k, name in enumerate(classes)}
-    return split, np.array([number[parts[0]] for parts in above]), classes
+    index = {name: k for k, name in enumerate(classes)}
+    return split, np.array([index[folders[0]] for folders in parents]), classes
 
 
-def _peeled(above: list[list[str]]) -> list[list[str]]:
-    """Without the folders that all files lie in: one folder alone is no class, and a zip often begins with one."""
-    while all(above) and len({parts[0] for parts in above}) == 1:
-        above = [parts[1:] for parts in above]
-    return above
+def _strip_common_folders(parents: list[list[str]]) -> list[list[str]]:
+    """Remove the folders that contain all files: a single folder is not a class, and a zip often begins with one."""
+    while all(parents) and len({folders[0] for folders in parents}) == 1:
+        parents = [folders[1:] for folders in parents]
+    return parents
 
 
-def _told(path: Path, found: ImageArray) -> list[str]:
-    if not found.rejected:
+def _rejection_warnings(path: Path, images: ImageArray) -> list[str]:
+    if not images.rejected:
         return []
-    named = [f"{name} ({reason})" for name, reason in found.rejected[:NAMED]]
-    more = f", and {len(found.rejected) - NAMED:,} more" if len(found.rejected) > NAMED else ""
-    total = len(found.x) + len(found.rejected)
-    return [f"{len(found.rejected):,} of {total:,} image files in {path} are left out: {', '.join(named)}{more}"]
+    named = [f"{name} ({reason})" for name, reason in images.rejected[:MAX_NAMED_FILES]]
+    n_more = len(images.rejected) - MAX_NAMED_FILES
+    more = f", and {n_more:,} more" if n_more > 0 else ""
+    total = len(images.x) + len(images.rejected)
+    return [f"{len(images.rejected):,} of {total:,} image files in {path} are left out: {', '.join(named)}{more}"]

@@ -1,4 +1,4 @@
-"""What a file is read into, piece by piece: sound rows, and the rows that are not sound, each with the reason."""
+"""Chunks of a streamed table file: valid rows, and rejected rows, each with the reason."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,16 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ssl_cli.config.choices import nearest
-from ssl_cli.data.io.columns import nulled
+from ssl_cli.config.choices import did_you_mean
+from ssl_cli.data.io.columns import missing_to_null
 from ssl_cli.errors import InputError
 
-Types = dict[str, pa.DataType]
+ColumnTypes = dict[str, pa.DataType]
 
 
 @dataclass(frozen=True)
-class Reject:
-    """A row that can't be read: its number from 0 (blank lines don't count), its line from 1, why, and what it is."""
+class RejectedRow:
+    """A row that cannot be read: its number (from 0, without blank lines), its line (from 1), the reason, its text."""
 
     row: int
     line: int | None
@@ -26,42 +26,46 @@ class Reject:
 
 @dataclass
 class Chunk:
-    """Sound rows: `table` of the columns asked for, `row` (N,) their numbers in the file; and the rejects among them.
+    """The valid rows of a part of a file, and its rejected rows.
 
-    `done` of the file's bytes have been read.
+    `table` has the requested columns, `row` (N,) the rows' numbers in the file. `bytes_read` counts from the file's
+    beginning to the end of the chunk.
     """
 
     table: pa.Table
     row: np.ndarray
-    rejects: list[Reject] = field(default_factory=list)
-    done: int = 0
+    rejects: list[RejectedRow] = field(default_factory=list)
+    bytes_read: int = 0
 
 
-def refuse_missing(path: Path, wanted: list[str], names: list[str]) -> None:
+def check_columns(path: Path, wanted: list[str], names: list[str]) -> None:
+    """Raise InputError if a wanted column is missing from the names in a file, or occurs more than once."""
     if absent := [name for name in wanted if name not in names]:
-        none = len(absent) == len(wanted)
-        hint = " If the file has no header, say header=false." if none else nearest(absent[0], names)
+        all_absent = len(absent) == len(wanted)
+        hint = " If the file has no header, set header=false." if all_absent else did_you_mean(absent[0], names)
         raise InputError(f"{path} lacks the column {', '.join(absent[:10])}; it has {', '.join(names[:20])}.{hint}")
-    if twice := [name for name in wanted if names.count(name) > 1]:
-        raise InputError(f"{path} has more than one column called {', '.join(twice)}: rename them.")
+    if duplicates := [name for name in wanted if names.count(name) > 1]:
+        raise InputError(f"{path} has more than one column called {', '.join(duplicates)}: rename them.")
 
 
 class RowErrors:
-    """Which of N rows are sound, and the first reason why each of the others isn't."""
+    """Which of N rows are valid (`valid`, (N,) bool), and the first reason why each of the others is not."""
 
     def __init__(self, n_rows: int):
-        self.sound = np.ones(n_rows, bool)
+        self.valid = np.ones(n_rows, bool)
         self.reasons: dict[int, str] = {}
 
     def add(self, row: int, reason: str) -> None:
-        self.sound[row] = False
+        """Mark a row as invalid. Only the first reason of a row is kept."""
+        self.valid[row] = False
         self.reasons.setdefault(row, reason)
 
-    def found(self) -> list[tuple[int, str]]:
+    def sorted_reasons(self) -> list[tuple[int, str]]:
+        """Return the invalid rows with their reasons, in order."""
         return sorted(self.reasons.items())
 
 
-WORDS = {
+TYPE_NAMES = {
     "double": "number",
     "bool": "truth value",
     "date32[day]": "date",
@@ -73,32 +77,35 @@ WORDS = {
 }
 
 
-def converted(texts: pa.Array, kind: pa.DataType, name: str, faults: RowErrors) -> pa.Array:
-    """(N,) texts as values of a type; null, and a fault, where one is none. Halves what fails until it is found."""
-    if kind == pa.string():
-        return nulled(texts)
-    texts = nulled(pc.utf8_trim(texts, " \t"))
-    parts: list[pa.Array] = []
+def parse_texts(texts: pa.Array, dtype: pa.DataType, name: str, errors: RowErrors) -> pa.Array:
+    """Convert (N,) texts to values of a type. A text that does not fit becomes null, and its row an error.
+
+    Texts that fail are halved until the faulty ones are found.
+    """
+    if dtype == pa.string():
+        return missing_to_null(texts)
+    texts = missing_to_null(pc.utf8_trim(texts, " \t"))
+    converted: list[pa.Array] = []
 
     def convert(start: int, end: int) -> None:
         try:
-            parts.append(_cast(texts[start:end], kind))
+            converted.append(_cast(texts[start:end], dtype))
         except pa.ArrowInvalid:
             if end - start > 1:
                 middle = (start + end) // 2
                 convert(start, middle)
                 convert(middle, end)
                 return
-            parts.append(pa.nulls(1, kind))
-            held = texts[start].as_py()[:100]
-            faults.add(start, f"the column {name} holds {held!r}, which is no {WORDS[str(kind)]}")
+            converted.append(pa.nulls(1, dtype))
+            value = texts[start].as_py()[:100]
+            errors.add(start, f"the column {name} holds {value!r}, which is not a {TYPE_NAMES[str(dtype)]}")
 
     convert(0, len(texts))
-    return pa.concat_arrays(parts)
+    return pa.concat_arrays(converted)
 
 
-def _cast(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_time(kind):  # which Arrow reads only as part of a timestamp
-        moments = pc.binary_join_element_wise(pa.scalar("1970-01-01"), texts, " ")
-        return pc.cast(pc.cast(moments, pa.timestamp(kind.unit)), kind)
-    return pc.cast(texts, kind)
+def _cast(texts: pa.Array, dtype: pa.DataType) -> pa.Array:
+    if pa.types.is_time(dtype):  # Arrow parses a time only as part of a timestamp
+        timestamps = pc.binary_join_element_wise(pa.scalar("1970-01-01"), texts, " ")
+        return pc.cast(pc.cast(timestamps, pa.timestamp(dtype.unit)), dtype)
+    return pc.cast(texts, dtype)

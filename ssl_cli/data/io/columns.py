@@ -1,4 +1,4 @@
-"""The values of one column, as files have them -> numbers or symbols."""
+"""Conversion of one column's values, as read from a file, to numbers or categories."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ssl_cli.data.io.arrow import MISSING
+from ssl_cli.data.io.arrow import NULL_TEXTS
 from ssl_cli.errors import InputError
 
-BEYOND = 1e100  # as good as infinite: its square would be
-MISSING_SYMBOL = "(missing)"
+MAX_FINITE = 1e100  # a larger value counts as infinite: its square would overflow
+MISSING_CATEGORY = "(missing)"
 
-# What a quantity may be in a file, and the Arrow type that a CSV's text is read as.
+# What a quantity may be in a file, and the Arrow type as which the texts of a CSV are parsed.
 QUANTITIES = {
     "number": pa.float64(),
     "truth": pa.bool_(),
@@ -26,68 +26,72 @@ QUANTITIES = {
 }
 
 
-def quantity(kind: pa.DataType) -> str:
-    """Which of the QUANTITIES an Arrow type is. Texts that stand for numbers are numbers."""
-    if pa.types.is_timestamp(kind):
-        return "moment" + " with zone" * (kind.tz is not None) + " to the ns" * (kind.unit == "ns")
+def quantity_name(dtype: pa.DataType) -> str:
+    """Return the key of QUANTITIES for an Arrow type. Texts that stand for numbers are numbers."""
+    if pa.types.is_timestamp(dtype):
+        return "moment" + " with zone" * (dtype.tz is not None) + " to the ns" * (dtype.unit == "ns")
     special = {"truth": pa.types.is_boolean, "date": pa.types.is_date, "time": pa.types.is_time}
-    return next((name for name, test in special.items() if test(kind)), "number")
+    return next((name for name, test in special.items() if test(dtype)), "number")
 
 
-def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this Arrow type is a quantity; dates and times count as seconds."""
+def is_number(dtype: pa.DataType) -> bool:
+    """Return whether a column of this Arrow type is numeric; dates and times count as seconds."""
     types = pa.types
     quantities = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal, types.is_null)
     times = (types.is_timestamp, types.is_date, types.is_time, types.is_duration)
-    return any(test(kind) for test in (*quantities, *times))
+    return any(test(dtype) for test in (*quantities, *times))
 
 
-def is_symbol(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+def is_categorical(dtype: pa.DataType) -> bool:
+    """Return whether a column of this Arrow type is text, plain or dictionary-encoded."""
+    return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_dictionary(dtype)
 
 
 UNITS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
-    """(N,) float64, NaN where missing, infinite beyond BEYOND. Raises InputError where a value is no number."""
-    if is_symbol(values.type):
-        values = _parsed(values)
-    kind, per_unit = values.type, 1.0
-    if pa.types.is_date(kind):
-        values, per_unit = pc.cast(values, pa.date32()), 86_400.0
+    """Return (N,) float64: NaN for missing values, infinite beyond MAX_FINITE, seconds for dates and times.
+
+    Raises InputError, with the column's `name`, if a value is not a number.
+    """
+    if is_categorical(values.type):
+        values = _parse_numbers(values)
+    dtype, scale = values.type, 1.0
+    if pa.types.is_date(dtype):
+        values, scale = pc.cast(values, pa.date32()), 86_400.0
         values = pc.cast(values, pa.int32())
-    elif pa.types.is_timestamp(kind) or pa.types.is_time(kind) or pa.types.is_duration(kind):
-        bits = pa.int32() if pa.types.is_time32(kind) else pa.int64()
-        values, per_unit = pc.cast(values, bits), 1 / UNITS_PER_S[kind.unit]
+    elif pa.types.is_timestamp(dtype) or pa.types.is_time(dtype) or pa.types.is_duration(dtype):
+        bits = pa.int32() if pa.types.is_time32(dtype) else pa.int64()
+        values, scale = pc.cast(values, bits), 1 / UNITS_PER_S[dtype.unit]
     try:
-        # Not safe: of a whole number beyond 2^53 the last digits go.
-        numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False) * per_unit
+        # Not safe: an integer beyond 2^53 loses its last digits.
+        numbers = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False) * scale
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"The column {name} must hold numbers, as it did in training: {reason}.") from error
-    return np.where(np.abs(numbers) > BEYOND, np.copysign(np.inf, numbers), numbers)
+    return np.where(np.abs(numbers) > MAX_FINITE, np.copysign(np.inf, numbers), numbers)
 
 
-def _parsed(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts that stand for numbers or dates, as a CSV gives them to a reader that keeps its columns as texts."""
-    values = nulled(values)
-    for kind in (pa.float64(), pa.timestamp("us")):
+def _parse_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Parse texts that stand for numbers or dates; a reader of CSV may leave such columns as text."""
+    values = missing_to_null(values)
+    for dtype in (pa.float64(), pa.timestamp("us")):
         try:
-            return pc.cast(values, kind)
+            return pc.cast(values, dtype)
         except pa.ArrowInvalid:
             continue
     return values
 
 
-def nulled(texts: Any) -> Any:
-    """Texts (an array, plain or chunked), with null for those that stand for a missing value."""
-    return pc.if_else(pc.is_in(texts, pa.array(MISSING, texts.type)), pa.scalar(None, texts.type), texts)
+def missing_to_null(texts: Any) -> Any:
+    """Replace the texts that mean a missing value by null, in a plain or chunked array."""
+    return pc.if_else(pc.is_in(texts, pa.array(NULL_TEXTS, texts.type)), pa.scalar(None, texts.type), texts)
 
 
-def as_symbols(values: pa.ChunkedArray) -> pa.Array:
-    """(N,) texts, with a text of its own where missing."""
+def as_categories(values: pa.ChunkedArray) -> pa.Array:
+    """Return (N,) texts, with MISSING_CATEGORY for missing values."""
     if pa.types.is_dictionary(values.type):
         values = pc.cast(values, values.type.value_type)
-    texts = pc.fill_null(pc.cast(values, pa.string()), MISSING_SYMBOL)
+    texts = pc.fill_null(pc.cast(values, pa.string()), MISSING_CATEGORY)
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts

@@ -1,4 +1,4 @@
-"""Lines of a TSV or CSV -> records by the names of its columns. A slip spoils its own line alone."""
+"""Parsing of TSV and CSV lines into records by column name. A malformed line spoils only its own record."""
 
 import csv
 from collections import deque
@@ -8,64 +8,70 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.arrow import TAB
+from ssl_cli.data.io.arrow import TAB_NAMES
 from ssl_cli.data.io.csv_stream import OPEN_QUOTE
 from ssl_cli.errors import InputError
 
-LONGEST_RECORD = 1 << 20  # characters: what a quoted field over several lines may take before its quote is a slip
-SIGNS = ",;\t"  # what may part the fields of a .csv
+MAX_RECORD_CHARS = 1 << 20  # a quoted field over more characters of several lines counts as a quote never closed
+DELIMITERS = ",;\t"  # those that are recognized in a .csv
 
-Lines = Iterator[tuple[int, str, str]]  # number, text, and what is wrong with it
-Found = Iterator[tuple[int | None, dict[str, Any] | str, str | None]]  # line, record or reason, text as it stands there
-Row = tuple[int, list[str], str, str]  # line, fields, what is wrong, text
+NumberedLines = Iterator[tuple[int, str, str]]  # line number, text, and what is wrong with it
+RawRecords = Iterator[tuple[int | None, dict[str, Any] | str, str | None]]  # line, record or reason, text in the file
+Row = tuple[int, list[str], str, str]  # line number, fields, what is wrong, text
 
 
 @dataclass(frozen=True)
 class CsvDialect:
-    """How TSV and CSV are written; None: as the name's ending says. `columns`: names, where a file has no header;
-    `texts`: names by which a header is known nevertheless."""
+    """Format of TSV and CSV files. `delimiter` and `quoting` of None follow from the file's suffix.
+
+    `columns`: names for a file without a header. `text_columns`: names that identify a header even so.
+    """
 
     delimiter: str | None = None
     quoting: bool | None = None
     columns: tuple[str, ...] | None = None
-    texts: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = ()
 
-    def sign(self, suffix: str, first: str) -> str:
-        """What parts the fields, by the first line where nobody says."""
+    def delimiter_for(self, suffix: str, first: str) -> str:
+        """Return the delimiter. If it is not set, the first line decides for a .csv, and all else has tabs."""
         if self.delimiter is not None:
-            return "\t" if self.delimiter in TAB else self.delimiter
-        return max(SIGNS, key=first.count) if suffix == ".csv" else "\t"
+            return "\t" if self.delimiter in TAB_NAMES else self.delimiter
+        return max(DELIMITERS, key=first.count) if suffix == ".csv" else "\t"
 
-    def is_quoted(self, suffix: str) -> bool:
-        """In a TSV a quote is a letter like any other, as GLUE has it."""
+    def uses_quotes(self, suffix: str) -> bool:
+        """Return whether fields may be quoted. In a TSV a quote is an ordinary character by default, as in GLUE."""
         return suffix == ".csv" if self.quoting is None else self.quoting
 
     def is_header(self, first: list[str]) -> bool:
-        """CoLA: only its test file has one."""
-        return self.columns is None or not set(self.texts).isdisjoint(first)
+        """Return whether the first row is a header. With `columns` it still may be, as in CoLA's test file."""
+        return self.columns is None or not set(self.text_columns).isdisjoint(first)
 
-    def begins(self, line: str) -> bool:
-        """Whether a file that may be mere text begins as a table of this kind."""
-        fields = line.split(self.sign("", line))
-        is_known = not set(self.texts).isdisjoint(fields) or len(fields) == len(self.columns or ())
+    def matches_first_line(self, line: str) -> bool:
+        """Return whether a file that may be plain text begins like a table of this dialect."""
+        fields = line.split(self.delimiter_for("", line))
+        is_known = not set(self.text_columns).isdisjoint(fields) or len(fields) == len(self.columns or ())
         return len(fields) > 1 and is_known
 
 
-def table(path: Path, lines: Lines, sheet: CsvDialect, suffix: str) -> Found:
-    """A comma in a single column is a letter. Raises InputError where there is no header, or one that can't be read."""
+def parse_table(path: Path, lines: NumberedLines, dialect: CsvDialect, suffix: str) -> RawRecords:
+    """Yield the records of a table's lines. In a table of one column the delimiter is an ordinary character.
+
+    Raises InputError if the table is empty or its header cannot be read.
+    """
     first = next((line for line in lines if line[1].strip()), None)
     if first is None:
-        raise InputError(f"{path} is empty" + (": its first line must name its columns." * (not sheet.columns) or "."))
+        hint = "" if dialect.columns else ": its first line must name its columns"
+        raise InputError(f"{path} is empty{hint}.")
     if "\r" in first[1] and '"' not in first[1]:
         raise InputError(f"{path} ends its lines with carriage returns alone: save it with line feeds.")
-    read = _quoted if sheet.is_quoted(suffix) else _plain
-    rows = read(chain([first], lines), sheet.sign(suffix, first[1]))
-    begin = next(rows)
-    is_header = sheet.is_header(begin[1])
-    names = begin[1] if is_header or sheet.columns is None else list(sheet.columns)
+    split = _split_quoted if dialect.uses_quotes(suffix) else _split_plain
+    rows = split(chain([first], lines), dialect.delimiter_for(suffix, first[1]))
+    first_row = next(rows)
+    is_header = dialect.is_header(first_row[1])
+    names = first_row[1] if is_header or dialect.columns is None else list(dialect.columns)
     if is_header:
-        _refuse_header(path, begin)
-    for number, fields, reason, text in rows if is_header else chain([begin], rows):
+        _check_header(path, first_row)
+    for number, fields, reason, text in rows if is_header else chain([first_row], rows):
         if len(names) == 1 and len(fields) > 1:
             fields = [text]
         if not reason and len(fields) != len(names):
@@ -73,63 +79,64 @@ def table(path: Path, lines: Lines, sheet: CsvDialect, suffix: str) -> Found:
         yield number, reason or dict(zip(names, fields, strict=True)), text
 
 
-def _refuse_header(path: Path, begin: Row) -> None:
-    number, names, fault, _ = begin
-    if fault:
-        raise InputError(f"{path}, line {number:,}: its header can't be read: {fault}.")
-    refuse_twins(path, names)
+def _check_header(path: Path, header: Row) -> None:
+    number, names, error, _ = header
+    if error:
+        raise InputError(f"{path}, line {number:,}: its header can't be read: {error}.")
+    check_unique_columns(path, names)
 
 
-def refuse_twins(path: Path, names: list[str]) -> None:
-    """Raise InputError where two columns have one name."""
-    if twins := [name for name in names if name and names.count(name) > 1]:
-        raise InputError(f"{path} has {names.count(twins[0])} columns called {twins[0]}: rename all but one.")
+def check_unique_columns(path: Path, names: list[str]) -> None:
+    """Raise InputError if two columns have the same name."""
+    if duplicates := [name for name in names if name and names.count(name) > 1]:
+        name = duplicates[0]
+        raise InputError(f"{path} has {names.count(name)} columns called {name}: rename all but one.")
 
 
-def _plain(lines: Lines, sign: str) -> Iterator[Row]:
-    return ((number, text.split(sign), fault, text) for number, text, fault in lines if text)
+def _split_plain(lines: NumberedLines, delimiter: str) -> Iterator[Row]:
+    return ((number, text.split(delimiter), error, text) for number, text, error in lines if text)
 
 
-def _quoted(lines: Lines, sign: str) -> Iterator[Row]:
-    """A field in quotes may hold the sign, and line feeds. Where it never ends, its quote was a slip."""
-    ahead: deque[tuple[int, str, str]] = deque()
-    while taken := ahead.popleft() if ahead else next(lines, None):
-        number, text, fault = taken
-        fields = None if fault else _fields(text, sign)
-        if fields is not None or fault:
+def _split_quoted(lines: NumberedLines, delimiter: str) -> Iterator[Row]:
+    """Yield rows whose quoted fields may hold the delimiter and line feeds. A quote that never closes is a typo."""
+    ahead: deque[tuple[int, str, str]] = deque()  # lines that were read in search of a closing quote
+    while line := ahead.popleft() if ahead else next(lines, None):
+        number, text, error = line
+        fields = None if error else _parse_quoted(text, delimiter)
+        if fields is not None or error:
             if text.strip():
-                yield number, fields or [], fault, text
+                yield number, fields or [], error, text
             continue
-        whole = _closed(text, ahead, lines)
-        fields = _fields(whole, sign)
+        record = _read_until_closed(text, ahead, lines)
+        fields = _parse_quoted(record, delimiter)
         if fields is None:
             yield number, [], OPEN_QUOTE, text
             continue
-        yield number, fields, "", whole
-        for _ in range(whole.count("\n")):
+        yield number, fields, "", record
+        for _ in range(record.count("\n")):
             ahead.popleft()
 
 
-def _closed(text: str, ahead: deque[tuple[int, str, str]], lines: Lines) -> str:
-    """A line, and those after it until there are as many quotes that open as close. They are left in `ahead`."""
-    whole, quotes, more = [text], text.count('"'), 0
+def _read_until_closed(text: str, ahead: deque[tuple[int, str, str]], lines: NumberedLines) -> str:
+    """Join a line with those after it until the number of quotes is even. The added lines are left in `ahead`."""
+    record, quotes, n_added = [text], text.count('"'), 0
     size = len(text)
-    while quotes % 2 and size < LONGEST_RECORD:
-        if more == len(ahead) and (following := next(lines, None)):
+    while quotes % 2 and size < MAX_RECORD_CHARS:
+        if n_added == len(ahead) and (following := next(lines, None)):
             ahead.append(following)
-        if more == len(ahead) or ahead[more][2]:
+        if n_added == len(ahead) or ahead[n_added][2]:
             break
-        line = ahead[more][1]
-        whole.append(line)
-        quotes, size, more = quotes + line.count('"'), size + len(line) + 1, more + 1
-    return "\n".join(whole)
+        line = ahead[n_added][1]
+        record.append(line)
+        quotes, size, n_added = quotes + line.count('"'), size + len(line) + 1, n_added + 1
+    return "\n".join(record)
 
 
-def _fields(text: str, sign: str) -> list[str] | None:
-    """None where a quote isn't closed, or the record ends before the text does."""
+def _parse_quoted(text: str, delimiter: str) -> list[str] | None:
+    """Return the fields of a record, or None if a quote is not closed or the record ends before the text does."""
     if '"' not in text:
-        return text.split(sign)
-    reader = csv.reader([f"{line}\n" for line in text.split("\n")], delimiter=sign, strict=True)
+        return text.split(delimiter)
+    reader = csv.reader([f"{line}\n" for line in text.split("\n")], delimiter=delimiter, strict=True)
     try:
         fields = next(reader)
     except csv.Error:

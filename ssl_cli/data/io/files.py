@@ -1,4 +1,4 @@
-"""Where text lies: files, folders, patterns; plain or compressed. And how the bytes of one are had, piece by piece."""
+"""Text files: finding them by path, folder or pattern, and reading their bytes in blocks, plain or compressed."""
 
 import bz2
 import glob
@@ -15,62 +15,66 @@ import pyarrow as pa
 
 from ssl_cli.errors import InputError
 
-PIECE = 1 << 20  # bytes read at once
+READ_BYTES = 1 << 20  # bytes of a block
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
-UNPACKING = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
-def files_of(given: str | list[str], suffixes: tuple[str, ...]) -> list[Path]:
-    """The files that are named, in order, each once: files, folders and all below them, patterns such as `news/*.txt`.
+def list_files(paths: str | list[str], suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the files that paths name, in order, without duplicates.
 
-    Of a folder only those count whose names end in one of the `suffixes`, or in one and that of a compression.
-    Raises InputError where a path leads nowhere, or to no such file.
+    A path is a file, a folder (with everything below it) or a pattern such as `news/*.txt`. Of a folder, only files
+    with one of the `suffixes` count, optionally followed by that of a compression. Raises InputError if a path does
+    not exist or leads to no such file.
     """
-    found = [path for one in ([given] if isinstance(given, str) else given) for path in _files(one, suffixes)]
+    found = [file for path in ([paths] if isinstance(paths, str) else paths) for file in _files_at(path, suffixes)]
     if not found:
-        raise InputError("The list of files is empty: name one file at least.")
+        raise InputError("The list of files is empty: name at least one file.")
     return list(dict.fromkeys(found))
 
 
-def _files(given: str, suffixes: tuple[str, ...]) -> list[Path]:
-    path = Path(given).expanduser()
+def _files_at(name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    path = Path(name).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = sorted(_below(path, suffixes))
-        wanted = f"no file whose name ends in {', '.join(suffixes)} (or then in {', '.join(COMPRESSED)})"
-    elif glob.has_magic(given):
-        names = glob.iglob(str(path), recursive=True)  # noqa: PTH207 - Path's own takes no pattern with a root
+        found = sorted(_files_below(path, suffixes))
+        missing = f"no file whose name ends in {', '.join(suffixes)} (optionally with {', '.join(COMPRESSED)})"
+    elif glob.has_magic(name):
+        names = glob.iglob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
         found = sorted(path for path in map(Path, names) if path.is_file())
-        wanted = "no file that fits it"
+        missing = "no file that matches it"
     else:
         raise InputError(f"{path} is neither a file nor a folder.")
     if not found:
-        raise InputError(f"{path} holds no text: there is {wanted}.")
+        raise InputError(f"{path} has no text: there is {missing}.")
     return found
 
 
-def _below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """But for what is hidden. Links to folders aren't followed, as they may lead back."""
+def _files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files below a folder, except hidden ones. Links to folders are not followed: they may form a loop."""
 
-    def refuse(error: OSError) -> None:
+    def raise_error(error: OSError) -> None:
         raise InputError(f"{error.filename} can't be read: {error.strerror}.") from error
 
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    for place, folders, names in os.walk(folder, onerror=raise_error):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and plain_name(name).endswith(suffixes):
+            if not name.startswith(".") and uncompressed_name(name).endswith(suffixes):
                 yield Path(place) / name
 
 
-def plain_name(name: str) -> str:
-    """`news.txt` of `News.txt.gz`."""
+def uncompressed_name(name: str) -> str:
+    """Return a file's name in lower case without the suffix of a compression: `news.txt` for `News.txt.gz`."""
     name = name.lower()
     return name.removesuffix(next((suffix for suffix in COMPRESSED if name.endswith(suffix)), ""))
 
 
-def marks(paths: list[Path]) -> list[object]:
-    """What tells each file's version: its place, its size and the time of its last change."""
+def file_versions(paths: list[Path]) -> list[object]:
+    """Return what identifies each file's version: its absolute path, size and time of last change.
+
+    Raises InputError if a file cannot be read.
+    """
     try:
         stats = [path.stat() for path in paths]
     except OSError as error:
@@ -79,21 +83,21 @@ def marks(paths: list[Path]) -> list[object]:
     return [[place, stat.st_size, stat.st_mtime_ns] for place, stat in zip(places, stats, strict=True)]
 
 
-def blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, unpacked. Raises InputError where it can't be read to its end."""
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Yield the decompressed bytes of a file. Raises InputError if it cannot be read to its end."""
     try:
-        with _opened(path) as stream:
-            while block := stream.read(PIECE):
+        with _open(path) as stream:
+            while block := stream.read(READ_BYTES):
                 yield block
-    except UNPACKING as error:
+    except READ_ERRORS as error:
         if isinstance(error, EOFError) or "Truncated" in str(error):
-            raise InputError(f"{path} is cut off: its compressed data end too early; fetch it again.") from error
+            raise InputError(f"{path} is cut off: its compressed data end too early; download it again.") from error
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or ["it is damaged"])[0]
         raise InputError(f"{path} can't be read: {reason.rstrip('.')}.") from error
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     suffix = path.suffix.lower()
     if suffix == ".zst":

@@ -1,29 +1,29 @@
-"""Why something can't be had from the Hugging Face hub, in words: its libraries fail in many ways."""
+"""Errors of the Hugging Face hub's libraries, described in one sentence: they fail in many ways."""
 
 from collections.abc import Iterator
 
-GATED = "its owner gives it to those alone who accept his terms on its page, and are logged in"
-ABSENT = "there is nothing public of that name, or it needs a login"
-UNREACHED = "the hub can't be reached (or must not be: HF_HUB_OFFLINE), and no copy of it is in the cache"
-CAUSES = {  # by the name of an exception; the first counts: what is gated is absent, too
+GATED = "its owner requires you to accept the terms on its page and to be logged in"
+ABSENT = "no public repository has that name, or it needs a login"
+UNREACHABLE = "the hub can't be reached (or HF_HUB_OFFLINE forbids it), and there is no copy in the cache"
+REASONS = {  # by the name of an exception; the first match counts: a gated repository is a missing one, too
     "GatedRepoError": GATED,
     **dict.fromkeys(("RepositoryNotFoundError", "DatasetNotFoundError"), ABSENT),
-    **dict.fromkeys(("LocalEntryNotFoundError", "ConnectError", "ConnectionError", "TimeoutException"), UNREACHED),
+    **dict.fromkeys(("LocalEntryNotFoundError", "ConnectError", "ConnectionError", "TimeoutException"), UNREACHABLE),
 }
 
 
-def in_words(error: BaseException) -> str:
-    """A reason without a full stop; where it is none of the usual ones, as the library puts it."""
-    names = {kind.__name__ for one in _chain(error) for kind in type(one).__mro__}
-    known = next((said for name, said in CAUSES.items() if name in names), None)
+def describe_hub_error(error: BaseException) -> str:
+    """Return the reason for an error, without a full stop; the library's own message if it is not a common one."""
+    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    known = next((reason for name, reason in REASONS.items() if name in names), None)
     if known is not None:
         return known
-    reason = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".")
-    return f"{type(error).__name__}: {reason}"
+    message = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".")
+    return f"{type(error).__name__}: {message}"
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """What was raised, and what it was raised by"""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and the errors that caused it."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

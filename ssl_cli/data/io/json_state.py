@@ -1,4 +1,4 @@
-"""What the data side learned, as a JSON file in a run folder, which may be a stranger's."""
+"""Reading of a JSON file of fitted state in a run folder, which may be untrusted."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,14 @@ from typing import Any
 
 from ssl_cli.errors import InputError
 
-LARGEST_FILE = 1 << 28  # bytes
+MAX_FILE_BYTES = 1 << 28
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises InputError where there is none."""
+    """Return the object in a JSON file. Raises InputError if the file cannot be read, is too large or has no object."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path} is damaged: it has more than {LARGEST_FILE:,} bytes.")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path} is damaged: it has more than {MAX_FILE_BYTES:,} bytes.")
         state = json.loads(path.read_text(encoding="utf-8"))
     except InputError:
         raise

@@ -1,7 +1,7 @@
-"""A file of records of any size, one by one: lines of text, CSV, TSV, JSON, Parquet; plain or packed.
+"""Streaming of records from a file of any size: text lines, CSV, TSV, JSON or Parquet; plain or compressed.
 
-What can't be read comes as the reason, with its place, so that who reads decides; and what follows it is read on: an
-open quote ends with its line, and a byte that is no UTF-8 spoils its line alone.
+A record that cannot be read comes as the reason, with its place, so that the caller decides. Reading continues after
+it: an open quote ends with its line, and a byte that is not UTF-8 spoils only its own line.
 """
 
 import codecs
@@ -14,25 +14,28 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from ssl_cli.data.io.delimited import CsvDialect, Found, Lines, refuse_twins, table
-from ssl_cli.data.io.files import blocks, plain_name
+from ssl_cli.data.io.delimited import CsvDialect, NumberedLines, RawRecords, check_unique_columns, parse_table
+from ssl_cli.data.io.files import read_blocks, uncompressed_name
 from ssl_cli.data.io.text import CONVERT, NOT_TEXT
 from ssl_cli.errors import InputError
 
-LONGEST_LINE = 1 << 24  # bytes; of a longer one the rest is skipped
-AT_ONCE = 256  # records of a Parquet file
-TOO_LONG = f"a line of more than {LONGEST_LINE >> 20} MB"
+MAX_LINE_BYTES = 1 << 24  # the rest of a longer line is skipped
+PARQUET_BATCH = 256  # records of a Parquet file
+LINE_TOO_LONG = f"a line of more than {MAX_LINE_BYTES >> 20} MB"
 PARQUET, TEXT = ".parquet", ".txt"
 JSON_LINES = (".jsonl", ".ndjson")
 SUFFIXES = (".csv", ".tsv", *JSON_LINES, ".json", PARQUET, TEXT)
 
-# Records of a JSON document; None where it is a plain list of them.
+# The records of a JSON document, or None if it is a plain list of records.
 Unpack = Callable[[Path, Any], Iterator[dict[str, Any]] | None]
 
 
 @dataclass(frozen=True)
 class Record:
-    """`record`, or where it can't be read the reason; `row` counts from 0, `line` from 1."""
+    """A record, or the reason why it cannot be read; `row` counts from 0, `line` from 1. `raw`: its text in the file.
+
+    `line` and `raw` are None for a record that does not stand on lines of its own.
+    """
 
     row: int
     line: int | None
@@ -41,132 +44,134 @@ class Record:
 
     @property
     def place(self) -> str:
+        """The record's place in its file: `line 3`, or `record 3`."""
         return f"record {self.row + 1:,}" if self.line is None else f"line {self.line:,}"
 
     @property
     def text(self) -> str:
-        """As it stands there; what is no line of its own as JSON."""
+        """The record's text in the file, or as JSON if it has no lines of its own."""
         return json.dumps(self.record, ensure_ascii=False, default=str) if self.raw is None else self.raw
 
 
 def read_records(
-    path: Path, sheet: CsvDialect | None = None, is_table: bool = False, unpack: Unpack | None = None
+    path: Path, dialect: CsvDialect | None = None, is_table: bool = False, unpack: Unpack | None = None
 ) -> Iterator[Record]:
-    """All records of a file. A line of a .txt is one with a `text`, but where the file begins as a table as the sheet
-    has them, or `is_table`. `unpack` yields the records of a JSON document that is no list of them.
+    """Yield all records of a file.
 
-    Raises InputError where the file can't be read at all."""
-    found = _found(path, sheet or CsvDialect(), is_table, unpack)
-    return (Record(row, line, record, raw) for row, (line, record, raw) in enumerate(found))
+    A line of a .txt is a record with the field `text`, unless `is_table` or the file begins like a table of the
+    `dialect`. `unpack` yields the records of a JSON document that is not a list of them. Raises InputError if the file
+    cannot be read at all.
+    """
+    raw_records = _raw_records(path, dialect or CsvDialect(), is_table, unpack)
+    return (Record(row, line, record, raw) for row, (line, record, raw) in enumerate(raw_records))
 
 
 def suffix_of(path: Path) -> str:
-    """Raises InputError for a name that doesn't say how the file is read."""
-    suffix = Path(plain_name(path.name)).suffix
+    """Return the suffix that decides the file's format. Raises InputError if it is not one of SUFFIXES."""
+    suffix = Path(uncompressed_name(path.name)).suffix
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: its name must end in one of {', '.join(SUFFIXES)} (or then in .gz), which says how it is read."
+            f"{path}: its name must end in one of {', '.join(SUFFIXES)} (optionally with .gz): it decides the format."
         )
     return suffix
 
 
-def _found(path: Path, sheet: CsvDialect, is_table: bool, unpack: Unpack | None) -> Found:
+def _raw_records(path: Path, dialect: CsvDialect, is_table: bool, unpack: Unpack | None) -> RawRecords:
     suffix = suffix_of(path)
     if suffix == PARQUET:
-        return _parquet(path)
+        return _read_parquet(path)
     if suffix in (*JSON_LINES, ".json"):
-        return _json(path, unpack) if _is_whole(path, suffix) else _json_lines(path)
-    if suffix == TEXT and not (is_table or sheet.begins(_first(path))):
-        return ((number, fault or {"text": text}, text) for number, text, fault in _filled(path))
-    return table(path, lines(path), sheet, suffix)
+        return _read_json(path, unpack) if _is_json_document(path, suffix) else _read_json_lines(path)
+    if suffix == TEXT and not (is_table or dialect.matches_first_line(_first_line(path))):
+        return ((number, error or {"text": text}, text) for number, text, error in _filled_lines(path))
+    return parse_table(path, decode_lines(path), dialect, suffix)
 
 
 # --- lines --------------------------------------------------------------------------------------------------
 
 
-def lines(path: Path) -> Lines:
-    """All of a file's lines, those of a .txt and a table. Raises InputError where it is no text at all."""
-    for number, raw in enumerate(_parted(path), 1):
+def decode_lines(path: Path) -> NumberedLines:
+    """Yield all lines of a text file or table, with their numbers and errors. Raises InputError if it is not text."""
+    for number, raw in enumerate(_split_lines(path), 1):
         if number == 1:
             if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise InputError(f"{path} {NOT_TEXT}: it begins as UTF-16 does; {CONVERT.format('UTF-16')}.")
+                raise InputError(f"{path} {NOT_TEXT}: it begins like UTF-16; {CONVERT.format('UTF-16')}.")
             raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
-            text, fault = raw.removesuffix(b"\r").decode(), TOO_LONG if len(raw) > LONGEST_LINE else ""
+            text, error = raw.removesuffix(b"\r").decode(), LINE_TOO_LONG if len(raw) > MAX_LINE_BYTES else ""
         except UnicodeDecodeError:
-            text, fault = raw.decode(errors="replace"), "it holds bytes that are no UTF-8 text"
-        yield number, text, fault
+            text, error = raw.decode(errors="replace"), "it contains bytes that are not valid UTF-8"
+        yield number, text, error
 
 
-def _parted(path: Path) -> Iterator[bytes]:
-    """Lines; of one that is too long its beginning."""
+def _split_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; only the beginning of a line that is too long."""
     rest = b""
-    for block in blocks(path):
+    for block in read_blocks(path):
         *whole, rest = (rest + block).split(b"\n")
         yield from whole
-        rest = rest[: LONGEST_LINE + 1]
+        rest = rest[: MAX_LINE_BYTES + 1]
     yield rest
 
 
-def _filled(path: Path) -> Lines:
-    """Those that aren't blank"""
-    return (line for line in lines(path) if line[1].strip())
+def _filled_lines(path: Path) -> NumberedLines:
+    return (line for line in decode_lines(path) if line[1].strip())
 
 
-def _first(path: Path) -> str:
-    return next(_filled(path), (0, "", ""))[1]
+def _first_line(path: Path) -> str:
+    return next(_filled_lines(path), (0, "", ""))[1]
 
 
 # --- JSON, Parquet ------------------------------------------------------------------------------------------
 
 
-def _is_whole(path: Path, suffix: str) -> bool:
-    """Whether it is a list of records, or SQuAD's articles, and not a record a line."""
-    first = _first(path)
+def _is_json_document(path: Path, suffix: str) -> bool:
+    """Return whether a file is one list of records, or SQuAD's articles, and not one record per line."""
+    first = _first_line(path)
     if suffix in JSON_LINES:
         return first.lstrip().startswith("[")
-    record = _object(first)
+    record = _parse_object(first)
     return isinstance(record, str) or isinstance(record.get("data"), list)
 
 
-def _json_lines(path: Path) -> Found:
-    for number, text, fault in _filled(path):
-        yield number, fault or _object(text), text
+def _read_json_lines(path: Path) -> RawRecords:
+    for number, text, error in _filled_lines(path):
+        yield number, error or _parse_object(text), text
 
 
-def _object(text: str) -> dict[str, Any] | str:
+def _parse_object(text: str) -> dict[str, Any] | str:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return f"it is no JSON ({getattr(error, 'msg', error)})"
-    return record if isinstance(record, dict) else "it is no JSON object: each line must be one, {...}"
+        return f"it is not JSON ({getattr(error, 'msg', error)})"
+    return record if isinstance(record, dict) else "it is not a JSON object: each line must be one, {...}"
 
 
-def _json(path: Path, unpack: Unpack | None) -> Found:
+def _read_json(path: Path, unpack: Unpack | None) -> RawRecords:
     try:
-        content = json.loads(b"".join(blocks(path)))
+        content = json.loads(b"".join(read_blocks(path)))
     except (ValueError, RecursionError) as error:
         place = f", line {error.lineno:,}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{path}{place}: it is no JSON ({getattr(error, 'msg', error)}).") from error
+        raise InputError(f"{path}{place}: it is not JSON ({getattr(error, 'msg', error)}).") from error
     if isinstance(content, dict) and (unpack is None or not isinstance(content.get("data"), list)):
-        raise InputError(f"{path} is no list of records{', nor one of articles' if unpack else ''}.")
+        raise InputError(f"{path} is not a list of records{', nor of articles' if unpack else ''}.")
     if unpack is not None and (unpacked := unpack(path, content)) is not None:
         yield from ((None, record, None) for record in unpacked)
         return
     for item in content if isinstance(content, list) else [content]:
         is_object = isinstance(item, dict)
-        yield None, item if is_object else "it is no JSON object, {...}", None if is_object else json.dumps(item)
+        yield None, item if is_object else "it is not a JSON object, {...}", None if is_object else json.dumps(item)
 
 
-def _parquet(path: Path) -> Found:
+def _read_parquet(path: Path) -> RawRecords:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            refuse_twins(path, file.schema_arrow.names)
-            for batch in file.iter_batches(AT_ONCE):
+            check_unique_columns(path, file.schema_arrow.names)
+            for batch in file.iter_batches(PARQUET_BATCH):
                 for record in batch.to_pylist():
                     yield None, record, None
     except InputError:
         raise
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date may be none of Python's
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date may be outside Python's range
         reason = (str(error).splitlines() or ["it is damaged"])[0].rstrip(".")
         raise InputError(f"{path} can't be read: {reason}.") from error

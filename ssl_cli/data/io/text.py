@@ -1,4 +1,4 @@
-"""Files of any size -> their text, piece by piece -> documents. Faults of UTF-8 are replaced, counted, and named."""
+"""Text of files of any size, read in pieces and split into documents. Invalid UTF-8 is replaced, counted and named."""
 
 import codecs
 import re
@@ -6,78 +6,81 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ssl_cli.data.io.files import blocks
+from ssl_cli.data.io.files import read_blocks
 from ssl_cli.errors import InputError
 
-LONGEST = 1 << 22  # characters of a document: a longer one is cut, so that memory stays bounded
-NAMED = 5  # faults that are named; the others are counted
+MAX_DOCUMENT_CHARS = 1 << 22  # a longer document is cut, so that memory stays bounded
+MAX_NAMED = 5  # issues whose places are named; the others are only counted
 LINE = re.compile("\n")
 SEPARATORS = {"line": LINE, "block": re.compile(r"\n(?:[^\S\n]*\n)+"), "file": None}
 BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
-SURROGATE = re.compile("[\ud800-\udfff]")  # halves of a character, which JSON can spell and UTF-8 can't
-NOT_TEXT = "is no text in UTF-8"
-CONVERT = "convert it, for example by iconv -f {} -t UTF-8"
+SURROGATE = re.compile("[\ud800-\udfff]")  # halves of a character: JSON can spell them, UTF-8 cannot
+NOT_TEXT = "is not UTF-8 text"
+CONVERT = "convert it, for example with iconv -f {} -t UTF-8"
 
 
 @dataclass
 class ReadIssues:
-    """What was not as it should be in the text read so far, counted; the first few of each kind are named."""
+    """Counts of what was wrong in the text read so far; the first few places of each kind are named."""
 
-    n_bytes: int = 0
-    bytes_at: list[str] = field(default_factory=list)
-    n_skipped: int = 0
+    n_invalid: int = 0  # invalid sequences of UTF-8
+    invalid_at: list[str] = field(default_factory=list)
+    n_skipped: int = 0  # records
     skipped: list[str] = field(default_factory=list)
-    n_cut: int = 0
+    n_cut: int = 0  # places where a document was cut
 
     def clear(self) -> None:
-        self.__init__()  # type: ignore[misc]  # whoever holds it sees the new count
+        """Reset all counts in place, for all holders of this object."""
+        self.__init__()  # type: ignore[misc]
 
-    def skip(self, reason: str) -> None:
-        """A record is left out: `a.jsonl, line 3: it is no JSON`."""
+    def add_skipped(self, reason: str) -> None:
+        """Count a skipped record: `a.jsonl, line 3: it is not JSON`."""
         self.n_skipped += 1
-        if len(self.skipped) < NAMED:
+        if len(self.skipped) < MAX_NAMED:
             self.skipped.append(reason)
 
-    def replace(self, n: int, place: str) -> None:
-        """`n` faults of UTF-8 have been replaced, the first of them at a `place` (empty: it isn't known)."""
-        self.n_bytes += n
-        if place and len(self.bytes_at) < NAMED:
-            self.bytes_at.append(place)
+    def add_invalid(self, n: int, place: str) -> None:
+        """Count `n` replaced sequences of invalid UTF-8, the first of them at a `place` (empty if it is not known)."""
+        self.n_invalid += n
+        if place and len(self.invalid_at) < MAX_NAMED:
+            self.invalid_at.append(place)
 
-    def sentences(self) -> list[str]:
-        """A sentence for each kind of fault there was."""
-        told = []
-        if self.n_bytes:
-            named = _some(self.bytes_at, self.n_bytes)
-            told.append(f"{self.n_bytes:,} fault(s) of UTF-8 replaced by the sign \ufffd: {named}.")
+    def messages(self) -> list[str]:
+        """Return one sentence for each kind of issue that occurred."""
+        messages = []
+        if self.n_invalid:
+            places = _join_places(self.invalid_at, self.n_invalid)
+            messages.append(f"{self.n_invalid:,} invalid UTF-8 sequence(s) replaced by \ufffd: {places}.")
         if self.n_skipped:
-            told.append(f"{self.n_skipped:,} record(s) left out: {_some(self.skipped, self.n_skipped)}.")
+            messages.append(f"{self.n_skipped:,} record(s) left out: {_join_places(self.skipped, self.n_skipped)}.")
         if self.n_cut:
-            told.append(f"Documents of more than {LONGEST:,} characters were cut, in {self.n_cut:,} place(s).")
-        return told
+            messages.append(
+                f"Documents of more than {MAX_DOCUMENT_CHARS:,} characters were cut, in {self.n_cut:,} place(s)."
+            )
+        return messages
 
 
-def _some(named: list[str], n: int) -> str:
+def _join_places(named: list[str], n: int) -> str:
     more = f"; and {n - len(named):,} more" if n > len(named) else ""
     return "; ".join(named) + more
 
 
-def pieces(path: Path, faults: ReadIssues) -> Iterator[str]:
-    """A file's text, which ends its lines by \\n alone, in pieces of whole lines (but for a line of megabytes).
+def read_text(path: Path, issues: ReadIssues) -> Iterator[str]:
+    """Yield a file's text in pieces of whole lines (except lines of megabytes). All line ends become \\n.
 
-    Raises InputError where it can't be read, or is not in UTF-8 at all.
+    Raises InputError if the file cannot be read, or is not in UTF-8 at all.
     """
-    rest, place = b"", 0  # the bytes not yet given, and where they begin
-    for block in blocks(path):
+    rest, offset = b"", 0  # the bytes that are not decoded yet, and where they begin
+    for block in read_blocks(path):
         block = rest + block
-        end = block.rfind(b"\n") + 1 or _whole_characters(block)
-        yield _text(block[:end], path, place, faults)
-        rest, place = block[end:], place + end
-    yield _text(rest, path, place, faults)
+        end = block.rfind(b"\n") + 1 or _last_character_boundary(block)
+        yield _decode(block[:end], path, offset, issues)
+        rest, offset = block[end:], offset + end
+    yield _decode(rest, path, offset, issues)
 
 
-def _whole_characters(block: bytes) -> int:
-    """Where the last character of a block begins, or where it ends, if nothing can follow that belongs to it."""
+def _last_character_boundary(block: bytes) -> int:
+    """Return where the last character of a block begins; or where it ends, if no following byte can belong to it."""
     for end in range(len(block) - 1, max(len(block) - 5, -1), -1):
         if block[end] >= 0xC0 or block[end] == ord("\r"):
             return end
@@ -86,74 +89,80 @@ def _whole_characters(block: bytes) -> int:
     return len(block)
 
 
-def _text(block: bytes, path: Path, place: int, faults: ReadIssues) -> str:
-    """Bytes, which begin at a `place` of the (unpacked) file, as text."""
-    if not place:
+def _decode(block: bytes, path: Path, offset: int, issues: ReadIssues) -> str:
+    """Decode bytes that begin at an `offset` in the decompressed file."""
+    if not offset:
         if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise InputError(f"{path} {NOT_TEXT}: it begins as UTF-16 does; {CONVERT.format('UTF-16')}.")
-        place = len(codecs.BOM_UTF8) if block.startswith(codecs.BOM_UTF8) else 0
-        block = block[place:]
+            raise InputError(f"{path} {NOT_TEXT}: it begins like UTF-16; {CONVERT.format('UTF-16')}.")
+        offset = len(codecs.BOM_UTF8) if block.startswith(codecs.BOM_UTF8) else 0
+        block = block[offset:]
     try:
         text = block.decode()
     except UnicodeDecodeError:
-        text = _replaced(block, path, place, faults)
+        text = _decode_invalid(block, path, offset, issues)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def _replaced(block: bytes, path: Path, place: int, faults: ReadIssues) -> str:
+def _decode_invalid(block: bytes, path: Path, offset: int, issues: ReadIssues) -> str:
+    """Decode bytes and replace what is not UTF-8. Raises InputError if that is more than a tenth."""
     text = block.decode(errors="replace")
     n = text.count("\ufffd") - block.count("\ufffd".encode())
     if n > 100 and n > len(text) / 10:
-        raise InputError(f"{path} {NOT_TEXT}: {n:,} of {len(text):,} characters are none; {CONVERT.format('GB18030')}.")
+        raise InputError(
+            f"{path} {NOT_TEXT}: {n:,} of {len(text):,} characters are invalid; {CONVERT.format('GB18030')}."
+        )
     start = 0
-    while n and len(faults.bytes_at) < NAMED:
+    while n and len(issues.invalid_at) < MAX_NAMED:
         try:
             block[start:].decode()
             break
         except UnicodeDecodeError as error:
-            faults.replace(1, f"{path} at byte {place + start + error.start:,}")
+            issues.add_invalid(1, f"{path} at byte {offset + start + error.start:,}")
             start, n = start + error.end, n - 1
-    faults.replace(n, "")
+    issues.add_invalid(n, "")
     return text
 
 
-def documents_of(path: Path, document: str, faults: ReadIssues) -> Iterator[str]:
-    """A file's lines, its blocks between blank lines, or its whole text. Some may be blank."""
+def read_documents(path: Path, document: str, issues: ReadIssues) -> Iterator[str]:
+    """Yield a file's documents, some of which may be blank.
+
+    `document`: a "line", a "block" between blank lines, or the whole "file".
+    """
     separator = SEPARATORS[document]
-    for text in parted(pieces(path, faults), separator, faults):
+    for text in split_text(read_text(path, issues), separator, issues):
         yield BLANK_LINES.sub("", text).rstrip("\n") if document == "block" else text
 
 
-def parted(
-    text: Iterable[str], separator: re.Pattern[str] | None, faults: ReadIssues, longest: int | None = None
+def split_text(
+    text: Iterable[str], separator: re.Pattern[str] | None, issues: ReadIssues, max_chars: int | None = None
 ) -> Iterator[str]:
-    """A text that comes in pieces -> what lies between the separators, also where that is empty.
+    """Yield what lies between the separators of a text that comes in pieces, empty parts included.
 
-    What is longer than `longest` (None: LONGEST) is cut.
+    A part of more than `max_chars` (None: MAX_DOCUMENT_CHARS) is cut.
     """
     rest = ""
     for piece in text:
         *whole, rest = separator.split(rest + piece) if separator else [rest + piece]
         yield from whole
-        *cut_off, rest = cut(rest, longest or LONGEST, faults)
+        *cut_off, rest = cut_text(rest, max_chars or MAX_DOCUMENT_CHARS, issues)
         yield from cut_off
     yield rest
 
 
-def cut(text: str, longest: int, faults: ReadIssues) -> Iterator[str]:
-    """The text in parts that aren't too long, between words where there are any."""
-    while len(text) > longest:
-        end = max(text.rfind(sign, longest // 2, longest) for sign in "\n ") + 1 or longest
-        faults.n_cut += 1
+def cut_text(text: str, max_chars: int, issues: ReadIssues) -> Iterator[str]:
+    """Yield the text in parts of at most `max_chars`, cut between words where possible."""
+    while len(text) > max_chars:
+        end = max(text.rfind(char, max_chars // 2, max_chars) for char in "\n ") + 1 or max_chars
+        issues.n_cut += 1
         yield text[:end]
         text = text[end:]
     yield text
 
 
-def without_surrogates(text: str, place: str, faults: ReadIssues) -> str:
-    """A text that can be written in UTF-8."""
+def replace_surrogates(text: str, place: str, issues: ReadIssues) -> str:
+    """Return the text with unpaired surrogates replaced, so that it can be written in UTF-8."""
     if text.isascii() or not SURROGATE.search(text):
         return text
     text, n = SURROGATE.subn("\ufffd", text)
-    faults.replace(n, place)
+    issues.add_invalid(n, place)
     return text

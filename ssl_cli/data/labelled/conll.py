@@ -1,4 +1,4 @@
-"""Sentences word by word, each with its tag: columns as CoNLL has them, CoNLL-U, JSON lines."""
+"""Sentences of tagged words, from columns of CoNLL, CoNLL-U, or JSON lines."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.files import plain_name
-from ssl_cli.data.io.json_lines import SUFFIXES, Records, json_lines
-from ssl_cli.data.io.text import LINE, ReadIssues, parted, pieces, without_surrogates
+from ssl_cli.data.io.files import uncompressed_name
+from ssl_cli.data.io.json_lines import SUFFIXES, Records, read_json_lines
+from ssl_cli.data.io.text import LINE, ReadIssues, read_text, replace_surrogates, split_text
 from ssl_cli.errors import InputError
 
-Column = int | str | None  # a number, from the left or (below 0) from the right; a name; None: where it usually is
-Lines = list[tuple[int, str]]  # of a sentence, by their numbers in the file
+Column = int | str | None  # a number, from the left or (below 0) from the right; a name; None: the usual column
+Lines = list[tuple[int, str]]  # of a sentence, with their numbers in the file
 CONLLU = (".conllu", ".conllup")
 FIELDS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U
 NEW_DOCUMENT = "-DOCSTART-"
-NO_NUMBER = "doesn't begin with a word's number: CoNLL-U parts its fields by tabs"
-UNTOLD = "_"  # a field of CoNLL-U that holds nothing
+NO_TOKEN_ID = "doesn't begin with a word's number: CoNLL-U separates its fields by tabs"
+EMPTY_FIELD = "_"  # of CoNLL-U
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """Words, and where they are known a tag each; `lines`: where each word stands in the file."""
+    """The words of a sentence, with one tag each if the tags are known. `lines`: the line of each word in the file."""
 
     id: Any
     words: tuple[str, ...]
@@ -32,51 +32,54 @@ class Sentence:
 
 @dataclass(frozen=True)
 class TaggedSentences(Sequence[Sentence]):
-    """The sentences of a file; `told`: what was left out or replaced while it was read, a sentence each."""
+    """The sentences of a file. `warnings`: one message for each kind of thing left out or replaced while reading."""
 
     source: str
-    listed: Sequence[Sentence]
+    sentences: Sequence[Sentence]
     warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.listed)
+        return len(self.sentences)
 
     def __getitem__(self, which: Any) -> Any:
-        return self.listed[which]
+        return self.sentences[which]
 
     def place(self, sentence: Sentence, word: int) -> str:
+        """Return the file and line of a word, for messages."""
         return f"{self.source}, line {sentence.lines[word]:,}"
 
 
 def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> TaggedSentences:
-    """The sentences of a file, plain or compressed, of the kind that its name ends in; `tagged`: each must have tags.
+    """Return the sentences of a file, plain or compressed, whose format follows from its suffix.
 
-    Raises InputError, with file and line, for a line that lacks a column and a record without the fields.
+    `word` and `tag` name the columns or fields. `tagged`: each sentence must have tags. Raises InputError, with file
+    and line, if a line lacks a column or a record lacks a field.
     """
-    faults, more = ReadIssues(), list[str]()
-    listed: Sequence[Sentence]
-    name = plain_name(path.name)
+    issues, warnings = ReadIssues(), list[str]()
+    sentences: Sequence[Sentence]
+    name = uncompressed_name(path.name)
     if name.endswith(SUFFIXES):
-        listed = sentences_of(str(path), json_lines(path, faults), word, tag, tagged, faults).listed
+        records = read_json_lines(path, issues)
+        sentences = sentences_from_records(str(path), records, word, tag, tagged, issues).sentences
     elif name.endswith(CONLLU):
-        at = _field(word, "form"), _field(tag, "upos")
-        listed = list(_conllu(path, _blocks(path, faults), at, tagged))
+        columns = _field_number(word, "form"), _field_number(tag, "upos")
+        sentences = list(_read_conllu(path, _read_blocks(path, issues), columns, tagged))
     else:
-        at = _number(word, 0), _number(tag, -1)
-        blocks = list(_blocks(path, faults))
+        columns = _column_number(word, 0), _column_number(tag, -1)
+        blocks = list(_read_blocks(path, issues))
         kept = [[line for line in block if not line[1].startswith(NEW_DOCUMENT)] for block in blocks]
         n_documents = sum(map(len, blocks)) - sum(map(len, kept))
-        more = [f"{path}: {n_documents:,} {NEW_DOCUMENT} lines left out."] if n_documents else []
-        listed = list(_columns(path, filter(None, kept), at, tagged))
-    if not listed:
-        raise InputError(f"{path} holds no sentence: there must be a word and its tag a line.")
-    return TaggedSentences(str(path), listed, (*more, *faults.sentences()))
+        warnings = [f"{path}: {n_documents:,} {NEW_DOCUMENT} lines left out."] if n_documents else []
+        sentences = list(_read_columns(path, filter(None, kept), columns, tagged))
+    if not sentences:
+        raise InputError(f"{path} has no sentence: each line must be a word and its tag.")
+    return TaggedSentences(str(path), sentences, (*warnings, *issues.messages()))
 
 
-def _blocks(path: Path, faults: ReadIssues) -> Iterator[Lines]:
-    """What lies between blank lines."""
+def _read_blocks(path: Path, issues: ReadIssues) -> Iterator[Lines]:
+    """Yield the blocks of lines between blank lines."""
     block: Lines = []
-    for number, line in enumerate(parted(pieces(path, faults), LINE, faults), 1):
+    for number, line in enumerate(split_text(read_text(path, issues), LINE, issues), 1):
         if line.strip():
             block.append((number, line))
         elif block:
@@ -89,98 +92,104 @@ def _blocks(path: Path, faults: ReadIssues) -> Iterator[Lines]:
 # --- columns ---
 
 
-def _columns(path: Path, blocks: Iterable[Lines], at: tuple[int, int], tagged: bool) -> Iterator[Sentence]:
-    """Columns between blanks, or between tabs where a line has one. Without `tagged` the first line tells whether
-    there are tags."""
+def _read_columns(path: Path, blocks: Iterable[Lines], columns: tuple[int, int], tagged: bool) -> Iterator[Sentence]:
+    """Yield sentences from columns separated by tabs, or by spaces in a line without tabs.
+
+    Unless they must be `tagged`, the first line decides whether there are tags.
+    """
     has_tags = tagged
     for index, block in enumerate(blocks):
-        rows = [cells(line) for _, line in block]
+        rows = [split_cells(line) for _, line in block]
         if not index and not tagged:
-            has_tags = place_of(at[1], rows[0]) not in (None, place_of(at[0], rows[0]))
-        words = _column(path, block, rows, at[0], "word")
-        tags = _column(path, block, rows, at[1], "tag", at[0]) if has_tags else None
+            has_tags = column_index(columns[1], rows[0]) not in (None, column_index(columns[0], rows[0]))
+        words = _take_column(path, block, rows, columns[0], "word")
+        tags = _take_column(path, block, rows, columns[1], "tag", columns[0]) if has_tags else None
         yield Sentence(index, words, tags, tuple(number for number, _ in block))
 
 
-def cells(line: str) -> list[str]:
-    # Not by all that Unicode calls a blank: such a sign may be the word itself.
+def split_cells(line: str) -> list[str]:
+    """Return the cells of a line, separated by tabs, or by spaces if it has no tab."""
+    # Not by str.split: what Unicode counts as white space may be the word itself.
     return line.split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
 
 
-def place_of(column: int, row: Sequence[str]) -> int | None:
-    place = column if column >= 0 else len(row) + column
-    return place if 0 <= place < len(row) else None
+def column_index(column: int, row: Sequence[str]) -> int | None:
+    """Return the index of a column that is counted from the left, or (below 0) from the right; None if it is absent."""
+    index = column if column >= 0 else len(row) + column
+    return index if 0 <= index < len(row) else None
 
 
-def _column(
-    path: Path, block: Lines, rows: Sequence[Sequence[str]], column: int, named: str, other: int | None = None
+def _take_column(
+    path: Path, block: Lines, rows: Sequence[Sequence[str]], column: int, role: str, other: int | None = None
 ) -> tuple[str, ...]:
-    """`other`: the column that this one must not be, as both are where a line has only one."""
-    places = [place_of(column, row) for row in rows]
-    for (number, line), row, place in zip(block, rows, places, strict=True):
-        if place is None or (other is not None and place == place_of(other, row)):
+    """Return one cell of each row. `other`: the column that this one must differ from, as in rows of one cell."""
+    indices = [column_index(column, row) for row in rows]
+    for (number, line), row, index in zip(block, rows, indices, strict=True):
+        if index is None or (other is not None and index == column_index(other, row)):
             raise InputError(
-                f"{path}, line {number:,}: {line.strip()[:40]!r} has {len(row)} column(s), and none of its own for the "
-                f"{named}, which is in column {column} (task.{named}; counted from 0, or from the right: -1 is the "
-                "last)."
+                f"{path}, line {number:,}: {line.strip()[:40]!r} has {len(row)} column(s) and no separate one for the "
+                f"{role}, which is in column {column} (task.{role}; counted from 0, or from the right: -1 is the last)."
             )
-    return tuple(row[place] for row, place in zip(rows, places, strict=True) if place is not None)
+    return tuple(row[index] for row, index in zip(rows, indices, strict=True) if index is not None)
 
 
-def _number(column: Column, usual: int) -> int:
+def _column_number(column: Column, default: int) -> int:
     if isinstance(column, str):
         raise InputError(
-            f"{column!r} is no column's number, and only CoNLL-U (.conllu) and JSON lines (.jsonl) have names: say "
-            f"task.word=0 task.tag=-1, counted from 0, or from the right."
+            f"{column!r} is not a column number, and only CoNLL-U (.conllu) and JSON lines (.jsonl) have names: set "
+            "task.word=0 task.tag=-1, counted from 0, or from the right."
         )
-    return usual if column is None else column
+    return default if column is None else column
 
 
 # --- CoNLL-U ---
 
 
-def _conllu(path: Path, blocks: Iterable[Lines], at: tuple[int, int], tagged: bool) -> Iterator[Sentence]:
-    """Words alone: no comments, no tokens of several words (1-2), no empty nodes (8.1)."""
+def _read_conllu(path: Path, blocks: Iterable[Lines], columns: tuple[int, int], tagged: bool) -> Iterator[Sentence]:
+    """Yield sentences of words only: without comments, multiword tokens (1-2) and empty nodes (8.1)."""
     for index, block in enumerate(blocks):
         lines = [(number, line) for number, line in block if not line.startswith("#")]
         rows = [line.split("\t") for _, line in lines]
-        if odd := next((number for (number, _), row in zip(lines, rows, strict=True) if not has_number(row)), None):
-            raise InputError(f"{path}, line {odd:,} {NO_NUMBER}.")
+        bad_lines = (number for (number, _), row in zip(lines, rows, strict=True) if not has_token_id(row))
+        if (bad_line := next(bad_lines, None)) is not None:
+            raise InputError(f"{path}, line {bad_line:,} {NO_TOKEN_ID}.")
         chosen = [k for k, row in enumerate(rows) if is_word(row)]
         if not chosen:
             continue
         lines, rows = [lines[k] for k in chosen], [rows[k] for k in chosen]
-        words, tags = _column(path, lines, rows, at[0], "word"), _column(path, lines, rows, at[1], "tag")
-        is_told = any(tag != UNTOLD for tag in tags)
-        if tagged and not is_told:
+        words = _take_column(path, lines, rows, columns[0], "word")
+        tags = _take_column(path, lines, rows, columns[1], "tag")
+        has_tags = any(tag != EMPTY_FIELD for tag in tags)
+        if tagged and not has_tags:
             raise InputError(
-                f"{path}, line {lines[0][0]:,}: no word of the sentence has a tag ({FIELDS[at[1]]} is {UNTOLD} "
-                "throughout): name another field by task.tag, or leave the sentence out."
+                f"{path}, line {lines[0][0]:,}: no word of the sentence has a tag ({FIELDS[columns[1]]} is always "
+                f"{EMPTY_FIELD}): choose another field with task.tag, or leave the sentence out."
             )
-        named = sentence_id([line for _, line in block])
+        sent_id = sentence_id([line for _, line in block])
         numbers = tuple(number for number, _ in lines)
-        yield Sentence(index if named is None else named, words, tags if is_told else None, numbers)
+        yield Sentence(index if sent_id is None else sent_id, words, tags if has_tags else None, numbers)
 
 
-def has_number(row: Sequence[str]) -> bool:
-    """As CoNLL-U has it: 3 of a word, 1-2 of a token of several words, 8.1 of an empty node"""
+def has_token_id(row: Sequence[str]) -> bool:
+    """Return whether a row of CoNLL-U begins with an id: 3 (word), 1-2 (multiword token) or 8.1 (empty node)."""
     return re.fullmatch(r"\d+([-.]\d+)?", row[0]) is not None
 
 
 def is_word(row: Sequence[str]) -> bool:
+    """Return whether a row of CoNLL-U is a word: its id is an integer."""
     return row[0].isdecimal()
 
 
 def sentence_id(block: Iterable[str]) -> str | None:
-    """Where one of a sentence's comments tells it"""
-    named = (line.split("=", 1)[1].strip() for line in block if line.startswith("# sent_id") and "=" in line)
-    return next(named, None)
+    """Return the `sent_id` in a sentence's comments, or None."""
+    ids = (line.split("=", 1)[1].strip() for line in block if line.startswith("# sent_id") and "=" in line)
+    return next(ids, None)
 
 
-def _field(column: Column, usual: str) -> int:
+def _field_number(column: Column, default: str) -> int:
     if isinstance(column, int):
         return column
-    name = (column or usual).lower()
+    name = (column or default).lower()
     if name not in FIELDS:
         raise InputError(f"CoNLL-U has no field {column!r}: it has {', '.join(FIELDS)}.")
     return FIELDS.index(name)
@@ -189,35 +198,39 @@ def _field(column: Column, usual: str) -> int:
 # --- records ---
 
 
-def sentences_of(
-    source: str, records: Records, word: Column, tag: Column, tagged: bool, faults: ReadIssues
+def sentences_from_records(
+    source: str, records: Records, word: Column, tag: Column, tagged: bool, issues: ReadIssues
 ) -> TaggedSentences:
-    """Of JSON objects: the words are a list in the field `tokens` (or `word`), the tags one in `tags` (or `tag`)."""
-    listed: list[Sentence] = []
+    """Return the sentences of JSON objects: the words are a list in the field `tokens` (or `word`), the tags one in
+    `tags` (or `tag`).
+
+    Raises InputError, with the place in `source`, if a record lacks a field or the lists differ in length.
+    """
+    sentences: list[Sentence] = []
     for place, record in records:
         where = f"{source}, {place}"
         try:
             if isinstance(record, str):
                 raise ValueError(record)
-            words = _texts(record, word if isinstance(word, str) else "tokens", where, faults)
+            words = _text_list(record, word if isinstance(word, str) else "tokens", where, issues)
             name = tag if isinstance(tag, str) else "tags"
-            tags = _texts(record, name, where, faults) if tagged or record.get(name) is not None else None
+            tags = _text_list(record, name, where, issues) if tagged or record.get(name) is not None else None
             if tags is not None and len(tags) != len(words):
                 raise ValueError(f"there are {len(words)} words and {len(tags)} tags: each word needs one")
         except ValueError as reason:
             raise InputError(f"{where}: {reason}.") from reason
         number = int(place.rsplit(" ", 1)[1].replace(",", ""))
-        known_by = record.get("id", len(listed))
-        if isinstance(known_by, str):
-            known_by = without_surrogates(known_by, where, faults)
-        listed.append(Sentence(known_by, words, tags, (number,) * len(words)))
-    return TaggedSentences(source, listed)
+        record_id = record.get("id", len(sentences))
+        if isinstance(record_id, str):
+            record_id = replace_surrogates(record_id, where, issues)
+        sentences.append(Sentence(record_id, words, tags, (number,) * len(words)))
+    return TaggedSentences(source, sentences)
 
 
-def _texts(record: Mapping[str, Any], name: str, place: str, faults: ReadIssues) -> tuple[str, ...]:
+def _text_list(record: Mapping[str, Any], name: str, place: str, issues: ReadIssues) -> tuple[str, ...]:
     if name not in record:
         raise ValueError(f"there is no field {name}, only {', '.join(map(str, record)) or 'none'}")
     values = record[name]
     if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"the field {name} must be a list of texts, one a word")
-    return tuple(without_surrogates(value, place, faults) for value in values)
+        raise ValueError(f"the field {name} must be a list of texts, one per word")
+    return tuple(replace_surrogates(value, place, issues) for value in values)

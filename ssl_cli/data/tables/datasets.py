@@ -1,4 +1,4 @@
-"""The tables that `ssl detect` knows, each read from its published format."""
+"""Tables of `ssl detect`, each read from its published format."""
 
 import hashlib
 import re
@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ssl_cli.config.choices import nearest
+from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Delimiter, Pattern
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.data.io.arrow import FileLayout, fingerprint, read_table
-from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable, find
+from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable, find_file
 from ssl_cli.errors import InputError
 
 FilledText = Annotated[str, Pattern(r".+", "a text")]
@@ -33,28 +33,30 @@ single_epithelial_cell_size bare_nuclei bland_chromatin normal_nucleoli mitoses"
 
 @dataclass(kw_only=True)
 class Table(OneClassTable):
-    """Any CSV, Parquet or npz file, with or without labels."""
+    """A CSV, Parquet or npz file of the user, with or without labels."""
 
     file: Annotated[FilePath, "path of a .csv, .csv.gz, .parquet or .npz file"]
     label: Annotated[
-        FilledText | int | None, "the column that tells normal rows from anomalies; null: there is none"
+        FilledText | int | None, "the column that separates normal rows from anomalies; null: no labels"
     ] = None
-    normal: Annotated[float | str | bool | list, "the value (or values) of a normal row in that column"] = 0
+    normal: Annotated[float | str | bool | list, "the value (or list of values) of a normal row in that column"] = 0
     drop: Annotated[list[str], "columns to leave out"] = field(default_factory=list)
-    delimiter: Annotated[Delimiter, "what parts the fields of a CSV"] = ","
+    delimiter: Annotated[Delimiter, "the character between the fields of a CSV"] = ","
 
     def read(self) -> LabelledTable:
+        """Read the file and its label column."""
         path = Path(self.file).expanduser()
         label = None if self.label is None else str(self.label)
         table = read_table(path, delimiter=self.delimiter)
-        return labelled(path, table, label, self.normal, self.drop, delimiter=self.delimiter)
+        return make_labelled_table(path, table, label, self.normal, self.drop, delimiter=self.delimiter)
 
 
 @dataclass(kw_only=True)
 class BreastCancer(OneClassTable):
-    """Wisconsin diagnostic breast cancer, embedded in scikit-learn: 357 benign, 212 malignant, 30 features."""
+    """Wisconsin diagnostic breast cancer, part of scikit-learn: 357 benign rows, 212 malignant ones, 30 features."""
 
     def read(self) -> LabelledTable:
+        """Read the table from scikit-learn."""
         from sklearn.datasets import load_breast_cancer
 
         raw = load_breast_cancer()
@@ -64,36 +66,38 @@ class BreastCancer(OneClassTable):
 
 @dataclass(kw_only=True)
 class CreditCard(OneClassTable):
-    """Kaggle's card fraud (ULB): 284,807 transactions, 492 frauds.
+    """Card fraud of ULB, on Kaggle: 284,807 transactions, 492 frauds.
 
-    Time is left out: seconds since the file's first transaction say nothing of a transaction on another day.
+    Time is left out: the seconds since the file's first transaction say nothing about a transaction on another day.
     """
 
     dir: str
-    file: Annotated[FilePath | None, "path of creditcard.csv, where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of creditcard.csv, if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
+        """Read creditcard.csv, plain or gzipped, or a sample of it."""
         published = ["creditcard.csv", "creditcard.csv.gz", "creditcard_sample.csv", "creditcard_sample.csv.gz"]
         page = "https://www.kaggle.com/datasets/mlg-ulb/creditcardfraud"
-        path = find(self.file, self.dir, published, page)
+        path = find_file(self.file, self.dir, published, page)
         table = read_table(path)
-        return labelled(path, table, "Class", 0, [name for name in ("Time",) if name in table.column_names])
+        return make_labelled_table(path, table, "Class", 0, [name for name in ("Time",) if name in table.column_names])
 
 
 @dataclass(kw_only=True)
 class PaySim(OneClassTable):
-    """PaySim's simulated mobile payments: 6,362,620 rows, 8,213 frauds. Names of accounts are left out."""
+    """PaySim, simulated mobile payments: 6,362,620 rows, 8,213 frauds. The names of accounts are left out."""
 
     dir: str
-    file: Annotated[FilePath | None, "path of PaySim's csv, where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of PaySim's CSV, if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
+        """Read the CSV without the columns that would reveal the label."""
         published = ["PS_20174392719_1491204439457_log.csv", "paysim.csv", "paysim_sample.csv"]
         page = "https://www.kaggle.com/datasets/ealaxi/paysim1"
-        path = find(self.file, self.dir, published, page)
+        path = find_file(self.file, self.dir, published, page)
         table = read_table(path)
         leaks = [name for name in ("nameOrig", "nameDest", "isFlaggedFraud") if name in table.column_names]
-        return labelled(path, table, "isFraud", 0, leaks)
+        return make_labelled_table(path, table, "isFraud", 0, leaks)
 
 
 @dataclass(kw_only=True)
@@ -101,39 +105,43 @@ class KddCup99(OneClassTable):
     """KDD Cup 1999, the 10 % file: 494,021 connections, of which 97,278 are `normal.`."""
 
     dir: str
-    file: Annotated[FilePath | None, "path of kddcup.data_10_percent(.gz), where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of kddcup.data_10_percent(.gz), if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
+        """Read the 10 % file, which has no header."""
         published = ["kddcup.data_10_percent.gz", "kddcup.data_10_percent", "kddcup.data_10_percent_corrected"]
         page = "https://kdd.ics.uci.edu/databases/kddcup99/kddcup99.html"
-        path = find(self.file, self.dir, published, page)
-        return labelled(path, read_table(path, names=[*KDD_COLUMNS, "label"]), "label", "normal.", header=False)
+        path = find_file(self.file, self.dir, published, page)
+        return make_labelled_table(
+            path, read_table(path, names=[*KDD_COLUMNS, "label"]), "label", "normal.", header=False
+        )
 
 
 @dataclass(kw_only=True)
 class NslKdd(OneClassTable):
-    """NSL-KDD with its own split: learn from the normal rows of its training file, test on its whole test file."""
+    """NSL-KDD with its published split: the normal rows of its training file train, its whole test file tests."""
 
     dir: str
-    test: Annotated[Literal["Test+", "Test-21"], "which test file; Test-21 is the harder part"] = "Test+"
-    train_file: Annotated[FilePath | None, "path of the training file, where it lies elsewhere"] = None
-    test_file: Annotated[FilePath | None, "path of the test file, where it lies elsewhere"] = None
+    test: Annotated[Literal["Test+", "Test-21"], "the test file; Test-21 is the harder subset"] = "Test+"
+    train_file: Annotated[FilePath | None, "path of the training file, if it is not in dir"] = None
+    test_file: Annotated[FilePath | None, "path of the test file, if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
+        """Read both files as one table with a published split."""
         page = "https://www.unb.ca/cic/datasets/nsl.html"
-        train_names = [f"KDDTrain+{part}.txt{gz}" for part in ("", "_20Percent") for gz in ("", ".gz")]
+        train_names = [f"KDDTrain+{subset}.txt{gz}" for subset in ("", "_20Percent") for gz in ("", ".gz")]
         test_names = [f"KDD{self.test}.txt{gz}" for gz in ("", ".gz")]
         paths = {
-            "train": find(self.train_file, self.dir, train_names, page, "data.train_file"),
-            "test": find(self.test_file, self.dir, test_names, page, "data.test_file"),
+            "train": find_file(self.train_file, self.dir, train_names, page, "data.train_file"),
+            "test": find_file(self.test_file, self.dir, test_names, page, "data.test_file"),
         }
-        # The last column grades how hard a row is: it is no feature.
-        read = {part: read_table(path, names=[*KDD_COLUMNS, "label", "difficulty"]) for part, path in paths.items()}
-        both = pa.concat_tables(read.values(), promote_options="permissive")
-        table = labelled(paths["train"], both, "label", "normal", ["difficulty"], header=False)
+        # The last column rates how hard a row is to classify: it is not a feature.
+        tables = {split: read_table(path, names=[*KDD_COLUMNS, "label", "difficulty"]) for split, path in paths.items()}
+        both = pa.concat_tables(tables.values(), promote_options="permissive")
+        table = make_labelled_table(paths["train"], both, "label", "normal", ["difficulty"], header=False)
         table.fingerprint = fingerprint(*paths.values())
-        table.parts = np.concatenate([np.full(part.num_rows, name) for name, part in read.items()])
-        table.row = np.concatenate([np.arange(part.num_rows) for part in read.values()])
+        table.published_split = np.concatenate([np.full(file.num_rows, split) for split, file in tables.items()])
+        table.row = np.concatenate([np.arange(file.num_rows) for file in tables.values()])
         return table
 
 
@@ -142,39 +150,41 @@ class BreastCancerOriginal(OneClassTable):
     """UCI's original Wisconsin breast cancer: 458 benign, 241 malignant, 9 features from 1 to 10, 16 missing (`?`)."""
 
     dir: str
-    file: Annotated[FilePath | None, "path of breast-cancer-wisconsin.data, where it lies elsewhere"] = None
+    file: Annotated[FilePath | None, "path of breast-cancer-wisconsin.data, if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
+        """Read the file, which has no header."""
         page = "https://archive.ics.uci.edu/dataset/15/breast+cancer+wisconsin+original"
-        path = find(self.file, self.dir, ["breast-cancer-wisconsin.data"], page)
+        path = find_file(self.file, self.dir, ["breast-cancer-wisconsin.data"], page)
         table = read_table(path, names=["id", *WISCONSIN_COLUMNS, "class"])
-        return labelled(path, table, "class", 2, ["id"], header=False)
+        return make_labelled_table(path, table, "class", 2, ["id"], header=False)
 
 
 @dataclass(kw_only=True)
 class AdBench(OneClassTable):
-    """One of ADBench's classical sets (an npz of X and y), by name: cardio, or 6_cardio."""
+    """One of ADBench's classical data sets (an npz of X and y), by name: cardio, or 6_cardio."""
 
     dir: str
-    name: Annotated[str, "the set's name, with or without its number"]
+    name: Annotated[str, "the data set's name, with or without its number"]
 
     def read(self) -> LabelledTable:
+        """Read the npz of the name. Raises InputError if there is none."""
         folder = Path(self.dir).expanduser()
         sets = {re.sub(r"^\d+_", "", path.stem).lower(): path for path in sorted(folder.glob("*.npz"))}
         if not sets:
             page = "https://github.com/Minqi824/ADBench/tree/main/adbench/datasets/Classical"
             raise InputError(
-                f"{folder} holds no .npz file. Download them from {page} and put them there, or say data.dir=PATH."
+                f"{folder} has no .npz file. Download them from {page} and put them there, or set data.dir=PATH."
             )
         wanted = re.sub(r"^\d+_", "", self.name).lower()
         if wanted not in sets:
             raise InputError(
-                f"data.name={self.name} is not in {folder}.{nearest(wanted, sets)} It has {', '.join(sets)}."
+                f"data.name={self.name} is not in {folder}.{did_you_mean(wanted, sets)} It has {', '.join(sets)}."
             )
-        return labelled(sets[wanted], read_table(sets[wanted]), "y", 0)
+        return make_labelled_table(sets[wanted], read_table(sets[wanted]), "y", 0)
 
 
-def labelled(
+def make_labelled_table(
     path: Path,
     table: pa.Table,
     label: str | None,
@@ -183,13 +193,19 @@ def labelled(
     header: bool = True,
     delimiter: str = ",",
 ) -> LabelledTable:
-    """Part a table into features and labels. Raises InputError where the columns or values named aren't there."""
+    """Split a table into features and labels.
+
+    `label` names the label's column, `normal` its value (or values) in normal rows, `drop` columns to leave out. Raises
+    InputError if the columns or values do not exist.
+    """
     if label in drop:
-        raise InputError(f"data.drop leaves out {label}, which data.label names as the label: it is no feature anyway.")
+        raise InputError(
+            f"data.drop has {label}, the column of data.label: remove it from data.drop; a label is never a feature."
+        )
     for name in [*drop, *([label] if label else [])]:
         if name not in table.column_names:
             known = ", ".join(table.column_names[:50])
-            raise InputError(f"{path} has no column {name}.{nearest(name, table.column_names)} It has {known}.")
+            raise InputError(f"{path} has no column {name}.{did_you_mean(name, table.column_names)} It has {known}.")
     anomaly = None if label is None else ~_is_normal(path, table[label], label, normal)
     features = table.drop_columns([*drop, *([label] if label else [])])
     return LabelledTable(
@@ -201,26 +217,26 @@ def labelled(
 
 
 def _is_normal(path: Path, values: pa.ChunkedArray, label: str, normal: Any) -> np.ndarray:
-    """(N,) bool: which labels equal `normal` (or one of them), as numbers where both are, else as texts."""
-    unknown = pc.sum(pc.is_null(values, nan_is_null=True)).as_py()
-    if unknown:
-        raise InputError(f"{path}: {unknown} rows have no label in the column {label}; fill or remove them.")
-    wanted = {_plain(value) for value in (normal if isinstance(normal, list) else [normal])}
+    """Return (N,) bool: which labels equal `normal` (or one of its values), as numbers if both are, else as texts."""
+    n_missing = pc.sum(pc.is_null(values, nan_is_null=True)).as_py()
+    if n_missing:
+        raise InputError(f"{path}: {n_missing} rows have no label in the column {label}; fill or remove them.")
+    wanted = {_comparable(value) for value in (normal if isinstance(normal, list) else [normal])}
     try:
         distinct = pc.unique(values).to_pylist()
     except pa.ArrowNotImplementedError as error:
         raise InputError(f"{path}: the column {label} holds {values.type}, which can't be labels.") from error
-    matching = [value for value in distinct if _plain(value) in wanted]
+    matching = [value for value in distinct if _comparable(value) in wanted]
     if not matching:
         shown = ", ".join(str(value) for value in distinct[:10])
         raise InputError(
-            f"{path}: no row has {label}={normal}. Its values are {shown}; say which is normal with data.normal=..."
+            f"{path}: no row has {label}={normal}. Its values are {shown}; set data.normal to the normal one."
         )
     return pc.is_in(values, pa.array(matching, values.type)).to_numpy(zero_copy_only=False)
 
 
-def _plain(value: Any) -> float | str:
-    """Numbers compare as numbers (1, 1.0, "1" and true are one), all else as text."""
+def _comparable(value: Any) -> float | str:
+    """Return a number if possible, so that 1, 1.0, "1" and true are equal; otherwise a text."""
     try:
         return float(value)
     except (TypeError, ValueError):

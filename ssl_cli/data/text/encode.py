@@ -1,4 +1,4 @@
-"""Texts -> tokens, on all the cores there are: in other processes, as soon as there is enough to share."""
+"""Parallel tokenization: texts -> tokens on all CPU cores, in worker processes once there is enough text to share."""
 
 import os
 import pickle
@@ -15,139 +15,145 @@ from queue import SimpleQueue
 import numpy as np
 
 from ssl_cli.data.text.phrases import BEGIN, OUTSIDE, PhraseMatcher
-from ssl_cli.data.tokenizers.fast_encode import CachedEncoder, ragged
+from ssl_cli.data.tokenizers.fast_encode import CachedEncoder, flatten
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
-CHARACTERS = 1 << 21  # of a batch of texts
-ALONE = 8  # batches that one process encodes before it calls for others: each must learn the words anew
-SERVE = "from ssl_cli.data.text.encode import serve; serve()"
+BATCH_CHARS = 1 << 21  # characters of a batch of texts
+LOCAL_BATCHES = 8  # batches encoded by this process before workers start: each worker has to cache the words anew
+WORKER_CODE = "from ssl_cli.data.text.encode import serve; serve()"
 
 
 @dataclass
 class EncodedTexts:
-    """Texts as tokens: `ids` (N,) uint32, `length` (T,) and `n_bytes` (T,) of each text, `starts` (N,) bool where
-    units are looked for: which tokens begin one."""
+    """Texts as tokens: `ids` (N,) uint32, and of each text its number of tokens and UTF-8 bytes, (T,) each.
+
+    `word_starts` (N,) bool says which tokens begin a word or a listed phrase; None if no phrases are matched.
+    """
 
     ids: np.ndarray
-    length: np.ndarray
+    lengths: np.ndarray
     n_bytes: np.ndarray
-    starts: np.ndarray | None
+    word_starts: np.ndarray | None
 
 
-class Encoder:
-    """What encodes a batch of texts in one process."""
+class BatchEncoder:
+    """Encodes batches of texts in one process."""
 
     def __init__(self, tokenizer: Tokenizer, phrases: PhraseMatcher | None):
         self.tokenizer, self.phrases = tokenizer, phrases
-        self.pieces = CachedEncoder(tokenizer.library)
+        self.encoder = CachedEncoder(tokenizer.library)
 
     def __call__(self, texts: list[str]) -> EncodedTexts:
         n_bytes = np.array([len(text) if text.isascii() else len(text.encode()) for text in texts], np.int64)
         if self.phrases is None:
-            return EncodedTexts(*self.pieces.encode(texts), n_bytes, None)
-        found = self.pieces.library.encode_batch(texts, add_special_tokens=False)
-        ids, _, length = ragged([one.ids for one in found])
-        begins = [self._starts(text, one.ids, one.offsets) for text, one in zip(texts, found, strict=True)]
-        return EncodedTexts(self.pieces.id_map[ids], length, n_bytes, np.concatenate([*begins, np.zeros(0, bool)]))
+            return EncodedTexts(*self.encoder.encode(texts), n_bytes, None)
+        encodings = self.encoder.library.encode_batch(texts, add_special_tokens=False)
+        ids, _, lengths = flatten([encoding.ids for encoding in encodings])
+        starts = [
+            self._word_starts(text, encoding.ids, encoding.offsets)
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+        return EncodedTexts(self.encoder.id_map[ids], lengths, n_bytes, np.concatenate([*starts, np.zeros(0, bool)]))
 
-    def _starts(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> np.ndarray:
-        """(n,) bool: the token begins a unit, or a word outside of all units"""
+    def _word_starts(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> np.ndarray:
+        """Return whether each token begins a phrase, or a word outside all phrases: (n,) bool."""
         assert self.phrases is not None
-        marks = np.r_[self.phrases.mark(text), np.uint8(OUTSIDE)]
-        mark = marks[np.array([start for start, _ in offsets], np.int64)]
-        return np.where(mark == OUTSIDE, self.tokenizer.starts(np.array(ids, np.int64)), mark == BEGIN)
+        tags = np.r_[self.phrases.tag_spans(text), np.uint8(OUTSIDE)]
+        token_tags = tags[np.array([start for start, _ in offsets], np.int64)]
+        word_starts = self.tokenizer.find_word_starts(np.array(ids, np.int64))
+        return np.where(token_tags == OUTSIDE, word_starts, token_tags == BEGIN)
 
 
 def encode_texts(
     batches: Iterable[list[str]], tokenizer: Tokenizer, phrases: PhraseMatcher | None
 ) -> Generator[EncodedTexts]:
-    """Each batch as tokens, in order."""
-    here, there = Encoder(tokenizer, phrases), iter(batches)
-    for _, batch in zip(range(ALONE), there, strict=False):
-        yield here(batch)
-    second = next(there, None)
-    if second is None:
+    """Yield the tokens of each batch, in order."""
+    encode, remaining = BatchEncoder(tokenizer, phrases), iter(batches)
+    for _, batch in zip(range(LOCAL_BATCHES), remaining, strict=False):
+        yield encode(batch)
+    next_batch = next(remaining, None)
+    if next_batch is None:
         return
     n_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_processes == 1:
-        yield here(second)
-        yield from map(here, there)
+        yield encode(next_batch)
+        yield from map(encode, remaining)
         return
-    with _Crew(n_processes, tokenizer, phrases) as crew:
-        yield from crew.work(second, there)
+    with _WorkerPool(n_processes, tokenizer, phrases) as pool:
+        yield from pool.encode(next_batch, remaining)
 
 
-class _Crew:
-    """Processes that encode, each with a thread here that hands it texts and waits."""
+class _WorkerPool:
+    """Worker processes that encode; for each, a thread here sends texts and waits for their tokens."""
 
-    def __init__(self, size: int, tokenizer: Tokenizer, units: PhraseMatcher | None):
-        self.members = [_member() for _ in range(size)]
+    def __init__(self, size: int, tokenizer: Tokenizer, phrases: PhraseMatcher | None):
+        self.workers = [_start_worker() for _ in range(size)]
         self.free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
         self.threads = ThreadPoolExecutor(size)
-        self.first = (tokenizer.to_json(), None if units is None else sorted(units.phrases))
+        self.setup = (tokenizer.to_json(), None if phrases is None else sorted(phrases.phrases))
 
-    def __enter__(self) -> "_Crew":
-        for member in self.members:
-            _tell(member, self.first)
-            self.free.put(member)
+    def __enter__(self) -> "_WorkerPool":
+        for worker in self.workers:
+            _send(worker, self.setup)
+            self.free.put(worker)
         return self
 
-    def work(self, first: list[str], others: Iterator[list[str]]) -> Iterator[EncodedTexts]:
-        waiting: deque[Future[EncodedTexts]] = deque([self.threads.submit(self._ask, first)])
+    def encode(self, first: list[str], others: Iterator[list[str]]) -> Iterator[EncodedTexts]:
+        waiting: deque[Future[EncodedTexts]] = deque([self.threads.submit(self._encode_batch, first)])
         for batch in others:
-            waiting.append(self.threads.submit(self._ask, batch))
-            if len(waiting) > len(self.members) + 1:
+            waiting.append(self.threads.submit(self._encode_batch, batch))
+            if len(waiting) > len(self.workers) + 1:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _ask(self, batch: list[str]) -> EncodedTexts:
-        member = self.free.get()
+    def _encode_batch(self, batch: list[str]) -> EncodedTexts:
+        worker = self.free.get()
         try:
-            _tell(member, batch)
-            assert member.stdout is not None
-            return pickle.load(member.stdout)
+            _send(worker, batch)
+            assert worker.stdout is not None
+            return pickle.load(worker.stdout)
         except (EOFError, pickle.UnpicklingError) as error:
-            raise _ended(member) from error
+            raise _worker_error(worker) from error
         finally:
-            self.free.put(member)
+            self.free.put(worker)
 
     def __exit__(self, *_: object) -> None:
-        for member in self.members:  # first, so that no thread waits for an answer
-            member.kill()
+        for worker in self.workers:  # first, so that no thread keeps waiting for a reply
+            worker.kill()
         self.threads.shutdown(cancel_futures=True)
-        for member in self.members:
+        for worker in self.workers:
             with suppress(OSError):
-                member.communicate()
+                worker.communicate()
 
 
-def _member() -> subprocess.Popen[bytes]:
+def _start_worker() -> subprocess.Popen[bytes]:
     environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-P", "-c", WORKER_CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     )
 
 
-def _tell(member: subprocess.Popen[bytes], what: object) -> None:
-    assert member.stdin is not None
+def _send(worker: subprocess.Popen[bytes], message: object) -> None:
+    assert worker.stdin is not None
     try:
-        pickle.dump(what, member.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-        member.stdin.flush()
+        pickle.dump(message, worker.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+        worker.stdin.flush()
     except OSError as error:
-        raise _ended(member) from error
+        raise _worker_error(worker) from error
 
 
-def _ended(member: subprocess.Popen[bytes]) -> ChildProcessError:
-    return ChildProcessError(f"a process that encodes text has ended by itself, with {member.wait()}")
+def _worker_error(worker: subprocess.Popen[bytes]) -> ChildProcessError:
+    return ChildProcessError(f"a process that encodes text ended unexpectedly, with exit code {worker.wait()}")
 
 
 def serve() -> None:
-    """What such a process does: a tokenizer comes in, then batches of texts, until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the one that has called for it
+    """Run a worker: read a tokenizer from stdin, then batches of texts until it closes; write tokens to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends it
     texts, tokens = sys.stdin.buffer, sys.stdout.buffer
     with suppress(EOFError, BrokenPipeError):
         json_text, phrases = pickle.load(texts)
-        encode = Encoder(Tokenizer.from_json(json_text), None if phrases is None else PhraseMatcher(phrases))
+        encode = BatchEncoder(Tokenizer.from_json(json_text), None if phrases is None else PhraseMatcher(phrases))
         while True:
             pickle.dump(encode(pickle.load(texts)), tokens, protocol=pickle.HIGHEST_PROTOCOL)
             tokens.flush()

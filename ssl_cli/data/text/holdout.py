@@ -1,54 +1,54 @@
-"""Documents -> those to train on and those held out, while they stream by; always the same ones, whatever the seed."""
+"""Held-out documents: a streamed split into training and validation text that is the same for every seed."""
 
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-ENOUGH = 10  # documents that the lot should hold out on average; where it would be fewer, it isn't left to the lot
-WINDOW = 1 << 24  # characters that are looked at ahead, to see how many documents there are
+MIN_DOCUMENTS = 10  # expected held-out documents needed to choose each independently by its hash
+LOOKAHEAD_CHARS = 1 << 24  # characters read ahead to count the documents
 
 
-def split(documents: Iterable[str], val: float) -> Iterator[tuple[str, str]]:
-    """Each document with the split it belongs to, "train" or "val", where the share `val` is held out.
+def hold_out(documents: Iterable[str], val: float) -> Iterator[tuple[str, str]]:
+    """Yield each document with its split, "train" or "val", so that the share `val` is held out.
 
-    Many documents: whole ones, by a lot that depends on their text, so that copies fall together. Few: by the same
-    lot until the share is full, the last of them only in part (of one document, its end, as nanoGPT does). Documents
-    too long to count them: the end of each.
+    Of many documents, whole ones are held out by a hash of their text, so that copies fall into the same split. Of
+    few, they are taken in the order of this hash until the share is reached, the last one only in part (of a single
+    document, its end, as in nanoGPT). Of documents too long to be counted, the end of each is held out.
     """
     if not val:
         yield from (("train", text) for text in documents)
         return
-    coming, first = iter(documents), list[str]()
-    size, many = 0, math.ceil(ENOUGH / val)
-    while len(first) < many and size < WINDOW and (text := next(coming, None)) is not None:
+    remaining, first = iter(documents), list[str]()
+    size, many = 0, math.ceil(MIN_DOCUMENTS / val)
+    while len(first) < many and size < LOOKAHEAD_CHARS and (text := next(remaining, None)) is not None:
         first.append(text)
         size += len(text)
-    everything = chain(first, coming)
+    everything = chain(first, remaining)
     if len(first) >= many:
-        yield from (("val" if _lot(text) < val else "train", text) for text in everything)
-    elif size < WINDOW:
-        yield from _few(first, size - int(size * (1 - val)))
+        yield from (("val" if _hash_fraction(text) < val else "train", text) for text in everything)
+    elif size < LOOKAHEAD_CHARS:
+        yield from _hold_out_few(first, size - int(size * (1 - val)))
     else:
         for text in everything:
-            yield from _cut(text, round(len(text) * val))
+            yield from _hold_out_end(text, round(len(text) * val))
 
 
-def _lot(text: str) -> float:
-    """From 0 to 1"""
+def _hash_fraction(text: str) -> float:
+    """Return a hash of the text as a number from 0 to 1."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
 
 
-def _few(documents: list[str], wanted: int) -> Iterator[tuple[str, str]]:
-    """`wanted` characters are held out."""
-    taken = [0] * len(documents)
-    for k in sorted(range(len(documents)), key=lambda k: _lot(documents[k])):
-        taken[k] = min(len(documents[k]), wanted - sum(taken))
-    for text, n in zip(documents, taken, strict=True):
-        yield from _cut(text, n)
+def _hold_out_few(documents: list[str], n_chars: int) -> Iterator[tuple[str, str]]:
+    """Hold out `n_chars` characters, of the documents with the lowest hashes."""
+    held_out = [0] * len(documents)
+    for k in sorted(range(len(documents)), key=lambda k: _hash_fraction(documents[k])):
+        held_out[k] = min(len(documents[k]), n_chars - sum(held_out))
+    for text, n in zip(documents, held_out, strict=True):
+        yield from _hold_out_end(text, n)
 
 
-def _cut(text: str, n: int) -> Iterator[tuple[str, str]]:
-    """The last `n` characters are held out."""
-    middle = len(text) - n
+def _hold_out_end(text: str, n_chars: int) -> Iterator[tuple[str, str]]:
+    """Hold out the last `n_chars` characters."""
+    middle = len(text) - n_chars
     yield from ((name, part) for name, part in (("train", text[:middle]), ("val", text[middle:])) if part)

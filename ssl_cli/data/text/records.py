@@ -1,4 +1,4 @@
-"""Text in a field of records: JSON lines, CSV, Parquet. A record that can't be read is left out, counted, named."""
+"""Text in a field of records: JSON lines, CSV, Parquet. Records that can't be read are skipped, counted and named."""
 
 import csv
 import json
@@ -10,23 +10,23 @@ from typing import Annotated, Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet
 
-from ssl_cli.config.choices import nearest
+from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Delimiter
-from ssl_cli.data.io.files import files_of, marks
-from ssl_cli.data.io.json_lines import LONGEST_LINE, SUFFIXES, Records, json_lines
-from ssl_cli.data.io.text import LINE, ReadIssues, parted, pieces, without_surrogates
+from ssl_cli.data.io.files import file_versions, list_files
+from ssl_cli.data.io.json_lines import MAX_LINE_CHARS, SUFFIXES, Records, read_json_lines
+from ssl_cli.data.io.text import LINE, ReadIssues, read_text, replace_surrogates, split_text
 from ssl_cli.data.text.sources import Files, TextSource
 from ssl_cli.errors import InputError
 
-AT_ONCE = 256  # records of a Parquet file
+PARQUET_BATCH_ROWS = 256
 TAB = ("tab", "\\t")
-csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
+csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_CHARS))
 
-Field = Annotated[str, "the field that holds the text: a text, or a list of lines"]
+Field = Annotated[str, "the field that holds the text: a string, or a list of lines"]
 
 
 class InvalidRecord(Exception):
-    """A record that gives no text; the reason alone."""
+    """A record without text; the message is the reason alone."""
 
 
 @dataclass(kw_only=True)
@@ -39,18 +39,21 @@ class RecordFiles(TextSource):
     field: Field
 
     def records(self, path: Path) -> Records:
-        raise NotImplementedError(f"{type(self).__name__} doesn't say how it is read")
+        """Return the records of a file."""
+        raise NotImplementedError(f"{type(self).__name__} does not define records")
 
     def read(self) -> Iterator[str]:
-        for path in files_of(self.files, self.suffixes):
-            yield from texts_of(str(path), self.records(path), self.field, self.faults)
+        """Yield the text of each record."""
+        for path in list_files(self.files, self.suffixes):
+            yield from extract_texts(str(path), self.records(path), self.field, self.issues)
 
-    def marked(self) -> list[object]:
-        return [self.field, *marks(files_of(self.files, self.suffixes))]
+    def version(self) -> list[object]:
+        """Return the field and the versions of the files."""
+        return [self.field, *file_versions(list_files(self.files, self.suffixes))]
 
 
-def texts_of(source: str, records: Records, field: str, faults: ReadIssues) -> Iterator[str]:
-    """The text of each record. Raises InputError where the first record has none: then all are meant otherwise."""
+def extract_texts(source: str, records: Records, field: str, issues: ReadIssues) -> Iterator[str]:
+    """Yield the text of each record. Raises InputError if the first has none: then the options don't fit the file."""
     is_first = True
     for place, record in records:
         try:
@@ -58,44 +61,46 @@ def texts_of(source: str, records: Records, field: str, faults: ReadIssues) -> I
         except InvalidRecord as reason:
             if is_first:
                 raise InputError(f"{source}, {place}: {reason}.") from reason
-            faults.skip(f"{source}, {place}: {reason}")
+            issues.add_skipped(f"{source}, {place}: {reason}")
         else:
             is_first = False
-            yield without_surrogates(text, f"{source}, {place}", faults)
+            yield replace_surrogates(text, f"{source}, {place}", issues)
 
 
 def _text(record: dict[str, Any] | str, field: str) -> str:
     if isinstance(record, str):
         raise InvalidRecord(record)
     if field not in record:
-        raise InvalidRecord(_lacks(field, list(record)))
+        raise InvalidRecord(_missing_field(field, list(record)))
     value = record[field]
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         return "\n".join(value)
     raise InvalidRecord(
-        f"the field {field} holds {json.dumps(value, default=str)[:50]}, which is neither text nor lines of it"
+        f"the field {field} holds {json.dumps(value, default=str)[:50]}, which is neither text nor a list of lines"
     )
 
 
-def _lacks(field: str, names: list[str]) -> str:
-    return f"there is no field {field}, only {', '.join(names[:20]) or 'none'}.{nearest(field, names)}".rstrip(".?")
+def _missing_field(field: str, names: list[str]) -> str:
+    known = ", ".join(names[:20]) or "none"
+    return f"there is no field {field}, only {known}.{did_you_mean(field, names)}".rstrip(".?")
 
 
 @dataclass(kw_only=True)
 class JsonLines(RecordFiles):
-    """An object a line."""
+    """A JSON object per line."""
 
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
     def records(self, path: Path) -> Records:
-        return json_lines(path, self.faults)
+        """Return the objects of a file."""
+        return read_json_lines(path, self.issues)
 
 
 @dataclass
 class QuotedLines:
-    """Lines as `csv` wants them, and how many quotes they had."""
+    """Lines in the form that `csv` reads, with a count of their quotes."""
 
     lines: Iterator[str]
     n_quotes: int = 0
@@ -108,20 +113,21 @@ class QuotedLines:
 
 @dataclass(kw_only=True)
 class CsvText(RecordFiles):
-    """Comma-separated values (or by another sign) under a header; a quoted field may span lines."""
+    """Values separated by commas, or by another character, under a header; a quoted field may span lines."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
 
-    delimiter: Annotated[Delimiter, "what parts the fields: one character, or tab"]
+    delimiter: Annotated[Delimiter, "what separates the fields: one character, or tab"]
 
     def records(self, path: Path) -> Records:
-        lines = QuotedLines(parted(pieces(path, self.faults), LINE, self.faults, LONGEST_LINE))
+        """Yield the records of a file. Raises InputError if its header or its quotes are wrong."""
+        lines = QuotedLines(split_text(read_text(path, self.issues), LINE, self.issues, MAX_LINE_CHARS))
         reader = csv.reader(lines, delimiter="\t" if self.delimiter in TAB else self.delimiter)
         start = end = 0
         try:
             names = next(reader, [])
-            self._refuse_other_sign(path, names)
-            self._refuse_twins(path, names)
+            self._check_delimiter(path, names)
+            self._check_unique_field(path, names)
             end = reader.line_num
             for row in reader:
                 start, end = end, reader.line_num
@@ -132,47 +138,50 @@ class CsvText(RecordFiles):
         if lines.n_quotes % 2 and end - start > 1:
             raise InputError(f"{path}, line {start + 1:,}: a quote is opened there and not closed.")
 
-    def _refuse_twins(self, path: Path, names: list[str]) -> None:
+    def _check_unique_field(self, path: Path, names: list[str]) -> None:
         if names.count(self.field) > 1:
             raise InputError(f"{path} has {names.count(self.field)} columns called {self.field}: rename all but one.")
 
-    def _refuse_other_sign(self, path: Path, names: list[str]) -> None:
+    def _check_delimiter(self, path: Path, names: list[str]) -> None:
         other = next((sign for sign in ";\t|," if sign in names[0]), None) if len(names) == 1 else None
         if other and self.field not in names:
-            said = "tab" if other == "\t" else f"'{other}'"
-            raise InputError(f"{path}: its fields seem parted by {said}; say data.delimiter={said}.")
+            shown = "tab" if other == "\t" else f"'{other}'"
+            raise InputError(f"{path}: its fields seem to be separated by {shown}; set data.delimiter={shown}.")
 
-    def marked(self) -> list[object]:
-        return [self.delimiter, *super().marked()]
+    def version(self) -> list[object]:
+        """Return the options and the versions of the files."""
+        return [self.delimiter, *super().version()]
 
 
 @dataclass(kw_only=True)
 class ParquetText(RecordFiles):
-    """A column of texts."""
+    """A column of texts in Parquet files."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
 
     def records(self, path: Path) -> Records:
+        """Return the rows of a file, the text column alone."""
         return parquet_rows(path, self.field)
 
 
 def parquet_rows(path: Path, field: str) -> Records:
-    number = 0
+    """Yield the rows of one column. Raises InputError if the file can't be read or lacks the column."""
+    row = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             if field not in file.schema_arrow.names:
-                raise InputError(f"{path}: {_lacks(field, file.schema_arrow.names)}.")
-            for batch in file.iter_batches(AT_ONCE, columns=[field]):
-                for value in _values(batch.column(0)):
-                    number += 1
-                    yield f"row {number:,}", {field: value}
+                raise InputError(f"{path}: {_missing_field(field, file.schema_arrow.names)}.")
+            for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=[field]):
+                for value in _to_python(batch.column(0)):
+                    row += 1
+                    yield f"row {row:,}", {field: value}
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or ["it is damaged"])[0].rstrip(".")
         raise InputError(f"{path} can't be read: {reason}.") from error
 
 
-def _values(column: pa.Array) -> list[Any]:
-    """A text that isn't in UTF-8 comes with its faults as surrogates."""
+def _to_python(column: pa.Array) -> list[Any]:
+    """Return the values of a column; bytes that are not UTF-8 become surrogates."""
     try:
         return column.to_pylist()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""A source of text as tokens: what a run of pretraining needs of it."""
+"""Tokenized text: the token streams of a source, and what a pretraining run needs of them."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,38 +10,39 @@ from ssl_cli.data.text.packing import PackedTokenDataset, ReadsText, TokenArrays
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 
-LOOKED_AT = 1 << 20  # tokens, to see how many are unknown
-BLOCK = 1 << 24  # tokens that are searched for the ends of documents at once
+UNKNOWN_SAMPLE_TOKENS = 1 << 20  # tokens from which the share of unknown ones is estimated
+BLOCK_TOKENS = 1 << 24  # tokens that are searched at once
 
 
 @dataclass
 class TokenStream:
-    """Documents one after another, each followed by the token `end`: `ids` (N,), mapped from a file.
+    """Documents in sequence, each followed by the token `end`: `ids` (N,), mapped from a file.
 
-    `starts` (ceil(N / 8),) has a bit for each token that begins a unit, where units were looked for. `n_bytes` is the
-    size of the text in UTF-8.
+    `word_start_bits` (ceil(N / 8),) has a bit for each token that begins a word or phrase, if phrases were matched.
+    `n_bytes` is the size of the text in UTF-8.
     """
 
     ids: np.ndarray
-    starts: np.ndarray | None
+    word_start_bits: np.ndarray | None
     n_bytes: int
     end: int
 
     @cached_property
-    def ends(self) -> np.ndarray:
-        """(D,) int64: where each document ends; the token before is its `end`"""
-        blocks = range(0, len(self.ids), BLOCK)
-        found = [np.flatnonzero(self.ids[start : start + BLOCK] == self.end) + start + 1 for start in blocks]
-        return np.concatenate([*found, np.zeros(0, np.int64)])
+    def document_ends(self) -> np.ndarray:
+        """Return the position after the `end` of each document, (D,) int64."""
+        blocks = range(0, len(self.ids), BLOCK_TOKENS)
+        ends = [np.flatnonzero(self.ids[start : start + BLOCK_TOKENS] == self.end) + start + 1 for start in blocks]
+        return np.concatenate([*ends, np.zeros(0, np.int64)])
 
-    def has(self, token: int) -> bool:
-        blocks = range(0, len(self.ids), BLOCK)
-        return any((self.ids[start : start + BLOCK] == token).any() for start in blocks)
+    def contains(self, token: int) -> bool:
+        """Return whether a token occurs."""
+        blocks = range(0, len(self.ids), BLOCK_TOKENS)
+        return any((self.ids[start : start + BLOCK_TOKENS] == token).any() for start in blocks)
 
 
 @dataclass
 class TextData:
-    """What `ssl pretrain` needs of a source of text. `splits`: train, and val where text is held out."""
+    """Data of `ssl pretrain`. `splits`: train, and val if text is held out."""
 
     tokenizer: Tokenizer
     splits: dict[str, TokenStream]
@@ -51,40 +52,40 @@ class TextData:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """`bytes_per_token` is of the text that is watched, and None where its tokens don't give it back."""
-        watched, unknown = self.splits.get("val", self.splits["train"]), self.tokenizer.specials.get("unk")
-        is_whole = self.tokenizer.is_lossless and (unknown is None or not watched.has(unknown))
+        """Return the facts for the config. `bytes_per_token`, of validation text, is None if tokens lose some of it."""
+        stream, unknown = self.splits.get("val", self.splits["train"]), self.tokenizer.specials.get("unk")
+        is_lossless = self.tokenizer.is_lossless and (unknown is None or not stream.contains(unknown))
         return {
             "vocab_size": self.tokenizer.vocab_size,
             "specials": dict(self.tokenizer.specials),
-            "bytes_per_token": watched.n_bytes / len(watched.ids) if is_whole else None,
+            "bytes_per_token": stream.n_bytes / len(stream.ids) if is_lossless else None,
         }
 
     @property
-    def unknown(self) -> float:
-        """Share of the first tokens that stand for what the tokenizer doesn't know"""
-        first, unknown = self.splits["train"].ids[:LOOKED_AT], self.tokenizer.specials.get("unk")
+    def unknown_share(self) -> float:
+        """Return the share of unknown tokens among the first ones of the training text."""
+        first, unknown = self.splits["train"].ids[:UNKNOWN_SAMPLE_TOKENS], self.tokenizer.specials.get("unk")
         return 0.0 if unknown is None else float((first == unknown).mean())
 
     def rows(self, split: str, model: ReadsText, seed: int, batch_size: int) -> PackedTokenDataset:
-        """The rows that a model reads. Raises InputError where there is less text than one row."""
+        """Return the rows that a model reads. Raises InputError if there is less text than one row."""
         if split not in self.splits:
-            raise InputError("No text is held out to watch: say data.val=0.05, or give more text.")
+            raise InputError("No text is held out for validation: set data.val=0.05, or provide more text.")
         stream, needed = self.splits[split], model.row_length + model.target_offset + model.split_at_documents
         if len(stream.ids) < needed:
-            cure = " or a larger data.val" if split == "val" else ""
+            remedy = " or a larger data.val" if split == "val" else ""
             raise InputError(
-                f"The {split} text has {len(stream.ids):,} tokens, fewer than the {needed:,} of one row: give more "
-                f"text, or say a smaller model.context{cure}."
+                f"The {split} text has {len(stream.ids):,} tokens, fewer than the {needed:,} of one row: provide more "
+                f"text, or set a smaller model.context{remedy}."
             )
         if model.split_at_documents and self.isolate_documents:
             raise InputError(
                 "model.sentence_task compares texts across documents, which data.isolate_documents=true keeps apart: "
                 "set data.isolate_documents=false."
             )
-        text = TokenArrays.of(stream.ids, stream.starts, self.tokenizer)
-        runs = document_chunks(stream.ends, model.row_length) if model.split_at_documents else None
-        if runs is not None and split == "val":
-            runs = fixed_shuffle(*runs)
-        shift_by = seed if split == "train" else None  # what is watched always stays the same
-        return PackedTokenDataset(text, model, self.isolate_documents, runs, shift_by, batch_size)
+        text = TokenArrays.from_numpy(stream.ids, stream.word_start_bits, self.tokenizer)
+        chunks = document_chunks(stream.document_ends, model.row_length) if model.split_at_documents else None
+        if chunks is not None and split == "val":
+            chunks = fixed_shuffle(*chunks)
+        shift_seed = seed if split == "train" else None  # validation rows are the same in every epoch
+        return PackedTokenDataset(text, model, self.isolate_documents, chunks, shift_seed, batch_size)

@@ -1,4 +1,4 @@
-"""Tokenizers that are trained on the spot: the same text and options make the same file, byte for byte."""
+"""Tokenizer trainers: the same text and options give the same tokenizer file, byte for byte."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -9,113 +9,123 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from ssl_cli.config.types import Count, Range
-from ssl_cli.data.tokenizers.fast_encode import CHARACTERS, cut
-from ssl_cli.data.tokenizers.tokenizer import Tokenizer, framing
-from ssl_cli.data.tokenizers.unigram import learn_pieces
+from ssl_cli.data.tokenizers.fast_encode import ANY_CHARACTER, cut_between_words
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer, bert_template
+from ssl_cli.data.tokenizers.unigram import learn_unigram
 from ssl_cli.errors import InputError
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 UNK, CLS, SEP, MASK = "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 END_OF_TEXT = "<|endoftext|>"
-MIN_FREQUENCY = 2  # of what becomes a token
-# While pairs are counted: a clause without spaces would be one word, of its own kind, which takes gigabytes.
-IN_SHORT = pre_tokenizers.Split(Regex(r"\p{Han}{1,4}|[^\s\p{Han}]{64}"), "isolated")
-# WordPiece takes a longer word for unknown, so there is nothing to learn from it, and one of millions takes minutes.
-NO_LONGER = pre_tokenizers.Split(Regex(r"\S{100}"), "isolated")
+MIN_FREQUENCY = 2  # occurrences needed to become a token
+# While pairs are counted: a clause without spaces would be a single word that occurs once, which takes gigabytes.
+SPLIT_LONG_CLAUSES = pre_tokenizers.Split(Regex(r"\p{Han}{1,4}|[^\s\p{Han}]{64}"), "isolated")
+# WordPiece encodes longer words as unknown, so they teach it nothing; one of millions of characters takes minutes.
+SPLIT_LONG_WORDS = pre_tokenizers.Split(Regex(r"\S{100}"), "isolated")
 
 
 class TokenizerTrainer(Protocol):
-    """What `data` needs of a `tokenizer`: `description()` is the part of a cache's key that tells one from another."""
+    """What text sources need of a tokenizer config."""
 
-    def train(self, texts: Iterable[str]) -> Tokenizer: ...
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        """Return a tokenizer trained on the texts."""
 
-    def description(self) -> list[Any]: ...
+    def cache_key(self) -> list[Any]:
+        """Return JSON-able values that differ between trainers with different results."""
 
 
 @dataclass(kw_only=True)
 class TrainedTokenizer:
-    """A tokenizer that learns its vocabulary from texts; each kind says how."""
+    """A tokenizer that learns its vocabulary from texts; subclasses define how."""
 
-    least: ClassVar[int] = len(SPECIALS) + 3  # of tokens: the special ones, and something to write with
-    why: ClassVar[str] = f"the {len(SPECIALS)} special tokens come first"
-    space_is_of_word: ClassVar[bool] = False  # a word's token begins with the space before it, so a mask takes it too
+    min_vocab_size: ClassVar[int] = len(SPECIALS) + 3  # the special tokens, and a few to write text with
+    min_size_reason: ClassVar[str] = f"the {len(SPECIALS)} special tokens come first"
+    space_joins_word: ClassVar[bool] = False  # a word's token includes the space before it, so a mask does too
 
     vocab_size: Annotated[
-        int, Range(1, 1_000_000), "tokens at most, special ones among them; fewer where the text has no more"
+        int, Range(1, 1_000_000), "maximum number of tokens, special ones included; fewer if the text has no more"
     ]
-    sample_bytes: Annotated[Count, "bytes of the training text that teach the vocabulary, from its beginning"]
+    sample_bytes: Annotated[Count, "bytes at the beginning of the training text that the vocabulary is learned from"]
 
     def __post_init__(self) -> None:
-        if self.vocab_size < self.least:
+        if self.vocab_size < self.min_vocab_size:
             raise InputError(
-                f"tokenizer.vocab_size={self.vocab_size} is too small: {self.why}, so that it must be {self.least} at "
-                "least."
+                f"tokenizer.vocab_size={self.vocab_size} is too small: {self.min_size_reason}, so it must be at least "
+                f"{self.min_vocab_size}."
             )
 
-    def description(self) -> list[Any]:
+    def cache_key(self) -> list[Any]:
+        """Return the class and its options."""
         return [f"{type(self).__module__}.{type(self).__qualname__}", asdict(self)]
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """Learn from the first `sample_bytes` of the texts. Raises InputError where there is nothing to read."""
+        """Learn from the first `sample_bytes` of the texts. Raises InputError if there is nothing to read."""
         sample = Sample(texts, self.sample_bytes)
         library = self.learn(sample)
-        mask = AddedToken(MASK, lstrip=self.space_is_of_word, special=True)
+        mask = AddedToken(MASK, lstrip=self.space_joins_word, special=True)
         library.add_special_tokens([mask if name == MASK else name for name in self.specials])
-        library.post_processor = framing((CLS, SPECIALS.index(CLS)), (SEP, SPECIALS.index(SEP)))
+        library.post_processor = bert_template((CLS, SPECIALS.index(CLS)), (SEP, SPECIALS.index(SEP)))
         return Tokenizer(library)
 
     @property
     def specials(self) -> list[str]:
-        """Special tokens, in the order of their numbers"""
+        """Return the special tokens in the order of their ids."""
         return SPECIALS
 
     @property
-    def room(self) -> int:
+    def max_learned(self) -> int:
+        """Return the maximum number of tokens that are learned."""
         return self.vocab_size - len(self.specials)
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
-        """A tokenizer with the special tokens first."""
-        raise NotImplementedError(f"{type(self).__name__} doesn't say how it learns")
+        """Return a tokenizer whose vocabulary begins with the special tokens."""
+        raise NotImplementedError(f"{type(self).__name__} does not define learn")
 
 
 @dataclass(kw_only=True)
 class WordPiece(TrainedTokenizer):
-    """BERT's tokenizer (arXiv 1810.04805): words in parts, `##` before those that go on. Chinese characters apart."""
+    """BERT's tokenizer (arXiv 1810.04805): parts of words, `##` before those that continue one.
 
-    lowercase: Annotated[bool, "write all in lower case, without accents"]
+    Each Chinese character is a word.
+    """
+
+    lowercase: Annotated[bool, "convert to lower case and strip accents"]
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
-        normalizer, cutter = normalizers.BertNormalizer(lowercase=self.lowercase), pre_tokenizers.BertPreTokenizer()
-        texts, alphabet = sample.with_frequent(normalizer, max(1, self.room // 3))
-        within = [f"##{one}" for one in alphabet if len(cutter.pre_tokenize_str(f"a{one}")) == 1]
-        # Left to itself, the trainer would number the parts of words in the order of a hash map: another each time.
-        seeded = [*self.specials, *alphabet, *within]
+        """Learn parts of words by merging the most frequent pairs."""
+        normalizer, splitter = normalizers.BertNormalizer(lowercase=self.lowercase), pre_tokenizers.BertPreTokenizer()
+        texts, alphabet = sample.keep_frequent(normalizer, max(1, self.max_learned // 3))
+        continuing = [f"##{char}" for char in alphabet if len(splitter.pre_tokenize_str(f"a{char}")) == 1]
+        # Otherwise the trainer would number the characters in the order of a hash map, which varies between processes.
+        first_tokens = [*self.specials, *alphabet, *continuing]
         library = tokenizers.Tokenizer(models.WordPiece(unk_token=UNK))
-        library.normalizer, library.pre_tokenizer = normalizer, pre_tokenizers.Sequence([cutter, NO_LONGER])
+        library.normalizer, library.pre_tokenizer = normalizer, pre_tokenizers.Sequence([splitter, SPLIT_LONG_WORDS])
         trainer = trainers.WordPieceTrainer(
-            vocab_size=self.vocab_size, min_frequency=MIN_FREQUENCY, special_tokens=seeded, show_progress=False
+            vocab_size=self.vocab_size, min_frequency=MIN_FREQUENCY, special_tokens=first_tokens, show_progress=False
         )
         library.train_from_iterator(texts, trainer)
         learned = tokenizers.Tokenizer(models.WordPiece(library.get_vocab(), unk_token=UNK))
-        learned.normalizer, learned.pre_tokenizer, learned.decoder = normalizer, cutter, decoders.WordPiece()
+        learned.normalizer, learned.pre_tokenizer, learned.decoder = normalizer, splitter, decoders.WordPiece()
         return learned
 
 
 @dataclass(kw_only=True)
 class ByteLevelBPE(TrainedTokenizer):
-    """GPT-2's tokenizer: byte pair encoding of UTF-8 bytes. Nothing is unknown to it, and it gives back any text."""
+    """GPT-2's tokenizer: byte pair encoding of UTF-8 bytes. It has no unknown tokens and loses nothing of any text."""
 
-    least: ClassVar[int] = len(SPECIALS) + 1 + 256
-    why: ClassVar[str] = f"the {len(SPECIALS) + 1} special tokens and the 256 bytes come first"
-    space_is_of_word: ClassVar[bool] = True
+    min_vocab_size: ClassVar[int] = len(SPECIALS) + 1 + 256
+    min_size_reason: ClassVar[str] = f"the {len(SPECIALS) + 1} special tokens and the 256 bytes come first"
+    space_joins_word: ClassVar[bool] = True
 
     @property
     def specials(self) -> list[str]:
+        """Return the special tokens, the end of a text among them, in the order of their ids."""
         return [*SPECIALS, END_OF_TEXT]
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
-        library, cutter = tokenizers.Tokenizer(models.BPE()), pre_tokenizers.ByteLevel(add_prefix_space=False)
-        library.pre_tokenizer = pre_tokenizers.Sequence([IN_SHORT, cutter])
+        """Learn merges of bytes."""
+        library, splitter = tokenizers.Tokenizer(models.BPE()), pre_tokenizers.ByteLevel(add_prefix_space=False)
+        library.pre_tokenizer = pre_tokenizers.Sequence([SPLIT_LONG_CLAUSES, splitter])
         library.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,
@@ -125,49 +135,52 @@ class ByteLevelBPE(TrainedTokenizer):
             show_progress=False,
         )
         library.train_from_iterator(sample, trainer)
-        library.pre_tokenizer = cutter
+        library.pre_tokenizer = splitter
         return library
 
 
 @dataclass(kw_only=True)
 class Unigram(TrainedTokenizer):
-    """The likeliest cut of a text into pieces of a vocabulary (arXiv 1804.10959), as SentencePiece writes them."""
+    """The likeliest segmentation into pieces of a vocabulary (arXiv 1804.10959), as in SentencePiece."""
 
-    space_is_of_word: ClassVar[bool] = True
+    space_joins_word: ClassVar[bool] = True
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
+        """Learn pieces and their probabilities."""
         library = tokenizers.Tokenizer(models.BPE())
         library.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])
-        texts, _ = sample.with_frequent(library.normalizer, self.room // 2)
-        # Signs stand apart: a full stop is a token whatever word it follows.
-        # Only a text's beginning gets a space of its own: what follows a mask at once has none.
-        cutters = [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
-        library.pre_tokenizer = pre_tokenizers.Sequence([*cutters, IN_SHORT])
-        library.model = learn_pieces(texts, library, self.specials, SPECIALS.index(UNK), self.room)
-        library.pre_tokenizer, library.decoder = pre_tokenizers.Sequence(cutters), decoders.Metaspace()
+        texts, _ = sample.keep_frequent(library.normalizer, self.max_learned // 2)
+        # Punctuation is isolated: a full stop is the same token after every word.
+        # Only the beginning of a text gets a leading space: text directly after a mask has none.
+        splitters = [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
+        library.pre_tokenizer = pre_tokenizers.Sequence([*splitters, SPLIT_LONG_CLAUSES])
+        library.model = learn_unigram(texts, library, self.specials, SPECIALS.index(UNK), self.max_learned)
+        library.pre_tokenizer, library.decoder = pre_tokenizers.Sequence(splitters), decoders.Metaspace()
         return library
 
 
 @dataclass(kw_only=True)
 class CharLevel(TrainedTokenizer):
-    """A token a character: white space too, so that a text is given back as it was."""
+    """A token per character, white space included, so that decoding gives back the text."""
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
-        frequent = by_count(sample.characters())[: self.room]
-        vocabulary = {token: number for number, token in enumerate([*self.specials, *frequent])}
+        """Take the most frequent characters."""
+        frequent = rank_by_count(sample.count_characters())[: self.max_learned]
+        vocabulary = {token: token_id for token_id, token in enumerate([*self.specials, *frequent])}
         library = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
-        library.pre_tokenizer = pre_tokenizers.Split(Regex(CHARACTERS), "isolated")
+        library.pre_tokenizer = pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated")
         library.decoder = decoders.Fuse()
         return library
 
 
 @dataclass(kw_only=True)
 class WordLevel(TrainedTokenizer):
-    """A token a word or a sign of punctuation; rare ones are unknown."""
+    """A token per word or punctuation mark; rare ones are unknown."""
 
-    lowercase: Annotated[bool, "write all in lower case"]
+    lowercase: Annotated[bool, "convert to lower case"]
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
+        """Take the most frequent words."""
         library = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK))
         library.pre_tokenizer = pre_tokenizers.Whitespace()
         if self.lowercase:
@@ -183,46 +196,49 @@ class WordLevel(TrainedTokenizer):
 
 
 class Sample:
-    """The first texts, up to a number of bytes, to be read several times. Raises InputError where they are blank."""
+    """The first `max_bytes` of the texts, which can be read several times. Raises InputError if they are blank."""
 
-    def __init__(self, texts: Iterable[str], most: int):
-        self.texts: list[bytes] = []  # in UTF-8: one rare character would make a str four times as large
-        left = most
-        for part in (part for text in texts for part in cut(text)):
-            content = part.encode()[:left]
+    def __init__(self, texts: Iterable[str], max_bytes: int):
+        self.texts: list[bytes] = []  # in UTF-8: a single rare character would make a str four times as large
+        remaining = max_bytes
+        for part in (part for text in texts for part in cut_between_words(text)):
+            content = part.encode()[:remaining]
             self.texts.append(content)
-            left -= len(content)
-            if left <= 0:
+            remaining -= len(content)
+            if remaining <= 0:
                 break
         if all(text.isspace() or not text for text in self):
-            raise InputError("The training text is empty: there is nothing to learn from; name files that hold text.")
+            raise InputError("The training text is empty, so no vocabulary can be learned: name files that hold text.")
 
     def __iter__(self) -> Iterator[str]:
         return (content.decode("utf-8", "ignore") for content in self.texts)
 
-    def characters(self) -> dict[str, int]:
-        """Character -> how often it comes"""
+    def count_characters(self) -> dict[str, int]:
+        """Return character -> number of occurrences."""
         counts = np.zeros(0x110000, np.int64)
-        for content in _joined(self.texts):
+        for content in _join_blocks(self.texts):
             codes = np.frombuffer(content.decode("utf-8", "ignore").encode("utf-32-le"), "<u4")
             counts += np.bincount(codes, minlength=len(counts))
         return {chr(code): int(counts[code]) for code in np.flatnonzero(counts)}
 
-    def with_frequent(self, normalizer: normalizers.Normalizer, most: int) -> tuple[Iterable[str], list[str]]:
-        """The texts with blanks for characters that are not among the `most` frequent ones, and those, in order."""
-        counts = self.characters()
-        made = {raw: normalizer.normalize_str(raw).split() for raw in counts}
+    def keep_frequent(self, normalizer: normalizers.Normalizer, max_characters: int) -> tuple[Iterable[str], list[str]]:
+        """Return the texts with spaces in place of all but the most frequent characters, and those, sorted.
+
+        Characters are counted after normalization.
+        """
+        counts = self.count_characters()
+        normalized = {raw: normalizer.normalize_str(raw).split() for raw in counts}
         totals: dict[str, int] = {}
-        for raw, parts in made.items():
-            for one in "".join(parts):
-                totals[one] = totals.get(one, 0) + counts[raw]
-        frequent = set(by_count(totals)[:most])
-        rare = {ord(raw): " " for raw, parts in made.items() if not frequent.issuperset("".join(parts))}
-        return _Without(self, rare) if rare else self, sorted(frequent)
+        for raw, parts in normalized.items():
+            for char in "".join(parts):
+                totals[char] = totals.get(char, 0) + counts[raw]
+        frequent = set(rank_by_count(totals)[:max_characters])
+        rare = {ord(raw): " " for raw, parts in normalized.items() if not frequent.issuperset("".join(parts))}
+        return _TranslatedTexts(self, rare) if rare else self, sorted(frequent)
 
 
-class _Without:
-    """Texts with other characters in the place of some."""
+class _TranslatedTexts:
+    """Texts in which some characters are replaced."""
 
     def __init__(self, texts: Iterable[str], table: dict[int, str]):
         self.texts, self.table = texts, table
@@ -231,19 +247,19 @@ class _Without:
         return (text.translate(self.table) for text in self.texts)
 
 
-def _joined(contents: list[bytes], most: int = 1 << 22) -> Iterator[bytes]:
-    """As few longer ones"""
-    part: list[bytes] = []
+def _join_blocks(contents: list[bytes], block_bytes: int = 1 << 22) -> Iterator[bytes]:
+    """Yield the contents joined into few long blocks."""
+    block: list[bytes] = []
     size = 0
     for content in contents:
-        part.append(content)
+        block.append(content)
         size += len(content)
-        if size > most:
-            yield b"".join(part)
-            part, size = [], 0
-    yield b"".join(part)
+        if size > block_bytes:
+            yield b"".join(block)
+            block, size = [], 0
+    yield b"".join(block)
 
 
-def by_count(counts: dict[str, int]) -> list[str]:
-    """The most frequent first; of equally frequent ones, the first in Unicode"""
-    return sorted(counts, key=lambda one: (-counts[one], one))
+def rank_by_count(counts: dict[str, int]) -> list[str]:
+    """Return the most frequent keys first; equally frequent ones in Unicode order."""
+    return sorted(counts, key=lambda key: (-counts[key], key))

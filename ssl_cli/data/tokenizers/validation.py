@@ -1,7 +1,7 @@
-"""tokenizer.json, which may be a stranger's: looked through before the library reads it.
+"""Validation of tokenizer.json, which may be untrusted, before the library reads it.
 
-The library's parts can be put together so that a word grows without end, or that a pattern is looked for for years. So
-what a file may hold is listed: what ours have, and those of BERT, RoBERTa and GPT-2.
+The library's components can be combined so that a word grows without end, or that a pattern takes years to match. So
+only listed components are allowed: those of this project's tokenizers, and of BERT, RoBERTa and GPT-2.
 """
 
 import json
@@ -12,11 +12,11 @@ from typing import Any
 
 import tokenizers
 
-from ssl_cli.data.tokenizers.fast_encode import CHARACTERS
+from ssl_cli.data.tokenizers.fast_encode import ANY_CHARACTER
 from ssl_cli.errors import InputError
 
-LARGEST = 1 << 26  # bytes
-KNOWN: dict[str, tuple[str, ...]] = {
+MAX_FILE_BYTES = 1 << 26
+ALLOWED: dict[str, tuple[str, ...]] = {
     "normalizer": ("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Replace", "Strip", "StripAccents"),
     "pre_tokenizer": (
         *("BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punctuation", "Split", "Whitespace"),
@@ -25,98 +25,102 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "post_processor": ("BertProcessing", "ByteLevel", "RobertaProcessing", "TemplateProcessing"),
     "decoder": ("ByteLevel", "Fuse", "Metaspace", "WordPiece"),
 }
-SEQUENCES = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}  # where parts may follow each other
-MOST_PARTS = 4
-LONGEST_MARK, LONGEST_WORD = 16, 1000  # characters of a prefix such as ##, and of a word that is cut into tokens
-LARGEST_GAP = 1000  # numbers without a token, in a small vocabulary
-SAMPLE = "Ab1 .,\n\u4e2d\u0301\U0001f600"  # of what texts hold
+SEQUENCES = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}  # steps that may have several parts
+MAX_PARTS = 4
+MAX_AFFIX_CHARS = 16  # of a prefix such as ##
+MAX_WORD_CHARS = 1000  # of a word that is split into tokens
+MAX_ID_GAP = 1000  # ids without a token in a small vocabulary
+SAMPLE = "Ab1 .,\n\u4e2d\u0301\U0001f600"  # characters of several kinds
 
 
 def read_library(path: Path) -> tokenizers.Tokenizer:
-    """The tokenizer in a file. Raises InputError where there is none, or it has parts that are not listed."""
-    with sound(path):
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path} is damaged: it has more than {LARGEST:,} bytes.")
+    """Return the tokenizer in a file. Raises InputError if there is none, or it has parts that are not allowed."""
+    with library_errors_as_input_errors(path):
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path} is damaged: it has more than {MAX_FILE_BYTES:,} bytes.")
         text = path.read_text(encoding="utf-8")
-        state = json.loads(text, object_pairs_hook=_object)
-        for kind in KNOWN:
-            for part in _parts(path, kind, state.get(kind)):
-                _refuse_growth(path, part)
-        _refuse_marks(path, state["model"])
-        listed, added = state["model"]["vocab"], state.get("added_tokens") or []
-        numbers = listed.values() if isinstance(listed, dict) else range(len(listed))
-        refuse_gaps(path, [*numbers, *(token["id"] for token in added)])
+        state = json.loads(text, object_pairs_hook=_unique_keys)
+        for step in ALLOWED:
+            for part in _allowed_parts(path, step, state.get(step)):
+                _check_bounded(path, part)
+        _check_affixes(path, state["model"])
+        vocabulary, added = state["model"]["vocab"], state.get("added_tokens") or []
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        check_dense_ids(path, [*ids, *(token["id"] for token in added)])
         library = tokenizers.Tokenizer.from_str(text)
         library.decode(library.encode(SAMPLE, add_special_tokens=False).ids)
         return library
 
 
-def refuse_gaps(path: Path, numbers: list[int]) -> None:
-    """Raise InputError where numbers reach far beyond their tokens: the library takes room for each number."""
-    most = 2 * len(numbers) + LARGEST_GAP
-    if not all(isinstance(number, int) and 0 <= number < most for number in numbers):
-        raise InputError(f"{path} is damaged: its {len(numbers):,} tokens must have numbers from 0 and below {most:,}.")
+def check_dense_ids(path: Path, ids: list[int]) -> None:
+    """Raise InputError if ids are far larger than the number of tokens: the library allocates memory for each id."""
+    limit = 2 * len(ids) + MAX_ID_GAP
+    if not all(isinstance(token_id, int) and 0 <= token_id < limit for token_id in ids):
+        raise InputError(f"{path} is damaged: its {len(ids):,} tokens must have ids from 0 and below {limit:,}.")
 
 
 @contextmanager
-def sound(path: Path) -> Iterator[None]:
-    """What the library says of a damaged file, as one sentence: it raises bare Exceptions, and panics."""
+def library_errors_as_input_errors(path: Path) -> Iterator[None]:
+    """Raise InputError, with one sentence, for a file that the library can't read: it raises Exceptions, and panics."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300].rstrip(".")
-        raise InputError(f"{path} is no tokenizer that can be read: {reason}.") from error
+        raise InputError(f"{path} can't be read as a tokenizer: {reason}.") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # Rust's: no Exception, and nothing to import
+        if type(error).__name__ != "PanicException":  # Rust's: not an Exception, and it can't be imported
             raise
-        raise InputError(f"{path} is no tokenizer that can be read: it is damaged.") from error
+        raise InputError(f"{path} can't be read as a tokenizer: it is damaged.") from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two entries of one name the library might take the other one."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name comes twice")
-    return found
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError if a key is repeated: the library might use the other value."""
+    state = dict(pairs)
+    if len(state) < len(pairs):
+        raise ValueError("a key is repeated")
+    return state
 
 
-def _parts(path: Path, kind: str, node: Any) -> list[dict[str, Any]]:
-    """What a step of a tokenizer consists of, all of it known"""
+def _allowed_parts(path: Path, step: str, node: Any) -> list[dict[str, Any]]:
+    """Return the parts of a step of a tokenizer. Raises InputError if one of them is not allowed."""
     if node is None:
         return []
-    parts = node[SEQUENCES[kind]] if kind in SEQUENCES and node["type"] == "Sequence" else [node]
-    if len(parts) > MOST_PARTS:
-        raise InputError(f"{path} has a {kind} of {len(parts):,} parts: {MOST_PARTS} at most are read.")
+    parts = node[SEQUENCES[step]] if step in SEQUENCES and node["type"] == "Sequence" else [node]
+    if len(parts) > MAX_PARTS:
+        raise InputError(f"{path} has a {step} of {len(parts):,} parts; at most {MAX_PARTS} are allowed.")
     for part in parts:
-        if part["type"] not in KNOWN[kind]:
+        if part["type"] not in ALLOWED[step]:
             raise InputError(
-                f"{path} has the {kind} {str(part['type'])[:100]}, which isn't read, whoever it is from: only those of "
-                f"BERT, RoBERTa and GPT-2 are ({', '.join(KNOWN[kind])})."
+                f"{path} has the {step} {str(part['type'])[:100]}, which is not allowed: tokenizer files may be "
+                f"untrusted, so only those of BERT, RoBERTa and GPT-2 are read ({', '.join(ALLOWED[step])})."
             )
     return parts
 
 
-def _refuse_growth(path: Path, part: dict[str, Any]) -> None:
-    """A text may become no longer, and a pattern must be ours."""
+def _check_bounded(path: Path, part: dict[str, Any]) -> None:
+    """Raise InputError if a part may make a text longer, or has a pattern that is not known to be fast."""
     kind, pattern, content = part["type"], part.get("pattern"), part.get("content")
-    if kind == "Split" and pattern != {"Regex": CHARACTERS}:
-        raise InputError(f"{path} cuts text by a pattern of its own, {str(pattern)[:100]}: that isn't read.")
+    if kind == "Split" and pattern != {"Regex": ANY_CHARACTER}:
+        raise InputError(f"{path} splits text by the pattern {str(pattern)[:100]}, which is not allowed.")
     if kind == "Replace" and (pattern, content) != ({"Regex": r"\s+"}, " ") and not _shortens(pattern, content):
-        raise InputError(f"{path} replaces {str(pattern)[:100]}: only a text is, and by none that is longer.")
-    if kind == "TemplateProcessing" and max(len(part["single"]), len(part["pair"])) > 2 * MOST_PARTS:
-        raise InputError(f"{path} is damaged: it puts texts together from more than {2 * MOST_PARTS} parts.")
+        raise InputError(
+            f"{path} replaces {str(pattern)[:100]}: only a string may be replaced, by none that is longer."
+        )
+    if kind == "TemplateProcessing" and max(len(part["single"]), len(part["pair"])) > 2 * MAX_PARTS:
+        raise InputError(f"{path} is damaged: its template has more than {2 * MAX_PARTS} parts.")
 
 
 def _shortens(pattern: Any, content: Any) -> bool:
     return pattern.keys() == {"String"} and 0 < len(pattern["String"]) >= len(content)
 
 
-def _refuse_marks(path: Path, model: dict[str, Any]) -> None:
-    """Each part of a word is looked up with its mark; and a word has many parts."""
-    marks = [str(model.get(name) or "") for name in ("continuing_subword_prefix", "end_of_word_suffix")]
-    if max(map(len, marks)) > LONGEST_MARK or model.get("max_input_chars_per_word", 0) > LONGEST_WORD:
+def _check_affixes(path: Path, model: dict[str, Any]) -> None:
+    """Raise InputError if a prefix or suffix, or a word, may be long: every part of a word is looked up with it."""
+    affixes = [str(model.get(name) or "") for name in ("continuing_subword_prefix", "end_of_word_suffix")]
+    if max(map(len, affixes)) > MAX_AFFIX_CHARS or model.get("max_input_chars_per_word", 0) > MAX_WORD_CHARS:
         raise InputError(
-            f"{path} is damaged: a mark of its model may have {LONGEST_MARK} characters, and a word {LONGEST_WORD:,}."
+            f"{path} is damaged: a prefix or suffix of its model may have at most {MAX_AFFIX_CHARS} characters, and a "
+            f"word {MAX_WORD_CHARS:,}."
         )

@@ -25,19 +25,21 @@ def test_each_image_is_deformed_by_itself_and_anew() -> None:
     assert not torch.allclose(first, deform(x), atol=1e-2)
 
 
-@pytest.mark.parametrize(("limits", "most"), [({"shift": 0.1}, 0.1 * 28), ({"turn": 20}, 1e-3), ({"scale": 0.2}, 1e-3)])
-def test_a_deformation_keeps_its_limits(limits: dict[str, float], most: float) -> None:
+@pytest.mark.parametrize(
+    ("limits", "limit"), [({"shift": 0.1}, 0.1 * 28), ({"turn": 20}, 1e-3), ({"scale": 0.2}, 1e-3)]
+)
+def test_a_deformation_keeps_its_limits(limits: dict[str, float], limit: float) -> None:
     """The centre of a blob in the middle moves by the shift alone."""
     torch.manual_seed(0)
     places = torch.arange(28).float() - 13.5
     blob = torch.exp(-(places[:, None] ** 2 + places[None] ** 2) / 8).expand(200, 1, 28, 28)
-    seen = Deform(**({"turn": 0, "scale": 0, "shear": 0, "shift": 0} | limits))(blob)[:, 0]
-    centre = (seen.sum(1) * places).sum(1) / seen.sum((1, 2))
-    assert centre.abs().max() <= most + 0.05
+    deformed = Deform(**({"turn": 0, "scale": 0, "shear": 0, "shift": 0} | limits))(blob)[:, 0]
+    centre = (deformed.sum(1) * places).sum(1) / deformed.sum((1, 2))
+    assert centre.abs().max() <= limit + 0.05
     if "shift" in limits:
-        assert centre.abs().max() > 0.8 * most
+        assert centre.abs().max() > 0.8 * limit
 
 
 def test_twice_the_limits() -> None:
-    wide = Deform(turn=10, scale=0.1, shear=0.2, shift=0.05).times(2)
+    wide = Deform(turn=10, scale=0.1, shear=0.2, shift=0.05).scaled(2)
     assert (wide.turn, wide.scale, wide.shear, wide.shift) == pytest.approx((20, 0.2, 0.4, 0.1))

@@ -1,4 +1,4 @@
-"""Sentences to be tagged, out of columns: which files hold such, what is read of them, and what is wrong in one."""
+"""Tests of streaming sentences from columns: which files have columns, the records, and their errors."""
 
 import gzip
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from ssl_cli.data.io.records import Record
 from ssl_cli.data.labelled import conll_stream
 from ssl_cli.data.labelled.conll import read_sentences
-from ssl_cli.data.labelled.conll_stream import has_columns, sentences
+from ssl_cli.data.labelled.conll_stream import has_columns, stream_sentences
 from ssl_cli.errors import InputError
 
 WEB = """# sent_id = a-1
@@ -24,56 +24,56 @@ WEB = """# sent_id = a-1
 """
 
 
-def placed(folder: Path, name: str, text: str) -> Path:
+def write(folder: Path, name: str, text: str) -> Path:
     (folder / name).write_text(text, encoding="utf-8", newline="\n")
     return folder / name
 
 
 def read(path: Path, word: Any = None) -> list[Record]:
-    return list(sentences(path, word))
+    return list(stream_sentences(path, word))
 
 
 def test_columns(tmp_path: Path) -> None:
     text = "\n\n-DOCSTART- -X- O\n\nEU NNP\nrejects VBZ\n \nPeter NNP\r\n\r\n. .\n"
-    found = read(placed(tmp_path, "a.conll", text))
-    assert [(one.row, one.line, one.record) for one in found] == [
+    records = read(write(tmp_path, "a.conll", text))
+    assert [(record.row, record.line, record.record) for record in records] == [
         (0, 5, {"tokens": ["EU", "rejects"]}),
         (1, 8, {"tokens": ["Peter"]}),
         (2, 10, {"tokens": ["."]}),
     ]
-    assert found[0].text == "EU NNP\nrejects VBZ"
+    assert records[0].text == "EU NNP\nrejects VBZ"
     assert read(tmp_path / "a.conll", -1)[0].record == {"tokens": ["NNP", "VBZ"]}
 
 
-def test_conllu_packed(tmp_path: Path) -> None:
+def test_compressed_conllu(tmp_path: Path) -> None:
     (tmp_path / "a.conllu.gz").write_bytes(gzip.compress(WEB.encode()))
-    records = [one.record for one in read(tmp_path / "a.conllu.gz")]
+    records = [record.record for record in read(tmp_path / "a.conllu.gz")]
     assert records == [{"tokens": ["Ca", "n't"], "id": "a-1"}, {"tokens": ["ten thousand"]}]
     assert read(tmp_path / "a.conllu.gz", "lemma")[1].record == {"tokens": ["go"]}
     assert read(tmp_path / "a.conllu.gz", "LEMMA")[1].record == read(tmp_path / "a.conllu.gz", 2)[1].record
-    assert read(tmp_path / "a.conllu.gz", 0)[1].record == {"tokens": ["ten thousand"]}  # of columns, not of CoNLL-U
+    assert read(tmp_path / "a.conllu.gz", 0)[1].record == {"tokens": ["ten thousand"]}  # 0 is a column of CoNLL only
 
 
-def test_a_conllu_parted_by_blanks_is_refused_not_skipped(tmp_path: Path) -> None:
-    path = placed(tmp_path, "a.conllu", "1 e-mail x NOUN\n\n1\tBirds\tbird\tNOUN\n")
-    blanks, tabs = read(path)
-    assert blanks.record == "line 1 doesn't begin with a word's number: CoNLL-U parts its fields by tabs"
+def test_conllu_separated_by_spaces_is_rejected_not_skipped(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.conllu", "1 e-mail x NOUN\n\n1\tBirds\tbird\tNOUN\n")
+    spaces, tabs = read(path)
+    assert spaces.record == "line 1 doesn't begin with a word's number: CoNLL-U separates its fields by tabs"
     assert tabs.record == {"tokens": ["Birds"]}
     with pytest.raises(InputError, match="line 1 doesn't begin with a word's number"):
         read_sentences(path, None, None, True)
 
 
-def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conll_stream, "MOST_WORDS", 3)
-    monkeypatch.setattr(conll_stream, "LONGEST", 9)
+def test_error_affects_only_its_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conll_stream, "MAX_SENTENCE_LINES", 3)
+    monkeypatch.setattr(conll_stream, "MAX_LINE_CHARS", 9)
     path = tmp_path / "a.conll"
     path.write_bytes(b"a X\nb\n\nc X\n\xff X\n\na X\nb X\nc X\nd X\ne X\n\nf X\n\na X\nb is no word\n")
-    no_column, no_text, too_long, good, no_word = read(path, 1)
-    assert no_word.record == "a line has more than 9 characters, in line 16" and no_word.text == "a X\nb is no w"
+    no_column, not_text, too_long, valid, long_line = read(path, 1)
+    assert long_line.record == "a line has more than 9 characters, in line 16" and long_line.text == "a X\nb is no w"
     assert no_column.record == "it has no column 1 in line 2, where its word should be (task.word)"
-    assert no_text.record == "it holds bytes that are no UTF-8 text, in line 5"
-    assert too_long.record == "it has more than 3 lines: blank lines part sentences"
-    assert (good.line, good.record) == (13, {"tokens": ["X"]})
+    assert not_text.record == "it contains bytes that are not valid UTF-8, in line 5"
+    assert too_long.record == "it has more than 3 lines: blank lines must separate sentences"
+    assert (valid.line, valid.record) == (13, {"tokens": ["X"]})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         ("eng.testb", "-DOCSTART- -X- O\n\nEU B-ORG\nrejects O\n", True),
         ("a.tsv", "EU\tB-ORG\nrejects\tO\n", True),
         ("a.tsv", "text\tlabel\nBirds fly\tO\n", False),
-        ("a.txt", "Malcolm B-PER\n\nEU I-ORG\nrejects O\n", True),  # one word may be a text
+        ("a.txt", "Malcolm B-PER\n\nEU I-ORG\nrejects O\n", True),  # one word may be plain text
         ("a.txt", "They drove along I-95\nHe flew a B-52\n", False),
         ("a.txt", "Birds fly .\nFish can swim .\n", False),
         ("a.txt", "Malcolm X\n\nBirds fly\n", False),
@@ -101,7 +101,5 @@ def test_what_is_wrong_is_of_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
         ("a.csv", "text\nBirds O\n", False),
     ],
 )
-def test_which_files_have_a_word_a_line(tmp_path: Path, name: str, text: str, expected: bool) -> None:
-    assert (
-        has_columns(placed(tmp_path, name, text), None, {"NOUN", "VERB", ".", "X", "O", "B-ORG", "B-PER"}) == expected
-    )
+def test_has_columns(tmp_path: Path, name: str, text: str, expected: bool) -> None:
+    assert has_columns(write(tmp_path, name, text), None, {"NOUN", "VERB", ".", "X", "O", "B-ORG", "B-PER"}) == expected

@@ -1,4 +1,4 @@
-"""The real files, in their published formats: counts, labels, and what their oddities become."""
+"""Tests of reading published tables: counts, labels and special cases."""
 
 from pathlib import Path
 
@@ -37,12 +37,12 @@ def test_published_layouts(published: Path) -> None:
         assert AdBench(dir=str(published / "adbench"), name=name).read().anomaly.sum() == 8
 
 
-def test_nslkdd_keeps_its_own_split(published: Path) -> None:
+def test_nslkdd_keeps_its_published_split(published: Path) -> None:
     data = NslKdd(dir=str(published / "nsl_kdd")).one_class_splits(seed=0)
     assert len(data.splits["train"].x) + len(data.splits["calibration"].x) == 60  # the normal rows of its training file
     assert len(data.splits["test"].x) == 80  # its whole test file
     np.testing.assert_array_equal(data.splits["test"].row, np.arange(80))
-    assert not any("difficulty" in name for name in data.preprocessor.features)
+    assert not any("difficulty" in name for name in data.preprocessor.feature_names)
 
 
 @pytest.mark.parametrize(("normal", "anomalies"), [(0, 2), ("0", 2), (1, 3), ([0, 1], 0), (False, 2), (0.0, 2)])
@@ -57,7 +57,7 @@ def test_parquet_with_text_labels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.anomaly, [False, True, False])
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, published: Path) -> None:
+def test_missing_column_label_value_or_file_is_an_error(tmp_path: Path, published: Path) -> None:
     (tmp_path / "t.csv").write_text("amount,is_fraud\n1,0\n2,\n")
     path = str(tmp_path / "t.csv")
     with pytest.raises(InputError, match=r"no column is_frod\. Did you mean is_fraud"):
@@ -72,22 +72,22 @@ def test_what_is_not_there_is_said(tmp_path: Path, published: Path) -> None:
         AdBench(dir=str(published / "adbench"), name="cardo").read()
 
 
-def test_a_label_that_is_nan_is_no_label(tmp_path: Path) -> None:
+def test_nan_label_is_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", X=np.zeros((3, 2)), y=np.array([0.0, 1.0, np.nan]))
     with pytest.raises(InputError, match="1 rows have no label"):
         Table(file=str(tmp_path / "t.npz"), label="y").read()
 
 
-def test_a_label_may_be_a_number_but_not_left_out(tmp_path: Path) -> None:
+def test_label_column_may_be_a_number_but_not_dropped(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("0,1,2\n5,6,0\n7,8,1\n")
     assert Table(file=str(tmp_path / "t.csv"), label=2).read().anomaly.sum() == 1
-    with pytest.raises(InputError, match=r"data\.drop leaves out 2"):
+    with pytest.raises(InputError, match=r"data\.drop has 2, the column of data\.label"):
         Table(file=str(tmp_path / "t.csv"), label=2, drop=["2"]).read()
 
 
 @pytest.mark.shared
-def test_real_files(shared: Path) -> None:
-    counts = {
+def test_published_counts(shared: Path) -> None:
+    tables = {
         "creditcard": CreditCard(dir=str(shared / "creditcard_fraud")).read(),
         "paysim": PaySim(dir=str(shared / "paysim")).read(),
         "kddcup99": KddCup99(dir=str(shared / "kddcup99")).read(),
@@ -95,8 +95,8 @@ def test_real_files(shared: Path) -> None:
         "nslkdd": NslKdd(dir=str(shared / "nsl_kdd")).read(),
         "hepatitis": AdBench(dir=str(shared / "adbench"), name="hepatitis").read(),
     }
-    found = {name: (table.columns.num_rows, int(table.anomaly.sum())) for name, table in counts.items()}
-    assert found == {
+    counts = {name: (table.columns.num_rows, int(table.anomaly.sum())) for name, table in tables.items()}
+    assert counts == {
         "creditcard": (8585, 492),
         "paysim": (10_000, 28),
         "kddcup99": (494_021, 494_021 - 97_278),

@@ -1,4 +1,4 @@
-"""Sources of text: what is a document in each, and what is said of records that aren't any."""
+"""Sources of text: what a document is in each, and how invalid records are reported."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ from ssl_cli.data.text.corpora import C4, Wikitext
 from ssl_cli.data.text.records import CsvText, JsonLines, ParquetText
 from ssl_cli.data.text.sources import Pydoc, TextFiles, TextSource
 from ssl_cli.errors import InputError
-from tests.data.io.test_text import written
+from tests.data.io.test_text import write_file
 
 
 def jsonl(path: Path, field: str = "text") -> JsonLines:
@@ -59,35 +59,35 @@ def test_pydoc() -> None:
 
 
 def test_blank_documents_are_dropped_and_blank_files_refused(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.txt", "\n\none\n \n\ntwo\n\n")
+    path = write_file(tmp_path / "a.txt", "\n\none\n \n\ntwo\n\n")
     for document in ("line", "block"):
         source = TextFiles(files=str(path), document=document, val=0.1)  # type: ignore[arg-type]
         assert list(source.documents()) == ["one", "two"]
-    written(path, "\r\n \n")
+    write_file(path, "\r\n \n")
     assert refusal(TextFiles(files=str(path), document="file", val=0.1)).startswith("There is no text in the data")
 
 
 def test_faults_are_counted_anew_each_time_and_begin_with_each_reading(tmp_path: Path) -> None:
-    source = TextFiles(files=str(written(tmp_path / "a.txt", b"caf\xe9\n")), document="line", val=0.1)
+    source = TextFiles(files=str(write_file(tmp_path / "a.txt", b"caf\xe9\n")), document="line", val=0.1)
     for _ in range(2):
         assert list(source.splits())
-        assert source.faults.n_bytes == 1
+        assert source.issues.n_invalid == 1
 
 
 def test_a_stamp_changes_with_the_files_and_with_what_changes_the_documents(tmp_path: Path) -> None:
-    path = written(tmp_path / "t" / "a.txt", "one")
+    path = write_file(tmp_path / "t" / "a.txt", "one")
 
     def stamp(**other: object) -> str:
         options = {"files": str(path.parent), "document": "line", "val": 0.1} | other
-        return json.dumps(TextFiles(**options).stamp())  # type: ignore[arg-type]
+        return json.dumps(TextFiles(**options).cache_key())  # type: ignore[arg-type]
 
     first = stamp()
     assert stamp() == first == stamp(cache="elsewhere", isolate_documents=True)
-    units = str(written(tmp_path / "units.txt", "New York"))
-    changed = [stamp(document="file"), stamp(val=0.2), stamp(max_tokens=9), stamp(units=units)]
-    written(path, "other")
+    phrases = str(write_file(tmp_path / "phrases.txt", "New York"))
+    changed = [stamp(document="file"), stamp(val=0.2), stamp(max_tokens=9), stamp(phrases=phrases)]
+    write_file(path, "other")
     changed.append(stamp())
-    written(path.parent / "b.txt", "two")
+    write_file(path.parent / "b.txt", "two")
     changed.append(stamp())
     assert len({first, *changed}) == 7
 
@@ -97,9 +97,9 @@ def test_a_stamp_changes_with_the_files_and_with_what_changes_the_documents(tmp_
 
 def test_json_lines(tmp_path: Path) -> None:
     records = ['{"text": "one\\ntwo"}', "", '{"text": ["a", "b"], "n": 1}', '{"text": null}', '{"text": ""}']
-    source = jsonl(written(tmp_path / "a.jsonl", "\n".join(records)))
+    source = jsonl(write_file(tmp_path / "a.jsonl", "\n".join(records)))
     assert list(source.documents()) == ["one\ntwo", "a\nb"]
-    assert source.faults.sentences() == []
+    assert source.issues.messages() == []
 
 
 def test_broken_records_are_left_out_and_named(tmp_path: Path) -> None:
@@ -112,64 +112,67 @@ def test_broken_records_are_left_out_and_named(tmp_path: Path) -> None:
         '{"text": "\\ud83d half"}',
         "x",
     ]
-    source = jsonl(written(tmp_path / "a.jsonl", "\n".join([*lines, '{"text": "last"}'])))
+    source = jsonl(write_file(tmp_path / "a.jsonl", "\n".join([*lines, '{"text": "last"}'])))
     found = list(source.documents())
     assert found == ["sound", "\ufffd half", "last"]
     "".join(found).encode()
-    replaced, left_out = source.faults.sentences()
-    assert "1 fault(s) of UTF-8" in replaced
+    replaced, left_out = source.issues.messages()
+    assert "1 invalid UTF-8 sequence(s)" in replaced
     assert "a.jsonl, line 6" in replaced
-    assert left_out.startswith(f"5 record(s) left out: {tmp_path}/a.jsonl, line 2: it is no JSON (Unterminated string")
+    assert left_out.startswith(f"5 record(s) left out: {tmp_path}/a.jsonl, line 2: it is not JSON (Unterminated string")
     assert "line 4: there is no field text, only other" in left_out
-    assert "line 5: the field text holds 7, which is neither text nor lines of it" in left_out
+    assert "line 5: the field text holds 7, which is neither text nor a list of lines" in left_out
 
 
 def test_a_long_record_is_whole_and_its_text_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "LONGEST", 100)
-    monkeypatch.setattr(text_io, "LONGEST", 100)
+    monkeypatch.setattr(sources, "MAX_DOCUMENT_CHARS", 100)
+    monkeypatch.setattr(text_io, "MAX_DOCUMENT_CHARS", 100)
     text = "word " * 50
-    source = jsonl(written(tmp_path / "a.jsonl", json.dumps({"text": text})))
+    source = jsonl(write_file(tmp_path / "a.jsonl", json.dumps({"text": text})))
     assert [len(part) for part in source.documents()] == [100, 100, 50]
-    assert "2 place(s)" in source.faults.sentences()[0]
+    assert "2 place(s)" in source.issues.messages()[0]
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ('{"texts": "a", "id": 1}', "line 1: there is no field text, only texts, id. Did you mean texts."),
-        ('[{"text": "a"}]', "line 1: it is no JSON object: each line must be one, {...}."),
-        ("plain words", "line 1: it is no JSON (Expecting value)."),
-        ('{"text": {"en": "a"}}', 'line 1: the field text holds {"en": "a"}, which is neither text nor lines of it.'),
+        ('[{"text": "a"}]', "line 1: it is not a JSON object: each line must be one, {...}."),
+        ("plain words", "line 1: it is not JSON (Expecting value)."),
+        (
+            '{"text": {"en": "a"}}',
+            'line 1: the field text holds {"en": "a"}, which is neither text nor a list of lines.',
+        ),
     ],
 )
 def test_files_that_are_meant_otherwise_are_refused_at_their_first_record(
     tmp_path: Path, content: str, told: str
 ) -> None:
-    path = written(tmp_path / "a.jsonl", f"\n{content}\n".lstrip())
+    path = write_file(tmp_path / "a.jsonl", f"\n{content}\n".lstrip())
     assert refusal(jsonl(path)) == f"{path}, {told}"
 
 
 def test_csv(tmp_path: Path) -> None:
     content = '\ufeffid,text\r\n1,"said ""so"",\r\ntwice"\r\n2\r\n\r\n3,plain,more\r\n4,\r\n'
-    source = csv(written(tmp_path / "a.csv", content))
+    source = csv(write_file(tmp_path / "a.csv", content))
     assert list(source.documents()) == ['said "so",\ntwice', "plain"]
-    assert source.faults.sentences() == [
+    assert source.issues.messages() == [
         f"1 record(s) left out: {tmp_path}/a.csv, line 4: there is no field text, only id."
     ]
-    assert list(csv(written(tmp_path / "b.tsv", "text\tid\na, b\t1\n"), delimiter="tab").documents()) == ["a, b"]
+    assert list(csv(write_file(tmp_path / "b.tsv", "text\tid\na, b\t1\n"), delimiter="tab").documents()) == ["a, b"]
 
 
 def test_csv_with_a_column_twice(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 2 columns called text: rename all but one"):
-        list(csv(written(tmp_path / "a.csv", "text,text\na,b\n")).documents())
+        list(csv(write_file(tmp_path / "a.csv", "text,text\na,b\n")).documents())
 
 
 def test_csv_that_is_meant_otherwise(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv", 'id;text\n1;"open\n2;two\n3;three\n')
-    assert refusal(csv(path)).endswith("a.csv: its fields seem parted by ';'; say data.delimiter=';'.")
+    path = write_file(tmp_path / "a.csv", 'id;text\n1;"open\n2;two\n3;three\n')
+    assert refusal(csv(path)).endswith("a.csv: its fields seem to be separated by ';'; set data.delimiter=';'.")
     assert refusal(csv(path, delimiter=";")).endswith("a.csv, line 2: a quote is opened there and not closed.")
     assert "line 2: there is no field title, only id, text" in refusal(csv(path, "title", ";"))
-    assert "There is no text" in refusal(csv(written(path, "id,text\n")))
+    assert "There is no text" in refusal(csv(write_file(path, "id,text\n")))
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_parquet(tmp_path: Path) -> None:
 
     careless = source("text")
     assert list(careless.documents()) == ["caf\ufffd", "two"]
-    assert "a.parquet, row 1" in careless.faults.sentences()[0]
+    assert "a.parquet, row 1" in careless.issues.messages()[0]
     assert list(source("lines").documents()) == ["a\nb", "c"]
     assert "there is no field txt, only text, lines, n. Did you mean text" in refusal(source("txt"))
     assert "row 1: the field n holds 1, which is neither text" in refusal(source("n"))
@@ -226,13 +229,13 @@ def wiki_files(folder: Path, layout: str) -> None:
             name = f"wikitext-2-raw-v1/{'validation' if part == 'valid' else part}-00000-of-00001.parquet"
             pyarrow.parquet.write_table(pa.table({"text": hub_rows(text)}), folder / name)
         else:
-            written(folder / layout.format(part), text)
+            write_file(folder / layout.format(part), text)
 
 
 @pytest.mark.parametrize("layout", ["wiki.{}.tokens", "{}.txt", "wikitext2_{}.txt", "parquet"])
 def test_an_article_of_wikitext_is_a_document(tmp_path: Path, layout: str) -> None:
     wiki_files(tmp_path, layout)
-    written(tmp_path / "README.txt", "no article")
+    write_file(tmp_path / "README.txt", "no article")
     found = list(wikitext(tmp_path).splits())
     assert [name for name, _ in found] == ["val", "train", "train", "train", "train"]
     assert [text.split() for _, text in found] == [text.split() for text in (ARTICLES[1], *ARTICLES, *ARTICLES)]
@@ -270,15 +273,15 @@ def test_a_hub_that_fails_and_a_folder_that_is_absent(tmp_path: Path, monkeypatc
     monkeypatch.setattr("datasets.load_dataset", fail)
     told = refusal(C4(dir=str(tmp_path / "c4"), hub="allenai/c4", name="en", val=0.1))
     assert told.startswith("allenai/c4 can't be streamed: the hub can't be reached") and ". Put its files in" in told
-    assert "is no folder. Put its files in" in refusal(C4(dir=str(tmp_path / "c4"), name="en", val=0.1))
-    written(tmp_path / "wiki" / "train.txt", "x")
-    with pytest.raises(InputError, match=r"holds no validation files.*or say data\.val=0\.05"):
+    assert "is not a folder. Put its files in" in refusal(C4(dir=str(tmp_path / "c4"), name="en", val=0.1))
+    write_file(tmp_path / "wiki" / "train.txt", "x")
+    with pytest.raises(InputError, match=r"holds no validation files.*or set data\.val=0\.05"):
         list(wikitext(tmp_path / "wiki").splits())
 
 
 def test_c4_in_a_folder(tmp_path: Path) -> None:
     for name, text in (("train.00001-of-01024", "two"), ("train.00000-of-01024", "one"), ("validation.00000", "no")):
-        written(tmp_path / "en" / f"c4-{name}.json.gz", gzip.compress(json.dumps({"text": text}).encode()))
+        write_file(tmp_path / "en" / f"c4-{name}.json.gz", gzip.compress(json.dumps({"text": text}).encode()))
     assert list(C4(dir=str(tmp_path), name="en", val=0.1).documents()) == ["one", "two"]
     with pytest.raises(InputError, match="holds no file of C4"):
-        list(C4(dir=str(written(tmp_path / "x" / "a.json", "{}").parent), name="en", val=0.1).documents())
+        list(C4(dir=str(write_file(tmp_path / "x" / "a.json", "{}").parent), name="en", val=0.1).documents())

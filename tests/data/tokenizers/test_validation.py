@@ -1,4 +1,4 @@
-"""tokenizer.json from a stranger: what would hang the library, or bring it down, is refused in words."""
+"""Untrusted tokenizer.json: what would hang or crash the library is rejected."""
 
 import json
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Library
 
-from ssl_cli.data.tokenizers.fast_encode import CHARACTERS
+from ssl_cli.data.tokenizers.fast_encode import ANY_CHARACTER
 from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import WordLevel, WordPiece
-from ssl_cli.data.tokenizers.validation import LARGEST, sound
+from ssl_cli.data.tokenizers.validation import MAX_FILE_BYTES, library_errors_as_input_errors
 from ssl_cli.errors import InputError
 from tests.helpers.pretrain_runs import MAKERS, TEXT, tokenizer_of
 
@@ -55,22 +55,22 @@ def doubled(state: State) -> None:
         (normalizers(*[replace({"String": "a"}, "a" * 30)] * 4), "by none that is longer"),
         (normalizers(replace({"String": ""}, "")), "by none that is longer"),
         (normalizers(replace({"Regex": "(a+)+b"}, "a")), "by none that is longer"),
-        (normalizers(*[{"type": "NFKC"}] * 5), "5 parts: 4 at most are read"),
-        (normalizers(*[{"type": "ByteLevel"}] * 4), "has the normalizer ByteLevel, which isn't read"),
-        (normalizers({"type": "Sequence", "normalizers": []}), "has the normalizer Sequence, which isn't read"),
+        (normalizers(*[{"type": "NFKC"}] * 5), "5 parts; at most 4 are allowed"),
+        (normalizers(*[{"type": "ByteLevel"}] * 4), "has the normalizer ByteLevel, which is not allowed"),
+        (normalizers({"type": "Sequence", "normalizers": []}), "has the normalizer Sequence, which is not allowed"),
         (normalizers({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "has the normalizer Precompiled"),
-        (split(r"(\w+\w*)+\d"), "cuts text by a pattern of its own"),
-        (doubled, "puts texts together from more than 8 parts"),
+        (split(r"(\w+\w*)+\d"), "splits text by the pattern"),
+        (doubled, "its template has more than 8 parts"),
         (unlimited, "a word 1,000"),
-        (far, "tokens must have numbers from 0 and below 1,"),
-        (far_added, "tokens must have numbers from 0 and below 1,"),
+        (far, "tokens must have ids from 0 and below 1,"),
+        (far_added, "tokens must have ids from 0 and below 1,"),
         (lambda state: state.update(decoder={"type": "Sequence", "decoders": []}), "has the decoder Sequence"),
-        (lambda state: state["model"]["vocab"].pop("[UNK]"), "is no tokenizer that can be read"),
-        (lambda state: state.pop("model"), "is no tokenizer that can be read"),
+        (lambda state: state["model"]["vocab"].pop("[UNK]"), "can't be read as a tokenizer"),
+        (lambda state: state.pop("model"), "can't be read as a tokenizer"),
     ],
     ids=range(15),
 )
-def test_a_file_with_surprises(tmp_path: Path, attack: Callable[[State], Any], sentence: str) -> None:
+def test_a_file_with_dangerous_parts(tmp_path: Path, attack: Callable[[State], Any], sentence: str) -> None:
     state = json.loads(tokenizer_of("wordpiece").to_json())
     attack(state)
     if "[UNK]" not in state.get("model", {}).get("vocab", ["[UNK]"]):
@@ -83,38 +83,41 @@ def test_a_file_with_surprises(tmp_path: Path, attack: Callable[[State], Any], s
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "5", "\x00", '{"model": {}, "model": {}}', '{"model": 5}'])
-def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_tokenizer(tmp_path: Path, text: str) -> None:
     (tmp_path / "tokenizer.json").write_text(text)
-    with pytest.raises(InputError, match="is no tokenizer that can be read"):
+    with pytest.raises(InputError, match="can't be read as a tokenizer"):
         Tokenizer.load(tmp_path / "tokenizer.json")
 
 
 def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     with (tmp_path / "tokenizer.json").open("wb") as file:
-        file.truncate(LARGEST + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(InputError, match="has more than 67,108,864 bytes"):
         Tokenizer.load(tmp_path / "tokenizer.json")
 
 
 def test_a_panic_of_the_library_is_a_damaged_file(tmp_path: Path) -> None:
-    """It is no Exception, so nobody else would catch it."""
+    """It is not an Exception, so nothing else would catch it."""
     state = json.loads(tokenizer_of("wordpiece").to_json())
     state["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AQAAAAA="}
-    with pytest.raises(InputError, match="is no tokenizer that can be read: it is damaged"), sound(tmp_path):
+    with (
+        pytest.raises(InputError, match="can't be read as a tokenizer: it is damaged"),
+        library_errors_as_input_errors(tmp_path),
+    ):
         Library.from_str(json.dumps(state)).encode("a")
-    with pytest.raises(KeyboardInterrupt), sound(tmp_path):
+    with pytest.raises(KeyboardInterrupt), library_errors_as_input_errors(tmp_path):
         raise KeyboardInterrupt
 
 
-def test_a_vocabulary_beside_its_merges_has_no_gaps_either(tmp_path: Path) -> None:
+def test_a_vocabulary_with_merges_must_not_have_gaps_either(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text(json.dumps({"a": 0, "far": 4_000_000_000}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    with pytest.raises(InputError, match=r"vocab\.json is damaged: its 2 tokens must have numbers"):
+    with pytest.raises(InputError, match=r"vocab\.json is damaged: its 2 tokens must have ids"):
         PretrainedTokenizer(str(tmp_path)).train()
 
 
-def test_what_ours_and_the_published_ones_are_is_read(tmp_path: Path) -> None:
-    """Old files don't say what kind of model they hold; RoBERTa's adds the ends of a text."""
+def test_our_tokenizers_and_published_ones_are_read(tmp_path: Path) -> None:
+    """Old files don't name the type of their model; RoBERTa's adds the ends of a text."""
     words = WordLevel(vocab_size=100, sample_bytes=10**6, lowercase=True).train(TEXT)
     cased = WordPiece(vocab_size=160, sample_bytes=10**6, lowercase=False).train(TEXT)
     states = [json.loads(tokenizer.to_json()) for tokenizer in (*map(tokenizer_of, MAKERS), words, cased)]
@@ -124,7 +127,7 @@ def test_what_ours_and_the_published_ones_are_is_read(tmp_path: Path) -> None:
         "type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": False, **ends,
     }  # fmt: skip
     states[2]["normalizer"] = replace({"String": "``"}, '"')
-    assert any((state["pre_tokenizer"].get("pattern") or {}) == {"Regex": CHARACTERS} for state in states)
+    assert any((state["pre_tokenizer"].get("pattern") or {}) == {"Regex": ANY_CHARACTER} for state in states)
     for state in states:
         (tmp_path / "tokenizer.json").write_text(json.dumps(state))
         assert Tokenizer.load(tmp_path / "tokenizer.json").encode(TEXT[0])
