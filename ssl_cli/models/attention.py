@@ -1,4 +1,4 @@
-"""Attention, what each token may see in it, and the memory of a model that reads token by token."""
+"""Attention, masks that say which tokens each token sees, and the key-value cache of a causal model."""
 
 import functools
 import math
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from ssl_cli.models.positions import turned
+from ssl_cli.models.positions import apply_rotary
 
-Sight = Tensor | BlockMask | None  # (B, 1, T, S) bool, true where a token sees another; None: it sees all
-SHORT = 512  # tokens, for which a CPU has room for all weights of attention
+AttentionMask = Tensor | BlockMask | None  # (B, 1, T, S) bool, true where a token sees another; None: it sees all
+MAX_MATMUL_TOKENS = 512  # for that many tokens a CPU has room for all attention weights
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention with several heads (arXiv 1706.03762, sec. 3.2): (B, T, C) -> (B, T, C)
+    """Multi-head scaled dot-product attention (arXiv 1706.03762, sec. 3.2): (B, T, C) -> (B, T, C).
 
-    Queries, keys and values come from one matrix, which is one large product in the place of three.
+    One matrix makes queries, keys and values: one large product in place of three.
     """
 
     def __init__(self, width: int, heads: int, dropout: float):
@@ -31,130 +31,146 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        sight: Sight,
+        mask: AttentionMask,
         causal: bool,
-        turn: tuple[Tensor, Tensor] | None = None,
-        remember: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+        rotation: tuple[Tensor, Tensor] | None = None,
+        update_cache: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
-        """`turn`: cosines and sines of rotary positions; `remember` adds keys and values to those before them."""
+        """Return the attention output (B, T, C).
+
+        `rotation`: cosines and sines of rotary positions. `update_cache` stores new keys and values and returns all of
+        them so far.
+        """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()  # (B, H, T, D) each
-        if turn is not None:
-            q, k = turned(q, *turn), turned(k, *turn)
-        if remember is not None:
-            k, v = remember(k, v)
-        mixed = attend(q, k, v, sight, causal, self.dropout if self.training else 0.0)  # (B, H, T, D)
+        if rotation is not None:
+            q, k = apply_rotary(q, *rotation), apply_rotary(k, *rotation)
+        if update_cache is not None:
+            k, v = update_cache(k, v)
+        mixed = attend(q, k, v, mask, causal, self.dropout if self.training else 0.0)  # (B, H, T, D)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, causal: bool, dropout: float) -> Tensor:
-    """(B, H, T, D), (B, H, S, D), (B, H, S, D) -> (B, H, T, D); `causal` counts only where `sight` is None."""
-    if isinstance(sight, BlockMask):
-        return _flex()[0](q, k, v, block_mask=sight)
-    if q.device.type == "cpu" and torch.is_grad_enabled() and q.shape[2] <= SHORT:
-        return _by_products(q, k, v, sight, causal, dropout)
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, causal: bool, dropout: float) -> Tensor:
+    """Compute attention: (B, H, T, D), (B, H, S, D), (B, H, S, D) -> (B, H, T, D).
+
+    `causal` applies only if `mask` is None.
+    """
+    if isinstance(mask, BlockMask):
+        return _flex()[0](q, k, v, block_mask=mask)
+    if q.device.type == "cpu" and torch.is_grad_enabled() and q.shape[2] <= MAX_MATMUL_TOKENS:
+        return _attend_by_matmul(q, k, v, mask, causal, dropout)
     if q.shape[2] == 1 and q.dtype == torch.bfloat16 and q.device.type == "cpu" and not dropout:
-        return attend_once(q, k, v, sight)
+        return attend_single_query(q, k, v, mask)
     return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=sight, dropout_p=dropout, is_causal=causal and sight is None
+        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
     )
 
 
-def attend_once(q: Tensor, k: Tensor, v: Tensor, sight: Tensor | None) -> Tensor:
-    """The same for a single query, (B, H, 1, D).
+def attend_single_query(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Compute attention for a single query, (B, H, 1, D).
 
-    On a CPU in bfloat16 three to five times faster than torch's own, whose blocks are for many queries (measured with
-    torch 2.13, 256 and 1,000 keys).
+    On a CPU in bfloat16 it is three to five times as fast as torch's function, whose blocks are made for many queries
+    (measured with torch 2.13, 256 and 1,000 keys).
     """
     score = torch.matmul(k, (q / math.sqrt(q.shape[-1])).transpose(-1, -2)).transpose(-1, -2)  # (B, H, 1, S)
-    if sight is not None:
-        score = score.masked_fill(~sight, -torch.inf)
+    if mask is not None:
+        score = score.masked_fill(~mask, -torch.inf)
     return torch.matmul(score.softmax(dim=-1), v)
 
 
-def _by_products(q: Tensor, k: Tensor, v: Tensor, sight: Tensor | None, causal: bool, dropout: float) -> Tensor:
-    """The same by two plain products, its weights in memory: a CPU computes the gradient up to 4 times as fast."""
+def _attend_by_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout: float) -> Tensor:
+    """Compute attention by two plain products, with the weights in memory.
+
+    A CPU computes the gradient up to 4 times as fast this way.
+    """
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, T, S)
-    if sight is not None:
-        scores = scores.masked_fill(~sight, -math.inf)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
     elif causal:
         scores = scores + torch.full(scores.shape[-2:], -math.inf, dtype=q.dtype).triu(1)
     weights = scores.softmax(-1)
     return (functional.dropout(weights, dropout) if dropout else weights) @ v
 
 
-# --- what a token may see ---
+# --- masks ---
 
 
-def within_documents(document: Tensor, causal: bool, dropout: float) -> Tensor | BlockMask:
-    """Tokens see those of their own document (B, T) and, if `causal`, none after them.
+def document_mask(document: Tensor, causal: bool, dropout: float) -> Tensor | BlockMask:
+    """Return a mask in which tokens see only their own document (B, T) and, if `causal`, no later tokens.
 
-    On a GPU a block mask, whose empty blocks are never computed; it knows no dropout, with which a full mask is made.
+    On a GPU it is a block mask, whose empty blocks are never computed. A block mask does not support dropout: with
+    dropout the mask is a full one.
     """
     if document.device.type == "cuda" and not dropout:
-        return document_blocks(document, causal, _flex()[1])
+        return document_block_mask(document, causal, _flex()[1])
     same = document[:, None, :, None] == document[:, None, None, :]  # (B, 1, T, T)
     return same.tril() if causal else same
 
 
-def document_blocks(document: Tensor, causal: bool, make: Callable[..., BlockMask] = create_block_mask) -> BlockMask:
-    """The same as a block mask of flex_attention (arXiv 2412.05496)."""
+def document_block_mask(
+    document: Tensor, causal: bool, create: Callable[..., BlockMask] = create_block_mask
+) -> BlockMask:
+    """Return the same mask as a block mask of flex_attention (arXiv 2412.05496)."""
 
     def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         same = document[b, q] == document[b, k]
         return same & (k <= q) if causal else same
 
     n_rows, length = document.shape
-    return make(sees, B=n_rows, H=None, Q_LEN=length, KV_LEN=length, device=document.device)
+    return create(sees, B=n_rows, H=None, Q_LEN=length, KV_LEN=length, device=document.device)
 
 
 @functools.cache
 def _flex() -> tuple[Callable[..., Any], Callable[..., BlockMask]]:
-    # Neither is fast unless compiled; compiling starts at the first call. Has not been run on a GPU by us yet.
+    # Both are slow unless compiled; they are compiled at the first call. We have not run this on a GPU yet.
     return torch.compile(flex_attention), torch.compile(create_block_mask)
 
 
-# --- what has been read ---
+# --- the cache ---
 
 
-class Cache:
-    """Keys and values of the tokens that a causal model has read, in memory set aside at once.
+class KVCache:
+    """Keys and values of the tokens that a causal model has read, in memory allocated in advance.
 
-    `start` (B,) is each row's first real token, where prompts of different lengths are filled up on the left: what lies
-    before it is seen by nobody, and positions are counted from it. `length` tokens have been read.
+    `left_padding` (B,) is the number of padding tokens at the left of each row, for prompts of different lengths. No
+    token sees them, and positions are counted from the first real token. `length` is the number of tokens read.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, start: Tensor | None = None):
-        self.keys, self.values, self.start = keys, values, start  # (layers, B, H, capacity, D)
+    def __init__(self, keys: Tensor, values: Tensor, left_padding: Tensor | None = None):
+        self.keys, self.values, self.left_padding = keys, values, left_padding  # (layers, B, H, capacity, D)
         self.length = 0
 
     @property
     def capacity(self) -> int:
-        """The most tokens it can hold."""
+        """The largest number of tokens it can hold."""
         return self.keys.shape[3]
 
-    def remember(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of new tokens, (B, H, T, D) -> of all so far, (B, H, length + T, D)"""
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values of new tokens (B, H, T, D), and return all of the layer's, (B, H, length + T, D)."""
         end = self.length + k.shape[2]
         self.keys[layer, :, :, self.length : end] = k
         self.values[layer, :, :, self.length : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
-    def sight(self, n_new: int) -> Tensor | None:
-        """Which tokens so far each new one sees: (B or 1, 1, T, length + T) bool; None where that is plain."""
-        if self.start is None and (self.length == 0 or n_new == 1):
+    def mask(self, n_new: int) -> Tensor | None:
+        """Return which tokens each of `n_new` new ones sees, (B or 1, 1, T, length + T) bool.
+
+        Returns None if no mask is needed: the new token sees everything, or the model's own causal mask is enough.
+        """
+        if self.left_padding is None and (self.length == 0 or n_new == 1):
             return None
         end = self.length + n_new
         key = torch.arange(end, device=self.keys.device)
         query = key[self.length :, None]  # (T, 1)
-        if self.start is None:
+        if self.left_padding is None:
             return (key <= query)[None, None]
-        # What fills a row up sees itself, since a softmax over nothing is no number.
-        real = key >= self.start[:, None, None]  # (B, 1, S)
+        # A padding token sees itself: a softmax over nothing would be NaN.
+        real = key >= self.left_padding[:, None, None]  # (B, 1, S)
         return ((key <= query) & (real | (key == query)))[:, None]
 
-    def place(self, n_new: int) -> slice | Tensor:
-        """Positions of the new tokens: a slice, or (B, T) where rows are filled up on the left."""
-        if self.start is None:
+    def positions(self, n_new: int) -> slice | Tensor:
+        """Return the positions of `n_new` new tokens: a slice, or (B, T) if rows are padded on the left."""
+        if self.left_padding is None:
             return slice(self.length, self.length + n_new)
         index = torch.arange(self.length, self.length + n_new, device=self.keys.device)
-        return (index - self.start[:, None]).clamp(min=0)
+        return (index - self.left_padding[:, None]).clamp(min=0)

@@ -1,4 +1,4 @@
-"""What BERT has on top of its transformer: a head for masked tokens, and one for pairs of sentences."""
+"""Heads of BERT on top of its transformer: one for masked tokens, one for pairs of sentences."""
 
 import torch
 from torch import Tensor, nn
@@ -7,10 +7,10 @@ from torch.nn import functional
 from ssl_cli.models.transformer import ACTIVATIONS, INITIAL_STD, Transformer
 
 
-class MaskedHead(nn.Module):
-    """Hidden (..., C) -> logits (..., V): a layer, a norm, then the transformer's own table of tokens and a bias.
+class MaskedLMHead(nn.Module):
+    """Masked-token head: hidden states (..., C) -> logits (..., V), as in BERT's code (arXiv 1810.04805).
 
-    As in BERT's code (arXiv 1810.04805). `transform` alone is the part before the table.
+    A linear layer and a norm, then the transformer's token embeddings as output matrix, and a bias.
     """
 
     def __init__(self, network: Transformer):
@@ -23,16 +23,17 @@ class MaskedHead(nn.Module):
         nn.init.zeros_(self.dense.bias)
 
     def transform(self, hidden: Tensor) -> Tensor:
-        """(..., C) -> (..., C)"""
+        """Return the input of the output matrix: (..., C) -> (..., C)."""
         return self.norm(self.activation(self.dense(hidden)))
 
     def forward(self, hidden: Tensor, token_table: Tensor) -> Tensor:
-        """(..., C) and the table of tokens (V, C) -> (..., V)"""
+        """Return logits (..., V) for hidden states (..., C) and token embeddings (V, C)."""
         return functional.linear(self.transform(hidden), token_table, self.bias)
 
 
 class PairHead(nn.Module):
-    """Hidden (B, T, C) -> logits (B, 2), from the first token: 0 where the second text follows the first."""
+    """Sentence-pair head on the first token: hidden states (B, T, C) -> logits (B, 2); class 0: the second text follows
+    the first."""
 
     def __init__(self, network: Transformer):
         super().__init__()
@@ -43,4 +44,5 @@ class PairHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Return logits (B, 2) for hidden states (B, T, C)."""
         return self.decide(self.pool(hidden[:, 0]).tanh())

@@ -1,4 +1,4 @@
-"""Images as numbers: kept as bytes wherever they lie, made numbers where they are computed with."""
+"""Image tensors: bytes in storage, floats in computation, and errors between images."""
 
 from collections.abc import Iterator
 
@@ -6,55 +6,61 @@ import torch
 from torch import Tensor, float64, uint8
 from torch.nn import functional
 
-SMOOTHINGS, LEAST_SQUARE = 2, 1e-3
-MOST_TOGETHER = 2**23  # numbers of images that go through a network together: 32 MB, and its layers some times that
+SMOOTHINGS, MIN_MEAN_SQUARE = 2, 1e-3
+MAX_BATCH_VALUES = 2**23  # image values in one batch: 32 MB, and a few times that in a network's layers
 
 
-def numbers(x: Tensor) -> Tensor:
-    """Bytes 0..255 -> float32 0..1, on the device they are on; numbers stay as they are."""
+def to_float(x: Tensor) -> Tensor:
+    """Return bytes 0..255 as float32 in 0..1, on the same device; return other dtypes unchanged."""
     return x.float().div_(255) if x.dtype == uint8 else x
 
 
-def parts(x: Tensor, most: int, device: torch.device) -> Iterator[Tensor]:
-    """x (N, ...) as numbers on a device, part by part: `most` rows together, of large images as many as MOST_TOGETHER
-    allows. The whole of x stays where it lies: it may be larger than the device's memory."""
-    rows = min(most, max(1, MOST_TOGETHER // x.shape[1:].numel())) if x.dim() == 4 else most
+def float_batches(x: Tensor, max_rows: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield x (N, ...) as floats on `device`, at most `max_rows` rows at a time.
+
+    A batch of large images has fewer rows, at most MAX_BATCH_VALUES values. Only one batch is moved at a time, since x
+    may be larger than the device's memory.
+    """
+    rows = min(max_rows, max(1, MAX_BATCH_VALUES // x.shape[1:].numel())) if x.dim() == 4 else max_rows
     for part in x.split(rows):
-        yield numbers(part.to(device))
+        yield to_float(part.to(device))
 
 
-def shifted(x: Tensor, most: int) -> Tensor:
-    """Each image (B, C, H, W) moved by itself, by up to `most` whole pixels each way; what comes in is black.
+def random_shift(x: Tensor, max_shift: int) -> Tensor:
+    """Shift each image of x (B, C, H, W) independently by up to `max_shift` whole pixels in each direction.
 
-    From torch's own random stream.
+    The uncovered pixels are black. Draws from torch's global random stream.
     """
     height, width = x.shape[2:]
-    padded = functional.pad(x, (most, most, most, most))
-    start = torch.randint(2 * most + 1, (2, len(x)), device=x.device)  # where each image's window begins
+    padded = functional.pad(x, (max_shift, max_shift, max_shift, max_shift))
+    start = torch.randint(2 * max_shift + 1, (2, len(x)), device=x.device)  # where each image's window begins
     rows = start[0][:, None] + torch.arange(height, device=x.device)  # (B, H)
     columns = start[1][:, None] + torch.arange(width, device=x.device)  # (B, W)
-    which = torch.arange(len(x), device=x.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+    image = torch.arange(len(x), device=x.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
-def misfit(rebuilt: Tensor, x: Tensor) -> Tensor:
-    """The squared error of each pixel, (B, C, H, W), in units of the image's own mean square, of a smoothed error map.
+def smoothed_relative_error(reconstruction: Tensor, x: Tensor) -> Tensor:
+    """Return the squared smoothed error of each pixel divided by the image's mean square, (B, C, H, W).
 
-    Smoothed twice by the mean of 3 x 3 pixels, so that a stroke which is rebuilt half a pixel beside its place counts
-    little, and one that isn't rebuilt at all is seen. In the image's own units, since a bold digit has more to get
-    wrong than a thin one (our own recipe: docs/benchmarks.md).
+    The error is smoothed twice by the mean of 3 x 3 pixels: a stroke that is reconstructed half a pixel beside its
+    place counts little, a missing stroke counts fully. It is relative to the image, because a bold digit has more
+    pixels to get wrong than a thin one (our own recipe: docs/benchmarks.md).
     """
-    error = rebuilt - x
+    error = reconstruction - x
     for _ in range(SMOOTHINGS):
         error = functional.avg_pool2d(error, 3, stride=1, padding=1)
-    return error.square() / (x.square().mean(dim=(1, 2, 3), keepdim=True) + LEAST_SQUARE)
+    return error.square() / (x.square().mean(dim=(1, 2, 3), keepdim=True) + MIN_MEAN_SQUARE)
 
 
-def precise(x: Tensor) -> Tensor:
-    """At least float32: what a network computed in bf16 is too coarse for logarithms, sums and small differences."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return x in float32, or in float64 if it is that already.
+
+    bfloat16 is too coarse for logarithms, sums and small differences.
+    """
     return x if x.dtype == float64 else x.float()
 
 
-def in_bytes(x: Tensor) -> Tensor:
-    """Numbers 0..1 -> the nearest bytes 0..255; what lies outside is cut off."""
+def to_uint8(x: Tensor) -> Tensor:
+    """Return floats in 0..1 as the nearest bytes 0..255; values outside are clipped."""
     return x.clamp(0, 1).mul(255).round().to(uint8)

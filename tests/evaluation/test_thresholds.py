@@ -1,4 +1,4 @@
-"""Thresholds keep what they promise."""
+"""Thresholds keep their promises."""
 
 import numpy as np
 import pytest
@@ -8,10 +8,10 @@ from sklearn.metrics import f1_score
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.thresholds import Calibration, choose_threshold, p_values
 
-NONE = np.empty(0)  # test scores, for the rules that don't look at them
+NONE = np.empty(0)  # test scores, for the rules that do not use them
 
 
-def test_p_values_against_their_definition() -> None:
+def test_p_values_equal_their_definition() -> None:
     calibration, scores = np.array([1.0, 2.0, 2.0, 5.0]), np.array([0.0, 2.0, 3.0, 9.0])
     naive = [(1 + sum(c >= s for c in calibration)) / 5 for s in scores]
     np.testing.assert_allclose(p_values(calibration, scores), naive)
@@ -27,7 +27,7 @@ def test_auto_flags_exactly_the_small_p_values(n: int, fpr: float) -> None:
     assert threshold.warning is None
 
 
-def test_auto_holds_its_rate_over_draws_and_its_interval() -> None:
+def test_auto_holds_its_rate_and_its_interval_over_draws() -> None:
     # 2,000 draws of calibration rows: the mean rate is k / (n + 1), and 95 % lie in the Beta interval it states.
     rng, n, fpr = np.random.default_rng(0), 200, 0.05
     rates = []
@@ -44,23 +44,23 @@ def stated_interval(promise: str) -> tuple[float, float]:
     return shares[-2], shares[-1]
 
 
-def test_auto_says_when_the_rows_are_too_few() -> None:
+def test_auto_warns_about_too_few_rows() -> None:
     threshold = choose_threshold("auto", Calibration(np.arange(18.0)), NONE)
     assert threshold.value == 17
     assert threshold.nominal_fpr == pytest.approx(1 / 19)
     assert "18 calibration rows can't hold a false-positive rate of 1.00%: that takes 99" in threshold.warning
 
 
-def test_cross_fitted_scores_carry_no_guarantee_and_say_so() -> None:
+def test_cross_fitted_scores_state_that_they_have_no_guarantee() -> None:
     for rule in ("auto", "fdr"):
         threshold = choose_threshold(rule, Calibration(np.arange(500.0), held_out=False, folds=5), np.arange(500.0))
         assert not threshold.guaranteed
         assert "500 out-of-fold scores (5 folds)" in threshold.promise
-        assert "bound doesn't carry over" in threshold.promise
+        assert "does not carry over" in threshold.promise
 
 
 @pytest.mark.parametrize(("n", "shift", "fdr"), [(400, 4, 0.1), (1000, 2, 0.2), (50, 3, 0.1), (400, 0, 0.1)])
-def test_fdr_is_benjamini_and_hochberg_on_the_p_values(n: int, shift: float, fdr: float) -> None:
+def test_fdr_equals_benjamini_and_hochberg_on_the_p_values(n: int, shift: float, fdr: float) -> None:
     rng = np.random.default_rng(n)
     calibration = rng.normal(size=n).round(1)  # with ties
     test = rng.normal(np.repeat([0, shift], [300, 100])).round(1)
@@ -82,12 +82,12 @@ def test_fdr_holds_its_rate_over_draws() -> None:
     assert np.mean(found) == pytest.approx(0.8 * 0.2, abs=4 * error)
 
 
-def test_fdr_says_when_the_rows_are_too_few() -> None:
+def test_fdr_warns_about_too_few_rows() -> None:
     threshold = choose_threshold("fdr", Calibration(np.arange(99.0)), np.arange(1000.0), fdr=0.1)
     assert "can flag at fdr=0.1 only 100 rows or more at once" in threshold.warning
 
 
-def test_f1_is_the_best_of_all_thresholds_and_says_it_used_labels() -> None:
+def test_f1_is_the_best_threshold_and_states_that_it_used_labels() -> None:
     rng = np.random.default_rng(0)
     anomaly = rng.random(200) < 0.2
     scores = np.round(rng.normal(2 * anomaly, 1), 1)  # with ties
@@ -107,17 +107,17 @@ def test_quantile_and_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("calibration", "sentence"),
+    ("calibration", "message"),
     [
         (np.full(50, 2.0), "All 50 calibration scores are 2"),
         (np.array([1, np.nan, np.inf]), "2 of 3 calibration scores are NaN"),
     ],
 )
-def test_degenerate_scores_are_refused(calibration: np.ndarray, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
+def test_degenerate_scores_are_rejected(calibration: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         choose_threshold("auto", Calibration(calibration), NONE)
 
 
-def test_f1_without_labels_is_refused() -> None:
+def test_f1_without_labels_is_rejected() -> None:
     with pytest.raises(InputError, match="without labels use threshold=auto"):
         choose_threshold("f1", Calibration(np.arange(10.0)), NONE)

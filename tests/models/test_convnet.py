@@ -1,10 +1,10 @@
-"""Convolutional networks keep the shape of any image."""
+"""Convolutional networks restore the shape of any image."""
 
 import pytest
 import torch
 
 from ssl_cli.errors import InputError
-from ssl_cli.models.convnet import ConvAutoencoder, GridAutoencoder, sizes
+from ssl_cli.models.convnet import ConvAutoencoder, GridAutoencoder, feature_map_sizes
 
 SHAPES = [[1, 8, 8], [1, 7, 9], [1, 28, 28], [3, 32, 32], [2, 5, 13], [1, 1, 12], [3, 9, 2]]
 
@@ -28,24 +28,24 @@ def test_down_to_a_grid_and_back(shape: list[int]) -> None:
 
 
 def test_each_halving_rounds_up() -> None:
-    assert sizes([1, 28, 9], 3) == [(28, 9), (14, 5), (7, 3), (4, 2)]
+    assert feature_map_sizes([1, 28, 9], 3) == [(28, 9), (14, 5), (7, 3), (4, 2)]
 
 
-@pytest.mark.parametrize("kind", [ConvAutoencoder, GridAutoencoder])
-def test_images_too_small_and_rows_are_refused(kind: type[ConvAutoencoder] | type[GridAutoencoder]) -> None:
-    assert kind([1, 8, 8], [4, 4, 4], latent=2).encode(torch.rand(1, 1, 8, 8)).numel() == 2
+@pytest.mark.parametrize("network", [ConvAutoencoder, GridAutoencoder])
+def test_too_small_images_and_rows_are_rejected(network: type[ConvAutoencoder] | type[GridAutoencoder]) -> None:
+    assert network([1, 8, 8], [4, 4, 4], latent=2).encode(torch.rand(1, 1, 8, 8)).numel() == 2
     with pytest.raises(
         InputError, match=r"Images of 8 x 8 can't be halved 4 times: give fewer model\.network\.channels"
     ):
-        kind([1, 8, 8], [4, 4, 4, 4], latent=2)
+        network([1, 8, 8], [4, 4, 4, 4], latent=2)
     with pytest.raises(InputError, match="Images of 1 x 1 can't be halved 1 times"):
-        kind([1, 1, 1], [4], latent=2)
+        network([1, 1, 1], [4], latent=2)
     with pytest.raises(InputError, match="needs images, not rows of 30 features"):
-        kind([30], [4], latent=2)
+        network([30], [4], latent=2)
 
 
-def test_the_decoder_can_put_any_value_anywhere() -> None:
-    """No pixel of an odd image is out of the network's reach."""
+def test_the_decoder_reaches_every_pixel() -> None:
+    """Also in an image of odd size, encoder and decoder use every pixel."""
     network = ConvAutoencoder([1, 7, 9], [4, 6], latent=8)
     z = torch.randn(16, 8)
     moved = network.decode(z).var(0)

@@ -1,6 +1,8 @@
+"""LoRA adapters: formula, trainable parameters, merging."""
+
 import torch
 
-from ssl_cli.models.lora import LowRank, add_adapters, merge_adapters
+from ssl_cli.models.lora import LoRALinear, add_adapters, merge_adapters
 from ssl_cli.models.transformer import Transformer
 
 IDS = torch.arange(12).view(2, 6)
@@ -11,7 +13,7 @@ def network() -> Transformer:
     return Transformer(20, 16, layers=2, width=32, heads=2, dropout=0.0).eval()
 
 
-def test_adapters_change_nothing_at_first() -> None:
+def test_new_adapters_do_not_change_the_output() -> None:
     plain = network()
     before = plain(IDS)
     add_adapters(plain, 4)
@@ -30,17 +32,17 @@ def test_only_adapters_are_trained() -> None:
     assert count == 2 * sum(4 * (n_in + n_out) for n_in, n_out in sizes)
 
 
-def test_merged_adapters_give_the_same_as_apart() -> None:
+def test_merging_does_not_change_the_output() -> None:
     adapted = network()
     names = set(dict(adapted.named_parameters()))
     add_adapters(adapted, 4)
     with torch.no_grad():
         for module in adapted.modules():
-            if isinstance(module, LowRank):
+            if isinstance(module, LoRALinear):
                 module.up.normal_(std=0.3)
-    apart = adapted(IDS)
+    unmerged = adapted(IDS)
     merge_adapters(adapted)
-    assert torch.allclose(adapted(IDS), apart, atol=1e-4)
+    assert torch.allclose(adapted(IDS), unmerged, atol=1e-4)
     assert set(dict(adapted.named_parameters())) == names
     assert all(weight.requires_grad for weight in adapted.blocks.parameters())
 
@@ -48,7 +50,7 @@ def test_merged_adapters_give_the_same_as_apart() -> None:
 def test_the_formula() -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(5, 3)
-    low = LowRank(layer, 2)
+    low = LoRALinear(layer, 2)
     with torch.no_grad():
         low.up.normal_()
     x = torch.randn(5)

@@ -1,4 +1,4 @@
-"""The prior over grids: a place knows nothing of itself and of what comes after it."""
+"""PixelCNN: the logits of a position depend neither on its own code nor on later ones."""
 
 import math
 
@@ -15,10 +15,10 @@ PLACES = GRID[0] * GRID[1]
 @pytest.fixture
 def prior() -> PixelCNN:
     torch.manual_seed(0)
-    return PixelCNN(codes=6, grid=GRID, width=8, layers=3).requires_grad_(False)
+    return PixelCNN(num_codes=6, grid=GRID, width=8, layers=3).requires_grad_(False)
 
 
-def test_a_code_changes_only_the_logits_of_later_places(prior: PixelCNN) -> None:
+def test_a_code_changes_only_the_logits_of_later_positions(prior: PixelCNN) -> None:
     codes = torch.randint(6, (1, *GRID))
     before = prior.logits(codes).flatten(2)  # (1, K, places)
     reached = torch.zeros(PLACES, PLACES, dtype=torch.bool)
@@ -28,8 +28,8 @@ def test_a_code_changes_only_the_logits_of_later_places(prior: PixelCNN) -> None
         changed = (prior.logits(other.view_as(codes)).flatten(2) != before).any(1)[0]  # (places,)
         assert not changed[: place + 1].any(), place
         reached[place] = changed
-    assert reached[:-1].any(1).all()  # every code but the last matters to some later one
-    assert reached[:, 1:].any(0).all()  # and every place but the first looks at something
+    assert reached[:-1].any(1).all()  # every code but the last affects a later position
+    assert reached[:, 1:].any(0).all()  # and every position but the first depends on a code
 
 
 def test_the_loss_is_the_mean_negative_log_likelihood_of_a_code(prior: PixelCNN) -> None:
@@ -43,7 +43,7 @@ def test_the_loss_is_the_mean_negative_log_likelihood_of_a_code(prior: PixelCNN)
     assert float(prior({"codes": codes})["loss"]) == pytest.approx(naive / (3 * PLACES), rel=1e-5)
 
 
-def test_a_sample_is_drawn_place_by_place_from_the_same_conditionals(prior: PixelCNN) -> None:
+def test_a_sample_is_drawn_position_by_position_from_the_same_conditionals(prior: PixelCNN) -> None:
     torch.manual_seed(3)
     drawn = prior.sample(4)
     torch.manual_seed(3)
@@ -56,7 +56,7 @@ def test_a_sample_is_drawn_place_by_place_from_the_same_conditionals(prior: Pixe
     assert drawn.shape == (4, *GRID) and len(drawn.unique()) > 1
 
 
-def test_a_sure_prior_draws_what_it_is_sure_of(prior: PixelCNN) -> None:
+def test_a_deterministic_prior_draws_its_only_sample(prior: PixelCNN) -> None:
     last = prior.last[-1]
     assert isinstance(last, torch.nn.Conv2d)
     last.weight.mul_(1e4)  # every conditional becomes a single code, which depends on those before
@@ -67,7 +67,7 @@ def test_a_sure_prior_draws_what_it_is_sure_of(prior: PixelCNN) -> None:
 
 def test_it_learns_a_sequence() -> None:
     torch.manual_seed(0)
-    prior = PixelCNN(codes=3, grid=(3, 3), width=8, layers=2)
+    prior = PixelCNN(num_codes=3, grid=(3, 3), width=8, layers=2)
     start = torch.arange(3).repeat(10)[:, None]
     codes = ((start + torch.arange(9)) % 3).view(30, 3, 3)  # each code follows from the one before it
     optimizer = torch.optim.Adam(prior.parameters(), 0.02)
@@ -75,6 +75,8 @@ def test_it_learns_a_sequence() -> None:
         optimizer.zero_grad()
         prior({"codes": codes})["loss"].backward()
         optimizer.step()
-    assert prior({"codes": codes})["loss"].item() == pytest.approx(math.log(3) / 9, abs=0.01)  # only the first is open
+    assert prior({"codes": codes})["loss"].item() == pytest.approx(
+        math.log(3) / 9, abs=0.01
+    )  # only the first code is random
     drawn = prior.sample(30).flatten(1)
     assert torch.equal(drawn, (drawn[:, :1] + torch.arange(9)) % 3)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_cli.models.quantizer import Quantizer, perplexity, rotated
+from ssl_cli.models.quantizer import Quantizer, perplexity, rotate_to
 
 CODES, WIDTH, N = 7, 3, 40
 
@@ -37,7 +37,7 @@ def unit(x: Tensor) -> Tensor:
     return x / x.norm(dim=-1, keepdim=True)
 
 
-# --- which code ---
+# --- the nearest code ---
 
 
 def test_the_nearest_code_is_chosen(x: Tensor) -> None:
@@ -49,7 +49,7 @@ def test_the_nearest_code_is_chosen(x: Tensor) -> None:
     torch.testing.assert_close(loss, 0.25 * (x - chosen).square().mean())
 
 
-def test_cosine_codes_lie_on_the_sphere_and_know_directions_only(x: Tensor) -> None:
+def test_cosine_codes_lie_on_the_sphere_and_compare_directions_only(x: Tensor) -> None:
     model = quantizer(cosine=True).eval()
     chosen, index, _ = model(x)
     torch.testing.assert_close(chosen.norm(dim=1), torch.ones(N))
@@ -93,7 +93,7 @@ def naive_rotation(x: Tensor, q: Tensor) -> Tensor:
     return (q.norm() / x.norm()) * (torch.eye(len(x)) - 2 * torch.outer(r, r) + 2 * torch.outer(q_hat, e_hat))
 
 
-def test_the_rotation_turns_a_vector_into_its_code_and_its_gradient_likewise(x: Tensor) -> None:
+def test_the_rotation_maps_a_vector_and_its_gradient_to_the_code(x: Tensor) -> None:
     model = quantizer(gradient="rotation").train()
     passed, index, _ = model(x)
     codes = model.vectors[index]
@@ -101,12 +101,12 @@ def test_the_rotation_turns_a_vector_into_its_code_and_its_gradient_likewise(x: 
     for row, code in zip(x, codes, strict=True):
         naive = naive_rotation(row, code)
         turn = naive * row.norm() / code.norm()
-        torch.testing.assert_close(turn @ turn.T, torch.eye(WIDTH), atol=1e-5, rtol=0)  # it is a rotation indeed
-        found = torch.autograd.functional.jacobian(lambda z, code=code: rotated(z[None], code[None])[0], row)
+        torch.testing.assert_close(turn @ turn.T, torch.eye(WIDTH), atol=1e-5, rtol=0)  # it is a rotation
+        found = torch.autograd.functional.jacobian(lambda z, code=code: rotate_to(z[None], code[None])[0], row)
         torch.testing.assert_close(found, naive, atol=1e-4, rtol=1e-4)
 
 
-def test_each_loss_teaches_its_own_side(x: Tensor) -> None:
+def test_each_loss_trains_its_own_side(x: Tensor) -> None:
     model = quantizer("loss").train()
     x.requires_grad_(True)
     _, index, loss = model(x)
@@ -121,7 +121,7 @@ def test_each_loss_teaches_its_own_side(x: Tensor) -> None:
 
 
 @pytest.mark.parametrize("gradient", ["straight_through", "rotation"])
-def test_what_is_passed_on_teaches_no_code(x: Tensor, gradient: Literal["straight_through", "rotation"]) -> None:
+def test_the_output_has_no_gradient_for_the_codes(x: Tensor, gradient: Literal["straight_through", "rotation"]) -> None:
     model = quantizer("loss", gradient).train()
     x.requires_grad_(True)
     passed = model(x)[0]
@@ -176,7 +176,7 @@ def test_the_moving_average_is_the_papers(cosine: bool) -> None:
         torch.testing.assert_close(model.counts, torch.tensor(count) * CODES / N)
 
 
-def test_in_evaluation_the_codebook_stays(x: Tensor) -> None:
+def test_evaluation_does_not_change_the_codebook(x: Tensor) -> None:
     model = quantizer(dead_code_threshold=10).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model(x)
@@ -189,38 +189,38 @@ def test_k_means_finds_clusters(codebook: Literal["ema", "loss"]) -> None:
     centres = 20 * torch.randn(CODES, WIDTH)
     x = centres.repeat_interleave(50, 0) + 0.1 * torch.randn(50 * CODES, WIDTH)
     model = quantizer(codebook)
-    model.start_from(x, seed=0)
+    model.init_from_kmeans(x, seed=0)
     near = torch.cdist(centres, model.vectors.detach()).min(1)
     assert sorted(near.indices.tolist()) == list(range(CODES))
     assert near.values.max() < 0.1
     again = quantizer(codebook)
-    again.start_from(x, seed=0)
+    again.init_from_kmeans(x, seed=0)
     assert torch.equal(again.vectors, model.vectors) and torch.equal(model.sums, model.vectors)
 
 
-def test_k_means_over_fewer_vectors_than_codes_leaves_the_others() -> None:
+def test_k_means_on_fewer_vectors_than_codes_leaves_the_other_codes() -> None:
     model, x = quantizer(), torch.randn(4, WIDTH)
     before = model.vectors.clone()
-    model.start_from(x, seed=0)
+    model.init_from_kmeans(x, seed=0)
     assert torch.equal(model.vectors[4:], before[4:])
     torch.testing.assert_close(torch.cdist(x, model.vectors[:4]).min(1).values, torch.zeros(4), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("codebook", ["ema", "loss"])
-def test_a_dead_code_is_set_on_a_vector_of_the_batch(codebook: Literal["ema", "loss"]) -> None:
+def test_a_dead_code_is_replaced_by_a_vector_of_the_batch(codebook: Literal["ema", "loss"]) -> None:
     model = quantizer(codebook, dead_code_threshold=0.05, decay=0.5).train()
     with torch.no_grad():
-        model.vectors[2] = 1e3  # so far away that nothing falls to it
+        model.vectors[2] = 1e3  # so far away that no vector is assigned to it
         model.sums[2] = 1e3
-    revived_at = None
+    replaced_at = None
     for step in range(8):
         x = torch.randn(200, WIDTH)
         model(x)
-        if revived_at is None and float(model.vectors[2].detach().abs().max()) < 500:
-            revived_at = step
+        if replaced_at is None and float(model.vectors[2].detach().abs().max()) < 500:
+            replaced_at = step
             assert (x == model.vectors[2].detach()).all(1).any()
-            assert model.counts[2] == 1  # it has as long as any other to find vectors of its own
-    assert revived_at == 4  # 0.5^5 is the first power below 0.05
+            assert model.counts[2] == 1  # it gets as much time as any other code to attract vectors
+    assert replaced_at == 4  # 0.5^5 is the first power below 0.05
 
 
 def test_the_number_of_draws_does_not_depend_on_how_many_are_dead(x: Tensor) -> None:
@@ -239,4 +239,4 @@ def test_perplexity() -> None:
     p = torch.tensor([0.5, 0.25, 0.25])
     assert perplexity(p * 100) == pytest.approx(float(2 ** -(p * p.log2()).sum()))
     assert perplexity(np.array([2, 1, 1])) == pytest.approx(2**1.5)
-    assert perplexity(torch.zeros(4)) == 1  # of nothing seen
+    assert perplexity(torch.zeros(4)) == 1  # no vectors at all

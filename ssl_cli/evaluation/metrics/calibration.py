@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says: reliability diagram and expected calibration error. arXiv 1706.04599"""
+"""Calibration of probabilities: reliability diagram and expected calibration error (arXiv 1706.04599)."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,30 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Answers in bins of equal width by their confidence, the first from 0: each array (M,), zero in an empty bin."""
+    """Predictions in bins of equal width by confidence: each array (M,), zero in an empty bin."""
 
     count: np.ndarray
-    confidence: np.ndarray  # the mean of the bin's answers
+    confidence: np.ndarray  # the bin's mean
     accuracy: np.ndarray
 
     @property
-    def error(self) -> float:
-        """The expected calibration error, equation 3: by how much the two differ in the mean over answers."""
+    def calibration_error(self) -> float:
+        """Expected calibration error (equation 3): the mean gap between accuracy and confidence over predictions."""
         gap = np.abs(self.accuracy - self.confidence)
         return float((self.count * gap).sum() / self.count.sum())
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> Reliability:
-    """Of the probabilities (N,) that a model gave to its answers, and whether each was right (N,).
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Reliability:
+    """Bin the probabilities (N,) of predictions, with whether each was correct (N,).
 
-    Bin m holds those from (m - 1) / M, exclusive, to m / M; a confidence of 0 belongs to the first.
+    Bin m holds those from (m - 1) / M, exclusive, to m / M; a confidence of 0 belongs to the first bin.
     """
     upper = np.arange(1, bins) / bins
-    which = np.searchsorted(upper, confidence, side="left")  # (N,)
-    count = np.bincount(which, minlength=bins)
-    some = np.maximum(count, 1)
+    bin_index = np.searchsorted(upper, confidence, side="left")  # (N,)
+    count = np.bincount(bin_index, minlength=bins)
+    divisor = np.maximum(count, 1)
     return Reliability(
         count,
-        np.bincount(which, weights=confidence, minlength=bins) / some,
-        np.bincount(which, weights=right, minlength=bins) / some,
+        np.bincount(bin_index, weights=confidence, minlength=bins) / divisor,
+        np.bincount(bin_index, weights=correct, minlength=bins) / divisor,
     )

@@ -1,103 +1,111 @@
-"""Answers beside the truth -> figures, quick enough for a bootstrap: of counts and ranks that are made once."""
+"""Metrics of classification and regression, from counts and ranks that make thousands of bootstrap samples fast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-OF_CLASSES = ("accuracy", "f1", "macro_f1", "matthews")
-OF_NUMBERS = ("pearson", "spearman")
+CLASSIFICATION_METRICS = ("accuracy", "f1", "macro_f1", "matthews")
+REGRESSION_METRICS = ("pearson", "spearman")
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Of each class, (K,): how often it is the label, how often it is answered, and how often both. All figures follow
-    from these: no matrix of K * K, which thousands of classes would make slow."""
+class ClassCounts:
+    """Counts of each class, (K,): as label, as prediction, and as both (a correct prediction).
+
+    All metrics follow from these. No K x K matrix is needed, which would be slow for thousands of classes.
+    """
 
     label: np.ndarray
-    answer: np.ndarray
-    right: np.ndarray
+    predicted: np.ndarray
+    correct: np.ndarray
 
 
 class ClassScores:
-    """`label` and `answer` (N,): which of `n_classes`."""
+    """Classification metrics `names` of class indices `label` and `prediction` (N,)."""
 
-    def __init__(self, label: np.ndarray, answer: np.ndarray, n_classes: int, names: Sequence[str]):
-        self.label, self.answer = label.astype(np.int64), answer.astype(np.int64)
+    def __init__(self, label: np.ndarray, prediction: np.ndarray, n_classes: int, names: Sequence[str]):
+        self.label, self.prediction = label.astype(np.int64), prediction.astype(np.int64)
         self.n_classes, self.names = n_classes, tuple(names)
 
-    def counts(self, which: np.ndarray | None = None) -> Counts:
-        chosen = slice(None) if which is None else which
-        label, answer = self.label[chosen], self.answer[chosen]
-        listed = (label, answer, label[label == answer])
-        return Counts(*(np.bincount(values, minlength=self.n_classes) for values in listed))
+    def counts(self, index: np.ndarray | None = None) -> ClassCounts:
+        """Return the counts of all examples, or of those at `index`."""
+        chosen = slice(None) if index is None else index
+        label, prediction = self.label[chosen], self.prediction[chosen]
+        groups = (label, prediction, label[label == prediction])
+        return ClassCounts(*(np.bincount(group, minlength=self.n_classes) for group in groups))
 
-    def metrics(self, which: np.ndarray | None = None) -> dict[str, float]:
-        counts = self.counts(which)
-        return {name: float(FIGURES[name](counts)) for name in self.names}
-
-
-def accuracy(counts: Counts) -> float:
-    return counts.right.sum() / max(counts.label.sum(), 1)
+    def metrics(self, index: np.ndarray | None = None) -> dict[str, float]:
+        """Return the metrics of all examples, or of those at `index`."""
+        counts = self.counts(index)
+        return {name: float(METRICS[name](counts)) for name in self.names}
 
 
-def f1_by_class(counts: Counts) -> np.ndarray:
-    """(K,); 0 of a class that neither is nor is answered, as scikit-learn has it"""
-    return 2 * counts.right / np.maximum(counts.label + counts.answer, 1)
+def accuracy(counts: ClassCounts) -> float:
+    """Return the share of correct predictions."""
+    return counts.correct.sum() / max(counts.label.sum(), 1)
 
 
-def f1(counts: Counts) -> float:
-    """Of the second of two classes, as GLUE counts MRPC and QQP"""
+def f1_by_class(counts: ClassCounts) -> np.ndarray:
+    """Return each class's F1, (K,); 0 for a class that is neither a label nor predicted, as in scikit-learn."""
+    return 2 * counts.correct / np.maximum(counts.label + counts.predicted, 1)
+
+
+def f1(counts: ClassCounts) -> float:
+    """Return F1 of the second of two classes, as GLUE scores MRPC and QQP."""
     return f1_by_class(counts)[1]
 
 
-def macro_f1(counts: Counts) -> float:
-    """The mean over the classes that are or are answered"""
-    seen = counts.label + counts.answer > 0
-    return f1_by_class(counts)[seen].mean() if seen.any() else 0.0
+def macro_f1(counts: ClassCounts) -> float:
+    """Return the mean F1 of the classes that are a label or predicted."""
+    occurs = counts.label + counts.predicted > 0
+    return f1_by_class(counts)[occurs].mean() if occurs.any() else 0.0
 
 
-def matthews(counts: Counts) -> float:
-    """Matthews' correlation, of any number of classes (Gorodkin 2004, eq. 8); 0 where all answers, or all labels, are
-    the same"""
-    label, answer = counts.label.astype(float), counts.answer.astype(float)
+def matthews(counts: ClassCounts) -> float:
+    """Return Matthews' correlation for any number of classes (Gorodkin 2004, eq. 8).
+
+    It is 0 if all predictions, or all labels, are the same.
+    """
+    label, predicted = counts.label.astype(float), counts.predicted.astype(float)
     total = label.sum()
-    shared = (total**2 - label @ label) * (total**2 - answer @ answer)
-    return (counts.right.sum() * total - label @ answer) / np.sqrt(shared) if shared > 0 else 0.0
+    variances = (total**2 - label @ label) * (total**2 - predicted @ predicted)
+    return (counts.correct.sum() * total - label @ predicted) / np.sqrt(variances) if variances > 0 else 0.0
 
 
-FIGURES = {"accuracy": accuracy, "f1": f1, "macro_f1": macro_f1, "matthews": matthews}
+METRICS = {"accuracy": accuracy, "f1": f1, "macro_f1": macro_f1, "matthews": matthews}
 
 
 class NumberScores:
-    """`label` and `answer` (N,) numbers."""
+    """Regression metrics `names` of numbers `label` and `prediction` (N,)."""
 
-    def __init__(self, label: np.ndarray, answer: np.ndarray, names: Sequence[str]):
-        self.label, self.answer, self.names = label.astype(float), answer.astype(float), tuple(names)
-        # Each number's place among the distinct ones: sorting is done once, not for each resample.
-        self.levels = [np.unique(values, return_inverse=True)[1] for values in (self.label, self.answer)]
+    def __init__(self, label: np.ndarray, prediction: np.ndarray, names: Sequence[str]):
+        self.label, self.prediction, self.names = label.astype(float), prediction.astype(float), tuple(names)
+        # The index of each number among the distinct ones: sorted once, not for each bootstrap sample.
+        self.levels = [np.unique(values, return_inverse=True)[1] for values in (self.label, self.prediction)]
 
-    def metrics(self, which: np.ndarray | None = None) -> dict[str, float]:
-        chosen = slice(None) if which is None else which
-        found = {}
+    def metrics(self, index: np.ndarray | None = None) -> dict[str, float]:
+        """Return the metrics of all examples, or of those at `index`."""
+        chosen = slice(None) if index is None else index
+        values = {}
         if "pearson" in self.names:
-            found["pearson"] = pearson(self.label[chosen], self.answer[chosen])
+            values["pearson"] = pearson(self.label[chosen], self.prediction[chosen])
         if "spearman" in self.names:
-            label, answer = (_ranks(levels[chosen]) for levels in self.levels)
-            found["spearman"] = pearson(label, answer)
-        return {name: found[name] for name in self.names}
+            label, prediction = (_ranks(levels[chosen]) for levels in self.levels)
+            values["spearman"] = pearson(label, prediction)
+        return {name: values[name] for name in self.names}
 
 
-def pearson(label: np.ndarray, answer: np.ndarray) -> float:
-    """Pearson's correlation; 0 where all answers, or all labels, are the same"""
-    if len(label) < 2 or np.ptp(label) == 0 or np.ptp(answer) == 0:
+def pearson(label: np.ndarray, prediction: np.ndarray) -> float:
+    """Return Pearson's correlation; 0 if all predictions, or all labels, are the same."""
+    if len(label) < 2 or np.ptp(label) == 0 or np.ptp(prediction) == 0:
         return 0.0
-    label, answer = label - label.mean(), answer - answer.mean()
-    shared = np.sqrt(label @ label) * np.sqrt(answer @ answer)
-    return float(label @ answer / shared) if shared > 0 else 0.0
+    label, prediction = label - label.mean(), prediction - prediction.mean()
+    norm = np.sqrt(label @ label) * np.sqrt(prediction @ prediction)
+    return float(label @ prediction / norm) if norm > 0 else 0.0
 
 
 def _ranks(levels: np.ndarray) -> np.ndarray:
-    """(N,) places among distinct values -> (N,) ranks; equal ones share the mean of theirs"""
+    """Return ranks (N,) of indices among distinct values (N,); equal values share their mean rank."""
     counts = np.bincount(levels)
     return (np.cumsum(counts) - (counts - 1) / 2)[levels]

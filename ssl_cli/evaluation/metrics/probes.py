@@ -1,4 +1,4 @@
-"""What a code knows of labels it was not taught: simple classifiers on it. Arrays -> numbers."""
+"""Probes of a representation: simple classifiers that predict labels from codes learned without them."""
 
 import warnings
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C: the inverse of the regularisation
-HELD_OUT = 0.2  # of the labelled rows, to choose C on
-FEW, MANY = 200, 50  # iterations of L-BFGS on few rows, and on all
+C_VALUES = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C: the inverse of the regularization
+VALIDATION_SHARE = 0.2  # of the labelled rows, to choose C on
+SUBSET_ITERATIONS, FULL_ITERATIONS = 200, 50  # of L-BFGS, on few rows and on all
 NEIGHBORS = 5
 
 
 @dataclass
-class Features:
-    """What a probe sees: training and test rows, (N, D) and (M, D) float32, and their labels, (N,) and (M,)."""
+class ProbeData:
+    """Training and test rows, (N, D) and (M, D) float32, and their labels, (N,) and (M,)."""
 
     train: np.ndarray
     test: np.ndarray
@@ -24,8 +24,8 @@ class Features:
     test_label: np.ndarray
 
 
-def stratified(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The rows in a random order, every beginning of which has each label by its share."""
+def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the rows (N,) in a random order whose every prefix has the labels in proportion."""
     place = np.empty(len(labels))
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -33,34 +33,37 @@ def stratified(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.argsort(place, kind="stable")
 
 
-def choose_strength(x: np.ndarray, labels: np.ndarray) -> float:
-    """C, the one that does best on the last fifth of rows (N, D) in stratified order; of equals, the smallest."""
-    n = len(x) - max(1, round(HELD_OUT * len(x)))
-    found = [_fitted(x[:n], labels[:n], strength, FEW)(x[n:]) for strength in STRENGTHS]
-    return STRENGTHS[int(np.argmax([(each == labels[n:]).mean() for each in found]))]
+def choose_c(x: np.ndarray, labels: np.ndarray) -> float:
+    """Return the C with the best accuracy on the last fifth of rows (N, D), the smallest of equals.
+
+    The rows must be in stratified order.
+    """
+    n = len(x) - max(1, round(VALIDATION_SHARE * len(x)))
+    predictions = [_fit(x[:n], labels[:n], c, SUBSET_ITERATIONS)(x[n:]) for c in C_VALUES]
+    return C_VALUES[int(np.argmax([(prediction == labels[n:]).mean() for prediction in predictions]))]
 
 
-def linear_accuracy(data: Features, rows: np.ndarray, strength: float, iterations: int = FEW) -> float:
-    """Accuracy on the test rows of logistic regression on the standardised training `rows` (n,)."""
-    predict = _fitted(data.train[rows], data.train_label[rows], strength, iterations)
+def linear_accuracy(data: ProbeData, rows: np.ndarray, c: float, iterations: int = SUBSET_ITERATIONS) -> float:
+    """Return the test accuracy of logistic regression on the standardized training `rows` (n,)."""
+    predict = _fit(data.train[rows], data.train_label[rows], c, iterations)
     return float((predict(data.test) == data.test_label).mean())
 
 
-def neighbor_accuracy(data: Features, rows: np.ndarray) -> float:
-    """Accuracy on the test rows of a vote of the 5 nearest training `rows` (n,), fewer where there are fewer."""
-    voters = KNeighborsClassifier(min(NEIGHBORS, len(rows)), algorithm="brute")
-    voters.fit(data.train[rows], data.train_label[rows])
-    return float((voters.predict(data.test) == data.test_label).mean())
+def knn_accuracy(data: ProbeData, rows: np.ndarray) -> float:
+    """Return the test accuracy of a vote of the 5 nearest training `rows` (n,), or of all if there are fewer."""
+    classifier = KNeighborsClassifier(min(NEIGHBORS, len(rows)), algorithm="brute")
+    classifier.fit(data.train[rows], data.train_label[rows])
+    return float((classifier.predict(data.test) == data.test_label).mean())
 
 
-def _fitted(x: np.ndarray, labels: np.ndarray, strength: float, iterations: int):  # type: ignore[no-untyped-def]
-    """`predict` of a logistic regression on rows standardised by their own mean and deviation."""
+def _fit(x: np.ndarray, labels: np.ndarray, c: float, iterations: int):  # type: ignore[no-untyped-def]
+    """Return `predict` of a logistic regression on rows standardized by their own mean and deviation."""
     if (labels == labels[0]).all():
         return lambda rows: np.full(len(rows), labels[0])
     mean, std = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
     mean, scale = mean.astype(np.float32), np.where(std > 1e-6 * std.max(), std, 1.0).astype(np.float32)
-    model = LogisticRegression(C=strength, max_iter=iterations, tol=1e-3)
+    model = LogisticRegression(C=c, max_iter=iterations, tol=1e-3)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the iterations are capped on purpose
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations is limited on purpose
         model.fit((x - mean) / scale, labels)
     return lambda rows: model.predict((rows - mean) / scale)

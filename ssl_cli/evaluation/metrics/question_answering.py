@@ -1,6 +1,7 @@
-"""How near an answer comes to what it should be, by the scripts with which the sets of questions are published.
+"""Exact match and F1 of extracted answers, as in the scripts published with the data sets.
 
-Each function gives exact match and F1 of one answer, in 0..1, the best over the possible answers. No answer is "".
+Each script is a function that returns exact match and F1 of one prediction, in 0..1: the best over the accepted
+answers. "" stands for no answer.
 """
 
 import re
@@ -12,37 +13,37 @@ from functools import lru_cache
 import numpy as np
 
 Scores = tuple[float, float]  # exact match, F1
-WIDE_MARKS = "《》？，。、；："  # what DRCD's authors leave out besides ASCII's punctuation (DRCD, issue 6)
-CMRC_MARKS = frozenset(
+FULL_WIDTH_PUNCTUATION = "《》？，。、；："  # removed by DRCD's authors besides ASCII's punctuation (DRCD, issue 6)
+CMRC_PUNCTUATION = frozenset(
     [*"-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』", "……"]
-)  # the last is none: two characters
-HAN = re.compile("[\u4e00-\u9fa5]")
+)  # the last never matches: it has two characters
+CHINESE_CHARACTER = re.compile("[\u4e00-\u9fa5]")
 
 
-def squad(answer: str, labels: Sequence[str]) -> Scores:
-    """As evaluate-v1.1.py: in lower case, without punctuation and articles; F1 is over bags of words."""
-    return _best(answer, labels, squad_normal, squad_words, _bag_f1)
+def squad(prediction: str, answers: Sequence[str]) -> Scores:
+    """Score as evaluate-v1.1.py: in lower case, without punctuation and articles; F1 is over bags of words."""
+    return _best(prediction, answers, squad_normalize, squad_words, _bag_f1)
 
 
-def squad2(answer: str, labels: Sequence[str]) -> Scores:
-    """As evaluate-v2.0.py: that, but where nothing is left of both they are the same."""
-    possible = [label for label in labels if squad_normal(label)] or [""]
-    exact, f1 = squad(answer, possible)
+def squad2(prediction: str, answers: Sequence[str]) -> Scores:
+    """Score as evaluate-v2.0.py: as v1.1, but two texts that are empty once normalized are equal."""
+    possible = [answer for answer in answers if squad_normalize(answer)] or [""]
+    exact, f1 = squad(prediction, possible)
     return exact, max(exact, f1)
 
 
-def cmrc2018(answer: str, labels: Sequence[str]) -> Scores:
-    """As cmrc2018_evaluate.py: F1 is of the longest run that both share, of Chinese characters and other words."""
-    return _best(answer, labels, cmrc_normal, mixed_segments, _run_f1)
+def cmrc2018(prediction: str, answers: Sequence[str]) -> Scores:
+    """Score as cmrc2018_evaluate.py: F1 is of the longest common run of Chinese characters and other words."""
+    return _best(prediction, answers, cmrc_normalize, mixed_segments, _run_f1)
 
 
-def characters(answer: str, labels: Sequence[str]) -> Scores:
-    """As DRCD's authors measure (DRCD, issue 6): SQuAD's script, also without full-width marks; bags of characters"""
-    return _best(answer, labels, character_normal, lambda text: list(character_normal(text)), _bag_f1)
+def drcd(prediction: str, answers: Sequence[str]) -> Scores:
+    """Score as DRCD's authors (DRCD, issue 6): as SQuAD, without full-width punctuation, over bags of characters."""
+    return _best(prediction, answers, drcd_normalize, lambda text: list(drcd_normalize(text)), _bag_f1)
 
 
 def best_threshold(null_odds: np.ndarray, f1: np.ndarray, has_answer: np.ndarray) -> float:
-    """Above which null odds no answer should be given for the best F1 (find_best_thresh of evaluate-v2.0.py).
+    """Return the null odds above which giving no answer has the best F1 (find_best_thresh of evaluate-v2.0.py).
 
     `null_odds` (N,), `f1` (N,) of the answers if they are given, `has_answer` (N,) bool.
     """
@@ -55,89 +56,94 @@ def best_threshold(null_odds: np.ndarray, f1: np.ndarray, has_answer: np.ndarray
 
 
 def _best(
-    answer: str,
-    labels: Sequence[str],
-    normal: Callable[[str], str],
-    parts: Callable[[str], list[str]],
+    prediction: str,
+    answers: Sequence[str],
+    normalize: Callable[[str], str],
+    split: Callable[[str], list[str]],
     overlap: Callable[[list[str], list[str]], float],
 ) -> Scores:
-    possible = list(dict.fromkeys(labels)) or [""]
-    exact = any(normal(answer) == normal(label) for label in possible)
-    said = parts(answer)
-    return float(exact), max(overlap(said, parts(label)) for label in possible)
+    """Return the best exact match and the best overlap over the distinct accepted answers."""
+    possible = list(dict.fromkeys(answers)) or [""]
+    exact = any(normalize(prediction) == normalize(answer) for answer in possible)
+    predicted = split(prediction)
+    return float(exact), max(overlap(predicted, split(answer)) for answer in possible)
 
 
-def _bag_f1(said: list[str], label: list[str]) -> float:
-    return _f1(sum((Counter(said) & Counter(label)).values()), said, label)
+def _bag_f1(predicted: list[str], answer: list[str]) -> float:
+    return _f1(sum((Counter(predicted) & Counter(answer)).values()), predicted, answer)
 
 
-def _run_f1(said: list[str], label: list[str]) -> float:
-    return _f1(longest_run(said, label), said, label)
+def _run_f1(predicted: list[str], answer: list[str]) -> float:
+    return _f1(longest_common_run(predicted, answer), predicted, answer)
 
 
-def _f1(n_shared: int, said: list[str], label: list[str]) -> float:
-    return 2 * n_shared / (len(said) + len(label)) if n_shared else 0.0
+def _f1(n_shared: int, predicted: list[str], answer: list[str]) -> float:
+    return 2 * n_shared / (len(predicted) + len(answer)) if n_shared else 0.0
 
 
-def longest_run(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest run of parts that is in both."""
+def longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return the length of the longest run of elements that is in both sequences."""
     longest, before = 0, [0] * (len(second) + 1)  # before[j + 1]: the shared run that ends with second[j]
-    for one in first:
+    for element in first:
         ending = [0] * (len(second) + 1)
         for j, other in enumerate(second):
-            if one == other:
+            if element == other:
                 ending[j + 1] = before[j] + 1
         longest, before = max(longest, *ending), ending
     return longest
 
 
-# --- texts as the scripts see them ---
+# --- normalization of texts ---
 
 
 @lru_cache(1 << 16)
-def squad_normal(text: str) -> str:
-    """In lower case, without punctuation (ASCII's), articles and needless white space"""
+def squad_normalize(text: str) -> str:
+    """Return the text in lower case, without ASCII punctuation, articles and extra white space."""
     return _without_articles(_without(text.lower(), string.punctuation))
 
 
 def squad_words(text: str) -> list[str]:
-    return squad_normal(text).split()
+    """Return the words of the normalized text."""
+    return squad_normalize(text).split()
 
 
 @lru_cache(1 << 16)
-def character_normal(text: str) -> str:
-    return _without_articles(_without(text.lower(), string.punctuation + WIDE_MARKS))
+def drcd_normalize(text: str) -> str:
+    """Return the text as `squad_normalize` does, also without full-width punctuation."""
+    return _without_articles(_without(text.lower(), string.punctuation + FULL_WIDTH_PUNCTUATION))
 
 
 @lru_cache(1 << 16)
-def cmrc_normal(text: str) -> str:
-    return "".join(one for one in text.lower().strip() if one not in CMRC_MARKS)
+def cmrc_normalize(text: str) -> str:
+    """Return the text in lower case and without CMRC_PUNCTUATION."""
+    return "".join(character for character in text.lower().strip() if character not in CMRC_PUNCTUATION)
 
 
 def mixed_segments(text: str) -> list[str]:
-    """Chinese characters one by one, and what is between them in words; without its marks"""
+    """Return the Chinese characters one by one, and the words between them, without punctuation."""
     segments, other = [], ""
-    for one in cmrc_normal(text):
-        if HAN.match(one):
-            segments += [*words(other), one]
+    for character in cmrc_normalize(text):
+        if CHINESE_CHARACTER.match(character):
+            segments += [*split_words(other), character]
             other = ""
         else:
-            other += one
-    return segments + words(other)
+            other += character
+    return segments + split_words(other)
 
 
-def _without(text: str, marks: str) -> str:
-    return "".join(one for one in text if one not in marks)
+def _without(text: str, characters: str) -> str:
+    return "".join(character for character in text if character not in characters)
 
 
 def _without_articles(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
-# In this order, as NLTK's word_tokenize parts a sentence. It writes quotes as `` and '', which is left out here.
-PARTED = tuple(
-    (re.compile(pattern), by)
-    for pattern, by in (
+# Applied in this order, as NLTK's word_tokenize splits a sentence. NLTK also writes quotes as `` and '', which is left
+# out here.
+WORD_PATTERNS = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
         (r"([«“‘„»”\"]|''|``)", r" \1 "),
         (r"(?<!\w)'(?!(?:re|ve|ll|m|t|s|d|n)\b)(?=\w)", "' "),
         (r"([^.])(\.)([\])}>\"'»”’ ]*)\s*$", r"\1 \2 \3 "),
@@ -154,10 +160,10 @@ PARTED = tuple(
 )
 
 
-def words(text: str) -> list[str]:
-    """Words and marks of what isn't Chinese, nearly as NLTK parts them"""
+def split_words(text: str) -> list[str]:
+    """Return the words and punctuation of text without Chinese, nearly as NLTK splits it."""
     if text.isalnum():
         return [text]
-    for pattern, by in PARTED:
-        text = pattern.sub(by, text)
+    for pattern, replacement in WORD_PATTERNS:
+        text = pattern.sub(replacement, text)
     return text.split()

@@ -1,4 +1,4 @@
-"""How well words were tagged: entities as conlleval counts them, and single words."""
+"""Token classification metrics: entities as conlleval counts them, and accuracy of words."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,88 +8,98 @@ from functools import cache
 import numpy as np
 
 Span = tuple[str, int, int]  # type, first and last word
-ALIASES = {"L": "E", "U": "S", "M": "I"}  # of BILOU and BMES
-KINDS = "BIES"
+ALIASES = {"L": "E", "U": "S", "M": "I"}  # prefixes of BILOU and BMES
+PREFIXES = "BIES"
 OUTSIDE = "O"
 
 
 @cache
-def parted(tag: str) -> tuple[str, str] | None:
-    """B-PER -> (B, PER); O -> (O, ""); None for what marks no entity. The kinds are B, I, E (last), S (single)."""
+def parse_tag(tag: str) -> tuple[str, str] | None:
+    """Return the prefix and type of a tag: B-PER -> (B, PER), O -> (O, ""); None if it is not an entity tag.
+
+    The prefixes are B, I, E (last word) and S (single word).
+    """
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    kind, dash, of = tag.partition("-")
-    kind = ALIASES.get(kind, kind)
-    return (kind, of) if dash and of and kind and kind in KINDS else None
+    prefix, dash, type = tag.partition("-")
+    prefix = ALIASES.get(prefix, prefix)
+    return (prefix, type) if dash and type and prefix and prefix in PREFIXES else None
 
 
 def entities(tags: Sequence[str]) -> list[Span]:
-    """The entities in a sentence, as conlleval and seqeval's default mode find them: one begins at B or S, after E or
-    S, and wherever the type is another than before; so I-PER after O begins one. Raises ValueError for a tag that
-    `parted` doesn't know."""
-    found: list[Span] = []
+    """Return the entities of a sentence, as conlleval and seqeval's default mode find them.
+
+    An entity begins at B or S, after E or S, and wherever the type differs from that before: I-PER after O begins one.
+    Raises ValueError for a tag that `parse_tag` does not know.
+    """
+    spans: list[Span] = []
     before = OUTSIDE, ""
     for place, tag in enumerate(tags):
-        now = parted(tag)
-        if now is None:
-            raise ValueError(f"{tag} marks no entity")
-        kind, of = now
-        if kind != OUTSIDE:
-            begins = before[1] != of or kind in "BS" or before[0] in "ES"
-            first = place if begins else found.pop()[1]
-            found.append((of, first, place))
-        before = now
-    return found
+        parsed = parse_tag(tag)
+        if parsed is None:
+            raise ValueError(f"{tag} is not an entity tag")
+        prefix, type = parsed
+        if prefix != OUTSIDE:
+            begins = before[1] != type or prefix in "BS" or before[0] in "ES"
+            first = place if begins else spans.pop()[1]
+            spans.append((type, first, place))
+        before = parsed
+    return spans
 
 
 @dataclass(frozen=True)
 class TagScores:
-    """Answers beside the truth. `counts` (S, 5) by sentence: spans found, answered, and there; words right, and all.
+    """Counts of predicted and true spans, and the metrics that follow from them.
 
-    A span is an entity, or where there are `entities` none, a word with its tag; `of` counts spans by their type.
+    A span is an entity; without `entities` it is a word with its tag. `counts` (S, 5) of each sentence: correct spans,
+    predicted spans, true spans, correct words, words. `counts_by_type`: (correct, predicted, true) spans of each type.
     """
 
     counts: np.ndarray
-    of: dict[str, tuple[int, int, int]]  # type -> found, answered, there
+    counts_by_type: dict[str, tuple[int, int, int]]
     entities: bool
 
     @classmethod
-    def of_tags(cls, truth: Sequence[Sequence[str]], answers: Sequence[Sequence[str]], entities: bool) -> "TagScores":
-        """Of the tags of each sentence."""
+    def from_tags(
+        cls, truth: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]], entities: bool
+    ) -> "TagScores":
+        """Count the spans of true and predicted tags, a sequence for each sentence."""
         counts = np.zeros((len(truth), 5), np.int64)
-        found, answered, there = Counter[str](), Counter[str](), Counter[str]()
-        for row, true, told in zip(counts, truth, answers, strict=True):
-            real, guessed = (_spans(tags, entities) for tags in (true, told))
-            both = real & guessed
-            row[:] = len(both), len(guessed), len(real), sum(map(str.__eq__, true, told)), len(true)
-            for counter, spans in ((found, both), (answered, guessed), (there, real)):
+        n_correct, n_predicted, n_true = Counter[str](), Counter[str](), Counter[str]()
+        for row, true_tags, predicted_tags in zip(counts, truth, predictions, strict=True):
+            true, predicted = (_spans(tags, entities) for tags in (true_tags, predicted_tags))
+            correct = true & predicted
+            n_correct_words = sum(map(str.__eq__, true_tags, predicted_tags))
+            row[:] = len(correct), len(predicted), len(true), n_correct_words, len(true_tags)
+            for counter, spans in ((n_correct, correct), (n_predicted, predicted), (n_true, true)):
                 counter.update(span[0] for span in spans)
-        types = sorted(answered | there)
-        return cls(counts, {name: (found[name], answered[name], there[name]) for name in types}, entities)
+        types = sorted(n_predicted | n_true)
+        return cls(counts, {type: (n_correct[type], n_predicted[type], n_true[type]) for type in types}, entities)
 
-    def metrics(self, which: np.ndarray | None = None) -> dict[str, float]:
-        """Shares in 0..1 over all sentences, or those by index; 0 where there is nothing to share."""
-        counts = self.counts if which is None else self.counts[which]
-        found, answered, there, right, words = counts.sum(0).tolist()
-        accuracy = {"accuracy": share(right, words)}
+    def metrics(self, index: np.ndarray | None = None) -> dict[str, float]:
+        """Return the metrics of all sentences, or of those at `index`, in 0..1; 0 if there is nothing to divide by."""
+        counts = self.counts if index is None else self.counts[index]
+        n_correct, n_predicted, n_true, n_correct_words, n_words = counts.sum(0).tolist()
+        accuracy = {"accuracy": ratio(n_correct_words, n_words)}
         if not self.entities:
             return accuracy
-        precision, recall, f1 = figures(found, answered, there)
+        precision, recall, f1 = precision_recall_f1(n_correct, n_predicted, n_true)
         return {"entity_f1": f1, "entity_precision": precision, "entity_recall": recall} | accuracy
 
     def by_type(self) -> dict[str, tuple[float, float, float, int]]:
-        """Type of entity, or tag -> precision, recall, F1 and how many there are"""
-        return {name: (*figures(*counts), counts[2]) for name, counts in self.of.items()}
+        """Return precision, recall, F1 and the number of true spans of each entity type, or of each tag."""
+        return {type: (*precision_recall_f1(*counts), counts[2]) for type, counts in self.counts_by_type.items()}
 
 
 def _spans(tags: Sequence[str], are_entities: bool) -> set[Span]:
     return set(entities(tags)) if are_entities else {(tag, place, place) for place, tag in enumerate(tags)}
 
 
-def figures(found: int, answered: int, there: int) -> tuple[float, float, float]:
-    """Precision, recall, and F1"""
-    return share(found, answered), share(found, there), share(2 * found, answered + there)
+def precision_recall_f1(n_correct: int, n_predicted: int, n_true: int) -> tuple[float, float, float]:
+    """Return precision, recall and F1."""
+    return ratio(n_correct, n_predicted), ratio(n_correct, n_true), ratio(2 * n_correct, n_predicted + n_true)
 
 
-def share(part: int, whole: int) -> float:
+def ratio(part: int, whole: int) -> float:
+    """Return `part` divided by `whole`, or 0 if `whole` is 0."""
     return part / whole if whole else 0.0

@@ -1,9 +1,9 @@
-"""Texts that go on from prompts: batches of rows, token by token, each row's draws its own.
+"""Text generation: batches of rows decoded token by token, each row with its own random draws.
 
-A prompt's samples don't depend on how many are asked for. Rows are batched in the order of their prompts' lengths, the
-shorter ones filled up on the left. When a text outgrows the model's context, its window slides: the last half of it is
-read anew, and it goes on from there. Such rows are batched only with prompts of the same length, so that a text is the
-same whatever others are written beside it.
+The samples of a prompt do not depend on how many are asked for. Prompts are batched in the order of their lengths, and
+shorter ones are padded on the left. When a text outgrows the model's context, its window slides: the last half of the
+window is read again, and generation continues from there. Rows that may slide are batched only with prompts of the same
+length. So a text never depends on the other texts of its batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,138 +15,153 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.types import Count, Seed
-from ssl_cli.models.attention import Cache
+from ssl_cli.models.attention import KVCache
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel
 from ssl_cli.models.generation.sampling import Sampling
 
-Batch = list[tuple[int, list[int]]]  # prompts that are read together: the how manieth each is, and its tokens
+Batch = list[tuple[int, list[int]]]  # prompts that are decoded together: (index, tokens) of each
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """How much is to be written."""
+    """How many texts to generate, and how long."""
 
     n: Annotated[Count, "texts for each prompt"] = 1
-    max_tokens: Annotated[Count, "tokens written at most, after the prompt's"] = 200
-    seed: Annotated[Seed, "every draw follows from it"] = 0
-    batch_size: Annotated[Count, "texts written at a time"] = 16
+    max_tokens: Annotated[Count, "largest number of tokens to generate for a text"] = 200
+    seed: Annotated[Seed, "seed of all random draws"] = 0
+    batch_size: Annotated[Count, "texts generated at a time"] = 16
 
 
 def generate_tokens(
-    model: Any, prompts: list[list[int]], max_tokens: int, temperature: float, seed: int, barred: Sequence[int] = ()
+    model: Any, prompts: list[list[int]], max_tokens: int, temperature: float, seed: int, banned: Sequence[int] = ()
 ) -> list[list[int]]:
-    """Token ids -> those that go on, a list each, none of them `barred`: of a CausalLM, as it is."""
-    wish = GenerationRequest(max_tokens=max_tokens, seed=seed)
-    found = generate(InferenceModel(model.network, "32-true"), prompts, wish, Sampling(temperature), barred=barred)
-    return [writer.tokens for (writer,) in found]
+    """Return the tokens that a CausalLM generates for each prompt, none of them `banned`."""
+    request = GenerationRequest(max_tokens=max_tokens, seed=seed)
+    completions = generate(
+        InferenceModel(model.network, "32-true"), prompts, request, Sampling(temperature), banned=banned
+    )
+    return [completion.tokens for (completion,) in completions]
 
 
 def generate(
     model: InferenceModel,
     prompts: list[list[int]],
-    wish: GenerationRequest,
+    request: GenerationRequest,
     sampling: Sampling,
-    spelling: Detokenizer | None = None,
-    barred: Sequence[int] = (),
+    detokenizer: Detokenizer | None = None,
+    banned: Sequence[int] = (),
 ) -> list[list[Completion]]:
-    """Prompts, of one token at least -> `wish.n` texts of each, without the tokens `barred`."""
-    found: list[list[Completion]] = [[] for _ in prompts]
-    never = torch.tensor(barred, dtype=torch.long, device=model.device)
+    """Return `request.n` completions of each prompt, without `banned` tokens. A prompt has at least one token."""
+    completions: list[list[Completion]] = [[] for _ in prompts]
+    banned_ids = torch.tensor(banned, dtype=torch.long, device=model.device)
     with torch.inference_mode():
-        for batch in batches(prompts, model.context, wish):
-            cache, logits = read(model, [ids for _, ids in batch], wish.max_tokens)
-            at_a_time = max(1, wish.batch_size // len(batch))
-            for first in range(0, wish.n, at_a_time):
-                samples = range(first, min(first + at_a_time, wish.n))
-                rows = [(number, sample) for number, _ in batch for sample in samples]
-                writers = [Completion(prompts[number], spelling) for number, _ in rows]
-                u = torch.stack([draws(wish, number, sample) for number, sample in rows])
-                copies = repeated(cache, len(samples)), logits.repeat_interleave(len(samples), dim=0)
-                write(model, *copies, writers, u.to(logits.device), sampling, never)
-                for (number, _), writer in zip(rows, writers, strict=True):
-                    found[number].append(writer)
-    return found
+        for batch in batch_prompts(prompts, model.context, request):
+            cache, logits = prefill(model, [ids for _, ids in batch], request.max_tokens)
+            samples_at_a_time = max(1, request.batch_size // len(batch))
+            for first in range(0, request.n, samples_at_a_time):
+                samples = range(first, min(first + samples_at_a_time, request.n))
+                rows = [(prompt, sample) for prompt, _ in batch for sample in samples]
+                batch_completions = [Completion(prompts[prompt], detokenizer) for prompt, _ in rows]
+                u = torch.stack([uniform_draws(request, prompt, sample) for prompt, sample in rows])
+                copies = repeat_cache(cache, len(samples)), logits.repeat_interleave(len(samples), dim=0)
+                decode_rows(model, *copies, batch_completions, u.to(logits.device), sampling, banned_ids)
+                for (prompt, _), completion in zip(rows, batch_completions, strict=True):
+                    completions[prompt].append(completion)
+    return completions
 
 
-def write(
+def decode_rows(
     model: InferenceModel,
-    cache: Cache,
+    cache: KVCache,
     logits: Tensor,
-    writers: list[Completion],
+    completions: list[Completion],
     u: Tensor,
     sampling: Sampling,
-    never: Tensor,
+    banned_ids: Tensor,
 ) -> None:
-    """Go on with every row until all have ended: `logits` (B, V) of their first tokens, draws `u` (B, max_tokens), and
-    tokens `never` (N,) that are not to be drawn."""
-    seen = tokens_seen(writers, logits) if sampling.repetition_penalty != 1 else None
-    most = u.shape[1]
-    for step in range(most):
-        chosen = sampling.choose(logits.index_fill_(1, never, -torch.inf), seen, u[:, step])  # (B,)
-        for writer, token in zip(writers, chosen.tolist(), strict=True):
-            writer.add(token)
-        if step + 1 == most or all(writer.ended for writer in writers):
+    """Decode all rows until each has finished.
+
+    `logits` (B, V) are those of the first new tokens, `u` (B, max_tokens) the uniform draws, and `banned_ids` (N,) are
+    tokens that are never chosen.
+    """
+    seen = seen_token_mask(completions, logits) if sampling.repetition_penalty != 1 else None
+    max_tokens = u.shape[1]
+    for step in range(max_tokens):
+        chosen = sampling.choose(logits.index_fill_(1, banned_ids, -torch.inf), seen, u[:, step])  # (B,)
+        for completion, token in zip(completions, chosen.tolist(), strict=True):
+            completion.add(token)
+        if step + 1 == max_tokens or all(completion.finish_reason for completion in completions):
             break
         if seen is not None:
             seen.scatter_(1, chosen[:, None], True)
         if cache.length < model.context:
             logits = model.next_logits(chosen[:, None], cache)
         else:
-            cache, logits = slid(model, writers, most - step)
-    for writer in writers:
-        writer.finish()
+            cache, logits = slide_window(model, completions, max_tokens - step)
+    for completion in completions:
+        completion.finish()
 
 
-def read(model: InferenceModel, prompts: list[list[int]], more: int) -> tuple[Cache, Tensor]:
-    """The cache of prompts, with room for so many more tokens, and the logits (B, V) of the next; of a prompt longer
-    than the context its end is read."""
+def prefill(model: InferenceModel, prompts: list[list[int]], new_tokens: int) -> tuple[KVCache, Tensor]:
+    """Read the prompts; return their cache with room for `new_tokens` more, and the logits (B, V) of the next token.
+
+    Of a prompt longer than the context only the end is read.
+    """
     prompts = [ids[-model.context :] for ids in prompts]
     longest = max(map(len, prompts))
-    filled = torch.tensor([[0] * (longest - len(ids)) + ids for ids in prompts], device=model.device)  # (B, T)
-    start = torch.tensor([longest - len(ids) for ids in prompts], device=model.device)
-    cache = model.cache(len(prompts), min(model.context, longest + more), start if start.any() else None)
-    return cache, model.next_logits(filled, cache)
+    padded = torch.tensor([[0] * (longest - len(ids)) + ids for ids in prompts], device=model.device)  # (B, T)
+    padding = torch.tensor([longest - len(ids) for ids in prompts], device=model.device)
+    capacity = min(model.context, longest + new_tokens)
+    cache = model.new_cache(len(prompts), capacity, padding if padding.any() else None)
+    return cache, model.next_logits(padded, cache)
 
 
-def repeated(cache: Cache, times: int) -> Cache:
-    """A copy, each of its rows so many times"""
-    start = None if cache.start is None else cache.start.repeat_interleave(times)
-    copy = Cache(cache.keys.repeat_interleave(times, dim=1), cache.values.repeat_interleave(times, dim=1), start)
+def repeat_cache(cache: KVCache, times: int) -> KVCache:
+    """Return a copy of the cache with each row repeated `times` times."""
+    padding = None if cache.left_padding is None else cache.left_padding.repeat_interleave(times)
+    copy = KVCache(cache.keys.repeat_interleave(times, dim=1), cache.values.repeat_interleave(times, dim=1), padding)
     copy.length = cache.length
     return copy
 
 
-def slid(model: InferenceModel, writers: list[Completion], more: int) -> tuple[Cache, Tensor]:
-    """The last half of a context read anew. A row that has ended stands for none: it repeats one that goes on."""
+def slide_window(model: InferenceModel, completions: list[Completion], new_tokens: int) -> tuple[KVCache, Tensor]:
+    """Read the last half context of each row again, with room for `new_tokens` more.
+
+    Finished rows are replaced by a copy of an unfinished one: the batch keeps its shape, and their tokens are ignored.
+    """
     half = max(1, model.context // 2)
-    going = next(writer for writer in writers if not writer.ended)
-    return read(model, [(going if writer.ended else writer).ids[-half:] for writer in writers], more)
+    unfinished = next(completion for completion in completions if not completion.finish_reason)
+    rows = [unfinished if completion.finish_reason else completion for completion in completions]
+    return prefill(model, [row.ids[-half:] for row in rows], new_tokens)
 
 
-def batches(prompts: list[list[int]], context: int, wish: GenerationRequest) -> Iterator[Batch]:
-    """Prompts of like lengths together; of one length alone, where a text may outgrow the context."""
+def batch_prompts(prompts: list[list[int]], context: int, request: GenerationRequest) -> Iterator[Batch]:
+    """Yield batches of prompts of similar length, or of equal length if a text may outgrow the context."""
     batch: Batch = []
-    for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
-        ids = prompts[number]
-        fits = not batch or len(batch[0][1]) == len(ids) or len(ids) + wish.max_tokens <= context
-        if batch and (len(batch) == wish.batch_size or not fits):
+    for index in sorted(range(len(prompts)), key=lambda index: len(prompts[index])):
+        ids = prompts[index]
+        fits = not batch or len(batch[0][1]) == len(ids) or len(ids) + request.max_tokens <= context
+        if batch and (len(batch) == request.batch_size or not fits):
             yield batch
             batch = []
-        batch.append((number, ids))
+        batch.append((index, ids))
     if batch:
         yield batch
 
 
-def draws(wish: GenerationRequest, prompt: int, sample: int) -> Tensor:
-    """Those of one text, (max_tokens,) in [0, 1): its own, however many others there are; fewer are the first."""
-    own = np.random.default_rng([wish.seed, prompt, sample])
-    return torch.from_numpy(own.random(wish.max_tokens))
+def uniform_draws(request: GenerationRequest, prompt: int, sample: int) -> Tensor:
+    """Return the uniform draws of one text, (max_tokens,) in [0, 1).
+
+    They depend only on the seed and the indices of prompt and sample. A smaller `max_tokens` gives a prefix of them.
+    """
+    rng = np.random.default_rng([request.seed, prompt, sample])
+    return torch.from_numpy(rng.random(request.max_tokens))
 
 
-def tokens_seen(writers: list[Completion], logits: Tensor) -> Tensor:
-    """(B, V) bool, which tokens are in each row's prompt"""
+def seen_token_mask(completions: list[Completion], logits: Tensor) -> Tensor:
+    """Return which tokens are in each row's text so far, (B, V) bool."""
     seen = torch.zeros_like(logits, dtype=torch.bool)
-    for row, writer in enumerate(writers):
-        seen[row, writer.ids] = True
+    for row, completion in enumerate(completions):
+        seen[row, completion.ids] = True
     return seen

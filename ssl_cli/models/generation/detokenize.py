@@ -1,17 +1,18 @@
-"""One text as it is written: tokens become whole characters, and it ends where it should."""
+"""Incremental detokenization of one generated text: whole characters, stop strings and the end token."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-CUT = "\N{REPLACEMENT CHARACTER}"  # what a character decodes to of which not all bytes are there yet
-BEFORE = 8  # tokens: how a token is written depends on those before it, by a space, say
+INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # what a character decodes to while some of its bytes are missing
+CONTEXT_TOKENS = 8  # earlier tokens to decode together with a new one: its text may depend on them (a space, say)
 
 
 @dataclass(frozen=True)
 class Detokenizer:
-    """How tokens become text: `decode`, the token `end` that ends a text, and the texts `stop` that do, left out.
+    """How tokens become text: `decode`, the token `end` that ends a text, and the strings `stop` that end it.
 
-    `hear` is told each piece of a text that is sure to stay: what may be the start of a stop string waits.
+    A stop string is not part of the text. `on_text` is called with each new piece of text that is final: a piece that
+    may be the beginning of a stop string waits.
     """
 
     decode: Callable[[list[int]], str]
@@ -21,66 +22,70 @@ class Detokenizer:
 
 
 class Completion:
-    """The text that goes on from a prompt's tokens. `ended` says why it has: end, stop or length; empty until then.
+    """The continuation of a prompt's tokens.
 
-    Without a spelling there are tokens alone, `ids`, the prompt's first.
+    `finish_reason` is "end", "stop" or "length", and empty while the text is unfinished. `ids` are the tokens of the
+    prompt and of the completion. Without a detokenizer there are only tokens, and `text` is empty.
     """
 
-    def __init__(self, prompt: list[int], spelling: Detokenizer | None = None):
-        self.ids, self.n_prompt, self.text, self.ended = list(prompt), len(prompt), "", ""
-        self._spelling, self._end = spelling, spelling.end if spelling else None
-        self._at_once = spelling is not None and (spelling.stop != () or spelling.on_text is not None)
-        self._from, self._read = max(0, len(prompt) - BEFORE), len(prompt)  # tokens decoded to find the next piece
-        self._told = 0  # characters
+    def __init__(self, prompt: list[int], detokenizer: Detokenizer | None = None):
+        self.ids, self.n_prompt, self.text, self.finish_reason = list(prompt), len(prompt), "", ""
+        self._detokenizer, self._end = detokenizer, detokenizer.end if detokenizer else None
+        self._streams = detokenizer is not None and (detokenizer.stop != () or detokenizer.on_text is not None)
+        # Tokens from `_context_start` to `_n_decoded` are decoded again to find the next piece of text.
+        self._context_start, self._n_decoded = max(0, len(prompt) - CONTEXT_TOKENS), len(prompt)
+        self._n_sent_chars = 0
 
     @property
     def tokens(self) -> list[int]:
-        """What was written"""
+        """Generated tokens, without the prompt's."""
         return self.ids[self.n_prompt :]
 
     def add(self, token: int) -> None:
-        """One more token; none after it has ended."""
-        if self.ended:
+        """Append a token, unless the text is finished."""
+        if self.finish_reason:
             return
         if token == self._end:
             self.finish("end")
             return
         self.ids.append(token)
-        if self._at_once:
+        if self._streams:
             self._decode(is_last=False)
-            self._tell()
+            self._send()
 
-    def finish(self, why: str = "length") -> None:
-        """Nothing more comes."""
-        if self.ended:
+    def finish(self, reason: str = "length") -> None:
+        """Finish the text, unless it is finished already."""
+        if self.finish_reason:
             return
         self._decode(is_last=True)
-        self.ended = self.ended or why
-        self._tell()
+        self.finish_reason = self.finish_reason or reason
+        self._send()
 
     def _decode(self, is_last: bool) -> None:
-        """Text of the tokens that have none yet, unless they end within a character."""
-        if self._spelling is None or self._read == len(self.ids):
+        """Decode the new tokens, unless they end within a character."""
+        if self._detokenizer is None or self._n_decoded == len(self.ids):
             return
-        before = self._spelling.decode(self.ids[self._from : self._read])
-        now = self._spelling.decode(self.ids[self._from :])
-        if now.endswith(CUT) and not is_last:
+        before = self._detokenizer.decode(self.ids[self._context_start : self._n_decoded])
+        now = self._detokenizer.decode(self.ids[self._context_start :])
+        if now.endswith(INCOMPLETE) and not is_last:
             return
-        known, self.text = len(self.text), self.text + now[len(before) :]
-        self._from, self._read = max(self._from, len(self.ids) - BEFORE), len(self.ids)
-        self._look_for_stop(known)
+        n_old_chars, self.text = len(self.text), self.text + now[len(before) :]
+        self._context_start = max(self._context_start, len(self.ids) - CONTEXT_TOKENS)
+        self._n_decoded = len(self.ids)
+        self._cut_at_stop(n_old_chars)
 
-    def _look_for_stop(self, known: int) -> None:
-        """The first stop string ends it, also one that began in the `known` characters before."""
-        stops = self._spelling.stop if self._spelling else ()
-        found = [place for stop in stops if (place := self.text.find(stop, max(0, known - len(stop) + 1))) >= 0]
-        if found:
-            self.text, self.ended = self.text[: min(found)], "stop"
+    def _cut_at_stop(self, n_old_chars: int) -> None:
+        """Finish the text at the first stop string, which may begin within the `n_old_chars` characters before."""
+        stops = self._detokenizer.stop if self._detokenizer else ()
+        places = [place for stop in stops if (place := self.text.find(stop, max(0, n_old_chars - len(stop) + 1))) >= 0]
+        if places:
+            self.text, self.finish_reason = self.text[: min(places)], "stop"
 
-    def _tell(self) -> None:
-        if self._spelling is None or self._spelling.on_text is None:
+    def _send(self) -> None:
+        """Call `on_text` with the new text that can no longer become part of a stop string."""
+        if self._detokenizer is None or self._detokenizer.on_text is None:
             return
-        waits = 0 if self.ended else max((len(stop) - 1 for stop in self._spelling.stop), default=0)
-        if piece := self.text[self._told : max(self._told, len(self.text) - waits)]:
-            self._spelling.on_text(piece)
-            self._told += len(piece)
+        n_held = 0 if self.finish_reason else max((len(stop) - 1 for stop in self._detokenizer.stop), default=0)
+        if piece := self.text[self._n_sent_chars : max(self._n_sent_chars, len(self.text) - n_held)]:
+            self._detokenizer.on_text(piece)
+            self._n_sent_chars += len(piece)

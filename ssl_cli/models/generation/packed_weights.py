@@ -1,9 +1,9 @@
-"""A transformer for reading token by token: its matrices lie as the CPU reads them fastest, in the precision asked for.
+"""Transformer for token-by-token inference, with its matrices in the CPU's fastest layout and the chosen precision.
 
-A step of one token multiplies each matrix by a few rows, so it takes as long as reading the matrices does: half of that
-in bfloat16. In oneDNN's own layout, made in advance, a product with 16 rows takes a quarter of torch's time in float32
-and two thirds in bfloat16, where a row's result doesn't depend on how many rows there are (measured with torch 2.13 on
-a CPU with AVX-512).
+A step of one token multiplies each matrix by a few rows, so it takes as long as reading the matrices from memory: half
+of that in bfloat16. In oneDNN's own layout, made in advance, a product with 16 rows takes a quarter of torch's time in
+float32 and two thirds in bfloat16; in bfloat16 a row's result then does not depend on the number of rows (measured with
+torch 2.13 on a CPU with AVX-512).
 """
 
 import copy
@@ -14,56 +14,57 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.models.attention import Cache
+from ssl_cli.models.attention import KVCache
 from ssl_cli.models.cpu import has_bf16
 from ssl_cli.models.transformer import Transformer
 
 Precision = Literal["auto", "32-true", "bf16-true"]
-ROWS = 16  # that the layout is made for; it serves others too
+LAYOUT_ROWS = 16  # the number of rows that the layout is made for; it works for others too
 
 
 class PackedLinear(nn.Module):
-    """(..., K) -> (..., N), as nn.Linear of the weight (N, K) and bias."""
+    """Inference version of nn.Linear with weight (N, K) and bias (N,): (..., K) -> (..., N)."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
         super().__init__()
         self.bias, self.is_packed = bias, can_pack(weight)
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) if self.is_packed else weight
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, LAYOUT_ROWS) if self.is_packed else weight
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the linear map of x."""
         if not self.is_packed:
             return functional.linear(x, self.weight, self.bias)
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
 
 class InferenceModel:
-    """A causal transformer, ready to read token by token; a change of the original's weights is not seen."""
+    """Copy of a causal transformer for token-by-token inference. Later changes of the original have no effect on it."""
 
     def __init__(self, network: Transformer, precision: Precision = "auto"):
-        dtype = chosen_type(precision, network.token_table.weight.device)
+        dtype = resolve_dtype(precision, network.token_table.weight.device)
         with torch.inference_mode():
-            self.network = cast(Transformer, _packed(network, dtype)).eval()
+            self.network = cast(Transformer, _pack(network, dtype)).eval()
             self.output = PackedLinear(self.network.token_table.weight, None)
         self.context, self.device = network.context, network.token_table.weight.device
 
-    def cache(self, rows: int, capacity: int, start: Tensor | None = None) -> Cache:
-        """Room for what it reads of so many rows, see Transformer.cache"""
-        return self.network.cache(rows, capacity, start)
+    def new_cache(self, rows: int, capacity: int, left_padding: Tensor | None = None) -> KVCache:
+        """Return an empty cache; see Transformer.new_cache."""
+        return self.network.new_cache(rows, capacity, left_padding)
 
-    def next_logits(self, ids: Tensor, cache: Cache) -> Tensor:
-        """The next tokens (B, T) of the rows in a cache -> (B, V) float32, of the token after the last"""
+    def next_logits(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """Read the next tokens (B, T) of the rows in a cache; return the logits (B, V) float32 of the token after."""
         return self.output(self.network(ids, cache=cache)[:, -1].contiguous()).float()
 
 
-def chosen_type(precision: Precision, device: torch.device) -> torch.dtype:
-    """auto: bfloat16 where the device has instructions for it."""
+def resolve_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the data type of a precision; `auto` is bfloat16 if the device has instructions for it."""
     if precision == "auto":
         return torch.bfloat16 if has_bf16(device) else torch.float32
     return torch.bfloat16 if precision == "bf16-true" else torch.float32
 
 
 def can_pack(weight: Tensor) -> bool:
-    """oneDNN's own layouts are for CPUs of the x86 family. The calls are those that torch.compile makes."""
+    """Return whether oneDNN's own layouts are available: on x86 CPUs, by the operators that torch.compile uses."""
     return (
         weight.device.type == "cpu"
         and platform.machine().lower() in ("x86_64", "amd64")
@@ -73,20 +74,23 @@ def can_pack(weight: Tensor) -> bool:
     )
 
 
-def _packed(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy in another type, its linear layers packed; one layer at a time, so that no second copy is in memory."""
+def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy in another dtype with packed linear layers.
+
+    It converts one layer at a time, so that there is never a second unpacked copy in memory.
+    """
     if isinstance(module, nn.Linear):
         bias = None if module.bias is None else module.bias.detach().to(dtype)
         return PackedLinear(module.weight.detach().to(dtype), bias)
-    own = copy.copy(module)
-    own._parameters = {
+    packed = copy.copy(module)
+    packed._parameters = {
         name: None if value is None else nn.Parameter(value.detach().to(dtype), requires_grad=False)
         for name, value in module._parameters.items()
     }
-    own._buffers = {name: _as(value, dtype) for name, value in module._buffers.items()}
-    own._modules = {name: None if child is None else _packed(child, dtype) for name, child in module._modules.items()}
-    return own
+    packed._buffers = {name: _cast(value, dtype) for name, value in module._buffers.items()}
+    packed._modules = {name: None if child is None else _pack(child, dtype) for name, child in module._modules.items()}
+    return packed
 
 
-def _as(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+def _cast(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return value.to(dtype) if value is not None and value.is_floating_point() else value

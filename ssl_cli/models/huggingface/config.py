@@ -1,4 +1,4 @@
-"""A checkpoint's config.json: as options of our transformer, and back."""
+"""config.json of a transformers checkpoint: converted to our transformer's options, and back."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
 from ssl_cli.models.huggingface.files import CONFIG
-from ssl_cli.models.transformer import Transformer, refuse_misfits
+from ssl_cli.models.transformer import Transformer, check_head_sizes
 
-READABLE = ("bert", "roberta", "gpt2", "gpt_neox", "esm")
-# Option of ours -> its name in config.json.
-OF_BERT = {
+SUPPORTED_TYPES = ("bert", "roberta", "gpt2", "gpt_neox", "esm")
+# Our option -> its name in config.json.
+BERT_NAMES = {
     "vocab_size": "vocab_size",
     "layers": "num_hidden_layers",
     "width": "hidden_size",
@@ -20,7 +20,7 @@ OF_BERT = {
     "context": "max_position_embeddings",
     "segments": "type_vocab_size",
 }
-OF_GPT2 = {
+GPT2_NAMES = {
     "vocab_size": "vocab_size",
     "layers": "n_layer",
     "width": "n_embd",
@@ -28,10 +28,14 @@ OF_GPT2 = {
     "feedforward": "n_inner",
     "context": "n_positions",
 }
-OF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
-TO_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
-# What ours doesn't do: option of config.json -> the only value that is understood.
-PLAIN: dict[str, dict[str, Any]] = {
+ACTIVATIONS_FROM_HF = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+ACTIVATIONS_TO_HF = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+DROPOUT_NAMES = {
+    "gpt2": (("embd_pdrop", "resid_pdrop"), "attn_pdrop"),
+    "gpt_neox": (("hidden_dropout",), "attention_dropout"),
+}
+# Options of config.json that our model does not have -> the only value that is supported.
+REQUIRED_VALUES: dict[str, dict[str, Any]] = {
     "bert": {"is_decoder": False},
     "roberta": {"is_decoder": False},
     "esm": {"is_decoder": False, "token_dropout": False, "emb_layer_norm_before": False},
@@ -47,122 +51,117 @@ PLAIN: dict[str, dict[str, Any]] = {
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What config.json says. Raises InputError where it is no model that ours can be."""
+    """Read config.json. Raises InputError if the model is of a type or variant that our transformer can't be."""
     if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder} is no checkpoint of transformers: it has no {CONFIG}.")
+        raise InputError(f"{folder} is not a transformers checkpoint: it has no {CONFIG}.")
     config = read_state(folder / CONFIG)
     kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in READABLE:
-        raise InputError(f"{folder} holds a model of type {kind!r}; these can be read: {', '.join(READABLE)}.")
-    said = config | _of_neox(folder / CONFIG, config) if kind == "gpt_neox" else config
-    for name, value in PLAIN[kind].items():
-        if said.get(name, value) != value:
-            raise InputError(f"{folder / CONFIG} has {name}={said[name]}, which isn't understood: only {value} is.")
+    if not isinstance(kind, str) or kind not in SUPPORTED_TYPES:
+        raise InputError(f"{folder} holds a model of type {kind!r}; supported types: {', '.join(SUPPORTED_TYPES)}.")
+    values = config | _neox_values(folder / CONFIG, config) if kind == "gpt_neox" else config
+    for name, value in REQUIRED_VALUES[kind].items():
+        if values.get(name, value) != value:
+            raise InputError(f"{folder / CONFIG} has {name}={values[name]}, but only {value} is supported.")
     return config
 
 
-def _of_neox(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """What is so where GPT-NeoX's config says nothing, and its rotary positions under the names of old."""
-    turns = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if not isinstance(turns, dict):
-        raise InputError(f"{path} must say rope_parameters, names with values, not {turns!r}.")
+def _neox_values(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return GPT-NeoX's default values, and its rotary positions under their older names."""
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise InputError(f"{path}: rope_parameters must map names to values, not {rope!r}.")
     return {
         "use_parallel_residual": config.get("use_parallel_residual", True),
-        "rope_type": turns.get("rope_type", turns.get("type", "default")),
-        "rotary_pct": turns.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
-        "rotary_emb_base": turns.get("rope_theta", config.get("rotary_emb_base", 10_000)),
+        "rope_type": rope.get("rope_type", rope.get("type", "default")),
+        "rotary_pct": rope.get("partial_rotary_factor", config.get("rotary_pct", 0.25)),
+        "rotary_emb_base": rope.get("rope_theta", config.get("rotary_emb_base", 10_000)),
     }
 
 
 def is_tied(config: dict[str, Any]) -> bool:
-    """Whether logits are made by the table of tokens, so that a checkpoint needs no other matrix for them."""
+    """Return whether the token embeddings are the output matrix, so that a checkpoint needs no other one."""
     return bool(config.get("tie_word_embeddings", config["model_type"] != "gpt_neox"))
 
 
-def options_of(path: Path, config: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Arguments of Transformer, and how many rows of the table of positions come before the first position.
+def transformer_options(path: Path, config: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the arguments of Transformer, and the number of position embeddings before the first position.
 
-    `path` is that of config.json. Raises InputError where a size is missing, or what it says isn't understood.
+    `path` is that of config.json. Raises InputError if a size is missing or a value is not supported.
     """
     kind = config["model_type"]
     is_gpt2 = kind == "gpt2"
     options = _sizes(path, config, kind)
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute" and (kind, positions) != ("esm", "rotary"):
-        raise InputError(f"{path} has positions of type {positions!r}; only absolute ones are understood.")
+        raise InputError(f"{path} has positions of type {positions!r}, but only absolute ones are supported.")
     pad = config.get("pad_token_id")
-    skipped = skipped_positions(kind, {"pad": pad if isinstance(pad, int) and pad >= 0 else 1})
-    options["context"] -= skipped
+    offset = position_offset(kind, {"pad": pad if isinstance(pad, int) and pad >= 0 else 1})
+    options["context"] -= offset
     options |= {"causal": kind in ("gpt2", "gpt_neox"), "norm": "post" if kind in ("bert", "roberta") else "pre"}
     options["positions"] = "rotary" if positions == "rotary" or kind == "gpt_neox" else "learned"
     options.setdefault("segments", 0)
-    name, usual = ("activation_function", "gelu_new") if is_gpt2 else ("hidden_act", "gelu")
-    options["activation"] = _activation(path, config.get(name, usual))
-    refuse_misfits(options["width"], options["heads"], options["positions"])
+    name, default = ("activation_function", "gelu_new") if is_gpt2 else ("hidden_act", "gelu")
+    options["activation"] = _activation(path, config.get(name, default))
+    check_head_sizes(options["width"], options["heads"], options["positions"])
     name = "layer_norm_epsilon" if is_gpt2 else "layer_norm_eps"
     eps = config.get(name, 1e-5 if options["causal"] else 1e-12)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
-        raise InputError(f"{path} must say {name}, a number above 0 and below 1, not {eps!r}.")
-    return options | {"norm_eps": float(eps)}, skipped
+        raise InputError(f"{path}: {name} must be a number above 0 and below 1, not {eps!r}.")
+    return options | {"norm_eps": float(eps)}, offset
 
 
 def _sizes(path: Path, config: dict[str, Any], kind: str) -> dict[str, Any]:
-    names = dict(OF_GPT2 if kind == "gpt2" else OF_BERT)
+    names = dict(GPT2_NAMES if kind == "gpt2" else BERT_NAMES)
     if kind in ("esm", "gpt_neox"):
         del names["segments"]
-    sizes: dict[str, Any] = {ours: config.get(theirs) for ours, theirs in names.items()}
+    sizes: dict[str, Any] = {option: config.get(hf_name) for option, hf_name in names.items()}
     if kind == "gpt2" and sizes["feedforward"] is None and isinstance(sizes["width"], int):
         sizes["feedforward"] = 4 * sizes["width"]
-    for ours, value in sizes.items():
+    for option, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{path} must say {names[ours]}, a whole number above 0, not {value!r}.")
+            raise InputError(f"{path}: {names[option]} must be a whole number above 0, not {value!r}.")
     return sizes
 
 
-def _activation(path: Path, theirs: object) -> str:
-    if not isinstance(theirs, str) or theirs not in OF_ACTIVATIONS:
-        raise InputError(f"{path} has the activation {theirs!r}; only {', '.join(OF_ACTIVATIONS)} can be.")
-    return OF_ACTIVATIONS[theirs]
+def _activation(path: Path, hf_name: object) -> str:
+    if not isinstance(hf_name, str) or hf_name not in ACTIVATIONS_FROM_HF:
+        raise InputError(f"{path} has the activation {hf_name!r}; supported: {', '.join(ACTIVATIONS_FROM_HF)}.")
+    return ACTIVATIONS_FROM_HF[hf_name]
 
 
-def skipped_positions(kind: str, specials: Mapping[str, int]) -> int:
-    """RoBERTa and ESM count positions from the number after the padding token's."""
+def position_offset(kind: str, specials: Mapping[str, int]) -> int:
+    """Return the index of the first position: RoBERTa and ESM count from the padding token's id plus one."""
     return specials["pad"] + 1 if kind in ("roberta", "esm") else 0
 
 
-# --- and back ---
+# --- from our transformer ---
 
 
-def config_of(kind: str, network: Transformer, specials: Mapping[str, int]) -> dict[str, Any]:
-    """What config.json must say of a network that is written as a model of this kind."""
+def build_config(kind: str, network: Transformer, specials: Mapping[str, int]) -> dict[str, Any]:
+    """Return the content of config.json for a network that is written as a model of this type."""
     is_gpt2 = kind == "gpt2"
-    names = {ours: theirs for ours, theirs in (OF_GPT2 if is_gpt2 else OF_BERT).items() if ours != "segments"}
-    config: dict[str, Any] = {theirs: getattr(network, ours) for ours, theirs in names.items()}
-    config[names["context"]] += skipped_positions(kind, specials)
-    config["activation_function" if is_gpt2 else "hidden_act"] = TO_ACTIVATIONS[network.activation]
+    names = {option: hf for option, hf in (GPT2_NAMES if is_gpt2 else BERT_NAMES).items() if option != "segments"}
+    config: dict[str, Any] = {hf_name: getattr(network, option) for option, hf_name in names.items()}
+    config[names["context"]] += position_offset(kind, specials)
+    config["activation_function" if is_gpt2 else "hidden_act"] = ACTIVATIONS_TO_HF[network.activation]
     config["layer_norm_epsilon" if is_gpt2 else "layer_norm_eps"] = network.norm_eps
-    dropped, within = OF_DROPOUT.get(kind, (("hidden_dropout_prob",), "attention_probs_dropout_prob"))
-    config |= dict.fromkeys(dropped, network.dropout) | {within: network.attention_dropout}
+    dropouts, attention_dropout = DROPOUT_NAMES.get(kind, (("hidden_dropout_prob",), "attention_probs_dropout_prob"))
+    config |= dict.fromkeys(dropouts, network.dropout) | {attention_dropout: network.attention_dropout}
     config |= {f"{role}_token_id": specials[role] for role in ("pad", "mask") if role in specials}
     if network.causal:
         config |= {"bos_token_id": specials.get("end"), "eos_token_id": specials.get("end")}
     if kind in ("bert", "roberta"):
         config["type_vocab_size"] = max(1, network.segments)
-    about = {"model_type": kind, "tie_word_embeddings": True, "dtype": "float32"}
-    return config | _of_kind(kind, network.positions == "rotary") | about
+    common = {"model_type": kind, "tie_word_embeddings": True, "dtype": "float32"}
+    return config | _type_settings(kind, network.positions == "rotary") | common
 
 
-OF_DROPOUT = {
-    "gpt2": (("embd_pdrop", "resid_pdrop"), "attn_pdrop"),
-    "gpt_neox": (("hidden_dropout",), "attention_dropout"),
-}
-
-
-def _of_kind(kind: str, is_rotary: bool) -> dict[str, Any]:
+def _type_settings(kind: str, is_rotary: bool) -> dict[str, Any]:
+    """Return the settings that only this model type has."""
     if kind == "esm":
         positions = "rotary" if is_rotary else "absolute"
         return {"token_dropout": False, "emb_layer_norm_before": False, "position_embedding_type": positions}
     if kind == "gpt_neox":
-        turns = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}
-        return {"use_parallel_residual": False, "rotary_pct": 1.0, "rotary_emb_base": 10_000, "rope_parameters": turns}
+        rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 1.0}
+        return {"use_parallel_residual": False, "rotary_pct": 1.0, "rotary_emb_base": 10_000, "rope_parameters": rope}
     return {}

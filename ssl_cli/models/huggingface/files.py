@@ -1,4 +1,4 @@
-"""The files of a checkpoint of transformers: where they are had from, and the tensors in them."""
+"""Files of a transformers checkpoint: a local folder or a download from the hub, and the tensors in it."""
 
 import json
 import pickle
@@ -10,47 +10,50 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ssl_cli.data.io.hub_errors import in_words
+from ssl_cli.data.io.hub_errors import describe_hub_error
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
 
-CONFIG, SAFE, PICKLED = "config.json", "model.safetensors", "pytorch_model.bin"
-FROM_HUB = ["*.json", "*.txt", "*.model", "model*.safetensors"]  # what is downloaded
+CONFIG, SAFETENSORS, PYTORCH_BIN = "config.json", "model.safetensors", "pytorch_model.bin"
+DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 
 
 def checkpoint_folder(init: str) -> Path:
-    """A local folder, or what the Hugging Face hub has under an id such as google-bert/bert-base-uncased.
+    """Return a local folder, or the download of a Hugging Face hub id such as google-bert/bert-base-uncased.
 
-    Raises InputError where there is neither.
+    Raises InputError if there is neither.
     """
     folder = Path(init).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists():
-        raise InputError(f"init={init} is a file: name the folder that it lies in.")
+        raise InputError(f"init={init} is a file: give the folder that contains it.")
     if init.startswith((".", "/", "~")) or init.count("/") > 1:
         raise InputError(f"init={init}: there is no such folder.")
-    return _from_hub(init)
+    return _download(init)
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # takes long to import, and is needed here only
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # imported here because it takes long and is rarely needed
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=FROM_HUB))
+        folder = Path(snapshot_download(name, allow_patterns=DOWNLOAD_PATTERNS))
         if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(name, allow_patterns=[*FROM_HUB, f"{Path(PICKLED).stem}*.bin"]))
+            pickles = f"{Path(PYTORCH_BIN).stem}*.bin"
+            folder = Path(snapshot_download(name, allow_patterns=[*DOWNLOAD_PATTERNS, pickles]))
     except Exception as error:  # the hub, the network and the disk fail in many ways
-        raise InputError(f"init={name} is no folder here, and can't be had from the hub: {in_words(error)}.") from error
+        raise InputError(
+            f"init={name} is not a local folder, and can't be downloaded: {describe_hub_error(error)}."
+        ) from error
     return folder
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Name -> tensor: of model.safetensors or pytorch_model.bin, whole or in several files.
+    """Read the named tensors of model.safetensors or pytorch_model.bin, in one file or in shards.
 
-    Raises InputError where there are none, or they are damaged, or would run code.
+    Raises InputError if the files are missing, damaged, or would run code.
     """
-    for name in (SAFE, PICKLED):
+    for name in (SAFETENSORS, PYTORCH_BIN):
         if (folder / name).is_file():
             return _read(folder / name)
         if (folder / f"{name}.index.json").is_file():
@@ -58,14 +61,15 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
             for path in _shards(folder / f"{name}.index.json"):
                 tensors |= _read(path)
             return tensors
-    raise InputError(f"{folder} has no weights: it must hold {SAFE} or {PICKLED}.")
+    raise InputError(f"{folder} has no weights: it must hold {SAFETENSORS} or {PYTORCH_BIN}.")
 
 
 def _shards(index: Path) -> Iterator[Path]:
-    listed = read_state(index).get("weight_map")
-    if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+    """Yield the files that an index names. Raises InputError if one is missing or outside the index's folder."""
+    weight_map = read_state(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise InputError(f"{index} is damaged: it must have a weight_map that names files.")
-    for name in sorted(set(listed.values())):
+    for name in sorted(set(weight_map.values())):
         if Path(name).name != name:
             raise InputError(f"{index} names {name}, which isn't in its folder.")
         if not (index.parent / name).is_file():
@@ -74,27 +78,28 @@ def _shards(index: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
+    """Read one file; half precision becomes float32."""
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        tensors = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         reason = (str(error).splitlines() or ["it is cut off"])[0][:300].rstrip(".")
         raise InputError(f"{path} is damaged: {reason}.") from error
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
-def _unpickled(path: Path) -> dict[str, Tensor]:
+def _unpickle(path: Path) -> dict[str, Tensor]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path} is damaged or holds more than weights, which might run code when it is read: "
-            f"have it saved as {SAFE}."
+            f"{path} is damaged, or holds more than weights, which might run code when it is read: "
+            f"use a copy that is saved as {SAFETENSORS}."
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise InputError(f"{path} must hold a model's tensors by name, and nothing else.")
-    return found
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise InputError(f"{path} must hold named tensors, and nothing else.")
+    return tensors
 
 
 def write_json(path: Path, content: dict) -> None:
-    """As transformers writes its own."""
+    """Write a JSON file in the format of transformers' own."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,29 +1,33 @@
-"""The parts of transformers' models, and what ours call them: to read its checkpoints and to write them."""
+"""Parameter names of transformers' models and of ours, for reading and writing checkpoints."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-# How theirs make ours: stacked one below the other, turned (GPT-2 keeps its matrices the other way round), or stacked
-# head by head (GPT-NeoX).
-Layout = Literal["stacked", "turned", "by_head"]
+# How our parameter is made of theirs: stacked on top of each other, transposed (GPT-2 stores its matrices that way), or
+# interleaved by head (GPT-NeoX).
+Layout = Literal["stacked", "transposed", "by_head"]
 
 
 @dataclass(frozen=True)
-class ModulePart:
-    """A tensor of ours, and those of theirs that it is made of; their first `skipped` rows stand for nothing."""
+class ParameterMapping:
+    """A parameter of ours, and the names of the transformers parameters that it is made of.
 
-    ours: str
-    theirs: tuple[str, ...]
+    The first `row_offset` rows of theirs are unused.
+    """
+
+    name: str
+    hf_names: tuple[str, ...]
     layout: Layout = "stacked"
-    skipped: int = 0
+    row_offset: int = 0
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of model in transformers. `tables` have weights only; all else has weights and biases.
+    """A model type of transformers: for each of our modules, the name of theirs.
 
-    `trunk` is what the names of the network's tensors begin with, where there is a head beside it.
+    `tables` are embeddings and have only weights; all other modules have weights and biases. `trunk` is the prefix of
+    the network's parameters in a model with a head.
     """
 
     trunk: str
@@ -31,22 +35,22 @@ class Family:
     norm: tuple[str, str]
     block: str
     in_block: dict[str, tuple[str, ...]]
-    output: str  # the matrix that makes logits: ours is the table of tokens, so this one must equal it
+    output: str  # their output matrix; ours is the token embeddings, so it must equal them
     head: dict[str, str] = field(default_factory=dict)
-    head_bias: tuple[str, ...] = ()  # the first is read; some versions store it under more names
+    head_bias: tuple[str, ...] = ()  # the first is read; some versions store it under several names
     pair: dict[str, str] = field(default_factory=dict)
     layout: Layout = "stacked"
     classes: tuple[str, ...] = ()  # of transformers, as config.json names them
 
 
-LIKE_BERT = {
+BERT_BLOCK = {
     "attention.qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "attention.out": ("attention.output.dense",),
     "up": ("intermediate.dense",),
     "down": ("output.dense",),
 }
-AFTER = {"attention_norm": ("attention.output.LayerNorm",), "feedforward_norm": ("output.LayerNorm",)}
-BEFORE = {"attention_norm": ("attention.LayerNorm",), "feedforward_norm": ("LayerNorm",)}
+POST_NORM = {"attention_norm": ("attention.output.LayerNorm",), "feedforward_norm": ("output.LayerNorm",)}
+PRE_NORM = {"attention_norm": ("attention.LayerNorm",), "feedforward_norm": ("LayerNorm",)}
 EMBEDDINGS = {
     "token_table": "embeddings.word_embeddings",
     "position_table": "embeddings.position_embeddings",
@@ -60,7 +64,7 @@ FAMILIES = {
         tables=EMBEDDINGS,
         norm=("first_norm", "embeddings.LayerNorm"),
         block="encoder.layer.",
-        in_block=LIKE_BERT | AFTER,
+        in_block=BERT_BLOCK | POST_NORM,
         output="cls.predictions.decoder.weight",
         head={"dense": "cls.predictions.transform.dense", "norm": "cls.predictions.transform.LayerNorm"},
         head_bias=("cls.predictions.bias", "cls.predictions.decoder.bias"),
@@ -72,19 +76,19 @@ FAMILIES = {
         tables=EMBEDDINGS,
         norm=("first_norm", "embeddings.LayerNorm"),
         block="encoder.layer.",
-        in_block=LIKE_BERT | AFTER,
+        in_block=BERT_BLOCK | POST_NORM,
         output="lm_head.decoder.weight",
         head=LM_HEAD,
         head_bias=("lm_head.bias", "lm_head.decoder.bias"),
         classes=("RobertaForMaskedLM",),
     ),
-    # BERT with its norms before each part: what transformers has of the kind was made for proteins.
+    # BERT with pre-norm: the only such model of transformers was made for proteins.
     "esm": Family(
         trunk="esm.",
         tables=EMBEDDINGS,
         norm=("last_norm", "encoder.emb_layer_norm_after"),
         block="encoder.layer.",
-        in_block=LIKE_BERT | BEFORE,
+        in_block=BERT_BLOCK | PRE_NORM,
         output="lm_head.decoder.weight",
         head=LM_HEAD,
         head_bias=("lm_head.bias",),
@@ -104,7 +108,7 @@ FAMILIES = {
             "down": ("mlp.c_proj",),
         },
         output="lm_head.weight",
-        layout="turned",
+        layout="transposed",
         classes=("GPT2LMHeadModel",),
     ),
     # GPT-2 with rotary positions.
@@ -128,40 +132,41 @@ FAMILIES = {
 }
 
 
-def network_parts(family: Family, layers: int, skipped: int, absent: set[str]) -> Iterator[ModulePart]:
-    """Of the transformer itself, but for the tables that a model lacks; positions begin after `skipped` rows."""
-    for ours, theirs in family.tables.items():
-        if ours not in absent:
-            yield ModulePart(
-                f"{ours}.weight", (f"{theirs}.weight",), skipped=skipped if ours == "position_table" else 0
-            )
-    yield from _both(family.norm[0], (family.norm[1],))
+def network_mappings(family: Family, layers: int, position_offset: int, absent: set[str]) -> Iterator[ParameterMapping]:
+    """Yield the mappings of the transformer, without the `absent` tables; positions begin at row `position_offset`."""
+    for table, hf_name in family.tables.items():
+        if table not in absent:
+            offset = position_offset if table == "position_table" else 0
+            yield ParameterMapping(f"{table}.weight", (f"{hf_name}.weight",), row_offset=offset)
+    yield from _weight_and_bias(family.norm[0], (family.norm[1],))
     for layer in range(layers):
-        for ours, names in family.in_block.items():
-            whole = tuple(f"{family.block}{layer}.{name}" for name in names)
-            is_matrix = "norm" not in ours
-            layout = (
-                family.layout if is_matrix and (family.layout == "turned" or ours == "attention.qkv") else "stacked"
+        for module, hf_modules in family.in_block.items():
+            hf_names = tuple(f"{family.block}{layer}.{name}" for name in hf_modules)
+            is_matrix = "norm" not in module
+            has_layout = is_matrix and (family.layout == "transposed" or module == "attention.qkv")
+            yield from _weight_and_bias(
+                f"blocks.{layer}.{module}", hf_names, family.layout if has_layout else "stacked"
             )
-            yield from _both(f"blocks.{layer}.{ours}", whole, layout)
 
 
-def head_parts(family: Family) -> Iterator[ModulePart]:
-    """Of the head for masked tokens; none where a family has none."""
-    for ours, theirs in family.head.items():
-        yield from _both(ours, (theirs,))
+def head_mappings(family: Family) -> Iterator[ParameterMapping]:
+    """Yield the mappings of the head for masked tokens, if the family has one."""
+    for module, hf_name in family.head.items():
+        yield from _weight_and_bias(module, (hf_name,))
     if family.head_bias:
-        yield ModulePart("bias", family.head_bias[:1])
+        yield ParameterMapping("bias", family.head_bias[:1])
 
 
-def pair_parts(family: Family) -> Iterator[ModulePart]:
-    """Of the head for pairs of texts."""
-    for ours, theirs in family.pair.items():
-        yield from _both(ours, (theirs,))
+def pair_mappings(family: Family) -> Iterator[ParameterMapping]:
+    """Yield the mappings of the head for pairs of texts, if the family has one."""
+    for module, hf_name in family.pair.items():
+        yield from _weight_and_bias(module, (hf_name,))
 
 
-def _both(ours: str, theirs: tuple[str, ...], layout: Layout = "stacked") -> Iterator[ModulePart]:
+def _weight_and_bias(
+    module: str, hf_modules: tuple[str, ...], layout: Layout = "stacked"
+) -> Iterator[ParameterMapping]:
     for kind in ("weight", "bias"):
-        # A bias has one dimension: there is nothing to turn.
-        plain = kind == "bias" and layout == "turned"
-        yield ModulePart(f"{ours}.{kind}", tuple(f"{name}.{kind}" for name in theirs), "stacked" if plain else layout)
+        # A bias has one dimension, which can't be transposed.
+        kind_layout = "stacked" if kind == "bias" and layout == "transposed" else layout
+        yield ParameterMapping(f"{module}.{kind}", tuple(f"{name}.{kind}" for name in hf_modules), kind_layout)

@@ -1,4 +1,4 @@
-"""A checkpoint of transformers, read into our models: BERT, RoBERTa, GPT-2, and what we write ourselves."""
+"""Reader of transformers checkpoints: BERT, RoBERTa, GPT-2, GPT-NeoX, and what `write` exports."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,20 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.errors import InputError
-from ssl_cli.models.heads import MaskedHead, PairHead
-from ssl_cli.models.huggingface.config import is_tied, options_of, read_config
+from ssl_cli.models.heads import MaskedLMHead, PairHead
+from ssl_cli.models.huggingface.config import is_tied, read_config, transformer_options
 from ssl_cli.models.huggingface.files import CONFIG, checkpoint_folder, read_tensors
-from ssl_cli.models.huggingface.parameter_map import FAMILIES, Family, ModulePart, head_parts, network_parts, pair_parts
+from ssl_cli.models.huggingface.parameter_map import (
+    FAMILIES,
+    Family,
+    ParameterMapping,
+    head_mappings,
+    network_mappings,
+    pair_mappings,
+)
 from ssl_cli.models.transformer import Transformer
+
+HEAD_NAMES = {"head": "head for masked tokens", "pair_head": "head for pairs of texts"}
 
 
 @dataclass
 class Pretrained:
-    """A checkpoint, as an objective takes it.
+    """A checkpoint under the names of our language models.
 
-    `options` are the shape, as arguments of Transformer; `weights` are named as in an objective that has `network`,
-    `head` and `pair_head`; `absent` are those of the three that the checkpoint lacks. `pool` is the first layer of
-    `pair_head`, which may be there alone.
+    `options` are arguments of Transformer. `weights` are named as in a method with `network`, `head` and `pair_head`;
+    `absent` are those of the three that the checkpoint lacks. `pool`, the first layer of `pair_head`, may be present
+    without the rest of it.
     """
 
     folder: Path
@@ -33,36 +42,40 @@ class Pretrained:
 
     @property
     def is_causal(self) -> bool:
-        """Whether it guesses the next token: a model for CausalLM, and otherwise one for MaskedLM."""
+        """Whether it predicts the next token: a model for CausalLM; otherwise it is one for MaskedLM."""
         return self.options["causal"]
 
     def load_into(self, objective: nn.Module) -> list[str]:
-        """Fill the weights of an objective; gives sentences on its parts that start fresh, since they are absent here.
+        """Load the weights into a method, and return a message for each of its heads that the checkpoint lacks.
 
-        Its context may be shorter than the checkpoint's. Raises InputError where its shape is another.
+        Its context may be shorter than the checkpoint's. Raises InputError if its shape differs otherwise.
         """
         network = objective.network
         assert isinstance(network, Transformer)
-        self._refuse_other_kind(network)
-        mine = dict(objective.named_parameters())
-        for name, tensor in self._fitted(network).items():
-            if name in mine:
-                self._fill(name, mine[name], tensor)
-        owned = {name.split(".")[0] for name in mine}
+        self._check_same_architecture(network)
+        parameters = dict(objective.named_parameters())
+        for name, tensor in self._adapted_weights(network).items():
+            if name in parameters:
+                self._load(name, parameters[name], tensor)
+        modules = {name.split(".")[0] for name in parameters}
         return [
-            f"{self.folder} has no {WORDS[part]}: its trunk is taken, and this head starts fresh."
-            for part in sorted(owned & self.absent)
+            f"{self.folder} has no {HEAD_NAMES[head]}: the network's weights are loaded, and this head is initialized "
+            "at random."
+            for head in sorted(modules & self.absent)
         ]
 
-    def _refuse_other_kind(self, network: Transformer) -> None:
-        """What shapes alone don't show."""
+    def _check_same_architecture(self, network: Transformer) -> None:
+        """Raise InputError if an option differs that the shapes of weights do not show."""
         for name in ("causal", "norm", "positions", "layers", "heads", "activation", "norm_eps"):
-            mine, wanted = getattr(network, name), self.options[name]
-            if mine != wanted:
-                raise InputError(f"{self.folder} is a model of {name}={wanted}, and this one has {name}={mine}.")
+            value, expected = getattr(network, name), self.options[name]
+            if value != expected:
+                raise InputError(f"{self.folder} has {name}={expected}, but this model has {name}={value}.")
 
-    def _fitted(self, network: Transformer) -> dict[str, Tensor]:
-        """The weights, with as many positions as the network has; and the first segment in them, if it has none."""
+    def _adapted_weights(self, network: Transformer) -> dict[str, Tensor]:
+        """Return the weights with the network's number of positions.
+
+        If the network has no segments, the first segment's embedding is added to the positions.
+        """
         weights = dict(self.weights)
         segments = weights.get("network.segment_table.weight")
         if network.position_table is not None:
@@ -72,115 +85,117 @@ class Pretrained:
             weights["network.position_table.weight"] = table
         return weights
 
-    def _fill(self, name: str, mine: nn.Parameter, tensor: Tensor) -> None:
-        if mine.shape != tensor.shape:
+    def _load(self, name: str, parameter: nn.Parameter, tensor: Tensor) -> None:
+        if parameter.shape != tensor.shape:
             raise InputError(
-                f"{self.folder} has {name} of {_shape(tensor)}, and this model of {_shape(mine)}: take the "
-                "checkpoint's own vocabulary and shape, and no longer context."
+                f"{name} is {_format_shape(tensor)} in {self.folder}, but {_format_shape(parameter)} in this model: "
+                "use the checkpoint's own vocabulary and shape, and no longer context."
             )
         with torch.no_grad():
-            mine.copy_(tensor)
-
-
-WORDS = {"head": "head for masked tokens", "pair_head": "head for pairs of texts"}
+            parameter.copy_(tensor)
 
 
 def read_pretrained(init: str) -> Pretrained:
-    """A local folder or an id of the hub. Raises InputError where there is no checkpoint that is understood."""
+    """Read a checkpoint from a local folder or the hub. Raises InputError if it is missing or not supported."""
     folder = checkpoint_folder(init)
     config = read_config(folder)
     kind = config["model_type"]
     family = FAMILIES[kind]
-    options, skipped = options_of(folder / CONFIG, config)
-    tables = {"position_table": options["positions"] == "learned", "segment_table": options["segments"] > 0}
-    found = _renamed(read_tensors(folder), family)
-    parts = {
-        "network": network_parts(family, options["layers"], skipped, {name for name, has in tables.items() if not has}),
-        "head": head_parts(family),
-        "pair_head": pair_parts(family),
+    options, position_offset = transformer_options(folder / CONFIG, config)
+    has_table = {"position_table": options["positions"] == "learned", "segment_table": options["segments"] > 0}
+    absent_tables = {name for name, has in has_table.items() if not has}
+    tensors = _normalize_names(read_tensors(folder), family)
+    mappings = {
+        "network": network_mappings(family, options["layers"], position_offset, absent_tables),
+        "head": head_mappings(family),
+        "pair_head": pair_mappings(family),
+        "pool": _pool_mappings(family),
     }
     weights: dict[str, Tensor] = {}
     absent = set()
-    for name, tensors in _by_part(parts, found, folder, options["heads"]):
-        weights |= {f"{name}.{ours}": tensor for ours, tensor in tensors.items()}
-        absent |= set() if tensors else {name}
-    # A pooler without the head for pairs above it, as checkpoints for sentence embeddings have.
-    pooler = [
-        ModulePart(part.ours.removeprefix("pool."), part.theirs) for part in pair_parts(family) if "pool." in part.ours
-    ]
-    for _, tensors in _by_part({"pool": pooler}, found, folder, options["heads"]):
-        weights |= {f"pool.{ours}": tensor for ours, tensor in tensors.items()}
-    _refuse_other_output(folder, family, found, needed=options["causal"] and not is_tied(config))
-    _refuse_other_shapes(folder, options, weights)
+    for module, converted in _convert_modules(mappings, tensors, folder, options["heads"]):
+        weights |= {f"{module}.{name}": tensor for name, tensor in converted.items()}
+        absent |= set() if converted or module == "pool" else {module}
+    _check_output_is_tied(folder, family, tensors, needed=options["causal"] and not is_tied(config))
+    _check_shapes(folder, options, weights)
     return Pretrained(folder, kind, options, weights, absent)
+
+
+def _pool_mappings(family: Family) -> list[ParameterMapping]:
+    """Return the mappings of the pooler alone: checkpoints of sentence encoders have it without the pair head."""
+    return [
+        ParameterMapping(mapping.name.removeprefix("pool."), mapping.hf_names)
+        for mapping in pair_mappings(family)
+        if "pool." in mapping.name
+    ]
 
 
 # --- tensors ---
 
 
-def _renamed(found: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
-    """Without the trunk's name, which is there only beside a head; and with today's names of a norm's parts."""
-    ends = {".gamma": ".weight", ".beta": ".bias"}
+def _normalize_names(tensors: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
+    """Remove the trunk's prefix, which is there only beside a head, and replace the old names of norm parameters."""
+    suffixes = {".gamma": ".weight", ".beta": ".bias"}
     renamed = {}
-    for name, tensor in found.items():
-        for old, new in ends.items():
+    for name, tensor in tensors.items():
+        for old, new in suffixes.items():
             name = name.removesuffix(old) + new if name.endswith(old) else name
         renamed[name.removeprefix(family.trunk)] = tensor
     return renamed
 
 
-def _by_part(
-    parts: Mapping[str, Iterable[ModulePart]], found: dict[str, Tensor], folder: Path, heads: int
+def _convert_modules(
+    mappings: Mapping[str, Iterable[ParameterMapping]], tensors: dict[str, Tensor], folder: Path, heads: int
 ) -> Iterable[tuple[str, dict[str, Tensor]]]:
-    """Part of an objective -> its tensors by our names; none of a head that isn't there as a whole"""
-    for name, listed in parts.items():
-        made: dict[str, Tensor] = {}
-        for part in listed:
-            lacking = [theirs for theirs in part.theirs if theirs not in found]
-            if lacking and name == "network":
-                raise InputError(f"{folder} is damaged: its weights lack {lacking[0]}, which its {CONFIG} asks for.")
-            if lacking:
-                made = {}
+    """Yield each module and its tensors by our names; a head that is not complete has none."""
+    for module, module_mappings in mappings.items():
+        converted: dict[str, Tensor] = {}
+        for mapping in module_mappings:
+            missing = [name for name in mapping.hf_names if name not in tensors]
+            if missing and module == "network":
+                raise InputError(f"{folder} is damaged: its weights lack {missing[0]}, which its {CONFIG} requires.")
+            if missing:
+                converted = {}
                 break
-            made[part.ours] = _made(part, found, folder, heads)
-        yield name, made
+            converted[mapping.name] = _convert(mapping, tensors, folder, heads)
+        yield module, converted
 
 
-def _made(part: ModulePart, found: dict[str, Tensor], folder: Path, heads: int) -> Tensor:
-    pieces = [found[name] for name in part.theirs]
+def _convert(mapping: ParameterMapping, tensors: dict[str, Tensor], folder: Path, heads: int) -> Tensor:
+    pieces = [tensors[name] for name in mapping.hf_names]
     try:
-        made = torch.cat(pieces)[part.skipped :]
-        if part.layout == "by_head":  # (heads, 3, D, ...) -> (3, heads, D, ...)
-            made = made.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
-        return (made.T if part.layout == "turned" else made).contiguous()
+        whole = torch.cat(pieces)[mapping.row_offset :]
+        if mapping.layout == "by_head":  # (heads, 3, D, ...) -> (3, heads, D, ...)
+            whole = whole.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
+        return (whole.T if mapping.layout == "transposed" else whole).contiguous()
     except RuntimeError as error:
-        shapes = ", ".join(map(_shape, pieces))
-        raise InputError(f"{folder} is damaged: {part.theirs[0]} and its like are of {shapes}.") from error
+        names, shapes = ", ".join(mapping.hf_names), ", ".join(map(_format_shape, pieces))
+        raise InputError(f"{folder} is damaged: the shapes of {names} do not fit: {shapes}.") from error
 
 
-def _refuse_other_output(folder: Path, family: Family, found: dict[str, Tensor], needed: bool) -> None:
-    """Ours makes logits by the table of tokens; `needed`: theirs by a matrix that must be there."""
-    table = found[f"{family.tables['token_table']}.weight"]
-    output = found.get(family.output)
+def _check_output_is_tied(folder: Path, family: Family, tensors: dict[str, Tensor], needed: bool) -> None:
+    """Raise InputError if the output matrix differs from the token embeddings, or is missing though `needed`."""
+    table = tensors[f"{family.tables['token_table']}.weight"]
+    output = tensors.get(family.output)
     if output is not None and not torch.equal(output, table):
-        raise InputError(f"{folder} makes logits by a matrix other than its table of tokens: it can't be read.")
+        raise InputError(f"{folder} has an output matrix that differs from its token embeddings: not supported.")
     if output is None and needed:
-        raise InputError(f"{folder} makes logits by a matrix of its own, {family.output}, which its weights lack.")
+        raise InputError(f"{folder} is damaged: its weights lack the output matrix {family.output}.")
 
 
-def _refuse_other_shapes(folder: Path, options: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """What config.json says against what the weights are."""
+def _check_shapes(folder: Path, options: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Raise InputError if config.json and the weights disagree."""
     with torch.device("meta"):
         network = Transformer(**options)
-        modules: dict[str, Callable[[Transformer], nn.Module]] = {"head": MaskedHead, "pair_head": PairHead}
-        whole = nn.ModuleDict({"network": network} | {name: make(network) for name, make in modules.items()})
-    for name, wanted in whole.state_dict().items():
-        if name in weights and weights[name].shape != wanted.shape:
+        heads: dict[str, Callable[[Transformer], nn.Module]] = {"head": MaskedLMHead, "pair_head": PairHead}
+        model = nn.ModuleDict({"network": network} | {name: make(network) for name, make in heads.items()})
+    for name, expected in model.state_dict().items():
+        if name in weights and weights[name].shape != expected.shape:
             raise InputError(
-                f"{folder}: by its {CONFIG} {name} should be of {_shape(wanted)}, and its weights have it of "
-                f"{_shape(weights[name])}."
+                f"{folder} is damaged: by its {CONFIG} {name} should be {_format_shape(expected)}, but it is "
+                f"{_format_shape(weights[name])}."
             )
 
 
-def _shape(tensor: Tensor) -> str:
+def _format_shape(tensor: Tensor) -> str:
     return " x ".join(f"{size:,}" for size in tensor.shape) or "one number"

@@ -1,4 +1,4 @@
-"""Our models as checkpoints of transformers, which its AutoModel and AutoTokenizer open."""
+"""Writer of transformers checkpoints, which AutoModel and AutoTokenizer can open."""
 
 import json
 from pathlib import Path
@@ -9,63 +9,69 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ssl_cli.data.tokenizers.tokenizer import Tokenizer, framing
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer, bert_template
 from ssl_cli.errors import InputError
-from ssl_cli.models.huggingface.config import config_of, skipped_positions
-from ssl_cli.models.huggingface.files import CONFIG, SAFE, write_json
-from ssl_cli.models.huggingface.parameter_map import FAMILIES, ModulePart, head_parts, network_parts, pair_parts
-from ssl_cli.models.positions import angles
+from ssl_cli.models.huggingface.config import build_config, position_offset
+from ssl_cli.models.huggingface.files import CONFIG, SAFETENSORS, write_json
+from ssl_cli.models.huggingface.parameter_map import (
+    FAMILIES,
+    ParameterMapping,
+    head_mappings,
+    network_mappings,
+    pair_mappings,
+)
+from ssl_cli.models.positions import position_angles
 from ssl_cli.models.transformer import Transformer
 
-FRAMINGS = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
+TEMPLATE_TYPES = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")  # post-processors of tokenizer.json
 SPECIAL_TOKENS = {"pad": "pad_token", "unk": "unk_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
 
 
 def write_checkpoint(objective: nn.Module, tokenizer: Tokenizer, folder: Path) -> list[str]:
-    """A folder of config.json, model.safetensors and a tokenizer, of an objective with a `network` and perhaps heads.
+    """Write config.json, model.safetensors and the tokenizer of a method with a `network` and perhaps heads.
 
-    Gives sentences on what couldn't be taken along. Raises InputError where transformers has no such model.
+    Returns warnings about what could not be exported. Raises InputError if transformers has no such model.
     """
     network = objective.network
     assert isinstance(network, Transformer)
-    kind = family_of(network, tokenizer)
-    weights, warnings = _fitted(kind, objective.state_dict())
-    config = config_of(kind, network, tokenizer.specials) | {"architectures": [_class_of(kind, weights)]}
+    kind = choose_family(network, tokenizer)
+    weights, warnings = _adapt_weights(kind, objective.state_dict())
+    config = build_config(kind, network, tokenizer.specials) | {"architectures": [_class_name(kind, weights)]}
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / CONFIG, config)
     try:
-        save_file(_named(kind, network, tokenizer, weights), folder / SAFE, metadata={"format": "pt"})
-    except SafetensorError as error:  # the disk is full, say: an error like any other file's
+        tensors = _hf_tensors(kind, network, tokenizer, weights)
+        save_file(tensors, folder / SAFETENSORS, metadata={"format": "pt"})
+    except SafetensorError as error:  # if the disk is full, for example: reported like any other file's error
         reason = str(error).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
-        raise OSError(None, reason, str(folder / SAFE)) from error
+        raise OSError(None, reason, str(folder / SAFETENSORS)) from error
     _write_tokenizer(network, tokenizer, folder)
     return warnings
 
 
-# --- which of their models ours is ---
+# --- choice of the model type ---
 
 
-def family_of(network: Transformer, tokenizer: Tokenizer) -> str:
-    """The family whose model computes the same. Raises InputError where there is none."""
+def choose_family(network: Transformer, tokenizer: Tokenizer) -> str:
+    """Return the model type that computes the same. Raises InputError if there is none."""
     positions, norm = network.positions, network.norm
     if network.causal and norm == "pre" and positions in ("learned", "rotary"):
         return "gpt2" if positions == "learned" else "gpt_neox"
     if not network.causal and norm == "post" and positions == "learned":
-        # RoBERTa's own vocabularies begin <s>, <pad>; it counts positions from the padding's number.
+        # RoBERTa's own vocabularies begin with <s>, <pad>; it counts positions from the padding token's id.
         return "roberta" if tokenizer.specials.get("pad") == 1 and network.segments < 2 else "bert"
     is_esm = not network.causal and norm == "pre" and network.activation == "gelu"
     if is_esm and (positions == "learned" or (positions == "rotary" and not network.segments)):
         return "esm"
-    what = "a decoder" if network.causal else "an encoder"
     raise InputError(
-        f"transformers has no model like this one, {what} with norm={norm}, positions={positions} and "
-        f"activation={network.activation}, that could be written: train one with positions=learned"
+        f"transformers has no model like this one, {'a decoder' if network.causal else 'an encoder'} with norm={norm}, "
+        f"positions={positions} and activation={network.activation}: train one with positions=learned"
         f"{' and norm=pre' if network.causal else ' and activation=gelu'}."
     )
 
 
-def _fitted(kind: str, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights, with segments as the family has them."""
+def _adapt_weights(kind: str, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights with segments as the model type requires, and warnings about what is left out."""
     weights, warnings = dict(weights), []
     table = weights["network.token_table.weight"]
     segments = weights.get("network.segment_table.weight")
@@ -74,91 +80,104 @@ def _fitted(kind: str, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], l
     if kind == "esm" and segments is not None:
         del weights["network.segment_table.weight"]
         weights["network.position_table.weight"] = weights["network.position_table.weight"] + segments[0]
-        warnings.append("transformers has no encoder with norm=pre and segments: every text is of the first segment.")
-    has_pair = any(name.startswith("pair_head.") for name in weights)
-    if has_pair and not FAMILIES[kind].pair:
+        warnings.append(
+            "transformers has no encoder with norm=pre and segments: all tokens are exported as of the first segment."
+        )
+    if _has_pair_head(weights) and not FAMILIES[kind].pair:
         warnings.append(f"The head for pairs of texts is left out: transformers' {kind} has none.")
     return weights, warnings
 
 
-# --- its files ---
+def _has_pair_head(weights: dict[str, Tensor]) -> bool:
+    return any(name.startswith("pair_head.") for name in weights)
 
 
-def _class_of(kind: str, weights: dict[str, Tensor]) -> str:
-    """The class of transformers that has the same heads"""
-    classes = FAMILIES[kind].classes
-    return classes[-1 if any(name.startswith("pair_head.") for name in weights) else 0]
+# --- weights ---
 
 
-def _named(kind: str, network: Transformer, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by their names"""
+def _class_name(kind: str, weights: dict[str, Tensor]) -> str:
+    """Return the class of transformers that has the same heads."""
+    return FAMILIES[kind].classes[-1 if _has_pair_head(weights) else 0]
+
+
+def _hf_tensors(kind: str, network: Transformer, tokenizer: Tokenizer, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under the names of transformers."""
     family = FAMILIES[kind]
     absent = {name for name in ("position_table", "segment_table") if f"network.{name}.weight" not in weights}
-    parts = {
-        "network": network_parts(family, network.layers, skipped_positions(kind, tokenizer.specials), absent),
-        "head": head_parts(family),
-        "pair_head": pair_parts(family),
+    mappings = {
+        "network": network_mappings(family, network.layers, position_offset(kind, tokenizer.specials), absent),
+        "head": head_mappings(family),
+        "pair_head": pair_mappings(family),
     }
-    named: dict[str, Tensor] = {}
-    for where, listed in parts.items():
-        for part in listed:
-            if (tensor := weights.get(f"{where}.{part.ours}")) is not None:
-                named |= _taken_apart(part, tensor.float(), network.heads)
-    is_trunk = {name: not name.startswith(("cls.", "lm_head.")) for name in named}
-    named = {(family.trunk if is_trunk[name] else "") + name: tensor for name, tensor in named.items()}
-    bias = named.get(family.head_bias[0]) if family.head_bias else None
-    named |= {name: bias.clone() for name in family.head_bias[1:] if bias is not None}
-    named |= _others(kind, network)
-    return {name: tensor.contiguous() for name, tensor in named.items()}
+    tensors: dict[str, Tensor] = {}
+    for module, module_mappings in mappings.items():
+        for mapping in module_mappings:
+            if (tensor := weights.get(f"{module}.{mapping.name}")) is not None:
+                tensors |= _split(mapping, tensor.float(), network.heads)
+    is_trunk = {name: not name.startswith(("cls.", "lm_head.")) for name in tensors}
+    tensors = {(family.trunk if is_trunk[name] else "") + name: tensor for name, tensor in tensors.items()}
+    bias = tensors.get(family.head_bias[0]) if family.head_bias else None
+    tensors |= {name: bias.clone() for name in family.head_bias[1:] if bias is not None}
+    tensors |= _extra_tensors(kind, network)
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _taken_apart(part: ModulePart, tensor: Tensor, heads: int) -> dict[str, Tensor]:
-    if part.layout == "by_head":  # (3, heads, D, ...) -> (heads, 3, D, ...)
+def _split(mapping: ParameterMapping, tensor: Tensor, heads: int) -> dict[str, Tensor]:
+    """Return the transformers parameters that one of ours stands for."""
+    if mapping.layout == "by_head":  # (3, heads, D, ...) -> (heads, 3, D, ...)
         tensor = tensor.unflatten(0, (3, heads, -1)).transpose(0, 1).flatten(0, 2)
-    if part.layout == "turned":
+    if mapping.layout == "transposed":
         tensor = tensor.T
-    if part.skipped:
-        tensor = torch.cat([tensor.new_zeros(part.skipped, *tensor.shape[1:]), tensor])
-    return {name: piece.clone() for name, piece in zip(part.theirs, tensor.chunk(len(part.theirs)), strict=True)}
+    if mapping.row_offset:
+        tensor = torch.cat([tensor.new_zeros(mapping.row_offset, *tensor.shape[1:]), tensor])
+    pieces = tensor.chunk(len(mapping.hf_names))
+    return {name: piece.clone() for name, piece in zip(mapping.hf_names, pieces, strict=True)}
 
 
-def _others(kind: str, network: Transformer) -> dict[str, Tensor]:
-    """What theirs has besides, and would say that it lacks."""
+def _extra_tensors(kind: str, network: Transformer) -> dict[str, Tensor]:
+    """Return tensors that only the transformers model has, and that it would report as missing."""
     if kind != "esm":
         return {}
     contacts, head_width = "esm.contact_head.regression", network.width // network.heads
-    others = {f"{contacts}.weight": torch.zeros(1, network.layers * network.heads), f"{contacts}.bias": torch.zeros(1)}
+    extra = {f"{contacts}.weight": torch.zeros(1, network.layers * network.heads), f"{contacts}.bias": torch.zeros(1)}
     if network.positions == "rotary":
-        others["esm.rotary_embeddings.inv_freq"] = angles(2, head_width)[1]
-    return others
+        extra["esm.rotary_embeddings.inv_freq"] = position_angles(2, head_width)[1]
+    return extra
+
+
+# --- tokenizer ---
 
 
 def _write_tokenizer(network: Transformer, tokenizer: Tokenizer, folder: Path) -> None:
-    content = json.dumps(_framed(network, tokenizer), ensure_ascii=False)
+    content = json.dumps(_tokenizer_json(network, tokenizer), ensure_ascii=False)
     (folder / "tokenizer.json").write_text(content, encoding="utf-8")
-    roles = {
+    special_tokens = {
         name: tokenizer.token(tokenizer.specials[role])
         for role, name in SPECIAL_TOKENS.items()
         if role in tokenizer.specials
     }
-    if network.causal:
-        roles |= {"eos_token": tokenizer.token(tokenizer.specials["end"])} if "end" in tokenizer.specials else {}
-    about = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": network.context}
-    inputs = {"model_input_names": ["input_ids", "attention_mask"]}
-    kinds = inputs if network.segments < 2 else {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-    write_json(folder / "tokenizer_config.json", about | kinds | {"clean_up_tokenization_spaces": False} | roles)
-    write_json(folder / "special_tokens_map.json", roles)
+    if network.causal and "end" in tokenizer.specials:
+        special_tokens["eos_token"] = tokenizer.token(tokenizer.specials["end"])
+    segment_ids = [] if network.segments < 2 else ["token_type_ids"]
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": network.context,
+        "model_input_names": ["input_ids", *segment_ids, "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+    }
+    write_json(folder / "tokenizer_config.json", config | special_tokens)
+    write_json(folder / "special_tokens_map.json", special_tokens)
 
 
-def _framed(network: Transformer, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Its tokenizer.json: an encoder's text stands between [CLS] and [SEP], a decoder's begins with itself."""
+def _tokenizer_json(network: Transformer, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return tokenizer.json: an encoder's text is put between [CLS] and [SEP], a decoder's gets no special tokens."""
     content: dict[str, Any] = json.loads(tokenizer.to_json())
-    is_framed = (content.get("post_processor") or {}).get("type") in FRAMINGS
-    if network.causal and is_framed:
+    has_template = (content.get("post_processor") or {}).get("type") in TEMPLATE_TYPES
+    if network.causal and has_template:
         return content | {"post_processor": None}
-    if network.causal or is_framed or not {"cls", "sep"} <= tokenizer.specials.keys():
+    if network.causal or has_template or not {"cls", "sep"} <= tokenizer.specials.keys():
         return content
-    own = Tokenizer.from_json(tokenizer.to_json())  # one that was taken from elsewhere
-    cls, sep = ((own.token(own.specials[role]), own.specials[role]) for role in ("cls", "sep"))
-    own.library.post_processor = framing(cls, sep)
-    return json.loads(own.to_json())
+    copy = Tokenizer.from_json(tokenizer.to_json())  # of a tokenizer that was loaded without a template
+    cls, sep = ((copy.token(copy.specials[role]), copy.specials[role]) for role in ("cls", "sep"))
+    copy.library.post_processor = bert_template(cls, sep)
+    return json.loads(copy.to_json())

@@ -1,4 +1,4 @@
-"""The calibration error is arXiv 1706.04599's, held against its formula written out."""
+"""The calibration error against a naive transcription of arXiv 1706.04599."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ import pytest
 from ssl_cli.evaluation.metrics.calibration import BINS, reliability
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
-    """Equations 1 to 3, as they are written: I_m = ((m - 1) / M, m / M]"""
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float:
+    """Equations 1 to 3, literally: I_m = ((m - 1) / M, m / M]."""
     error = 0.0
     for m in range(1, bins + 1):
         members = [i for i, p in enumerate(confidence) if (m - 1) / bins < p <= m / bins]
         if members:
-            accuracy = sum(right[i] for i in members) / len(members)
+            accuracy = sum(correct[i] for i in members) / len(members)
             mean_confidence = sum(confidence[i] for i in members) / len(members)
             error += len(members) / len(confidence) * abs(accuracy - mean_confidence)
     return error
@@ -20,12 +20,14 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> f
 
 @pytest.mark.parametrize("bins", [1, 10, BINS])
 @pytest.mark.parametrize("n", [1, 7, 400])
-def test_the_error_is_the_papers(bins: int, n: int) -> None:
+def test_the_error_equals_the_papers(bins: int, n: int) -> None:
     rng = np.random.default_rng(n)
     confidence = rng.uniform(0.01, 1, n)
     confidence[::3] = np.ceil(confidence[::3] * bins) / bins  # on the edges too
-    right = rng.random(n) < confidence**2
-    assert reliability(confidence, right, bins).error == pytest.approx(calibration_error(confidence, right, bins))
+    correct = rng.random(n) < confidence**2
+    assert reliability(confidence, correct, bins).calibration_error == pytest.approx(
+        calibration_error(confidence, correct, bins)
+    )
 
 
 def test_bins_of_the_diagram() -> None:
@@ -33,4 +35,4 @@ def test_bins_of_the_diagram() -> None:
     assert found.count.tolist() == [2, 3]
     assert found.confidence == pytest.approx([0.25, 2.5 / 3])
     assert found.accuracy == pytest.approx([1 / 2, 2 / 3])
-    assert found.error == pytest.approx((2 * 0.25 + 3 * 0.5 / 3) / 5)
+    assert found.calibration_error == pytest.approx((2 * 0.25 + 3 * 0.5 / 3) / 5)

@@ -1,4 +1,4 @@
-"""Our figures equal scikit-learn's; their intervals cover what they should."""
+"""Detection metrics equal scikit-learn's; their intervals cover the truth."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ssl_cli.evaluation.metrics import detection
 from ssl_cli.evaluation.metrics.detection import curves, detection_metrics
 
 
-def made(n: int, ties: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def random_scores(n: int, ties: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     anomaly = rng.random(n) < 0.1
     scores = rng.normal(1.5 * anomaly, 1)
@@ -16,8 +16,8 @@ def made(n: int, ties: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_figures_equal_scikit_learns(ties: bool) -> None:
-    scores, anomaly = made(2000, ties)
+def test_metrics_equal_scikit_learns(ties: bool) -> None:
+    scores, anomaly = random_scores(2000, ties)
     ours = detection_metrics(scores, anomaly, threshold=1.3, bootstrap_samples=10, seed=0)
     flagged = scores > 1.3
     fpr, recall, _ = metrics.roc_curve(anomaly, scores, drop_intermediate=False)
@@ -44,8 +44,8 @@ def test_precision_at_k_with_and_without_a_tie_at_the_edge() -> None:
     )  # two of the three tied rows, each 2/3 an anomaly
 
 
-def test_a_threshold_above_all_flags_nothing() -> None:
-    scores, anomaly = made(100, ties=False)
+def test_a_threshold_above_all_scores_flags_nothing() -> None:
+    scores, anomaly = random_scores(100, ties=False)
     ours = detection_metrics(scores, anomaly, threshold=99, bootstrap_samples=10, seed=0)
     assert (ours["precision"], ours["recall"], ours["f1"], ours["fpr"]) == (0, 0, 0, 0)
 
@@ -54,13 +54,15 @@ def test_intervals_cover_the_truth() -> None:
     # The true AUROC of N(1.5, 1) against N(0, 1) is Phi(1.5 / sqrt 2).
     truth, covered = 0.8555777, 0
     for seed in range(100):
-        ours = detection_metrics(*made(400, ties=False, seed=seed), threshold=1.0, bootstrap_samples=200, seed=seed)
+        ours = detection_metrics(
+            *random_scores(400, ties=False, seed=seed), threshold=1.0, bootstrap_samples=200, seed=seed
+        )
         covered += ours["auroc_low"] <= truth <= ours["auroc_high"]
     assert covered >= 86  # 95 expected; a percentile bootstrap of 40 anomalies is a little narrow
 
 
 def test_intervals_on_many_levels_agree_with_the_exact_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores, anomaly = made(6000, ties=False)
+    scores, anomaly = random_scores(6000, ties=False)
     coarse = detection_metrics(scores, anomaly, 1.0, bootstrap_samples=400, seed=0)
     monkeypatch.setattr(detection, "MAX_LEVELS", 100_000)
     exact = detection_metrics(scores, anomaly, 1.0, bootstrap_samples=400, seed=0)
@@ -69,7 +71,7 @@ def test_intervals_on_many_levels_agree_with_the_exact_ones(monkeypatch: pytest.
 
 
 def test_curves_equal_scikit_learns() -> None:
-    scores, anomaly = made(500, ties=True)
+    scores, anomaly = random_scores(500, ties=True)
     ours = curves(scores, anomaly)
     fpr, recall, _ = metrics.roc_curve(anomaly, scores, drop_intermediate=False)
     np.testing.assert_allclose(ours["fpr"], fpr[1:])

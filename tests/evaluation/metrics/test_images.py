@@ -1,4 +1,4 @@
-"""Errors of rebuilt images equal the formulas, written out."""
+"""Reconstruction metrics equal naive transcriptions of their formulas."""
 
 import math
 
@@ -8,21 +8,21 @@ import pytest
 from ssl_cli.evaluation.metrics import images
 
 
-def made(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def random_images(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     x = rng.random(shape).astype(np.float32)
     return x, (x + 0.2 * rng.normal(size=shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize("shape", [(5, 1, 8, 8), (300, 3, 4, 5)])
-def test_psnr_is_of_the_pooled_error(shape: tuple[int, ...]) -> None:
-    x, rebuilt = made(shape)
-    rebuilt[0] += 1  # one image far worse than the others: the mean of their own PSNRs would hide it
-    pooled = ((x.astype(float) - rebuilt) ** 2).mean()
-    mse = images.mean_squared_error(x, rebuilt)
+def test_psnr_is_that_of_the_pooled_error(shape: tuple[int, ...]) -> None:
+    x, reconstruction = random_images(shape)
+    reconstruction[0] += 1  # one image far worse than the others: the mean of their own PSNRs would hide it
+    pooled = ((x.astype(float) - reconstruction) ** 2).mean()
+    mse = images.mean_squared_error(x, reconstruction)
     assert mse == pytest.approx(pooled, rel=1e-9)
     assert images.psnr(mse) == pytest.approx(20 * math.log10(1 / math.sqrt(pooled)))
-    of_each = 10 * np.log10(1 / ((x - rebuilt) ** 2).mean((1, 2, 3)))
+    of_each = 10 * np.log10(1 / ((x - reconstruction) ** 2).mean((1, 2, 3)))
     assert images.psnr(mse) < of_each.mean()
 
 
@@ -48,14 +48,17 @@ def naive_ssim(a: np.ndarray, b: np.ndarray, radius: int, sigma: float) -> float
     ("size", "radius", "sigma"), [((8, 8), 5, 1.5), ((13, 9), 5, 1.5), ((6, 20), 5, 1.5), ((4, 4), 3, 3 / 3.5)]
 )
 def test_ssim_equals_the_formula(size: tuple[int, int], radius: int, sigma: float) -> None:
-    x, rebuilt = made((3, 2, *size))
+    x, reconstruction = random_images((3, 2, *size))
     expected = np.mean(
-        [naive_ssim(a, b, radius, sigma) for a, b in zip(x.reshape(-1, *size), rebuilt.reshape(-1, *size), strict=True)]
+        [
+            naive_ssim(a, b, radius, sigma)
+            for a, b in zip(x.reshape(-1, *size), reconstruction.reshape(-1, *size), strict=True)
+        ]
     )
-    assert images.ssim(x, rebuilt) == pytest.approx(expected, abs=1e-4)
+    assert images.ssim(x, reconstruction) == pytest.approx(expected, abs=1e-4)
     assert images.ssim(x, x) == pytest.approx(1)
 
 
 def test_ssim_of_images_of_one_pixel() -> None:
-    x, rebuilt = made((3, 1, 1, 1))
-    assert 0 < images.ssim(x, rebuilt) <= 1
+    x, reconstruction = random_images((3, 1, 1, 1))
+    assert 0 < images.ssim(x, reconstruction) <= 1

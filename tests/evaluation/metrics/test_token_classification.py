@@ -1,4 +1,4 @@
-"""Entities and their F1 beside transcriptions of seqeval's get_entities and of conlleval.pl."""
+"""Entities and their F1 against transcriptions of seqeval's get_entities and of conlleval.pl."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ Tags = list[str]
 
 
 def ends(before: str, tag: str, type_before: str, type_: str) -> bool:
-    """seqeval.metrics.sequence_labeling.end_of_chunk"""
+    """Transcription of seqeval.metrics.sequence_labeling.end_of_chunk."""
     if before in ("E", "S"):
         return True
     if (before, tag) in {("B", "B"), ("B", "S"), ("B", "O"), ("I", "B"), ("I", "S"), ("I", "O")}:
@@ -18,7 +18,7 @@ def ends(before: str, tag: str, type_before: str, type_: str) -> bool:
 
 
 def starts(before: str, tag: str, type_before: str, type_: str) -> bool:
-    """start_of_chunk"""
+    """Transcription of start_of_chunk."""
     if tag in ("B", "S"):
         return True
     if (before, tag) in {("E", "E"), ("E", "I"), ("S", "E"), ("S", "I"), ("O", "E"), ("O", "I")}:
@@ -38,76 +38,76 @@ def get_entities(tags: Tags) -> list[tuple[str, int, int]]:
     return found
 
 
-def conlleval(truth: list[Tags], told: list[Tags]) -> tuple[int, int, int]:
-    """Chunks right, guessed, and there: the loop of conlleval.pl, which sees O between sentences"""
-    right = guessed = there = 0
+def conlleval(truth: list[Tags], predictions: list[Tags]) -> tuple[int, int, int]:
+    """Return correct, predicted and true chunks: the loop of conlleval.pl, which has an O between sentences."""
+    correct = predicted = n_true = 0
     inside = False
     last = [("O", ""), ("O", "")]
-    pairs = [pair for a, b in zip(truth, told, strict=True) for pair in [*zip(a, b, strict=True), ("O", "O")]]
+    pairs = [pair for a, b in zip(truth, predictions, strict=True) for pair in [*zip(a, b, strict=True), ("O", "O")]]
     for pair in pairs:
         now = [(tag[0], tag[2:]) for tag in pair]
         ended = [ends(old[0], new[0], old[1], new[1]) for old, new in zip(last, now, strict=True)]
         begun = [starts(old[0], new[0], old[1], new[1]) for old, new in zip(last, now, strict=True)]
         if inside:
             if all(ended) and last[0][1] == last[1][1]:
-                inside, right = False, right + 1
+                inside, correct = False, correct + 1
             elif ended[0] != ended[1] or now[0][1] != now[1][1]:
                 inside = False
         if all(begun) and now[0][1] == now[1][1]:
             inside = True
-        there, guessed = there + begun[0], guessed + begun[1]
+        n_true, predicted = n_true + begun[0], predicted + begun[1]
         last = now
-    return right, guessed, there
+    return correct, predicted, n_true
 
 
-def drawn(rng: np.random.Generator, kinds: str, n: int, length: int) -> list[Tags]:
-    tags = ["O", *(f"{kind}-{of}" for kind in kinds for of in ("X", "Y-Z"))]
+def drawn(rng: np.random.Generator, prefixes: str, n: int, length: int) -> list[Tags]:
+    tags = ["O", *(f"{prefix}-{type}" for prefix in prefixes for type in ("X", "Y-Z"))]
     return [rng.choice(tags, length).tolist() for _ in range(n)]
 
 
-@pytest.mark.parametrize("kinds", ["I", "BI", "BIES"])
-def test_entities_as_seqeval_finds_them(kinds: str) -> None:
-    for tags in drawn(np.random.default_rng(1), kinds, 300, 9):
+@pytest.mark.parametrize("prefixes", ["I", "BI", "BIES"])
+def test_entities_equal_seqevals(prefixes: str) -> None:
+    for tags in drawn(np.random.default_rng(1), prefixes, 300, 9):
         assert entities(tags) == get_entities(tags), tags
 
 
-def test_other_letters_mean_the_same() -> None:
+def test_aliases_of_prefixes() -> None:
     assert entities(["B-X", "M-X", "L-X", "U-X"]) == [("X", 0, 2), ("X", 3, 3)]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_counts_as_conlleval_counts_them(seed: int) -> None:
+def test_counts_equal_conllevals(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    truth, told = drawn(rng, "BI", 80, 8), drawn(rng, "BI", 80, 8)
-    told[::3] = [list(tags) for tags in truth[::3]]
-    right, guessed, there = conlleval(truth, told)
-    found = TagScores.of_tags(truth, told, entities=True).metrics()
-    assert found["entity_precision"] == right / guessed and found["entity_recall"] == right / there
-    p, r = right / guessed, right / there
+    truth, predictions = drawn(rng, "BI", 80, 8), drawn(rng, "BI", 80, 8)
+    predictions[::3] = [list(tags) for tags in truth[::3]]
+    correct, predicted, n_true = conlleval(truth, predictions)
+    found = TagScores.from_tags(truth, predictions, entities=True).metrics()
+    assert found["entity_precision"] == correct / predicted and found["entity_recall"] == correct / n_true
+    p, r = correct / predicted, correct / n_true
     assert found["entity_f1"] == pytest.approx(2 * p * r / (p + r))
-    assert found["accuracy"] == np.mean(np.array(truth) == np.array(told))
+    assert found["accuracy"] == np.mean(np.array(truth) == np.array(predictions))
 
 
-def test_a_resample_is_the_tally_of_its_sentences() -> None:
+def test_a_bootstrap_sample_has_the_scores_of_its_sentences() -> None:
     rng = np.random.default_rng(0)
-    truth, told = drawn(rng, "BI", 20, 8), drawn(rng, "BI", 20, 8)
-    which = rng.integers(20, size=20)
-    again = TagScores.of_tags([truth[k] for k in which], [told[k] for k in which], entities=True)
-    assert TagScores.of_tags(truth, told, entities=True).metrics(which) == again.metrics()
+    truth, predictions = drawn(rng, "BI", 20, 8), drawn(rng, "BI", 20, 8)
+    index = rng.integers(20, size=20)
+    again = TagScores.from_tags([truth[k] for k in index], [predictions[k] for k in index], entities=True)
+    assert TagScores.from_tags(truth, predictions, entities=True).metrics(index) == again.metrics()
 
 
 def test_by_type() -> None:
-    truth, told = [["B-X", "I-X", "O", "B-Y"]], [["B-X", "I-X", "B-Y", "B-Z"]]
-    assert TagScores.of_tags(truth, told, entities=True).by_type() == {
+    truth, predictions = [["B-X", "I-X", "O", "B-Y"]], [["B-X", "I-X", "B-Y", "B-Z"]]
+    assert TagScores.from_tags(truth, predictions, entities=True).by_type() == {
         "X": (1.0, 1.0, 1.0, 1),
         "Y": (0.0, 0.0, 0.0, 1),
         "Z": (0.0, 0.0, 0.0, 0),
     }
-    words = TagScores.of_tags([["N", "V", "N"]], [["N", "N", "N"]], entities=False)
+    words = TagScores.from_tags([["N", "V", "N"]], [["N", "N", "N"]], entities=False)
     assert words.metrics() == {"accuracy": 2 / 3}
     assert words.by_type() == {"N": (2 / 3, 1.0, 0.8, 2), "V": (0.0, 0.0, 0.0, 1)}
 
 
-def test_nothing_found_is_zero() -> None:
-    found = TagScores.of_tags([["B-X"]], [["O"]], entities=True).metrics()
+def test_no_predicted_entity_scores_zero() -> None:
+    found = TagScores.from_tags([["B-X"]], [["O"]], entities=True).metrics()
     assert found == {"entity_f1": 0.0, "entity_precision": 0.0, "entity_recall": 0.0, "accuracy": 0.0}

@@ -1,4 +1,4 @@
-"""Answers beside the truth can be drawn for few classes and many, in any script, for one example and many."""
+"""Plots of predictions: few and many classes, in any script, one example and many."""
 
 import warnings
 from pathlib import Path
@@ -22,20 +22,20 @@ def test_confusion_of_any_classes(tmp_path: Path, names: list[str]) -> None:
     matrix[-1] = 0  # a class without an example
     matrix[0, 0] = 90
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # matplotlib warns of each character that becomes a box
-        classification.confusion(tmp_path / "confusion.png", "dev", matrix, names)
+        warnings.simplefilter("error")  # matplotlib warns about each character that becomes a box
+        classification.confusion_matrix(tmp_path / "confusion.png", "dev", matrix, names)
     assert is_drawn(tmp_path / "confusion.png")
 
 
-def test_classes_that_no_font_can_write_are_numbered() -> None:
-    assert classification.are_named(["no", "yes", "peut-être"])
-    assert not classification.are_named(["no", UNKNOWN])
-    assert not classification.are_named([str(k) for k in range(classification.MOST_NAMED + 1)])
+def test_classes_that_no_font_can_show_are_numbered() -> None:
+    assert classification.can_show_names(["no", "yes", "peut-être"])
+    assert not classification.can_show_names(["no", UNKNOWN])
+    assert not classification.can_show_names([str(k) for k in range(classification.MAX_NAMED_CLASSES + 1)])
     assert classification._ticks(["no", UNKNOWN]) == ([0, 1], ["1", "2"])
     assert classification._ticks([str(k) for k in range(119)])[1] == ["1", *map(str, range(10, 120, 10))]
 
 
-def test_a_second_font_is_taken_where_the_first_lacks_a_character(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_font_is_used_if_the_first_lacks_a_character(monkeypatch: pytest.MonkeyPatch) -> None:
     assert classification.fonts_for(["plain"]) == ["DejaVu Sans"]
     monkeypatch.setattr(classification, "WIDER_FONTS", ("no such family", "STIXNonUnicode"))
     wide = "\ue000"  # of those two only the second has it

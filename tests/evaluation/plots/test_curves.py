@@ -1,4 +1,4 @@
-"""Every figure can be drawn for the scores that detectors really give: positive, negative, tied, one of a kind."""
+"""Plots of all the scores that detectors give: positive, negative, tied, constant."""
 
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def test_training_curves_from_a_history(tmp_path: Path) -> None:
     assert plt.imread(tmp_path / "training.png").std() > 0.05
 
 
-def test_sweep_and_reasons(tmp_path: Path) -> None:
+def test_sweep_and_contributions(tmp_path: Path) -> None:
     lines = {"knn": {0.0: [0.9, 0.8], 0.001: [0.7], 0.1: [0.5]}, "gaussian": {0.0: [0.6]}}
-    curves.sweep(tmp_path / "sweep.png", {"a": lines, "b": lines}, "data.pollution", "test/auroc")
+    curves.sweep(tmp_path / "sweep.png", {"a": lines, "b": lines}, "data.contamination", "test/auroc")
     assert plt.imread(tmp_path / "sweep.png").std() > 0.05
     rows = [("row 1: score 2", [("cost = $5, expected $3" * 9, 0.9), ("b = 1, expected 2", 0.1)]), ("row 2", [])]
     curves.contributions(tmp_path / "anomalies.png", rows)

@@ -1,4 +1,4 @@
-"""Our models, opened by transformers: the same numbers, the same tokens."""
+"""Checkpoints that are written, opened by transformers: the same logits and the same tokens."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, WordPiece
 from ssl_cli.errors import InputError
-from ssl_cli.models.heads import MaskedHead, PairHead
+from ssl_cli.models.heads import MaskedLMHead, PairHead
 from ssl_cli.models.huggingface.read import read_pretrained
 from ssl_cli.models.huggingface.write import write_checkpoint
 from ssl_cli.models.transformer import Transformer
@@ -22,13 +22,13 @@ CONTEXT = 20
 
 
 class Model(nn.Module):
-    """What an objective has of networks."""
+    """The networks of a language model."""
 
     def __init__(self, vocab_size: int, with_pair: bool = False, **options: Any):
         super().__init__()
         shape = {"layers": 2, "width": 32, "heads": 4, "feedforward": 50}
         self.network = Transformer(vocab_size, CONTEXT, **(shape | options))
-        self.head = None if self.network.causal else MaskedHead(self.network)
+        self.head = None if self.network.causal else MaskedLMHead(self.network)
         self.pair_head = PairHead(self.network) if with_pair else None
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.2)
@@ -36,14 +36,6 @@ class Model(nn.Module):
     def forward(self, ids: Tensor, segment: Tensor | None = None) -> Tensor:
         hidden = self.network(ids, segment)
         return self.network.logits(hidden) if self.head is None else self.head(hidden, self.network.token_table.weight)
-
-
-@pytest.fixture(scope="module")
-def theirs() -> ModuleType:
-    transformers = pytest.importorskip("transformers")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +50,7 @@ def byte_pairs() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def robertas() -> Tokenizer:
-    """With the special tokens and numbers of RoBERTa's."""
+    """A tokenizer with RoBERTa's special tokens and their ids."""
     content = json.loads(ByteLevelBPE(vocab_size=300, sample_bytes=10_000).train(iter(TEXTS)).to_json())
     names = dict(
         zip(["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"], ["<s>", "<pad>", "</s>", "<unk>", "<mask>"], strict=True)
@@ -101,49 +93,49 @@ BERTS = {
 
 
 @pytest.mark.parametrize("name", list(BERTS))
-def test_encoders_are_opened(theirs: ModuleType, wordpiece: Tokenizer, tmp_path: Path, name: str) -> None:
+def test_encoders_are_opened(transformers: ModuleType, wordpiece: Tokenizer, tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
     model, ids = Model(wordpiece.vocab_size, **BERTS[name]).eval(), ids_of(wordpiece)
     assert write_checkpoint(model, wordpiece, tmp_path / "out") == []
-    masked = loaded_without_gaps(theirs.AutoModelForMaskedLM, tmp_path / "out")
+    masked = loaded_without_gaps(transformers.AutoModelForMaskedLM, tmp_path / "out")
     assert masked.config.model_type == name.split()[0]
     assert_close(masked(ids).logits, model(ids))
-    trunk = theirs.AutoModel.from_pretrained(tmp_path / "out").eval()
+    trunk = transformers.AutoModel.from_pretrained(tmp_path / "out").eval()
     assert_close(trunk(ids).last_hidden_state, model.network(ids))
 
 
-def test_pairs_are_opened(theirs: ModuleType, wordpiece: Tokenizer, tmp_path: Path) -> None:
+def test_pairs_are_opened(transformers: ModuleType, wordpiece: Tokenizer, tmp_path: Path) -> None:
     model, ids = Model(wordpiece.vocab_size, with_pair=True, segments=2).eval(), ids_of(wordpiece)
     segment = (torch.arange(CONTEXT) > 8).long().expand_as(ids)
     write_checkpoint(model, wordpiece, tmp_path / "out")
-    found = loaded_without_gaps(theirs.AutoModelForPreTraining, tmp_path / "out")(ids, token_type_ids=segment)
+    found = loaded_without_gaps(transformers.AutoModelForPreTraining, tmp_path / "out")(ids, token_type_ids=segment)
     assert_close(found.prediction_logits, model(ids, segment))
     assert model.pair_head is not None
     assert_close(found.seq_relationship_logits, model.pair_head(model.network(ids, segment)))
 
 
-def test_roberta_is_opened(theirs: ModuleType, robertas: Tokenizer, tmp_path: Path) -> None:
+def test_roberta_is_opened(transformers: ModuleType, robertas: Tokenizer, tmp_path: Path) -> None:
     model, ids = Model(robertas.vocab_size).eval(), ids_of(robertas)
     write_checkpoint(model, robertas, tmp_path / "out")
-    masked = loaded_without_gaps(theirs.AutoModelForMaskedLM, tmp_path / "out")
+    masked = loaded_without_gaps(transformers.AutoModelForMaskedLM, tmp_path / "out")
     assert masked.config.model_type == "roberta" and masked.config.max_position_embeddings == CONTEXT + 2
     assert_close(masked(ids).logits, model(ids))
 
 
 @pytest.mark.parametrize(("positions", "kind"), [("learned", "gpt2"), ("rotary", "gpt_neox")])
 def test_decoders_are_opened(
-    theirs: ModuleType, byte_pairs: Tokenizer, tmp_path: Path, positions: str, kind: str
+    transformers: ModuleType, byte_pairs: Tokenizer, tmp_path: Path, positions: str, kind: str
 ) -> None:
     options = {"causal": True, "norm": "pre", "activation": "gelu_tanh", "norm_eps": 1e-5}
     model, ids = Model(byte_pairs.vocab_size, positions=positions, **options).eval(), ids_of(byte_pairs)
     write_checkpoint(model, byte_pairs, tmp_path / "out")
-    causal = loaded_without_gaps(theirs.AutoModelForCausalLM, tmp_path / "out")
+    causal = loaded_without_gaps(transformers.AutoModelForCausalLM, tmp_path / "out")
     assert causal.config.model_type == kind
     assert_close(causal(ids).logits, model(ids))
     assert causal.config.eos_token_id == byte_pairs.specials["end"]
 
 
-def test_there_and_back_changes_no_number(wordpiece: Tokenizer, byte_pairs: Tokenizer, tmp_path: Path) -> None:
+def test_writing_and_reading_changes_no_weight(wordpiece: Tokenizer, byte_pairs: Tokenizer, tmp_path: Path) -> None:
     kinds: list[tuple[Tokenizer, dict[str, Any]]] = [
         (wordpiece, {"segments": 2}),
         (wordpiece, {"segments": 2, "activation": "relu"}),
@@ -164,9 +156,9 @@ def test_there_and_back_changes_no_number(wordpiece: Tokenizer, byte_pairs: Toke
 
 
 @pytest.mark.parametrize("text", ["The cat can fly.", "Who sat on [MASK] log?"])
-def test_the_tokenizer_is_opened(theirs: ModuleType, wordpiece: Tokenizer, tmp_path: Path, text: str) -> None:
+def test_the_tokenizer_is_opened(transformers: ModuleType, wordpiece: Tokenizer, tmp_path: Path, text: str) -> None:
     write_checkpoint(Model(wordpiece.vocab_size), wordpiece, tmp_path / "out")
-    found = theirs.AutoTokenizer.from_pretrained(tmp_path / "out")
+    found = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert found(text, add_special_tokens=False)["input_ids"] == wordpiece.encode(text)
     cls, sep = wordpiece.specials["cls"], wordpiece.specials["sep"]
     assert found(text)["input_ids"] == [cls, *wordpiece.encode(text), sep]
@@ -174,23 +166,23 @@ def test_the_tokenizer_is_opened(theirs: ModuleType, wordpiece: Tokenizer, tmp_p
     assert found.model_max_length == CONTEXT
 
 
-def test_a_decoders_text_begins_with_itself(
-    theirs: ModuleType, wordpiece: Tokenizer, byte_pairs: Tokenizer, tmp_path: Path
+def test_a_decoders_text_gets_no_special_tokens(
+    transformers: ModuleType, wordpiece: Tokenizer, byte_pairs: Tokenizer, tmp_path: Path
 ) -> None:
     for number, tokenizer in enumerate((wordpiece, byte_pairs)):
         write_checkpoint(Model(tokenizer.vocab_size, causal=True, norm="pre"), tokenizer, tmp_path / str(number))
-        found = theirs.AutoTokenizer.from_pretrained(tmp_path / str(number))
+        found = transformers.AutoTokenizer.from_pretrained(tmp_path / str(number))
         assert found(TEXTS[0])["input_ids"] == tokenizer.encode(TEXTS[0])
         assert found.eos_token_id == tokenizer.specials["end"]
 
 
-def test_a_norm_before_with_segments_loses_them_with_a_word(
-    theirs: ModuleType, wordpiece: Tokenizer, tmp_path: Path
+def test_pre_norm_with_segments_loses_them_with_a_warning(
+    transformers: ModuleType, wordpiece: Tokenizer, tmp_path: Path
 ) -> None:
     model, ids = Model(wordpiece.vocab_size, with_pair=True, norm="pre", segments=2).eval(), ids_of(wordpiece)
     warnings = write_checkpoint(model, wordpiece, tmp_path / "out")
-    assert "every text is of the first segment" in warnings[0] and "pairs of texts is left out" in warnings[1]
-    masked = theirs.AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
+    assert "exported as of the first segment" in warnings[0] and "pairs of texts is left out" in warnings[1]
+    masked = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
     assert_close(masked(ids).logits, model(ids))
 
 
@@ -204,7 +196,9 @@ def test_a_norm_before_with_segments_loses_them_with_a_word(
         {"norm": "pre", "positions": "rotary", "segments": 2},
     ],
 )
-def test_what_transformers_lacks_is_refused(wordpiece: Tokenizer, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_model_that_transformers_lacks_is_rejected(
+    wordpiece: Tokenizer, tmp_path: Path, options: dict[str, Any]
+) -> None:
     with pytest.raises(InputError, match="transformers has no model like this one"):
         write_checkpoint(Model(wordpiece.vocab_size, **options), wordpiece, tmp_path / "out")
     assert not list(tmp_path.iterdir())
