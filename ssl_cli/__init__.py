@@ -6,7 +6,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # `ssl_cli.load`, imported when asked for: the command line's help must not wait for torch.
+    # `ssl_cli.load` is imported on first use: the command line's help must not wait for torch.
     if name == "load":
         from ssl_cli.commands.finished import load
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and locks among processes."""
+"""Files that are written whole or not at all, and locks between processes."""
 
 import csv
 import errno
@@ -11,26 +11,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system says that has no locks
+LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of a file system without locks
 
 
 @contextmanager
 def file_lock(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of this name, whose file is gone afterwards; gives whether it is held.
+    """Hold the lock file `path` and yield whether it is held; the file is removed afterwards.
 
-    Another process's is waited for, or else not had. It ends with its process, however that ends. On a file system
-    without locks nobody is waited for, and nothing is known of others.
+    If another process holds the lock, waits for it, or with `wait=False` yields False. The lock is released when its
+    process ends, in whatever way. On a file system without locks, `wait=True` yields True at once and `wait=False`
+    yields False.
     """
-    lock, is_held = _taken(path, wait)
+    lock, is_held = _acquire(path, wait)
     try:
         yield is_held
     finally:
         if lock is not None:
-            path.unlink(missing_ok=True)  # while it is ours: who waits for this file then takes another
+            path.unlink(
+                missing_ok=True
+            )  # before the lock is released: a process that waits for it then makes a new one
             os.close(lock)
 
 
-def _taken(path: Path, wait: bool) -> tuple[int | None, bool]:
+def _acquire(path: Path, wait: bool) -> tuple[int | None, bool]:
+    """Return the lock's file descriptor, if there is one, and whether the lock is held."""
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -38,12 +42,12 @@ def _taken(path: Path, wait: bool) -> tuple[int | None, bool]:
             if path.exists() and os.path.samestat(path.stat(), os.fstat(lock)):
                 return lock, True
         except FileNotFoundError:
-            pass  # its holder has just removed it
+            pass  # the process that held it has just removed it
         except BlockingIOError:
             os.close(lock)
             return None, False
         except OSError as error:
-            if error.errno in LOCKLESS:
+            if error.errno in LOCKS_UNSUPPORTED:
                 return lock, wait
             os.close(lock)
             raise
@@ -51,7 +55,7 @@ def _taken(path: Path, wait: bool) -> tuple[int | None, bool]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Raises OSError where it can't be written."""
+    """Write a file whole or not at all. Raises OSError if it cannot be written."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same table
     try:
         with partial.open("wb") as file:
@@ -66,11 +70,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
 
 
 def write_csv(path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows as a CSV with a header; what a row lacks is left empty."""
+    """Write rows as a CSV file with a header; columns that a row lacks are left empty."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
@@ -79,4 +84,5 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]])
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as a JSON file, indented, with non-ASCII characters as they are."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

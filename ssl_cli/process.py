@@ -1,8 +1,8 @@
 """This process: its rank in a distributed run, and the signals that stop it.
 
-SIGTERM, Ctrl-C or a closed terminal end a run in order, and it says how to resume; a second signal ends it at once.
-Outside training a signal raises `Stopped` where it arrives: nothing there is written in place. Training defers it to
-the end of the current step, so that there is a whole step to save.
+SIGTERM, Ctrl-C or a closed terminal end a run in an orderly way, with a message that says how to resume it; a second
+signal ends it at once. Outside training a signal raises `Interrupted` where it arrives, because nothing there is
+written in place. Training defers it to the end of the current step, so that a complete step can be saved.
 """
 
 import os
@@ -13,33 +13,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-# As Lightning, torchrun and Slurm call it.
-RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+# Environment variables of Lightning, torchrun and Slurm that hold a rank.
+RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
 
 
 def is_worker() -> bool:
-    """Whether this is one of the other processes of a distributed run: the first one writes and says everything."""
-    return any(re.fullmatch(r"[1-9]\d*", os.environ.get(rank, "")) for rank in RANKS)
+    """Return whether this is not the first process of a distributed run. Only the first one writes and prints."""
+    return any(re.fullmatch(r"[1-9]\d*", os.environ.get(variable, "")) for variable in RANK_VARIABLES)
 
 
-def by_torchrun() -> bool:
+def is_launched_by_torchrun() -> bool:
+    """Return whether torchrun has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def by_srun() -> bool:
-    """Whether srun has started several tasks: of a single one, the processes are ours to start."""
-    return "SLURM_PROCID" in os.environ and _number("SLURM_NTASKS") > 1
+def is_launched_by_srun() -> bool:
+    """Return whether srun has started several tasks. If it has started one, this program starts the processes."""
+    return "SLURM_PROCID" in os.environ and _integer("SLURM_NTASKS") > 1
 
 
-def n_started() -> int | None:
-    """How many processes torchrun or srun has started, on all nodes; None where that is left to us."""
-    if by_torchrun():
-        return _number("WORLD_SIZE")
-    return _number("SLURM_NTASKS") if by_srun() else None
+def n_launched() -> int | None:
+    """Return how many processes torchrun or srun has started on all nodes, or None if this program starts them."""
+    if is_launched_by_torchrun():
+        return _integer("WORLD_SIZE")
+    return _integer("SLURM_NTASKS") if is_launched_by_srun() else None
 
 
-def _number(name: str) -> int:
-    text = os.environ.get(name, "")
+def _integer(variable: str) -> int:
+    text = os.environ.get(variable, "")
     return int(text) if text.isdecimal() else 1
 
 
@@ -47,27 +48,28 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """Somebody asked the run to stop. No Exception: nobody shall take it for a fault and go on."""
+    """A request to stop the run. It is no Exception, so that no handler takes it for an error and goes on."""
 
     def __init__(self, signum: int, where: str = ""):
         super().__init__(f"stopped by {'Ctrl-C' if signum == signal.SIGINT else signal.Signals(signum).name}{where}")
         self.signum, self.where, self.is_reported = signum, where, False
 
     def __reduce__(self) -> tuple[type, tuple[int, str]]:
-        return Interrupted, (self.signum, self.where)  # a sweep's process tells it to another
+        return Interrupted, (self.signum, self.where)  # the processes of a sweep send it to each other
 
     @property
     def exit_code(self) -> int:
+        """The exit code that shells use for a process ended by this signal."""
         return 128 + self.signum
 
 
 @contextmanager
 def signals_as_exceptions() -> Iterator[None]:
-    """While it is open, a signal raises Stopped where it arrives."""
+    """Raise Interrupted where a signal arrives, while it is open."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
+        yield  # only the main thread handles signals
         return
-    before = {signum: signal.signal(signum, _raise) for signum in SIGNALS if _is_heard(signum)}
+    before = {signum: signal.signal(signum, _raise) for signum in SIGNALS if not _is_ignored(signum)}
     try:
         yield
     finally:
@@ -75,9 +77,9 @@ def signals_as_exceptions() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
-def _is_heard(signum: int) -> bool:
-    """nohup says that a closed terminal is no reason to stop."""
-    return signal.getsignal(signum) is not signal.SIG_IGN
+def _is_ignored(signum: int) -> bool:
+    """Return whether the signal is ignored, as nohup does with that of a closed terminal."""
+    return signal.getsignal(signum) is signal.SIG_IGN
 
 
 def _raise(signum: int, _: FrameType | None) -> None:
@@ -85,21 +87,22 @@ def _raise(signum: int, _: FrameType | None) -> None:
 
 
 class DeferredSignal:
-    """A signal put off: `signum` is 0 until one has come. The second one raises Stopped."""
+    """A signal that is only recorded: `signum` is 0 until one arrives. The second one raises Interrupted."""
 
     signum = 0
 
-    def listen(self) -> None:
-        """From now on signals come here; whoever listened before sets that back himself."""
+    def install(self) -> None:
+        """Handle signals here from now on. The handlers before are restored by the code that installed them."""
         if threading.current_thread() is threading.main_thread():
-            for signum in filter(_is_heard, SIGNALS):
-                signal.signal(signum, self._note)
+            for signum in SIGNALS:
+                if not _is_ignored(signum):
+                    signal.signal(signum, self._handle)
 
-    def _note(self, signum: int, _: FrameType | None) -> None:
+    def _handle(self, signum: int, _: FrameType | None) -> None:
         if self.signum:
             raise Interrupted(signum)
         self.signum = signum
-        # Not by print: the signal may have come in the middle of one.
+        # Not by print: the signal may have arrived in the middle of one.
         if not is_worker():
             with suppress(OSError):  # the terminal may be what is gone
-                os.write(2, b"\nstopping after this step; once more, and it stops at once\n")
+                os.write(2, b"\nstopping after this step; a second signal stops at once\n")

@@ -1,4 +1,4 @@
-"""Runs that would repeat what is done: told by their resolved config, the content of their data and our version."""
+"""Duplicates: runs with the same resolved config, data content and version of ssl."""
 
 import hashlib
 import json
@@ -9,40 +9,40 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import __version__, console
 from ssl_cli.errors import InputError
-from ssl_cli.runs.folder import FINISHED, read_environment, read_metrics, runs_at_home, standing
+from ssl_cli.runs.folder import FINISHED, read_environment, read_metrics, run_state, sibling_runs
 
-# What says where, by whom and beside what a run is done, and nothing of what comes out.
-IRRELEVANT = ("paths", "choices", "summary_metrics", "sweep", "logger", "resume")
+# Config keys that do not affect a run's results.
+KEYS_WITHOUT_EFFECT = ("paths", "choices", "summary_metrics", "sweep", "logger", "resume")
 
 
 def config_hash(cfg: DictConfig, fingerprint: str) -> str:
-    """What a run's outcome follows from: its resolved config, the content of its data, and our version."""
+    """Return a hash of what determines a run's results: its resolved config, its data's content and the version."""
     content = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(content, dict)
-    relevant = {name: value for name, value in content.items() if name not in IRRELEVANT}
+    relevant = {name: value for name, value in content.items() if name not in KEYS_WITHOUT_EFFECT}
     if isinstance(data := relevant.get("data"), dict):
-        relevant["data"] = {name: value for name, value in data.items() if name != "cache"}  # where, too
+        relevant["data"] = {name: value for name, value in data.items() if name != "cache"}  # a path, too
     text = json.dumps([__version__, fingerprint, relevant], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def matching_runs(cfg: DictConfig, fingerprint: str) -> list[Path]:
-    """The runs of the same config on the same data, the newest first."""
-    wanted, found = config_hash(cfg, fingerprint), []
-    for folder in reversed(runs_at_home(cfg)):
-        with suppress(InputError):  # a damaged run is nobody's twin
+    """Return the runs of the same config on the same data, the newest first."""
+    wanted, matching = config_hash(cfg, fingerprint), []
+    for folder in reversed(sibling_runs(cfg)):
+        with suppress(InputError):  # a damaged run matches none
             if read_environment(folder).get("config_hash") == wanted:
-                found.append(folder)
-    return found
+                matching.append(folder)
+    return matching
 
 
 def find_completed_run(cfg: DictConfig, fingerprint: str) -> Path | None:
-    """With sweep.skip_done=true, the finished run that this one would repeat."""
+    """Return the finished run that this one would repeat, if sweep.skip_done=true; else None."""
     if not cfg.sweep.skip_done or cfg.resume is not None:
         return None
     for folder in matching_runs(cfg, fingerprint):
         with suppress(InputError):  # damaged: it must be done again
-            if standing(folder)[0] == FINISHED and read_metrics(folder):
+            if run_state(folder)[0] == FINISHED and read_metrics(folder):
                 console.say(f"skipped: {folder} has done it")
                 return folder
     return None

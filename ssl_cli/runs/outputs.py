@@ -1,4 +1,7 @@
-"""Where the verbs that use a finished run put what they make: a folder or a file, there when all in it is written."""
+"""Outputs of the verbs that use a finished run: a folder, or a file with a file of rejects beside it.
+
+Each appears at its place only when all of it is written.
+"""
 
 import errno
 import os
@@ -7,34 +10,73 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
+from omegaconf import DictConfig
+
 from ssl_cli import console
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_bytes, write_csv
-from ssl_cli.runs.folder import new_folder, run_around
+from ssl_cli.runs.folder import create_folder, enclosing_run
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors name no file
-REJECTS, REJECT_COLUMNS = "rejects.csv", ["name", "reason"]
+DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors often name no file
+REJECTS = "rejects.csv"
+REJECTED_FILE_COLUMNS = ["name", "reason"]  # for inputs of many files
+REJECTED_ROW_COLUMNS = ["row", "line", "reason", "text"]  # for an input of many rows
+MAX_SHOWN_REJECTS = 3
 
 
 @contextmanager
-def results(output: str | None, overwrite: bool, otherwise: Path) -> Iterator[tuple[Path, Path]]:
-    """An empty folder to write into, and the place that all of it is moved to at the end: `output`, or a new folder
-    named after the time in `otherwise`. On an error nothing is left behind.
+def disk_errors_as_input_errors(path: Path, within: Path | None = None) -> Iterator[None]:
+    """Turn an error in writing `path` into an InputError with one sentence.
 
-    With `overwrite` files of the same names are replaced in a folder that exists, and others left alone. Raises
-    InputError where there is no place, or something in it.
+    With `within`, only errors about that folder or a full disk are turned: the work may also read other files.
     """
-    place = free_place(output, overwrite) if output is not None else _new_place(otherwise)
     try:
-        with disk_errors_as_input_errors(place):
-            beside = TemporaryDirectory(prefix=".ssl-", dir=place.parent)
-        with beside as name:
-            folder = Path(name) / "results"  # made as any folder is: the one around it is for us alone
+        yield
+    except (OSError, pa.ArrowException) as error:
+        if within is not None and not _concerns(error, within):
+            raise
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} can't be written: {reason}.") from error
+
+
+def _concerns(error: Exception, folder: Path) -> bool:
+    is_within = Path(str(getattr(error, "filename", None))).is_relative_to(folder)
+    return is_within or getattr(error, "errno", None) in DISK_ERRNOS
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, removed at the end with what is left in it.
+
+    Its name is unique, so it neither meets nor endangers a user's file.
+    """
+    with disk_errors_as_input_errors(path):
+        folder = TemporaryDirectory(prefix=".ssl-", dir=path.parent)
+    with folder as name:
+        yield Path(name)
+
+
+# --- an output folder ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def output_folder(output: str | None, overwrite: bool, default_parent: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield an empty folder to write into, and the place to which its content is moved at the end.
+
+    The place is `output`, or a new folder named after the time in `default_parent`. On an error nothing is left behind.
+    With `overwrite`, files of the same names in an existing folder are replaced and others left alone. Raises
+    InputError if the place does not exist and cannot be made, or is not empty.
+    """
+    place = checked_output_folder(output, overwrite) if output is not None else _new_place(default_parent)
+    try:
+        with temporary_folder(place) as parent:
+            folder = parent / "results"  # with the usual permissions: those of a temporary folder are for its owner
             folder.mkdir()
-            with disk_errors_as_input_errors(place, of=folder):
+            with disk_errors_as_input_errors(place, within=folder):
                 yield folder, place
             with disk_errors_as_input_errors(place):
-                _move(folder, place)
+                _move_content(folder, place)
     except BaseException:
         if output is None:
             with suppress(OSError):
@@ -42,44 +84,22 @@ def results(output: str | None, overwrite: bool, otherwise: Path) -> Iterator[tu
         raise
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Raises InputError where the disk doesn't take it; then nothing of it is left."""
-    try:
-        write_bytes(path, content)
-    except OSError as error:
-        raise InputError(f"{path} can't be written: {error.strerror}.") from error
-
-
-def write_rejects(folder: Path, rejected: Sequence[tuple[str, str]]) -> None:
-    """Files that can't be read, each with the reason."""
-    rows = [dict(zip(REJECT_COLUMNS, reject, strict=True)) for reject in rejected]
-    write_csv(folder / REJECTS, REJECT_COLUMNS, rows)
-
-
-def warn_of_rejects(rejected: Sequence[tuple[str, str]], sound: int, kept: bool = True) -> None:
-    """How many files can't be read, beside those that can, and why the first of them can't; `kept`: in REJECTS, all."""
-    if rejected:
-        told = "; ".join(f"{name}: {reason}" for name, reason in rejected[:3])
-        total = len(rejected) + sound
-        where = f", {REJECTS} has the reasons" if kept else ", and are left out"
-        console.warn(f"{len(rejected):,} of {total:,} files can't be read{where}: {told}")
-
-
-def refuse_taken(output: str | None, overwrite: bool) -> None:
-    """What `results` would refuse, before any work is done."""
+def check_output_is_free(output: str | None, overwrite: bool) -> None:
+    """Raise InputError if `output_folder` would, before any work is done."""
     if output is not None:
-        free_place(output, overwrite)
+        checked_output_folder(output, overwrite)
 
 
-def free_place(output: str, overwrite: bool) -> Path:
+def checked_output_folder(output: str, overwrite: bool) -> Path:
+    """Return the path of an output folder. Raises InputError if it is in a run, not empty, or cannot be made."""
     place = Path(output).expanduser()
-    if (run := run_around(place)) is not None:
+    if (run := enclosing_run(place)) is not None:
         raise InputError(
             f"output={place} {'is' if run == place.resolve() else 'lies in'} a run: name a folder outside it."
         )
     if place.is_dir():
         if not overwrite and any(place.iterdir()):
-            raise InputError(f"output={place} exists: name another folder, or say overwrite=true.")
+            raise InputError(f"output={place} exists: name another folder, or set overwrite=true.")
     elif os.path.lexists(place):
         raise InputError(f"output={place} is no folder: name another, or a new one.")
     elif not place.parent.is_dir():
@@ -89,32 +109,98 @@ def free_place(output: str, overwrite: bool) -> Path:
 
 def _new_place(parent: Path) -> Path:
     with disk_errors_as_input_errors(parent):
-        return new_folder(parent.expanduser())
+        return create_folder(parent.expanduser())
 
 
-@contextmanager
-def disk_errors_as_input_errors(place: Path, of: Path | None = None) -> Iterator[None]:
-    """What keeps a file from being written, as one sentence; of work of many kinds, what the folder `of` is to blame
-    for."""
-    try:
-        yield
-    except OSError as error:
-        if of is not None and error.errno not in FULL and not Path(str(error.filename)).is_relative_to(of):
-            raise  # a file that is read, say
-        raise InputError(f"{place} can't be written: {error.strerror or error}.") from error
-
-
-def _move(folder: Path, place: Path) -> None:
-    """Whole, or file by file into a folder that was there."""
+def _move_content(folder: Path, place: Path) -> None:
+    """Move a folder as a whole, or file by file if `place` exists already."""
     if not place.is_dir():
         folder.replace(place)
         return
-    goals = {path: place / path.relative_to(folder) for path in sorted(folder.rglob("*"))}
-    for path, goal in goals.items():
-        if goal.exists() and path.is_dir() != goal.is_dir():
-            raise InputError(f"{goal} is in the way of a {'folder' if path.is_dir() else 'file'} of that name.")
-    for path, goal in goals.items():
+    targets = {path: place / path.relative_to(folder) for path in sorted(folder.rglob("*"))}
+    for path, target in targets.items():
+        if target.exists() and path.is_dir() != target.is_dir():
+            raise InputError(f"{target} is in the way of a {'folder' if path.is_dir() else 'file'} of that name.")
+    for path, target in targets.items():
         if path.is_dir():
-            goal.mkdir(exist_ok=True)
+            target.mkdir(exist_ok=True)
         else:
-            path.replace(goal)
+            path.replace(target)
+
+
+def write_rejected_files(folder: Path, rejected: Sequence[tuple[str, str]]) -> None:
+    """Write the table of input files that cannot be read, each (name, reason)."""
+    rows = [dict(zip(REJECTED_FILE_COLUMNS, reject, strict=True)) for reject in rejected]
+    write_csv(folder / REJECTS, REJECTED_FILE_COLUMNS, rows)
+
+
+def warn_about_rejected_files(rejected: Sequence[tuple[str, str]], n_read: int, reasons_written: bool = True) -> None:
+    """Warn of the number of files that cannot be read, with the reasons of the first; `rejected`: (name, reason).
+
+    `reasons_written` says whether the table of all reasons is among the outputs.
+    """
+    if rejected:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in rejected[:MAX_SHOWN_REJECTS])
+        total = len(rejected) + n_read
+        where = f", {REJECTS} has the reasons" if reasons_written else ", and are left out"
+        console.warn(f"{len(rejected):,} of {total:,} files can't be read{where}: {shown}")
+
+
+# --- an output file -----------------------------------------------------------------------------------------
+
+
+def write_output_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises InputError if it cannot be written."""
+    with disk_errors_as_input_errors(path):
+        write_bytes(path, content)
+
+
+def file_paths(cfg: DictConfig) -> tuple[Path, Path, Path]:
+    """Return the paths of input, output and rejects.
+
+    Raises InputError if a file would be overwritten, lies in a run, or its folder does not exist.
+    """
+    source, output = Path(cfg.input).expanduser(), Path(cfg.output).expanduser()
+    rejects = output.with_name(REJECTS) if cfg.rejects is None else Path(cfg.rejects).expanduser()
+    for name, path in (("output", output), ("rejects", rejects)):
+        _check_file_path(name, path, source)
+    if output.resolve() == rejects.resolve():
+        raise InputError(f"output and rejects are both {output}: name two files.")
+    if output.exists() and not cfg.overwrite:
+        raise InputError(f"output={output} exists: name another file, or set overwrite=true.")
+    if rejects.is_file() and not cfg.overwrite and not is_reject_file(rejects):
+        raise InputError(
+            f"rejects={rejects} exists and isn't a table of rejects: name another file, or set overwrite=true."
+        )
+    return source, output, rejects
+
+
+def _check_file_path(name: str, path: Path, source: Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"{name}={path}: there is no folder {path.parent}; make it first.")
+    if path.is_dir():
+        raise InputError(f"{name}={path} is a folder; name a file in it.")
+    if enclosing_run(path) is not None:
+        raise InputError(f"{name}={path} lies in a run: name a file outside of it.")
+    if path.exists() and path.resolve() == source.resolve():
+        raise InputError(f"{name}={path} is the input itself: name another file.")
+
+
+def is_reject_file(path: Path) -> bool:
+    """Return whether a file is the table of rejects of an earlier run, which a new one may replace."""
+    with path.open("rb") as file:
+        return file.readline().strip() == ",".join(REJECTED_ROW_COLUMNS).encode()
+
+
+def rejects_staging_path(output: Path, rejects: Path) -> Path:
+    """Return a path in the folder where rejects are written first: theirs, or the output's for e.g. /dev/null."""
+    parent = rejects.parent if rejects.is_file() or not rejects.exists() else output.parent
+    return parent / rejects.name
+
+
+def move_into_place(file: Path, place: Path) -> None:
+    """Move a finished file to its place; a place that is no plain file, such as /dev/null, is written into."""
+    if place.exists() and not place.is_file():
+        place.write_bytes(file.read_bytes())
+    else:
+        file.replace(place)

@@ -1,4 +1,4 @@
-"""A run's record: its folder made, locked and filled, its end written down, however it ends."""
+"""The record of a run: its folder is made, locked and filled, and how the run ended is written down."""
 
 import os
 import platform
@@ -32,57 +32,58 @@ from ssl_cli.runs.folder import (
     METRICS,
     STOPPED,
     all_runs,
-    go_on,
-    hold,
-    home,
-    new_folder,
-    number_of,
+    create_folder,
+    lock_run,
     read_environment,
-    standing,
+    resume_command,
+    run_state,
+    runs_parent,
+    serial_number,
 )
 
 PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "pyarrow"]
-# What a disk says that can't take any more, in the words of those libraries that pass on no number.
-DISK_FAULTS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
+# Messages of a disk that takes no more, as quoted by libraries that pass on no error number.
+DISK_ERRORS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
+GIT_TIMEOUT_S = 10
 
 
 @contextmanager
 def open_run_folder(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, dict[str, float]]]:
-    """The folder of this run, new or resumed, with its log open, and an empty dict to put its metrics into.
+    """Yield the folder of this run, new or resumed, with its log open, and an empty dict for its metrics.
 
-    At the end the metrics are written: a run that broke has none, and its environment.json says how it ended. Raises
-    InputError where the data of a resumed run has changed since, or another process is at work on it.
+    At the end the metrics are written. A run that failed has none, and its environment.json says how it ended. Raises
+    InputError if the data of a resumed run has changed, or another process is running in the folder.
     """
     if is_worker():
-        with tempfile.TemporaryDirectory() as nowhere:
-            yield Path(nowhere if cfg.resume is None else cfg.resume), {}
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary if cfg.resume is None else cfg.resume), {}
         return
-    with ExitStack() as on_leaving:
-        folder, held = _folder(cfg, fingerprint)
-        on_leaving.callback(os.close, held)
-        on_leaving.enter_context(_said_in_words(folder, cfg.verb))
+    with ExitStack() as stack:
+        folder, lock = _open_folder(cfg, fingerprint)
+        stack.callback(os.close, lock)
+        stack.enter_context(_explained_errors(folder, cfg.verb))
         record = RunRecord(cfg, fingerprint, folder)
         try:
-            record.begin()
+            record.start()
             with console.logging_to(folder / LOG):
                 console.note(f"$ {' '.join(sys.argv)}")
                 metrics: dict[str, float] = {}
                 yield folder, metrics
                 record.finish(metrics)
         except BaseException as error:
-            record.broke(error)
+            record.fail(error)
             raise
 
 
 class RunRecord:
-    """What a run folder says of the run itself, at its start and at its end."""
+    """The files of a run folder that describe the run itself, written at its start and at its end."""
 
     def __init__(self, cfg: DictConfig, fingerprint: str, folder: Path):
         self.cfg, self.fingerprint, self.folder = cfg, fingerprint, folder
-        self.started = time.monotonic()
+        self.started_s = time.monotonic()
         files = (folder / METRICS, folder / CONFIG, folder / ENVIRONMENT)
-        self.before = {path: path.read_bytes() for path in files if path.is_file()}
-        self.stamps = _stamps(folder)
+        self.contents_before = {path: path.read_bytes() for path in files if path.is_file()}
+        self.mtimes_before = _model_mtimes(folder)
         self.earlier = earlier = read_environment(folder)
         self.environment = _environment(cfg) | {
             "number": earlier.get("number") or 1 + _last_number(Path(cfg.paths.outputs)),
@@ -92,82 +93,89 @@ class RunRecord:
         }
 
     def _hash(self) -> str | None:
-        """A run that went on otherwise than it began is nobody's twin, though its last config be the same."""
+        """Return the config's hash, or None if a resumed run began with another config: then it matches no other."""
         now = config_hash(self.cfg, self.fingerprint)
         return None if self.earlier.get("config_hash", now) != now else now
 
-    def _is_untouched(self, was_finished: bool) -> bool:
-        """Whether the run's model is what it was; of a run without one, its checkpoint."""
-        now = _stamps(self.folder)
-        looked_at = [name for name in now | self.stamps if not (was_finished and name.endswith(".ckpt"))]
-        return all(now.get(name) == self.stamps.get(name) for name in looked_at)
+    def _is_unchanged(self, was_finished: bool) -> bool:
+        """Return whether the run's model files are as before; for an unfinished run, its checkpoints too."""
+        now = _model_mtimes(self.folder)
+        relevant = [name for name in now | self.mtimes_before if not (was_finished and name.endswith(".ckpt"))]
+        return all(now.get(name) == self.mtimes_before.get(name) for name in relevant)
 
-    def begin(self) -> None:
-        # A run being resumed is unfinished again, until it is finished again.
+    def start(self) -> None:
+        """Write config.yaml and environment.json, and remove metrics.json: a resumed run is unfinished again."""
         (self.folder / METRICS).unlink(missing_ok=True)
-        for partial in self.folder.glob("*.part"):  # of a write that a kill cut off
+        for partial in self.folder.glob("*.part"):  # of a write that was cut off
             partial.unlink()
         (self.folder / "figures").mkdir(exist_ok=True)
-        gone_s = {name: self.earlier[name] for name in ("wall_time_s",) if name in self.earlier}
-        write_json(self.folder / ENVIRONMENT, self.environment | gone_s)
+        time_so_far = {name: self.earlier[name] for name in ("wall_time_s",) if name in self.earlier}
+        write_json(self.folder / ENVIRONMENT, self.environment | time_so_far)
         write_text(self.folder / CONFIG, OmegaConf.to_yaml(self.cfg, resolve=True))
 
     def finish(self, metrics: dict[str, float]) -> None:
+        """Write the metrics, which makes the run a finished one."""
         self._write_end({"state": FINISHED})
         write_json(self.folder / METRICS, {name: float(value) for name, value in metrics.items()})
 
-    def broke(self, error: BaseException) -> None:
-        """Write down how, as far as the disk lets us."""
+    def fail(self, error: BaseException) -> None:
+        """Write down how the run ended, as far as the disk allows.
+
+        A resume that failed leaves the run as it was, finished or not, unless it has written a newer model.
+        """
         state = STOPPED if isinstance(error, Interrupted | KeyboardInterrupt) else FAILED
-        plain = _disk_fault(error) or (str(error) if isinstance(error, InputError | Interrupted) else None)
-        words = plain or f"{type(error).__name__}: {error}"
-        # A resume that failed leaves the run as it was, finished or not, unless it has got further.
-        was_finished = self.folder / METRICS in self.before
-        if self.before and isinstance(error, Exception) and self._is_untouched(was_finished):
+        plain = _disk_error(error) or (str(error) if isinstance(error, InputError | Interrupted) else None)
+        message = plain or f"{type(error).__name__}: {error}"
+        was_finished = self.folder / METRICS in self.contents_before
+        if self.contents_before and isinstance(error, Exception) and self._is_unchanged(was_finished):
             with suppress(OSError):
-                for path, content in self.before.items():
+                for path, content in self.contents_before.items():
                     path.write_bytes(content)
             self.environment = self.earlier
         if not (was_finished and self.environment is self.earlier):
             with suppress(OSError):
-                self._write_end({"state": state, "words": words.splitlines()[0] if words else ""})
+                self._write_end({"state": state, "words": message.splitlines()[0] if message else ""})
         with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(console.harmless(f"{state}: {words}\n"))
+            log.write(console.escape_controls(f"{state}: {message}\n"))
 
     def _write_end(self, ended: dict[str, str]) -> None:
         measured = {
-            "wall_time_s": round(self.earlier.get("wall_time_s", 0.0) + time.monotonic() - self.started, 3),
+            "wall_time_s": round(self.earlier.get("wall_time_s", 0.0) + time.monotonic() - self.started_s, 3),
             "peak_memory_mb": _peak_memory_mb(),
         }
         write_json(self.folder / ENVIRONMENT, self.environment | measured | {"ended": ended})
 
 
 @contextmanager
-def _said_in_words(folder: Path, verb: str) -> Iterator[None]:
-    """A full or read-only disk is nobody's bug, and a stopped run says how to go on."""
+def _explained_errors(folder: Path, verb: str) -> Iterator[None]:
+    """Turn the errors of a full or read-only disk into an InputError, and say how to resume a stopped run.
+
+    A folder without a config is removed: there is nothing to resume in it.
+    """
     try:
         yield
-    except Interrupted as stop:
+    except Interrupted as interrupted:
         if (folder / CONFIG).is_file():
-            console.warn(f"{stop}; go on with `{go_on(verb, folder)}`")
-            stop.is_reported = True
+            console.warn(f"{interrupted}; resume with `{resume_command(verb, folder)}`")
+            interrupted.is_reported = True
         raise
     except Exception as error:
-        if fault := _disk_fault(error):
-            kept = f" What was saved before is kept: make room, then go on with `{go_on(verb, folder)}`."
-            has_begun = (folder / CONFIG).is_file()
-            raise InputError(f"{folder} can't be written: {fault}.{kept if has_begun else ''}") from error
+        if reason := _disk_error(error):
+            kept = f" What was saved before is kept: make room, then resume with `{resume_command(verb, folder)}`."
+            has_config = (folder / CONFIG).is_file()
+            raise InputError(f"{folder} can't be written: {reason}.{kept if has_config else ''}") from error
         raise
     finally:
         if not (folder / CONFIG).is_file():
-            shutil.rmtree(folder, ignore_errors=True)  # hardly made: there is nothing to go on with
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _disk_fault(error: BaseException | None) -> str | None:
-    """What the disk said, where an error comes of its not taking any more."""
+def _disk_error(error: BaseException | None) -> str | None:
+    """Return the disk's message if an error was caused by a disk that takes no more, else None."""
     while error is not None:
-        if found := next((fault for fault in DISK_FAULTS if fault.lower() in str(error).lower()), None):
-            return found
+        message = next((text for text in DISK_ERRORS if text.lower() in str(error).lower()), None)
+        if message:
+            return message
         error = error.__cause__ or error.__context__
     return None
 
@@ -175,55 +183,67 @@ def _disk_fault(error: BaseException | None) -> str | None:
 # --- the folder ---------------------------------------------------------------------------------------------
 
 
-def _folder(cfg: DictConfig, fingerprint: str) -> tuple[Path, int]:
-    """The resumed run's folder, one begun by an earlier try of the same sweep, or a new one; and its lock."""
+def _open_folder(cfg: DictConfig, fingerprint: str) -> tuple[Path, int]:
+    """Return the folder of this run, locked, and the lock.
+
+    It is the resumed run's, or one begun by an earlier try of the same sweep, or a new one.
+    """
     if cfg.resume is not None:
-        # A stranger's config may name any file of this machine: only one whose content he knew goes into a run.
         folder = Path(cfg.resume)
-        before = read_environment(folder).get("data_fingerprint")
-        if before is None:
-            raise InputError(
-                f"{folder / ENVIRONMENT} doesn't say what data the run learned from (data_fingerprint), so it can't be "
-                "resumed: start a new run."
-            )
-        if before != fingerprint:
-            raise InputError(
-                f"The data has changed since {folder} was started: resume it with the same file, or start a new run."
-            )
-        return folder, hold(folder)
+        _check_same_data(folder, fingerprint)
+        return folder, lock_run(folder)
     if cfg.sweep.skip_done:
         for folder in matching_runs(cfg, fingerprint):
-            with suppress(InputError):  # it may be damaged, or another process of the sweep be quicker
-                if standing(folder)[0] in (STOPPED, KILLED):
-                    held = hold(folder)
+            with suppress(InputError):  # it may be damaged, or another process of the sweep may have locked it
+                if run_state(folder)[0] in (STOPPED, KILLED):
+                    lock = lock_run(folder)
                     cfg.resume = str(folder)
-                    console.say(f"going on with {folder}, which was begun and not finished")
-                    return folder, held
-    folder = _new_folder(cfg)
-    return folder, hold(folder)
+                    console.say(f"resuming {folder}, which was begun and not finished")
+                    return folder, lock
+    folder = _create_folder(cfg)
+    return folder, lock_run(folder)
 
 
-def _new_folder(cfg: DictConfig) -> Path:
+def _check_same_data(folder: Path, fingerprint: str) -> None:
+    """Raise InputError if a run to resume learned from other data, or does not say from which.
+
+    The config of an untrusted run may name any file of this machine. Only a file whose content its author knew may
+    go into the run.
+    """
+    before = read_environment(folder).get("data_fingerprint")
+    if before is None:
+        raise InputError(
+            f"{folder / ENVIRONMENT} doesn't say what data the run learned from (data_fingerprint), so it can't be "
+            "resumed: start a new run."
+        )
+    if before != fingerprint:
+        raise InputError(
+            f"The data has changed since {folder} was started: resume it with the same file, or start a new run."
+        )
+
+
+def _create_folder(cfg: DictConfig) -> Path:
+    parent = runs_parent(cfg)
     try:
-        return new_folder(home(cfg))
+        return create_folder(parent)
     except OSError as error:
         raise InputError(
-            f"No run folder can be made in {home(cfg)}: {error.strerror}. Say paths.outputs=FOLDER for another place."
+            f"No run folder can be made in {parent}: {error.strerror}. Say paths.outputs=FOLDER for another place."
         ) from error
 
 
-def _stamps(folder: Path) -> dict[str, int]:
-    """When each of a run's model files and checkpoints was written, in ns."""
+def _model_mtimes(folder: Path) -> dict[str, int]:
+    """Return when each of a run's model files and checkpoints was written: name -> ns."""
     paths = [*folder.glob("model.*"), *folder.glob("*.ckpt")]
     return {path.name: path.stat().st_mtime_ns for path in paths}
 
 
 def _last_number(outputs: Path) -> int:
-    """The largest number among the runs so far: a newer run has a larger one, whatever the clock does."""
-    return max((number_of(folder) for folder in all_runs(outputs)[-1:]), default=0)
+    """Return the largest serial number of the runs so far. Unlike a time, it always grows."""
+    return max((serial_number(folder) for folder in all_runs(outputs)[-1:]), default=0)
 
 
-# --- where and with what it ran -----------------------------------------------------------------------------
+# --- the environment ----------------------------------------------------------------------------------------
 
 
 def _environment(cfg: DictConfig) -> dict[str, Any]:
@@ -248,10 +268,10 @@ def _version(package: str) -> str | None:
 
 
 def _git_revision(folder: Path) -> str | None:
-    """The commit checked out in `folder`, with `-dirty` where files differ from it; None outside a repository."""
+    """Return the commit checked out in `folder`, with `-dirty` if files differ from it; None outside a repository."""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None

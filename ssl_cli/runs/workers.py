@@ -1,8 +1,8 @@
-"""The other processes of a run on several devices.
+"""The worker processes of a run on several devices.
 
-Each is `ssl VERB resume=FOLDER` with a rank in its environment: it reads the run's resolved config, does what the first
-process does and writes nothing. So each run of a sweep has workers, too. Where a cluster has started the processes
-(srun, torchrun), nothing is left to do here but to count them.
+Each worker is `ssl VERB resume=FOLDER` with a rank in its environment: it reads the run's resolved config, does what
+the first process does, and writes nothing. So each run of a sweep has workers, too. If a cluster has started the
+processes (srun, torchrun), they are only counted here.
 """
 
 import os
@@ -20,48 +20,43 @@ from pathlib import Path
 import torch.distributed
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_cli.config.instantiate import in_quotes
+from ssl_cli.config.instantiate import quote_if_needed
 from ssl_cli.errors import InputError
-from ssl_cli.process import RANKS, is_worker, n_started
+from ssl_cli.process import RANK_VARIABLES, is_worker, n_launched
 from ssl_cli.runs.folder import CONFIG
 
-PARENT = "SSL_PARENT"  # the process that a worker ends with
-READY = "SSL_READY"  # the pipe by which a worker says that it has come as far as this module
-RENDEZVOUS = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # what each of several nodes must be told
-WORDS = "worker-{}.txt"  # what a worker says, for whoever wants to know why it died
-ALONE = "sweep.skip_done=true looks for an unfinished run in the first process alone, and here"
-PATIENCE_S = 60  # for a worker to end by itself, once the first process has
-# What gloo and NCCL say where the process at the other end is gone.
-GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+PARENT = "SSL_PARENT"  # environment variable: the process id of the first process, with which a worker ends
+READY = "SSL_READY"  # environment variable: the pipe by which a worker reports that it has reached this module
+RENDEZVOUS = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # environment variables that each of several nodes needs
+WORKER_OUTPUT = "worker-{}.txt"  # file with what a worker prints, kept if the worker dies
+SKIP_DONE = "sweep.skip_done=true looks for an unfinished run in the first process alone, and here"
+EXIT_TIMEOUT_S = 60  # for a worker to end by itself after the first process
+DEATH_TIMEOUT_S = 5  # for a dead worker to be noticed after its connection broke
+POLL_S = 0.5
+# Messages of gloo and NCCL when the process at the other end has gone.
+CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
-def refuse_miscounted(cfg: DictConfig) -> None:
-    """Raise InputError where there are, or will be, other processes than the config counts on.
+def check_process_count(cfg: DictConfig) -> None:
+    """Raise InputError if there are, or will be, another number of processes than the config says.
 
-    They would wait for each other for half an hour, or each train a model of its own.
+    They would wait for each other for half an hour, or each train a model alone.
     """
     devices, nodes = cfg.trainer.devices, cfg.trainer.num_nodes
-    wanted, started = devices * nodes, n_started()
     counted = f"trainer.devices={devices} on trainer.num_nodes={nodes}"
     if PARENT in os.environ:
         return
-    if started is not None:
-        if started != wanted:
-            raise InputError(
-                f"{started} processes were started (by torchrun or srun), and {counted} means {wanted}: "
-                "make the two the same."
-            )
-        if wanted > 1 and cfg.sweep.skip_done and cfg.resume is None:
-            raise InputError(f"{ALONE} torchrun or srun has started several: say resume=RUN, or leave them out.")
+    if (launched := n_launched()) is not None:
+        _check_launched(cfg, launched, devices * nodes, counted)
         return
     if "LOCAL_RANK" in os.environ or (nodes == 1 and is_worker()):
-        found = " ".join(f"{name}={os.environ[name]}" for name in RANKS if name in os.environ)
+        variables = " ".join(f"{name}={os.environ[name]}" for name in RANK_VARIABLES if name in os.environ)
         raise InputError(
-            f"The environment has {found}, as if this were one process of several, but neither torchrun nor srun has "
-            f"started it: unset what is left over ({counted} needs none of it)."
+            f"The environment has {variables}, as if this were one process of several, but neither torchrun nor srun "
+            f"has started it: unset what is left over ({counted} needs none of it)."
         )
     if nodes > 1 and cfg.sweep.skip_done and cfg.resume is None:
-        raise InputError(f"{ALONE} each node's command begins a run by itself: say resume=RUN.")
+        raise InputError(f"{SKIP_DONE} each node's command begins a run by itself: set resume=RUN.")
     if missing := [name for name in RENDEZVOUS if nodes > 1 and not os.environ.get(name)]:
         raise InputError(
             f"trainer.num_nodes={nodes} needs {' and '.join(missing)} in the environment of the command on each node "
@@ -69,26 +64,36 @@ def refuse_miscounted(cfg: DictConfig) -> None:
         )
 
 
+def _check_launched(cfg: DictConfig, launched: int, expected: int, counted: str) -> None:
+    if launched != expected:
+        raise InputError(
+            f"{launched} processes were started (by torchrun or srun), and {counted} means {expected}: "
+            "make the two the same."
+        )
+    if expected > 1 and cfg.sweep.skip_done and cfg.resume is None:
+        raise InputError(f"{SKIP_DONE} torchrun or srun has started several: set resume=RUN, or leave them out.")
+
+
 @contextmanager
 def workers(cfg: DictConfig, folder: Path) -> Iterator[None]:
-    """While it is open, the run's other processes on this machine are at work; none is left after it.
+    """Keep the run's other processes on this machine running while it is open; none is left afterwards.
 
-    Raises InputError where one of them died.
+    Raises InputError if one of them died.
     """
     if PARENT in os.environ:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        ready = int(os.environ.pop(READY))
-        os.write(ready, b"ready")
-        os.close(ready)
-    ours = PARENT not in os.environ and n_started() is None and cfg.trainer.devices * cfg.trainer.num_nodes > 1
+        pipe = int(os.environ.pop(READY))
+        os.write(pipe, b"ready")
+        os.close(pipe)
+    starts_them = PARENT not in os.environ and n_launched() is None and cfg.trainer.devices * cfg.trainer.num_nodes > 1
     try:
-        with _started(cfg, folder) if ours else nullcontext():
+        with _started(cfg, folder) if starts_them else nullcontext():
             yield
     except RuntimeError as error:
-        if torch.distributed.is_initialized() and _tells_of_another(error):
+        if torch.distributed.is_initialized() and _is_lost_connection(error):
             raise InputError(
-                "Another process of this run is gone; its own last words tell why. "
-                "Go on from the last checkpoint with resume=."
+                "Another process of this run is gone; its own last message says why. "
+                "Resume from the last checkpoint with resume=."
             ) from error
         raise
     finally:
@@ -98,73 +103,86 @@ def workers(cfg: DictConfig, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _started(cfg: DictConfig, folder: Path) -> Iterator[None]:
-    """Our own workers: a process for each device of this machine but the first, which is this process's."""
-    told_to_all = {"LOCAL_RANK": "0", "WORLD_SIZE": str(cfg.trainer.devices * cfg.trainer.num_nodes)}
-    if cfg.trainer.num_nodes == 1:  # whatever another job has left in the environment
-        told_to_all |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
-    before = {name: os.environ.get(name) for name in told_to_all}
-    os.environ |= told_to_all
-    if is_worker() and cfg.trainer.devices > 1:
-        # The first process of another node. Its folder is none; or that of the resumed run, to which others write too.
-        own = folder / f"{CONFIG}.{os.environ['NODE_RANK']}"
-        own.write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
-        own.replace(folder / CONFIG)
+    """Start a worker for each device of this machine except the first, which this process uses, and end them."""
     started: list[subprocess.Popen[bytes]] = []
-    told = True  # whether what the workers have said is of no more use
+    keeps_output = False
+    with _group_environment(cfg):
+        if is_worker() and cfg.trainer.devices > 1:
+            # The first process of another node. Its folder is temporary, or the resumed run's, which others write too.
+            own = folder / f"{CONFIG}.{os.environ['NODE_RANK']}"
+            own.write_text(OmegaConf.to_yaml(cfg, resolve=True), encoding="utf-8")
+            own.replace(folder / CONFIG)
+        try:
+            pipes = []
+            for rank in range(1, cfg.trainer.devices):
+                process, pipe = _start(cfg, folder, rank)
+                started.append(process)
+                pipes.append(pipe)
+            for pipe in pipes:
+                _wait_for_ready(pipe)
+            yield
+            for process in started:
+                with suppress(subprocess.TimeoutExpired):  # all results are written: it may be killed
+                    process.wait(EXIT_TIMEOUT_S)
+        except Exception as error:
+            keeps_output = not isinstance(error, InputError)
+            if _is_lost_connection(error):
+                _raise_if_worker_died(started, folder, error)
+            raise
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+            if not keeps_output and not is_worker():
+                for path in folder.glob(WORKER_OUTPUT.format("*")):
+                    path.unlink()
+
+
+@contextmanager
+def _group_environment(cfg: DictConfig) -> Iterator[None]:
+    """Set the environment variables that the run's processes share, and restore them afterwards."""
+    shared = {"LOCAL_RANK": "0", "WORLD_SIZE": str(cfg.trainer.devices * cfg.trainer.num_nodes)}
+    if cfg.trainer.num_nodes == 1:  # whatever another job has left in the environment
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+    before = {name: os.environ.get(name) for name in shared}
+    os.environ |= shared
     try:
-        ready = []
-        for rank in range(1, cfg.trainer.devices):
-            process, pipe = _start(cfg, folder, rank)
-            started.append(process)
-            ready.append(pipe)
-        for pipe in ready:
-            _wait_for_ready(pipe)
         yield
-        for process in started:
-            with suppress(subprocess.TimeoutExpired):  # all is done: what it is still at is nobody's loss
-                process.wait(PATIENCE_S)
-    except Exception as error:
-        told = isinstance(error, InputError)
-        if _tells_of_another(error):
-            _refuse_dead(started, folder, error)
-        raise
     finally:
-        for process in started:
-            process.kill()
-            process.wait()
         for name, value in before.items():
-            os.environ.pop(name, None)  # Lightning takes away some of its own
+            os.environ.pop(name, None)  # Lightning may have removed it already
             if value is not None:
                 os.environ[name] = value
-        if told and not is_worker():
-            for path in folder.glob(WORDS.format("*")):
-                path.unlink()
 
 
 def _start(cfg: DictConfig, folder: Path, rank: int) -> tuple[subprocess.Popen[bytes], int]:
-    """A worker, and the pipe that ends when it is ready; or dead."""
-    # -P: nothing is imported from the working directory before our own; the user's classes come after (launch.py).
-    command = [sys.executable, "-P", "-m", "ssl_cli.cli.main", cfg.verb, f"resume={in_quotes(folder)}"]
+    """Return a new worker, and the pipe that ends when the worker is ready or dead."""
+    # -P: nothing is imported from the working directory before the package's own modules; launch.py adds the
+    # directory afterwards, for the user's classes.
+    command = [sys.executable, "-P", "-m", "ssl_cli.cli.main", cfg.verb, f"resume={quote_if_needed(folder)}"]
     if cache := OmegaConf.select(cfg, "data.cache"):
-        command.append(f"data.cache={in_quotes(cache)}")  # which no run folder may say, see vetting.py
-    # What the first process has built, its workers may build.
+        command.append(f"data.cache={quote_if_needed(cache)}")  # a run folder's own is not used, see safety.py
+    # The workers may build what the first process has built.
     targets = re.findall(r"_target_: (\w+)", OmegaConf.to_yaml(cfg))
     if trusted := sorted(set(targets) - {"ssl_cli", "torch"}):
         command.append(f"trust={' '.join(trusted)}")
-    ready, mine = os.pipe()
-    environment = os.environ | {"LOCAL_RANK": str(rank), PARENT: str(os.getpid()), READY: str(mine)}
+    pipe, workers_end = os.pipe()
+    environment = os.environ | {"LOCAL_RANK": str(rank), PARENT: str(os.getpid()), READY: str(workers_end)}
     try:
-        with (folder / WORDS.format(rank)).open("wb") as said:
-            process = subprocess.Popen(command, env=environment, stdout=said, stderr=said, pass_fds=[mine])
+        with (folder / WORKER_OUTPUT.format(rank)).open("wb") as output:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, pass_fds=[workers_end])
     finally:
-        os.close(mine)
-    return process, ready
+        os.close(workers_end)
+    return process, pipe
 
 
 def _wait_for_ready(pipe: int) -> None:
-    """Only here can a worker's death be noticed at once: whoever waits for it to join the group waits half an hour."""
-    with os.fdopen(pipe, "rb") as said:
-        if not said.read():
+    """Wait until a worker is ready. Raises ConnectionAbortedError if it died.
+
+    Only here can that be noticed at once: a process that waits for another to join the group waits half an hour.
+    """
+    with os.fdopen(pipe, "rb") as reader:
+        if not reader.read():
             raise ConnectionAbortedError("a worker ended before it was ready")
 
 
@@ -174,33 +192,33 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _tells_of_another(error: Exception) -> bool:
-    """Whether this is what the other end of a connection that broke gets to see, and no fault of this process."""
+def _is_lost_connection(error: Exception) -> bool:
+    """Return whether an error means that the other end of a connection has gone, and is no bug of this process."""
     if isinstance(error, ConnectionAbortedError | torch.distributed.DistError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in GONE)
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in CONNECTION_LOST)
 
 
-def _refuse_dead(started: list[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
-    """Raise InputError where it was a worker's death that broke the first process."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and all([process.poll() is None for process in started]):
+def _raise_if_worker_died(started: list[subprocess.Popen[bytes]], folder: Path, error: Exception) -> None:
+    """Raise InputError if the death of a worker caused the error of the first process."""
+    deadline_s = time.monotonic() + DEATH_TIMEOUT_S
+    while time.monotonic() < deadline_s and all([process.poll() is None for process in started]):
         time.sleep(0.1)
-    # A signal's victim before those who lost their connection to it.
-    for rank, process in sorted(enumerate(started, 1), key=lambda numbered: numbered[1].returncode or 0):
+    # First a worker killed by a signal (a negative code), before those that lost their connection to it.
+    for rank, process in sorted(enumerate(started, 1), key=lambda item: item[1].returncode or 0):
         if process.returncode:
             how = signal.Signals(-process.returncode).name if process.returncode < 0 else f"code {process.returncode}"
-            path = folder / WORDS.format(rank)
+            path = folder / WORKER_OUTPUT.format(rank)
             last = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            said = f" The last: {last[0]}." if last else ""
+            last_line = f" The last line: {last[0]}." if last else ""
             raise InputError(
-                f"Process {rank} of this run died ({how}); {path} has its last words.{said} "
-                "Go on from the last checkpoint with resume=."
+                f"Process {rank} of this run died ({how}); {path} has its output.{last_line} "
+                "Resume from the last checkpoint with resume=."
             ) from error
 
 
 def _end_with_parent() -> None:
-    """A worker whose first process is gone would wait for it for half an hour."""
+    """End this worker when the first process has gone: it would wait for it for half an hour."""
     while os.getppid() == int(os.environ[PARENT]):
-        time.sleep(0.5)
+        time.sleep(POLL_S)
     os._exit(1)

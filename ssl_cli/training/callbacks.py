@@ -1,4 +1,4 @@
-"""What happens around Lightning's training steps: stopping early, averaging weights, saving, showing, recording."""
+"""Lightning callbacks (early stopping, averaged weights, checkpoints, progress) and the logger of history.csv."""
 
 import csv
 import math
@@ -19,43 +19,50 @@ from ssl_cli.files import write_csv
 from ssl_cli.process import DeferredSignal, Interrupted
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training import checkpoints
-from ssl_cli.training.module import Learner
+from ssl_cli.training.module import MONITORED, Learner
+
+PROGRESS_EVERY_N_STEPS = 20
 
 
-def callbacks(settings: DictConfig, max_steps: int, folder: Path, judged_by: str = "loss") -> list[Callback]:
-    """In the order they must run: early stopping sees the averaged weights, and what saves them comes last.
+def make_callbacks(settings: DictConfig, max_steps: int, folder: Path, monitor: str = "loss") -> list[Callback]:
+    """Return the callbacks in the order in which they must run.
 
-    What is judged by another thing than its loss keeps its best weights even where it may not stop early.
+    Early stopping sees the averaged weights, and the checkpoint comes last. A method that is monitored by a metric
+    other than its loss keeps its best weights even if it may not stop early.
     """
-    chosen: list[Callback] = []
-    if settings.patience or judged_by != "loss":
-        chosen.append(StopEarly(settings.patience or sys.maxsize, judged_by))
+    callbacks: list[Callback] = []
+    if settings.patience or monitor != "loss":
+        callbacks.append(StopEarly(settings.patience or sys.maxsize, monitor))
     if settings.ema_decay:
-        chosen.append(AverageWeights(decay=settings.ema_decay))
-    only_time = seconds(settings.max_time) if max_steps < 0 else None
-    return [*chosen, ShowProgress(max_steps, only_time), Save(settings.checkpoint_every_n_steps, folder)]
+        callbacks.append(AverageWeights(decay=settings.ema_decay))
+    only_limit_s = duration_s(settings.max_time) if max_steps < 0 else None
+    return [
+        *callbacks,
+        ShowProgress(max_steps, only_limit_s),
+        SaveCheckpoint(settings.checkpoint_every_n_steps, folder),
+    ]
 
 
-def seconds(max_time: str | None) -> float:
-    """HH:MM:SS or DD:HH:MM:SS as seconds; infinite where there is no limit"""
+def duration_s(max_time: str | None) -> float:
+    """Return HH:MM:SS or DD:HH:MM:SS in seconds; infinity for None."""
     if max_time is None:
         return math.inf
-    units = (1, 60, 3600, 86400)
-    return float(sum(unit * int(part) for unit, part in zip(units, reversed(max_time.split(":")), strict=False)))
+    units_s = (1, 60, 3600, 86400)
+    return float(sum(unit * int(text) for unit, text in zip(units_s, reversed(max_time.split(":")), strict=False)))
 
 
-def finish(chosen: list[Callback], module: lightning.LightningModule) -> None:
-    """Give the module the weights it is to keep: the average's, or those of the best validation.
+def load_final_weights(callbacks: list[Callback], module: lightning.LightningModule) -> None:
+    """Load the weights that the module is to keep: the averaged ones, or those of the best validation.
 
-    Raises Stopped where a signal came when no step was left to put it off to.
+    Raises Interrupted if a signal arrived during the last step, after which no step could handle it.
     """
-    for callback in chosen:
-        if isinstance(callback, Save) and callback.request.signum:
+    for callback in callbacks:
+        if isinstance(callback, SaveCheckpoint) and callback.request.signum:
             raise Interrupted(callback.request.signum, " after its last step")
-    for callback in chosen:
+    for callback in callbacks:
         if isinstance(callback, AverageWeights):
-            callback.average(module)
-    for callback in chosen:
+            callback.load_average(module)
+    for callback in callbacks:
         if isinstance(callback, StopEarly) and callback.best:
             module.load_state_dict(callback.best)
 
@@ -63,46 +70,53 @@ def finish(chosen: list[Callback], module: lightning.LightningModule) -> None:
 class AverageWeights(EMAWeightAveraging):
     """An exponential moving average of the weights, which validation and the finished model use."""
 
-    def average(self, module: lightning.LightningModule) -> None:
-        """Put the average into the module: also where a resumed run had no step left to take."""
+    def load_average(self, module: lightning.LightningModule) -> None:
+        """Load the average into the module, also if a resumed run had no step left to take."""
         self._copy_average_to_current(module)
 
 
 class StopEarly(EarlyStopping):
-    """Stops when the loss of the watched rows has not fallen for `patience` validations, or the metric that they are
-    judged by not risen; `best` are the weights of its best."""
+    """Stops after `patience` validations without improvement; `best` are the weights of the best validation.
 
-    def __init__(self, patience: int, judged_by: str):
-        mode = "min" if judged_by == "loss" else "max"
-        super().__init__(monitor=f"watched/{judged_by}", patience=patience, mode=mode, check_finite=False)
+    `monitor` is "loss", which must fall on the validation rows, or the name of a metric, which must rise.
+    """
+
+    def __init__(self, patience: int, monitor: str):
+        mode = "min" if monitor == "loss" else "max"
+        super().__init__(monitor=f"{MONITORED}{monitor}", patience=patience, mode=mode, check_finite=False)
         self.best: dict[str, Tensor] = {}
         self.candidate: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        trainer.should_stop = self.wait_count >= self.patience  # a run that had stopped stays stopped when resumed
+        """Keep a run stopped that had stopped before it was resumed."""
+        trainer.should_stop = self.wait_count >= self.patience
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        # Now, not later: an average of the weights, where there is one, is swapped in only until here.
+        """Copy the weights now: an average of the weights, if there is one, is in the module only until here."""
         self.candidate = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Compare the monitored value with the best, and keep the weights if it is better."""
         super().on_validation_end(trainer, module)
         if self.wait_count == 0:
             self.best = self.candidate
         self.candidate = {}
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint, with the best weights."""
         return super().state_dict() | {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state from a checkpoint, with the best weights."""
         self.best = state_dict["best"]
         super().load_state_dict(state_dict)
 
 
-class Save(Callback):
-    """Writes `last.ckpt` every so many steps, at the end, and when a signal asks the run to stop.
+class SaveCheckpoint(Callback):
+    """Writes `last.ckpt` every n steps, at the end, and when a signal asks the run to stop.
 
-    Between steps: once a step's validation is over, before the next batch begins. Broken weights are never saved.
+    It does so between steps: after a step's validation and before the next batch. Weights that are NaN or infinite are
+    never saved.
     """
 
     def __init__(self, every_n_steps: int, folder: Path):
@@ -110,31 +124,35 @@ class Save(Callback):
         self.saved_step, self.request = 0, DeferredSignal()
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Handle signals from here on in place of Lightning's own handlers, which restore those before them."""
         self.saved_step = trainer.global_step
-        self.request.listen()  # from here on Lightning's own listener, set up before, hears nothing; it sets ours back
+        self.request.install()
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: dict[str, Any], batch_idx: int
     ) -> None:
+        """Save between two steps if a checkpoint is due or a signal has arrived."""
         if batch["k"] % trainer.accumulate_grad_batches:
             return  # in the middle of a step
         assert isinstance(module, Learner)
-        due = trainer.global_step % self.every_n_steps == 0 and trainer.global_step > self.saved_step
-        signum, broken = _agreed(trainer, self.request.signum, module)
-        if signum or broken or due:
+        is_due = trainer.global_step % self.every_n_steps == 0 and trainer.global_step > self.saved_step
+        signum, is_nonfinite = _synchronized(trainer, self.request.signum, module)
+        if signum or is_nonfinite or is_due:
             self._save(trainer, module)
         if signum:
             raise Interrupted(signum, f" at step {trainer.global_step}")
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Raise InputError if the loss is NaN or infinite."""
         assert isinstance(module, Learner)
-        _agreed(trainer, 0, module)
+        _synchronized(trainer, 0, module)
         module.check_finite(self.saved_step)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Save the last step: the stream of batches is endless, so its one epoch ends with the run."""
         assert isinstance(module, Learner)
-        signum, _ = _agreed(trainer, self.request.signum, module)
-        self._save(trainer, module)  # the stream has no end: its one epoch ends with the run
+        signum, _ = _synchronized(trainer, self.request.signum, module)
+        self._save(trainer, module)
         if signum:
             raise Interrupted(signum, f" at step {trainer.global_step}, the last")
 
@@ -146,68 +164,78 @@ class Save(Callback):
         try:
             trainer.save_checkpoint(self.folder / checkpoints.PARTIAL)
             if trainer.is_global_zero:
-                checkpoints.keep(self.folder)
-        except BaseException:  # a full disk, or a second Ctrl-C: what is half written goes, and the one before stays
+                checkpoints.promote(self.folder)
+        except BaseException:  # a full disk, or a second Ctrl-C: the checkpoint before stays
             (self.folder / checkpoints.PARTIAL).unlink(missing_ok=True)
             raise
         self.saved_step = trainer.global_step
 
 
-def _agreed(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[int, bool]:
-    """The signal that any process has got, and whether any one's loss is broken: all must stop at the same step.
+def _synchronized(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[int, bool]:
+    """Return the signal that any process has got, and whether any one's loss is NaN or infinite.
 
-    Asking a GPU would make it wait, so a single one is asked only where a checkpoint is due.
+    All processes must stop at the same step. A single GPU is not asked here, because the question would make it wait:
+    its loss is checked only when a checkpoint is due.
     """
     if trainer.world_size == 1:
-        return signum, module.device.type == "cpu" and module.nonfinite_loss.is_there()
-    mine = torch.tensor([signum, module.nonfinite_loss.is_there()], dtype=torch.int64, device=module.device)
+        return signum, module.device.type == "cpu" and module.nonfinite_loss.occurred()
+    mine = torch.tensor([signum, module.nonfinite_loss.occurred()], dtype=torch.int64, device=module.device)
     torch.distributed.all_reduce(mine, torch.distributed.ReduceOp.MAX)
     if mine[1]:
-        module.nonfinite_loss.share(
-            module.device
-        )  # so that all refuse it in the same words, and none waits for another
+        # All processes raise the same message, and none waits for another.
+        module.nonfinite_loss.synchronize(module.device)
     return int(mine[0]), bool(mine[1])
 
 
 class ShowProgress(Callback):
-    """One bar, or a few plain lines, for the whole training: of its steps, or of its seconds where only time is
-    limited."""
+    """One progress bar, or a few plain lines, for the whole training.
 
-    def __init__(self, max_steps: int, only_time: float | None):
-        self.total, self.only_time = max_steps, only_time
+    It counts steps, or seconds if only `only_limit_s` limits the training.
+    """
+
+    def __init__(self, max_steps: int, only_limit_s: float | None):
+        self.max_steps, self.only_limit_s = max_steps, only_limit_s
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        limit = ("training, step", self.total) if self.only_time is None else ("training, second", int(self.only_time))
-        self.open = console.progress(*limit)
+        """Open the bar."""
+        if self.only_limit_s is None:
+            self.open = console.progress("training, step", self.max_steps)
+        else:
+            self.open = console.progress("training, second", int(self.only_limit_s))
         self.advance = self.open.__enter__()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        """Advance the bar every few steps, except where a validation follows, which does it."""
         assert isinstance(module, Learner)
-        if trainer.global_step % 20 == 0 and not module.is_validated_after(trainer.global_step):
-            self._tell(trainer, module)
+        if trainer.global_step % PROGRESS_EVERY_N_STEPS == 0 and not module.is_validated_after(trainer.global_step):
+            self._advance(trainer, module)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self._tell(trainer, module)
+        """Advance the bar with the new validation's values."""
+        self._advance(trainer, module)
 
-    def _tell(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        """How far it is, and the last validation's figures"""
+    def _advance(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
-        told = " ".join(
-            f"{name.replace('watched', module.val_rows.split)} {value:.4g}"
+        split = module.val_rows.split
+        values = " ".join(
+            f"{split}/{name.removeprefix(MONITORED)} {value:.4g}"
             for name, value in trainer.callback_metrics.items()
-            if name.startswith("watched/")
+            if name.startswith(MONITORED)
         )
-        if self.only_time is None:
-            self.advance(trainer.global_step, told)
+        if self.only_limit_s is None:
+            self.advance(trainer.global_step, values)
         else:
-            self.advance(min(int(module.elapsed_s()), int(self.only_time)), f"step {trainer.global_step} {told}")
+            elapsed_s = min(int(module.elapsed_s()), int(self.only_limit_s))
+            self.advance(elapsed_s, f"step {trainer.global_step} {values}")
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Close the bar."""
         self.open.__exit__(None, None, None)
 
     def on_exception(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException
     ) -> None:
+        """Close the bar, if it was opened."""
         if hasattr(self, "open"):
             self.open.__exit__(None, None, None)
 
@@ -222,17 +250,20 @@ class History(Logger):
 
     @property
     def name(self) -> str:
+        """The logger's name for Lightning."""
         return "history"
 
     @property
     def version(self) -> str:
+        """Empty: a run has one history."""
         return ""
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """config.yaml has them."""
+        """Do nothing: config.yaml holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append one row."""
         row = {"step": step or 0} | metrics
         if not self.columns:
             self._begin(list(row), row["step"])
@@ -240,7 +271,7 @@ class History(Logger):
             csv.DictWriter(file, self.columns, restval="").writerow(row)
 
     def _begin(self, columns: list[str], step: float) -> None:
-        """The header, and what an earlier part of this run wrote before `step`."""
+        """Write the header, and the rows before `step` if the run was resumed."""
         earlier = [row for row in read_history(self.path) if row["step"] < step]
         self.columns = list(dict.fromkeys(["step", *(earlier[0] if earlier else []), *columns]))
         write_csv(self.path, self.columns, (row | {"step": int(row["step"])} for row in earlier))

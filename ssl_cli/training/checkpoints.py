@@ -1,8 +1,8 @@
-"""The two newest checkpoints of a run, so that a torn one leaves the one before.
+"""The two newest checkpoints of a run, so that a damaged one leaves the one before it.
 
-A checkpoint is written beside its place, flushed to the disk, and then moved into it; what was there becomes
-`previous.ckpt`. It ends with its own SHA-256, which is looked at before anything else is. (It is a zip, whose entries
-have checksums; a flipped bit in its directory can make torch read other bytes all the same.)
+A checkpoint is written to a temporary name, flushed to the disk, and then renamed; the one before becomes
+`previous.ckpt`. It ends with its own SHA-256, which is checked before anything else. (The file is a zip, whose entries
+have checksums, but a flipped bit in its directory can still make torch read wrong bytes.)
 """
 
 import hashlib
@@ -19,33 +19,36 @@ from torch import Tensor
 from ssl_cli import console
 from ssl_cli.errors import InputError
 
-SEAL_LENGTH, CHUNK = 32, 1 << 20  # bytes
+CHECKSUM_BYTES, CHUNK_BYTES = 32, 1 << 20
+MAX_REASON_CHARS = 100
 LAST, PREVIOUS, PARTIAL = "last.ckpt", "previous.ckpt", "last.part"
-# What Lightning and the learner look for in it.
-SAVED = {"loops", "callbacks", "optimizer_states", "lr_schedulers", "since_validation", "pytorch-lightning_version"}
+# Keys that Lightning and the module read from a checkpoint.
+REQUIRED_KEYS = {
+    *("loops", "callbacks", "optimizer_states", "lr_schedulers", "since_validation", "pytorch-lightning_version"),
+}
 
 
-def keep(folder: Path) -> None:
-    """Make the finished `last.part` of a folder its `last.ckpt`."""
-    seal(folder / PARTIAL)
+def promote(folder: Path) -> None:
+    """Turn the finished `last.part` of a folder into its `last.ckpt`."""
+    append_checksum(folder / PARTIAL)
     if (folder / LAST).exists():
         (folder / LAST).replace(folder / PREVIOUS)
     (folder / PARTIAL).replace(folder / LAST)
-    _flush(folder)
+    _flush_names(folder)
 
 
-def exist(folder: Path) -> bool:
-    """Whether a run has any, sound or not."""
+def any_exist(folder: Path) -> bool:
+    """Return whether a run has a checkpoint, damaged or not."""
     return any((folder / name).exists() for name in (LAST, PREVIOUS))
 
 
-def seal(path: Path) -> None:
-    """Append the file's SHA-256, as the comment that a zip may end with."""
+def append_checksum(path: Path) -> None:
+    """Append the file's SHA-256, as the comment with which a zip may end."""
     with path.open("r+b") as file:
         file.seek(-2, os.SEEK_END)
         assert file.read(2) == b"\0\0", "the length of the comment"
         file.seek(-2, os.SEEK_END)
-        file.write(SEAL_LENGTH.to_bytes(2, "little"))
+        file.write(CHECKSUM_BYTES.to_bytes(2, "little"))
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").digest()
         file.seek(0, os.SEEK_END)
@@ -54,17 +57,17 @@ def seal(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _is_whole(path: Path) -> bool:
-    digest, left = hashlib.sha256(), path.stat().st_size - SEAL_LENGTH
+def _has_valid_checksum(path: Path) -> bool:
+    digest, n_left = hashlib.sha256(), path.stat().st_size - CHECKSUM_BYTES
     with path.open("rb") as file:
-        while left > 0 and (part := file.read(min(left, CHUNK))):
-            digest.update(part)
-            left -= len(part)
+        while n_left > 0 and (chunk := file.read(min(n_left, CHUNK_BYTES))):
+            digest.update(chunk)
+            n_left -= len(chunk)
         return file.read() == digest.digest()
 
 
-def _flush(folder: Path) -> None:
-    """The names, too, must be on the disk before anything counts on them."""
+def _flush_names(folder: Path) -> None:
+    """Flush the folder's entries to the disk: a rename is durable only after that."""
     directory = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -72,13 +75,13 @@ def _flush(folder: Path) -> None:
         os.close(directory)
 
 
-def newest(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Path, int] | None:
-    """The newest sound checkpoint of a run and its step; None where there is none yet.
+def find_newest(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Path, int] | None:
+    """Return the newest sound checkpoint of a run and its step, or None if there is none yet.
 
-    `shapes` are those of the model's weights. A damaged one is named, and the one before it taken. Raises InputError
-    where there are checkpoints and none is sound.
+    `shapes` are those of the model's weights. A damaged checkpoint causes a warning, and the one before it is used.
+    Raises InputError if there are checkpoints and none is sound.
     """
-    (folder / PARTIAL).unlink(missing_ok=True)  # a write that was cut off
+    (folder / PARTIAL).unlink(missing_ok=True)  # of a write that was cut off
     faults: list[str] = []
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():
@@ -86,7 +89,7 @@ def newest(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Path, i
         if not path.is_file():
             raise InputError(f"{path} is no file: move it away.")
         try:
-            step = _sound_step(path, shapes)
+            step = _checked_step(path, shapes)
         except InputError as error:
             faults.append(str(error))
             continue
@@ -98,27 +101,30 @@ def newest(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Path, i
     return None
 
 
-def _sound_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The step of a checkpoint. Raises InputError where it is torn, holds more than numbers, or is another model's."""
+def _checked_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the step of a checkpoint.
+
+    Raises InputError if it is damaged, holds more than numbers, or belongs to another model.
+    """
     try:
-        if not _is_whole(path):
+        if not _has_valid_checksum(path):
             raise ValueError("its checksum is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
+        actual = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
         step = int(content["global_step"])
     except UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         what = f" ({named[1]})" if named else ""
         raise InputError(f"{path} holds more than numbers{what}, and would run code. It is not read.") from error
-    except Exception as error:  # a torn file raises many kinds
-        said = " ".join(str(error).split())[:100] or type(error).__name__
-        raise InputError(f"{path} is damaged ({said}).") from error
-    if found != dict(shapes) or not content.keys() >= SAVED:
+    except Exception as error:  # a damaged file can raise many kinds of exceptions
+        reason = " ".join(str(error).split())[:MAX_REASON_CHARS] or type(error).__name__
+        raise InputError(f"{path} is damaged ({reason}).") from error
+    if actual != dict(shapes) or not content.keys() >= REQUIRED_KEYS:
         raise InputError(f"{path} is damaged: it is of another model than this run's.")
     return step
 
 
-def finite(state: Mapping[str, Any]) -> bool:
-    """Whether every weight of a state dict is a finite number."""
+def all_finite(state: Mapping[str, Any]) -> bool:
+    """Return whether every weight of a state dict is a finite number."""
     tensors = (value for value in state.values() if isinstance(value, Tensor) and value.is_floating_point())
     return all(bool(torch.isfinite(value).all()) for value in tensors)

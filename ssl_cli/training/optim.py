@@ -1,34 +1,88 @@
-"""Weights in groups for an optimizer: what decays and what doesn't, and what learns at which part of its rate."""
+"""Optimizer and learning-rate schedule: groups of weights with their weight decay and learning-rate scales."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
+from omegaconf import DictConfig
 from torch import nn
 
+from ssl_cli.config.instantiate import build
+from ssl_cli.errors import InputError
 from ssl_cli.methods.protocols import LearningRateScales, NoDecayOnVectors
 
-Weights = Iterable[nn.Parameter] | list[dict[str, Any]]  # or groups of them, with options of their own
-WRAPPED = "_fsdp_wrapped_module."  # in the name of a weight that is spread over devices
+ParamGroups = Iterable[nn.Parameter] | list[dict[str, Any]]  # parameters, or groups of them with their own options
+OptimizerFactory = Callable[[ParamGroups], torch.optim.Optimizer]
+# (optimizer steps taken, clock of the elapsed seconds, read only if time counts) -> factor of the learning rate.
+LRSchedule = Callable[[int, Callable[[], float]], float]
+STEPS_PER_WARMUP_STEP = 10  # the default warm-up is a tenth of the steps
+FSDP_PREFIX = "_fsdp_wrapped_module."  # in the name of a weight that is sharded over devices
 
 
 class WeightGroups:
-    """Made before the weights are spread over devices: a device that holds a part of each only has them all flat."""
+    """A method's weights in groups for an optimizer.
 
-    def __init__(self, objective: nn.Module):
-        self.objective = objective
-        self.matrices = {name for name, weight in objective.named_parameters() if weight.dim() > 1}
+    It must be made before the weights are sharded over devices: a sharded weight is flat, whatever its shape was.
+    """
 
-    def divided(self) -> tuple[Weights, list[float]]:
-        """The groups, and the part of the learning rate of each, the fastest first. For an objective that wants it so,
-        what is no matrix (biases, the scales of norms) doesn't decay."""
-        if not isinstance(self.objective, NoDecayOnVectors):
-            return self.objective.parameters(), [1.0]
-        named = [(name.replace(WRAPPED, ""), weight) for name, weight in self.objective.named_parameters()]
-        rates = self.objective.lr_scales if isinstance(self.objective, LearningRateScales) else {}
-        kinds: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
-        for name, weight in named:
+    def __init__(self, method: nn.Module):
+        self.method = method
+        self.matrices = {name for name, weight in method.named_parameters() if weight.dim() > 1}
+
+    def split(self) -> tuple[ParamGroups, list[float]]:
+        """Return the groups and the learning-rate scale of each, the largest first.
+
+        For a `NoDecayOnVectors` method, weights that are no matrices (biases, the scales of norms) have no decay.
+        """
+        if not isinstance(self.method, NoDecayOnVectors):
+            return self.method.parameters(), [1.0]
+        scales = self.method.lr_scales if isinstance(self.method, LearningRateScales) else {}
+        weights: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+        for full_name, weight in self.method.named_parameters():
+            name = full_name.replace(FSDP_PREFIX, "")
             if weight.requires_grad:
-                kinds.setdefault((rates.get(name, 1.0), name in self.matrices), []).append(weight)
-        ordered = sorted(kinds.items(), key=lambda kind: kind[0], reverse=True)
-        groups = [{"params": some} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), some in ordered]
-        return groups, [rate for (rate, _), _ in ordered]
+                weights.setdefault((scales.get(name, 1.0), name in self.matrices), []).append(weight)
+        ordered = sorted(weights.items(), key=lambda item: item[0], reverse=True)
+        groups = [{"params": group} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), group in ordered]
+        return groups, [scale for (scale, _), _ in ordered]
+
+
+def optimizer_factory(optimizer: DictConfig) -> OptimizerFactory:
+    """Return a function that builds the config's optimizer from groups of weights.
+
+    It raises InputError if the optimizer rejects an option.
+    """
+    build_optimizer = build(optimizer)
+
+    def make(groups: ParamGroups) -> torch.optim.Optimizer:
+        try:
+            made = build_optimizer(groups)
+        except ValueError as error:  # torch's own message on a learning rate or a beta out of range
+            raise InputError(f"optim.optimizer can't be built: {error}.") from error
+        # A fused optimizer would divide gradients by the loss scale itself, which is too late for clipping.
+        made._step_supports_amp_scaling = False
+        return made
+
+    return make
+
+
+def lr_schedule(optim: DictConfig, max_steps: int, max_s: float = math.inf) -> LRSchedule:
+    """Return a linear rise over `warmup_steps`, then a constant, or a linear or cosine decay to 0.
+
+    The decay ends at the limit of steps or of time, whichever comes first (a budget, as in arXiv 2212.14034).
+    """
+    warmup_steps, shape = optim.warmup_steps, optim.schedule
+    if warmup_steps is None:
+        warmup_steps = max(0, max_steps // STEPS_PER_WARMUP_STEP)
+
+    def factor(step: int, elapsed_s: Callable[[], float]) -> float:
+        warmup = min(1.0, (step + 1) / (warmup_steps + 1))
+        if shape == "constant":
+            return warmup
+        by_step = max(0, step - warmup_steps) / max(1, max_steps - warmup_steps) if max_steps > 0 else 0.0
+        by_time = elapsed_s() / max_s if math.isfinite(max_s) else 0.0
+        progress = min(1.0, max(by_step, by_time))
+        return min(warmup, 1 - progress if shape == "linear" else 0.5 * (1 + math.cos(math.pi * progress)))
+
+    return factor

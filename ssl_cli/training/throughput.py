@@ -1,26 +1,28 @@
-"""How fast batches are learned, without the time that validations take."""
+"""Training throughput: batches a second, without the time of validations."""
 
 import time
 
 
 class Throughput:
-    """Batches a second since the last asking, without the time between `pause` and the next batch."""
+    """Counts batches and the time that they take, except between `stop` and the next batch."""
 
     def __init__(self) -> None:
-        self._batches, self._seconds = 0, 0.0
-        self._since: float | None = None
+        self._n_batches, self._elapsed_s = 0, 0.0
+        self._started_s: float | None = None
 
     def start(self) -> None:
-        """A batch begins."""
-        self._since = time.monotonic() if self._since is None else self._since
-        self._batches += 1
+        """Count a batch, and start the clock if it is stopped."""
+        self._started_s = time.monotonic() if self._started_s is None else self._started_s
+        self._n_batches += 1
 
     def stop(self) -> None:
-        if self._since is not None:
-            self._seconds += time.monotonic() - self._since
-            self._since = None
+        """Stop the clock until the next batch."""
+        if self._started_s is not None:
+            self._elapsed_s += time.monotonic() - self._started_s
+            self._started_s = None
 
     def batches_per_s(self) -> float:
-        pace = self._batches / self._seconds if self._seconds else 0.0
-        self._batches, self._seconds = 0, 0.0
-        return pace
+        """Return the batches a second since the last call, and start counting anew."""
+        rate = self._n_batches / self._elapsed_s if self._elapsed_s else 0.0
+        self._n_batches, self._elapsed_s = 0, 0.0
+        return rate

@@ -1,7 +1,7 @@
-"""Training by gradient: config -> Lightning's Trainer -> a trained objective.
+"""Training by gradient: config -> Lightning's Trainer -> a trained method.
 
-The trainer counts steps, not epochs: the stream of batches has no end, and three limits (steps, epochs, time) say
-when to stop.
+The trainer counts steps, not epochs: the stream of batches is endless, and three limits (steps, epochs, time) say when
+to stop.
 """
 
 import logging
@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -29,70 +29,71 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from ssl_cli import console
-from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.protocols import MatmulBound, monitor_of
 from ssl_cli.methods.supervised.head import SupervisedHead
-from ssl_cli.models.cpu import for_large_products, has_bf16
-from ssl_cli.process import by_srun, by_torchrun
+from ssl_cli.models.cpu import has_bf16, tuned_for_large_matmuls
+from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.training import checkpoints
-from ssl_cli.training.callbacks import History, callbacks, finish, seconds
-from ssl_cli.training.module import Learner, MakeOptimizer, Schedule
-from ssl_cli.training.optim import Weights
+from ssl_cli.training.callbacks import History, duration_s, load_final_weights, make_callbacks
+from ssl_cli.training.module import Learner
+from ssl_cli.training.optim import lr_schedule, optimizer_factory
 
-TENTH, WITHOUT_END = 10, 100  # how often a run is validated where nobody says: in steps, where only time ends it
-# Lightning's tips and notices are no part of a run's record.
+# How often a run is validated by default: n times in all, or every n steps if only time ends it.
+DEFAULT_VALIDATIONS, DEFAULT_VALIDATION_STEPS = 10, 100
+CXX_COMPILERS = ("g++", "clang++", "c++")
+# Lightning's tips and notices do not belong in a run's log.
 for library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(library).setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # of its own inner workings
+warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # about its own internals
 
 
 def train(
-    objective: nn.Module,
-    rows: ArrayDataset,
-    watched: ArrayDataset,
+    method: nn.Module,
+    train_rows: ArrayDataset,
+    val_rows: ArrayDataset,
     cfg: DictConfig,
     folder: Path,
     loggers: Sequence[Logger] = (),
 ) -> None:
-    """Train `objective` in place. Goes on from `last.ckpt` where `cfg.resume` is set.
+    """Train `method` in place, from `last.ckpt` if `cfg.resume` is set.
 
-    `watched` rows give the validation curve; only early stopping acts on it. Writes `history.csv` and `last.ckpt`;
-    `loggers` get the rows of the history too.
-    Raises InputError where the loss becomes no number, Stopped where a signal asks for it and the step is saved.
+    `val_rows` give the validation curve; only early stopping acts on it. Writes `history.csv` and `last.ckpt`;
+    `loggers` get the rows of the history too. Raises InputError if the loss becomes NaN or infinite, and Interrupted
+    once the step is saved if a signal asks for it.
     """
-    batches_per_epoch = -(-len(rows) // cfg.trainer.batch_size)
+    batches_per_epoch = -(-len(train_rows) // cfg.trainer.batch_size)
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
-    make_optimizer = _optimizer_maker(cfg.optim.optimizer)
-    schedule = lr_schedule(cfg.optim, max_steps, seconds(cfg.trainer.max_time))
-    learner = Learner(objective, rows, watched, make_optimizer, schedule, cfg.trainer.batch_size, cfg.seed)
-    chosen = callbacks(cfg.trainer, max_steps, folder, monitor_of(objective))
-    numbers, told = precision(cfg.trainer, objective), [History(folder / HISTORY), *loggers]
-    trainer = _trainer(cfg.trainer, numbers, max_steps, chosen, told, folder)
+    make_optimizer = optimizer_factory(cfg.optim.optimizer)
+    schedule = lr_schedule(cfg.optim, max_steps, duration_s(cfg.trainer.max_time))
+    learner = Learner(method, train_rows, val_rows, make_optimizer, schedule, cfg.trainer.batch_size, cfg.seed)
+    callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor_of(method))
+    precision, all_loggers = resolve_precision(cfg.trainer, method), [History(folder / HISTORY), *loggers]
+    trainer = _trainer(cfg.trainer, precision, max_steps, callbacks, all_loggers, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
-    fast = for_large_products() if on_cpu and isinstance(objective, MatmulBound) else nullcontext()
-    with fast, compiled(objective, on_cpu) if cfg.trainer.compile else nullcontext():
+    tuned = tuned_for_large_matmuls() if on_cpu and isinstance(method, MatmulBound) else nullcontext()
+    with tuned, compiled(method, on_cpu) if cfg.trainer.compile else nullcontext():
         trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
-    finish(chosen, learner)
-    objective.to(trainer.strategy.root_device, torch.float32).eval()
+    load_final_weights(callbacks, learner)
+    method.to(trainer.strategy.root_device, torch.float32).eval()
 
 
 @contextmanager
-def compiled(objective: nn.Module, on_cpu: bool) -> Iterator[None]:
-    """Within it the objective's network runs as torch.compile has made it; it is compiled when it first runs.
+def compiled(method: nn.Module, on_cpu: bool) -> Iterator[None]:
+    """Run the method's network as compiled by torch.compile while it is open; it is compiled when it first runs.
 
-    Raises InputError where there is no network, or no compiler.
+    Raises InputError if there is no network, or no compiler.
     """
-    network = getattr(objective, "network", None)
+    network = getattr(method, "network", None)
     if not isinstance(network, nn.Module):
-        raise InputError(f"trainer.compile=true needs a model with a network; {type(objective).__name__} has none.")
-    if on_cpu and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))):
+        raise InputError(f"trainer.compile=true needs a model with a network; {type(method).__name__} has none.")
+    if on_cpu and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *CXX_COMPILERS)))):
         raise InputError("trainer.compile=true needs a C++ compiler on a CPU: install g++, or leave it false.")
-    # Rows of text are all of one shape; batches of labelled examples are not, and are compiled once for all shapes.
-    network.compile(dynamic=None if isinstance(objective, SupervisedHead) else False)
+    # Rows of text have one shape. Batches of labelled examples have many, and are compiled once for all of them.
+    network.compile(dynamic=None if isinstance(method, SupervisedHead) else False)
     try:
         yield
     finally:
@@ -100,10 +101,16 @@ def compiled(objective: nn.Module, on_cpu: bool) -> Iterator[None]:
 
 
 def _trainer(
-    settings: DictConfig, numbers: str, max_steps: int, chosen: list[Callback], loggers: list[Logger], folder: Path
+    settings: DictConfig,
+    precision: str,
+    max_steps: int,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+    folder: Path,
 ) -> lightning.Trainer:
-    """Lightning's Trainer, counting steps. Raises InputError for what this machine can't do."""
-    every = settings.validate_every_n_steps or (max(1, max_steps // TENTH) if max_steps > 0 else WITHOUT_END)
+    """Return Lightning's Trainer, counting steps. Raises InputError for settings that this machine does not support."""
+    default_every = max(1, max_steps // DEFAULT_VALIDATIONS) if max_steps > 0 else DEFAULT_VALIDATION_STEPS
+    every = settings.validate_every_n_steps or default_every
     every = every if max_steps < 0 else min(every, max_steps)
     try:
         return lightning.Trainer(
@@ -111,17 +118,17 @@ def _trainer(
             strategy=settings.strategy if settings.devices * settings.num_nodes > 1 else "auto",
             devices=settings.devices,
             num_nodes=settings.num_nodes,
-            precision=numbers,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
             max_epochs=-1,
             max_steps=max_steps,
-            max_time=None if settings.max_time is None else timedelta(seconds=seconds(settings.max_time)),
+            max_time=None if settings.max_time is None else timedelta(seconds=duration_s(settings.max_time)),
             accumulate_grad_batches=settings.accumulate_grad_batches,
             gradient_clip_val=settings.gradient_clip_val,
             val_check_interval=every * settings.accumulate_grad_batches,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             logger=loggers,
-            callbacks=chosen,
+            callbacks=callbacks,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -134,10 +141,13 @@ def _trainer(
 
 
 def _cluster() -> ClusterEnvironment:
-    """Who has started the processes. Lightning would guess, and under Slurm listen for signals and queue jobs again."""
-    if by_torchrun():
+    """Return the environment of whatever has started the processes.
+
+    Lightning would guess it, and under Slurm would handle signals and requeue jobs itself.
+    """
+    if is_launched_by_torchrun():
         return TorchElasticEnvironment()
-    if not by_srun():
+    if not is_launched_by_srun():
         return LightningEnvironment()
     try:
         return SLURMEnvironment(auto_requeue=False)
@@ -146,39 +156,24 @@ def _cluster() -> ClusterEnvironment:
 
 
 def _checkpoint(folder: Path, max_steps: int, learner: Learner) -> Path | None:
-    """The checkpoint to go on from; None where the run was stopped before its first.
+    """Return the checkpoint to resume from, or None if the run was stopped before its first one.
 
-    Raises InputError where none is sound, or it is further on than `max_steps`.
+    Raises InputError if none is sound, or it is beyond `max_steps`.
     """
     shapes = {name: tuple(value.shape) for name, value in learner.state_dict().items()}
-    found = checkpoints.newest(folder, shapes)
-    if found is None:
+    newest = checkpoints.find_newest(folder, shapes)
+    if newest is None:
         console.say("no checkpoint yet: starting from step 0")
         return None
-    checkpoint, taken = found
-    if 0 < max_steps < taken:
-        raise InputError(f"{folder} has taken {taken} steps already: its limit can't become {max_steps}.")
-    console.say(f"going on from step {taken} of {checkpoint}")
-    return checkpoint
-
-
-def _optimizer_maker(algorithm: DictConfig) -> MakeOptimizer:
-    make = build(algorithm)
-
-    def careful(weights: Weights) -> torch.optim.Optimizer:
-        try:
-            optimizer = make(weights)
-        except ValueError as error:  # torch's own sentence about a learning rate or a beta out of range
-            raise InputError(f"optim.optimizer can't be built: {error}.") from error
-        # A fused one would divide gradients by a loss scale itself, after they were to be clipped: it needn't.
-        optimizer._step_supports_amp_scaling = False
-        return optimizer
-
-    return careful
+    path, step = newest
+    if 0 < max_steps < step:
+        raise InputError(f"{folder} has taken {step} steps already: its limit can't become {max_steps}.")
+    console.say(f"resuming from step {step} of {path}")
+    return path
 
 
 def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:
-    """Optimizer steps until the nearer of max_steps and max_epochs; -1 where only time ends the run."""
+    """Return the optimizer steps until the nearer of max_steps and max_epochs, or -1 if only time ends the run."""
     limits = [settings.max_steps] if settings.max_steps else []
     if settings.max_epochs:
         limits.append(math.ceil(settings.max_epochs * batches_per_epoch / settings.accumulate_grad_batches))
@@ -187,32 +182,16 @@ def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:
     return min(limits, default=-1)
 
 
-def lr_schedule(optim: DictConfig, max_steps: int, max_s: float = math.inf) -> Schedule:
-    """A linear rise over `warmup_steps`, then constant, or linear or cosine to 0 by the limit of steps or of time,
-    whichever comes first (a budget, as in arXiv 2212.14034)."""
-    warmup, kind = optim.warmup_steps, optim.schedule
-    if warmup is None:
-        warmup = max(0, max_steps // TENTH)
+def resolve_precision(settings: DictConfig, method: nn.Module) -> str:
+    """Return the precision, with `auto` resolved for this machine.
 
-    def factor(step: int, elapsed_s: Callable[[], float]) -> float:
-        risen = min(1.0, (step + 1) / (warmup + 1))
-        if kind == "constant":
-            return risen
-        by_step = max(0, step - warmup) / max(1, max_steps - warmup) if max_steps > 0 else 0.0
-        by_time = elapsed_s() / max_s if math.isfinite(max_s) else 0.0
-        done = min(1.0, max(by_step, by_time))
-        return min(risen, 1 - done if kind == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
-
-    return factor
-
-
-def precision(settings: DictConfig, objective: nn.Module) -> str:
-    """What `auto` means here: bf16-mixed on a CUDA device that has it, and on a CPU that has it for an objective whose
-    time goes into large products; 32-true elsewhere."""
+    That is bf16-mixed on a CUDA device that supports it, and on a CPU that supports it for a method whose time goes
+    into large matrix products; 32-true otherwise.
+    """
     if settings.precision != "auto":
         return settings.precision
     if settings.accelerator in ("auto", "gpu") and torch.cuda.is_available():
         return "bf16-mixed" if has_bf16(torch.device("cuda")) else "32-true"
     on_cpu = settings.accelerator == "cpu" or not torch.backends.mps.is_available()
-    pays = on_cpu and isinstance(objective, MatmulBound) and has_bf16(torch.device("cpu"))
+    pays = on_cpu and isinstance(method, MatmulBound) and has_bf16(torch.device("cpu"))
     return "bf16-mixed" if pays else "32-true"

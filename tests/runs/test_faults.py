@@ -1,21 +1,13 @@
-"""What machines do to runs, really done to them: full, small and read-only disks, clocks, crowds, narrow terminals.
+"""Faults of machines, really caused: full, small and read-only disks, clocks set back, simultaneous runs, NaN losses.
 
-docs/faults.md tells what was tried and what is kept in each case.
+docs/faults.md lists what was tried and what is kept in each case.
 """
 
 import csv
-import fcntl
 import json
 import os
-import pty
-import re
-import select
-import signal
-import struct
 import subprocess
 import sys
-import termios
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,30 +17,21 @@ import torch
 
 from ssl_cli.runs import folder as run_folder
 from tests.conftest import QUICK, Cli, run_ssl
-from tests.training.test_interruption import assert_same_run, folder_of, start, step_of, wait_for
-
-OPTIONS = [
-    "trainer=cpu",
-    "model=dae",
-    "trainer.max_steps=60",
-    "trainer.checkpoint_every_n_steps=10",
-    "bootstrap_samples=20",
-]
-SSL = f"{sys.executable} -m ssl_cli.cli.main"
+from tests.helpers.processes import SHORT_OPTIONS, SSL, assert_same_run, folder_of, start, step_of
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of OPTIONS that nothing happens to."""
+    """An undisturbed run of SHORT_OPTIONS."""
     place = tmp_path_factory.mktemp("whole")
-    return folder_of(run_ssl("detect", *OPTIONS, cwd=place), place)
+    return folder_of(run_ssl("detect", *SHORT_OPTIONS, cwd=place), place)
 
 
 # --- disks --------------------------------------------------------------------------------------------------
 
 
 def in_own_mounts(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A shell script that may mount file systems, which nobody else sees. Skips the test where that isn't allowed."""
+    """Run a shell script that may mount file systems for itself alone. Skips the test if that isn't allowed."""
     allowed = subprocess.run(["unshare", "-Urm", "true"], capture_output=True)
     if allowed.returncode:
         pytest.skip(f"no mount namespaces here: {allowed.stderr.decode().strip()}")
@@ -59,7 +42,7 @@ def in_own_mounts(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 # 700 kB: room for the first checkpoint of 400 kB, and not for the second.
 FULL_DISK = f"""
 mkdir full && mount -t tmpfs -o size=700k tmpfs full
-{SSL} detect {" ".join(OPTIONS)} paths.outputs=full
+{SSL} detect {" ".join(SHORT_OPTIONS)} paths.outputs=full
 echo "exit code $?"
 ls full/detect/*/*
 {SSL} list runs paths.outputs=full
@@ -77,8 +60,8 @@ def test_a_full_disk_loses_nothing_that_was_saved(workdir: Path, whole: Path) ->
     listing = done.stdout.split("exit code 2")[1].split("runs in full")[0].split()
     assert "last.ckpt" in listing and "metrics.json" not in listing
     assert not [name for name in listing if name.endswith(".part")]
-    assert "failed" in done.stdout and "No space left on device" in done.stdout.split("last words")[1]
-    assert "going on from step 10" in done.stdout
+    assert "failed" in done.stdout and "No space left on device" in done.stdout.split("last message")[1]
+    assert "resuming from step 10" in done.stdout
     assert_same_run(whole, workdir / "resumed")
 
 
@@ -101,7 +84,7 @@ def test_a_sweep_on_a_full_disk_can_be_gone_on_with(workdir: Path) -> None:
 
 def test_a_disk_too_small_for_any_checkpoint(workdir: Path) -> None:
     # A limit on the size of a file: what a quota does.
-    command = f"ulimit -f 200; {SSL} detect {' '.join(OPTIONS)}"  # kB
+    command = f"ulimit -f 200; {SSL} detect {' '.join(SHORT_OPTIONS)}"  # kB
     done = subprocess.run(["bash", "-c", command], cwd=workdir, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "can't be written: File too large. What was saved before is kept" in done.stderr
@@ -152,7 +135,9 @@ def test_a_clock_that_goes_back_between_runs(cli: Cli) -> None:
 JUMPS = """
 import sys, time
 from datetime import datetime, timedelta
-from ssl_cli import cli, learner, recording, runs
+from ssl_cli.cli import main
+from ssl_cli.runs import folder, record
+from ssl_cli.training import module
 
 real, steps = time.time, 0
 
@@ -161,20 +146,20 @@ class Jumpy(datetime):
     def now(cls, tz=None):
         return datetime.now(tz) - timedelta(days=steps >= 5)
 
-def step(self, batch, index, whole=learner.Learner.training_step):
+def step(self, batch, index, whole=module.Learner.training_step):
     global steps
     steps += 1
     return whole(self, batch, index)
 
 time.time = lambda: real() - 86400 * (steps >= 5)
-recording.datetime = runs.datetime = Jumpy
-learner.Learner.training_step = step
-sys.exit(cli.main(sys.argv[1:]))
+record.datetime = folder.datetime = Jumpy
+module.Learner.training_step = step
+sys.exit(main.main(sys.argv[1:]))
 """
 
 
 def test_a_clock_that_jumps_in_the_middle_of_a_run(workdir: Path, whole: Path) -> None:
-    command = [sys.executable, "-c", JUMPS, "detect", *OPTIONS, "trainer.max_time=00:01:00:00"]
+    command = [sys.executable, "-c", JUMPS, "detect", *SHORT_OPTIONS, "trainer.max_time=00:01:00:00"]
     done = subprocess.run(command, cwd=workdir, capture_output=True, text=True, timeout=120)
     jumped = folder_of(done, workdir)
     assert_same_run(whole, jumped)
@@ -196,7 +181,7 @@ def test_runs_started_in_the_same_second_have_folders_of_their_own(workdir: Path
     metrics = {(workdir / folder / "metrics.json").read_bytes() for folder in folders}
     assert len(metrics) == 1
     # However closely they come: one name for all of them.
-    names = {run_folder.new_folder(workdir / "crowd").name for _ in range(30)}
+    names = {run_folder.create_folder(workdir / "crowd").name for _ in range(30)}
     assert len(names) == 30
 
 
@@ -204,9 +189,9 @@ def test_runs_started_in_the_same_second_have_folders_of_their_own(workdir: Path
 
 BREAKS = """
 import torch
-from ssl_cli.methods.autoencoders.denoising import Denoising
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 
-class Breaks(Denoising):
+class Breaks(DenoisingAutoencoder):
     def forward(self, batch):
         losses = super().forward(batch)
         if self.training and (batch["x"] > 10).any():
@@ -256,124 +241,3 @@ def test_a_resumed_run_may_have_another_learning_rate(cli: Cli) -> None:
     assert code == 0, err
     rows = run_folder.read_history(Path(out.strip().splitlines()[-1]) / "history.csv")
     assert [row["lr"] for row in rows] == [1e-2, 1e-2, 1e-3, 1e-3]
-
-
-# --- terminals, names ---------------------------------------------------------------------------------------
-
-
-def on_a_terminal(*words: str, columns: int, cwd: Path) -> str:
-    """What `ssl` prints on a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
-    process = subprocess.Popen(
-        command, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}
-    )
-    os.close(theirs)
-    said = b""
-    try:
-        while part := os.read(ours, 1 << 16):
-            said += part
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(ours)
-    assert process.wait(60) == 0, said.decode()
-    return said.decode()
-
-
-@pytest.mark.long
-def test_a_terminal_of_40_columns(workdir: Path) -> None:
-    said = on_a_terminal("detect", "model=dae", *QUICK, columns=40, cwd=workdir)
-    said += on_a_terminal("list", "runs", columns=40, cwd=workdir)
-    path = said.strip().splitlines()[-1] if "outputs/" in said.strip().splitlines()[-1] else "outputs/"
-    plain = lines_of(said)
-    assert all(len(line) <= 40 for line in plain if path not in line), [line for line in plain if len(line) > 40]
-    flowing = "".join(plain).replace(" ", "")
-    for words in ("recall_at_1_fpr", "precision_at_k", "95 % high", "state finished", "metric test/auroc"):
-        assert words.replace(" ", "") in flowing
-
-
-def lines_of(said: str) -> list[str]:
-    """The lines of a terminal's output, without its colours and what a progress bar has overwritten."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said)
-    return [line.rsplit("\r", 1)[-1].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
-
-
-def test_no_terminal_at_all(workdir: Path) -> None:
-    # As cron and setsid start it: no controlling terminal, no input, output to a file.
-    with (workdir / "said").open("wb") as said:
-        command = [sys.executable, "-m", "ssl_cli.cli.main", "detect", "model=dae", *QUICK]
-        environment = {name: value for name, value in os.environ.items() if name not in ("TERM", "COLUMNS", "LANG")}
-        done = subprocess.run(
-            command, cwd=workdir, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment | {"LC_ALL": "C"},
-            start_new_session=True, timeout=120,
-        )  # fmt: skip
-    text = (workdir / "said").read_text(encoding="utf-8")
-    assert done.returncode == 0, text
-    assert "\x1b" not in text and "\r" not in text
-    assert Path(workdir / text.strip().splitlines()[-1]).is_dir()
-
-
-def test_a_reader_that_goes_away_does_not_end_the_run(workdir: Path) -> None:
-    command = f"set -o pipefail; {SSL} detect {' '.join(OPTIONS)} | head -1"
-    done = subprocess.run(["bash", "-c", command], cwd=workdir, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 1 and "BrokenPipe" not in done.stderr
-    assert len(list(workdir.glob("outputs/detect/*/*/metrics.json"))) == 1
-
-
-def test_a_terminal_that_is_closed_stops_the_run_in_order(workdir: Path) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(workdir)
-        command = [
-            sys.executable,
-            "-m",
-            "ssl_cli.cli.main",
-            "detect",
-            "model=dae",
-            "trainer=cpu",
-            "trainer.max_steps=1000000",
-        ]
-        os.execv(command[0], command)
-    deadline = time.monotonic() + 120
-    while not list(workdir.glob("outputs/detect/*/*/history.csv")) and time.monotonic() < deadline:
-        select.select([terminal], [], [], 0.05)[0] and os.read(terminal, 1 << 16)
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
-    (folder,) = workdir.glob("outputs/detect/*/*")
-    ended = json.loads((folder / "environment.json").read_text())["ended"]
-    assert ended["state"] == "stopped"
-    assert ended["words"] == f"stopped by SIGHUP at step {step_of(folder / 'last.ckpt')}"
-
-
-@pytest.mark.long
-def test_nohup_hears_no_terminal_close(workdir: Path) -> None:
-    command = ["nohup", sys.executable, "-m", "ssl_cli.cli.main", "detect", "model=dae", "trainer=cpu"]
-    command += ["trainer.max_steps=3000", "bootstrap_samples=20"]
-    process = subprocess.Popen(command, cwd=workdir, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: list(workdir.glob("outputs/detect/*/*/history.csv")), process)
-    process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert len(list(workdir.glob("outputs/detect/*/*/metrics.json"))) == 1
-
-
-def test_paths_with_blanks_and_chinese_characters(workdir: Path, cli: Cli) -> None:
-    outputs = workdir / "我的 输出 (2)"
-    code, out, err = cli(
-        "detect", "model=dae", *QUICK, f"paths.outputs={outputs}", "trainer.checkpoint_every_n_steps=2"
-    )
-    assert code == 0, err
-    folder = Path(out.strip().splitlines()[-1])
-    assert folder.is_relative_to(outputs)
-    code, out, err = cli("detect", f"resume={folder}", "trainer.max_steps=6")
-    assert code == 0 and "going on from step 4" in out, err
-    code, out, err = cli("detect", "resume=latest", f"paths.outputs={outputs}")
-    assert code == 0, err
-    assert str(folder) in cli("list", "runs", f"paths.outputs={outputs}")[1].replace("\n", "")
-    code, out, err = cli("detect", "-m", "seed=0,1", "model=gaussian", *QUICK, f"paths.outputs={outputs}")
-    assert code == 0, err
-    assert (Path(out.strip().splitlines()[-1]) / "sweep.csv").is_file()

@@ -1,92 +1,41 @@
-"""Several processes are one run: the rows, the losses, the folder and the end of a single process, and no process left.
+"""Several processes are one run, with the rows, losses and folder of a single process, and none is left afterwards.
 
 All on the CPU with gloo: no machine with a GPU was at hand.
 """
 
-import csv
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from ssl_cli.data.batches import InfiniteSampler
 from tests.conftest import Cli, run_ssl
-from tests.training.test_interruption import ALL_OPTIONS, assert_same_run, folder_of, start, step_of, wait_for
-
-# An objective of the user's own, which notes the rows that it is trained on: a line a batch, a file a process.
-SEEN = """
-import os, zlib
-from ssl_cli.methods.autoencoders.autoencoder import Reconstruction
-
-class Seen(Reconstruction):
-    def forward(self, batch):
-        if self.training:
-            with open(f"rows-{os.environ.get('LOCAL_RANK', 0)}.txt", "a") as file:
-                print(*(zlib.crc32(row.tobytes()) for row in batch["x"].numpy()), file=file)
-        return super().forward(batch)
-"""
-DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
-PLAIN = ["model=ae", "bootstrap_samples=20", "trainer.validate_every_n_steps=20", "trainer.checkpoint_every_n_steps=20"]
-# 163 training rows in batches of 33: the last of an epoch is short. Without noise, so that the losses can be compared.
-WORDS = [*PLAIN, "model._target_=seen.Seen", *ALL_OPTIONS, "trainer.batch_size=33", "trainer.max_steps=300"]
-NOISE = {"rtol": 1e-3, "atol": 1e-5}  # of the weights, after many steps
-
-
-def folder_in(workdir: Path) -> Path:
-    """The one run folder of a working directory."""
-    (config,) = workdir.glob("*/detect/*/*/config.yaml")
-    return config.parent
-
-
-def history(folder: Path) -> list[dict[str, str]]:
-    with (folder / "history.csv").open(newline="") as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
-
-
-def assert_near(one: Path, two: Path) -> None:
-    weights, others = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
-    for name, value in weights.items():
-        torch.testing.assert_close(others[name], value, **NOISE)
-
-
-def largest_difference(one: Path, two: Path) -> float:
-    """Of the losses in two histories, relative."""
-    pairs = zip(history(one), history(two), strict=True)
-    losses = [(float(a[name]), float(b[name])) for a, b in pairs for name in a if "/" in name]
-    return max(abs(a - b) / abs(a) for a, b in losses)
-
-
-def processes(workdir: Path) -> list[int]:
-    """The workers at work on a run below `workdir`, given as an absolute path."""
-    lines = subprocess.run(
-        ["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    return [int(line.split()[0]) for line in lines if f"resume={workdir}" in line]
-
-
-def assert_none_left(workdir: Path) -> None:
-    deadline = time.monotonic() + 15
-    while left := processes(workdir):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+from tests.helpers.distributed_runs import (
+    DDP,
+    PLAIN,
+    SEEN,
+    WORDS,
+    assert_near,
+    assert_none_left,
+    folder_in,
+    history,
+    largest_difference,
+    processes,
+)
+from tests.helpers.processes import assert_same_run, folder_of, start, step_of, wait_for
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A run of two processes that nobody has disturbed, and what it said.
+    """The folder and output of an undisturbed run of two processes.
 
-    The environment has what another job left there, an address that nobody answers at.
+    The environment has what another job left there, an address at which nothing answers.
     """
     workdir = tmp_path_factory.mktemp("two")
     (workdir / "seen.py").write_text(SEEN)
@@ -155,12 +104,12 @@ def test_a_signal_to_the_first_process_stops_both_and_the_resumed_run_ends_at_th
     assert_none_left(workdir)
     folder = folder_in(workdir)
     step = step_of(folder / "last.ckpt")
-    assert 0 < step < 300 and f"stopped by SIGTERM at step {step}; go on with" in err
+    assert 0 < step < 300 and f"stopped by SIGTERM at step {step}; resume with" in err
     assert not list(folder.glob("worker-*"))
     shutil.copytree(workdir / "outputs", workdir / "copy")
 
     done = run_ssl("detect", "resume=latest", "trust=seen", cwd=workdir)
-    assert f"going on from step {step}" in done.stdout
+    assert f"resuming from step {step}" in done.stdout
     assert folder_of(done, workdir) == folder
     assert_same_run(folder_in(two[0]), folder)
     assert history(folder) == history(folder_in(two[0]))
@@ -169,7 +118,7 @@ def test_a_signal_to_the_first_process_stops_both_and_the_resumed_run_ends_at_th
     words = ["resume=latest", "trust=seen", "trainer.devices=1", "paths.outputs=copy"]
     code, out, err = cli("detect", *words)
     assert code == 0, err
-    assert "This run was begun on 2 device(s) and goes on with 1" in out
+    assert "This run was started on 2 device(s) and continues on 1" in out
     (other,) = (path.parent for path in workdir.glob("copy/detect/*/*/config.yaml"))
     assert largest_difference(folder, other) < 1e-4
     assert_near(folder, other)
@@ -185,7 +134,7 @@ def test_begun_on_one_device_and_resumed_on_two(
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
     done = run_ssl("detect", "resume=latest", "trust=seen", "trainer.devices=2", cwd=workdir)
-    assert "This run was begun on 1 device(s) and goes on with 2" in done.stdout
+    assert "This run was started on 1 device(s) and continues on 2" in done.stdout
     folder = folder_of(done, workdir)
     assert largest_difference(folder_in(two[0]), folder) < 1e-4
     assert_near(folder_in(two[0]), folder)
@@ -253,8 +202,8 @@ def test_a_loss_that_is_no_number_is_said_once(workdir: Path) -> None:
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("last", [6, 7])
 def test_a_loss_that_breaks_on_one_device_and_in_the_last_step(workdir: Path, rank: int, last: int) -> None:
-    source = "import os\nfrom ssl_cli.methods.autoencoders.autoencoder import Reconstruction\n\n\n"
-    source += "class Breaks(Reconstruction):\n    steps = 0\n\n    def forward(self, batch):\n"
+    source = "import os\nfrom ssl_cli.methods.autoencoders.autoencoder import Autoencoder\n\n\n"
+    source += "class Breaks(Autoencoder):\n    steps = 0\n\n    def forward(self, batch):\n"
     source += "        self.steps += self.training\n        losses = super().forward(batch)\n"
     source += f"        if self.steps == 6 and self.training and os.environ['LOCAL_RANK'] == '{rank}':\n"
     source += "            losses['loss'] = losses['loss'] * float('nan')\n        return losses\n"
@@ -269,8 +218,8 @@ def test_a_loss_that_breaks_on_one_device_and_in_the_last_step(workdir: Path, ra
 @pytest.mark.long
 @pytest.mark.parametrize("rank", ["0", "1", "01"])
 def test_a_bug_in_the_users_class_keeps_its_words(workdir: Path, rank: str) -> None:
-    source = "import os\nfrom ssl_cli.methods.autoencoders.autoencoder import Reconstruction\n\n\n"
-    source += "class Bug(Reconstruction):\n    def forward(self, batch):\n"
+    source = "import os\nfrom ssl_cli.methods.autoencoders.autoencoder import Autoencoder\n\n\n"
+    source += "class Bug(Autoencoder):\n    def forward(self, batch):\n"
     source += f"        if self.training and os.environ['LOCAL_RANK'] in '{rank}':\n"
     source += "            raise KeyError('my bug')\n        return super().forward(batch)\n"
     (workdir / "bug.py").write_text(source)
@@ -326,94 +275,3 @@ def test_other_models(workdir: Path, model: str) -> None:
     folder = folder_of(run_ssl("detect", *DDP, *words, cwd=workdir), workdir)
     assert json.loads((folder / "metrics.json").read_text())["test/auroc"] > 0.5
     assert_none_left(workdir)
-
-
-# --- several nodes, other people's launchers ----------------------------------------------------------------
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def on_nodes(*words: str, cwd: Path) -> list[str]:
-    """Two commands, as two machines would run them; what each printed."""
-    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    command = [sys.executable, "-m", "ssl_cli.cli.main", "detect", *words]
-    nodes = [
-        subprocess.Popen(command, cwd=cwd, env=common | {"NODE_RANK": rank}, stdout=-1, stderr=-1, text=True)
-        for rank in "01"
-    ]
-    said = [node.communicate(timeout=200) for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
-    return [out for out, _ in said]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("devices", [1, 2])
-def test_two_nodes_are_one_run(cli: Cli, workdir: Path, devices: int) -> None:
-    words = [*DDP, "trainer.num_nodes=2", f"trainer.devices={devices}", *PLAIN, "optim.schedule=constant"]
-    out, silent = on_nodes(*words, "trainer.max_steps=20", "paths.outputs=nodes", cwd=workdir)
-    assert out.count("auroc") == 1 and not silent
-    (folder,) = (path.parent for path in workdir.glob("nodes/detect/*/*/config.yaml"))
-    out, silent = on_nodes("resume=latest", "trainer.max_steps=60", "paths.outputs=nodes", cwd=workdir)
-    assert "going on from step 20" in out and not silent
-    code, _, err = cli("detect", "trainer=cpu", *PLAIN, "trainer.max_steps=60", "optim.schedule=constant")
-    assert code == 0, err
-    (alone,) = (path.parent for path in workdir.glob("outputs/detect/*/*/config.yaml"))
-    assert largest_difference(alone, folder) < 1e-4
-    assert_near(alone, folder)
-    assert not list(folder.glob("worker-*"))
-
-
-@pytest.mark.long
-def test_torchrun(cli: Cli, workdir: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
-    command = [*torchrun, "-m", "ssl_cli.cli.main", "detect"]
-    words = [*DDP, *PLAIN, "trainer.max_steps=20", "optim.schedule=constant", "calibrate=cross", "folds=2"]
-    done = subprocess.run([*command, *words], cwd=workdir, capture_output=True, text=True, timeout=200)
-    folder = folder_of(done, workdir)
-    assert done.stdout.count("auroc") == 1
-    done = subprocess.run(
-        [*command, "resume=latest", "trainer.max_steps=40"], cwd=workdir, capture_output=True, text=True
-    )
-    assert folder_of(done, workdir) == folder == folder_in(workdir)
-    words = [word.replace("max_steps=20", "max_steps=40") for word in words[2:]]
-    code, _, err = cli("detect", "trainer=cpu", *words, "paths.outputs=alone")
-    assert code == 0, err
-    (alone,) = (path.parent for path in workdir.glob("alone/detect/*/*/config.yaml"))
-    assert largest_difference(alone, folder) < 1e-4
-    assert_near(alone, folder)
-    done = subprocess.run([*command, "-m", "seed=0,1"], cwd=workdir, capture_output=True, text=True, timeout=200)
-    assert done.returncode != 0 and "leave out torchrun, srun or NODE_RANK" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("environment", "words", "said"),
-    [
-        ({"LOCAL_RANK": "1"}, [], "as if this were one process of several"),
-        ({"NODE_RANK": "1"}, [], "as if this were one process of several"),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, DDP, "4 processes were started (by torchrun or srun)"),
-        ({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"}, [*DDP, "sweep.skip_done=true"], "say resume=RUN"),
-        ({"NODE_RANK": "1"}, ["-m", *DDP, "trainer.num_nodes=2", "seed=0,1"], "A sweep starts each run's processes"),
-        ({"NODE_RANK": "1"}, [*DDP, "trainer.num_nodes=2", "sweep.skip_done=true"], "say resume=RUN"),
-        ({}, [*DDP, "trainer.num_nodes=2"], "needs NODE_RANK and MASTER_ADDR and MASTER_PORT"),
-    ],
-)
-def test_processes_that_do_not_add_up(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, workdir: Path, environment: dict[str, str], words: list[str], said: str
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    code, _, err = cli("detect", *words)
-    assert code == 2
-    assert said in err
-    assert not (workdir / "outputs").exists()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_fsdp_needs_a_gpu(cli: Cli) -> None:
-    code, _, err = cli("detect", "trainer=fsdp")
-    assert code == 2
-    assert "trainer.strategy=fsdp: this machine shows no GPU to torch; use trainer=cpu, or trainer=ddp" in err

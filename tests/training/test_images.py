@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import run_ssl
-from tests.training.test_devices import DDP, assert_none_left
-from tests.training.test_interruption import folder_of, start, step_of, wait_for
+from tests.helpers.distributed_runs import DDP, assert_none_left
+from tests.helpers.processes import folder_of, start, step_of, wait_for
 
 SMALL = ["probes=false", "likelihood_images=10", "importance_samples=2", "trainer.validate_every_n_steps=50"]
 TRAINED = [*SMALL, "trainer.max_steps=200", "trainer.checkpoint_every_n_steps=10"]
@@ -68,7 +68,7 @@ def test_killed_in_training_and_resumed_it_is_the_same(
     folder = killed(words, "last.ckpt", workdir)
     assert not (folder / "prior").exists()
     again = resumed(workdir, folder)
-    assert "going on from step" in again.stdout
+    assert "resuming from step" in again.stdout
     assert not any(said in again.stdout for said in PRETRAINED)  # what it began from is in its checkpoint
     assert_same(whole(words), folder)
 
@@ -82,7 +82,7 @@ def test_killed_in_the_priors_training_and_resumed_it_is_the_same(
     step = step_of(folder / "prior" / "last.ckpt")
     assert step_of(folder / "last.ckpt") == 200
     again = resumed(workdir, folder)
-    assert f"going on from step {step} of {folder.relative_to(workdir)}/prior/last.ckpt" in again.stdout
+    assert f"resuming from step {step} of {folder.relative_to(workdir)}/prior/last.ckpt" in again.stdout
     assert not any(said in again.stdout for said in PRETRAINED)
     assert_same(whole(words), folder)
 
@@ -98,13 +98,13 @@ def test_killed_before_its_first_checkpoint_it_begins_anew(workdir: Path, whole:
     assert_same(whole(words), folder)
 
 
-# Notes what each process ends up with.
+# Saves what each process ends up with.
 SEEN = """
 import os
 from safetensors.torch import save_file
-from ssl_cli.methods.autoencoders.vector_quantized import VectorQuantized
+from ssl_cli.methods.autoencoders.vector_quantized import VQVAE
 
-class Seen(VectorQuantized):
+class Seen(VQVAE):
     def fit_statistics(self, x):
         super().fit_statistics(x)
         state = {name: value.contiguous() for name, value in self.state_dict().items()}

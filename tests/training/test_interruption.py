@@ -1,4 +1,4 @@
-"""A run that is stopped or killed says how to go on, and ends at the bits of a run that never was."""
+"""A run that is stopped or killed says how to resume it, and ends at the bits of an uninterrupted run."""
 
 import json
 import os
@@ -7,66 +7,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from tests.conftest import Cli, run_ssl
-
-OPTIONS = [
-    "trainer=cpu",
-    "model=dae",
-    "trainer.max_steps=400",
-    "trainer.checkpoint_every_n_steps=30",
-    "bootstrap_samples=20",
-]
-ENDLESS = ["trainer=cpu", "model=dae", "trainer.max_steps=1000000"]
-# Every weight's average, early stopping, clipping and accumulation at once.
-ALL_OPTIONS = ["trainer.ema_decay=0.9", "trainer.patience=100", "trainer.gradient_clip_val=0.1"]
-ALL_OPTIONS += ["trainer.accumulate_grad_batches=3", "trainer.batch_size=32"]
-
-
-def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # Tests that a shell runs in the background are born deaf to Ctrl-C, and so would be their children.
-    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, cwd=cwd, text=True, preexec_fn=hear, **pipes)
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def folder_of(done: subprocess.CompletedProcess[str], cwd: Path) -> Path:
-    assert done.returncode == 0, done.stderr
-    return cwd / done.stdout.strip().splitlines()[-1]
-
-
-def assert_same_run(one: Path, two: Path) -> None:
-    weights, again = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
-    assert all(torch.equal(weights[name], again[name]) for name in weights)
-    for name in ("metrics.json", "scores.parquet"):
-        assert (one / name).read_bytes() == (two / name).read_bytes()
+from tests.helpers.processes import ALL_OPTIONS, ENDLESS, OPTIONS, assert_same_run, folder_of, start, step_of, wait_for
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of OPTIONS that nothing happens to."""
+    """An undisturbed run of OPTIONS."""
     place = tmp_path_factory.mktemp("whole")
     return folder_of(run_ssl("detect", *OPTIONS, cwd=place), place)
-
-
-def step_of(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, weights_only=True)["global_step"])
 
 
 @pytest.mark.parametrize(
@@ -79,26 +32,26 @@ def test_a_signal_saves_the_step_and_says_how_to_go_on(workdir: Path, signum: in
     process.send_signal(signum)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert "stopping after this step; once more, and it stops at once" in err
+    assert "stopping after this step; a second signal stops at once" in err
     assert "Traceback" not in err
     (cut,) = (path.parent for path in workdir.glob("cut/detect/*/*/last.ckpt"))
     step = step_of(cut / "last.ckpt")
     name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
-    sentence = f"stopped by {name} at step {step}; go on with `ssl detect resume={cut.relative_to(workdir)}`"
+    sentence = f"stopped by {name} at step {step}; resume with `ssl detect resume={cut.relative_to(workdir)}`"
     assert sentence in err
     assert json.loads((cut / "environment.json").read_text())["ended"]["state"] == "stopped"
 
     done = run_ssl("detect", "resume=latest", "paths.outputs=cut", cwd=workdir)
-    assert f"going on from step {step}" in done.stdout
+    assert f"resuming from step {step}" in done.stdout
     assert folder_of(done, workdir) == cut
     assert_same_run(whole, cut)
 
 
 SLOW = """
 import time
-from ssl_cli.methods.autoencoders.denoising import Denoising
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 
-class Slow(Denoising):
+class Slow(DenoisingAutoencoder):
     steps = 0
 
     def forward(self, batch):
@@ -121,7 +74,7 @@ def test_ctrl_c_twice_stops_at_once(workdir: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "Traceback" not in err and "stopped by Ctrl-C; go on with" in err
+    assert "Traceback" not in err and "stopped by Ctrl-C; resume with" in err
     (checkpoint,) = workdir.glob("outputs/detect/*/*/last.ckpt")
     assert step_of(checkpoint) == 5
     assert not list(checkpoint.parent.glob("*.part"))
@@ -147,7 +100,7 @@ def test_killed_and_resumed_equals_never_killed(workdir: Path, whole: Path) -> N
     (killed,) = (path.parent for path in workdir.glob("killed/detect/*/*/last.ckpt"))
     assert not (killed / "metrics.json").exists(), "it finished before it was killed"
     listed = run_ssl("list", "runs", "paths.outputs=killed", cwd=workdir).stdout
-    assert "killed" in listed.split("last words")[1]
+    assert "killed" in listed.split("last message")[1]
     assert folder_of(run_ssl("detect", "resume=latest", "paths.outputs=killed", cwd=workdir), workdir) == killed
     assert_same_run(whole, killed)
 
@@ -156,7 +109,7 @@ def test_killed_and_resumed_equals_never_killed(workdir: Path, whole: Path) -> N
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from ssl_cli import checkpoints, cli
+from ssl_cli.cli import main
 
 name, n, half = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "half"
 put, seen = Path.replace, 0
@@ -171,7 +124,7 @@ def replace(self, target):
     return put(self, target)
 
 Path.replace = replace
-sys.exit(cli.main(sys.argv[4:]))
+sys.exit(main.main(sys.argv[4:]))
 """
 
 

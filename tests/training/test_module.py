@@ -78,12 +78,12 @@ def test_a_vae_of_images_resumes_to_the_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gives", "sentence"),
     [
-        (lambda loss: loss, "it gives a Tensor."),
-        (lambda loss: {"error": loss}, "it gives one with error."),
-        (lambda loss: {}, "it gives one with nothing in it."),
-        (lambda loss: {"loss": loss.expand(3)}, r"it gives one whose loss is a tensor of shape \(3,\)."),
-        (lambda loss: {"loss": loss, "part": 1.0}, "it gives one whose part is a float."),
-        (lambda loss: None, "it gives a NoneType."),
+        (lambda loss: loss, "it returns a Tensor."),
+        (lambda loss: {"error": loss}, "it returns one with error."),
+        (lambda loss: {}, "it returns one with nothing in it."),
+        (lambda loss: {"loss": loss.expand(3)}, r"it returns one whose loss is a tensor of shape \(3,\)."),
+        (lambda loss: {"loss": loss, "part": 1.0}, "it returns one whose part is a float."),
+        (lambda loss: None, "it returns a NoneType."),
     ],
 )
 def test_an_objective_of_the_users_that_gives_no_loss(tmp_path: Path, gives: Any, sentence: str) -> None:
@@ -96,6 +96,6 @@ def test_an_objective_of_the_users_that_gives_no_loss(tmp_path: Path, gives: Any
             return gives((self.scale * batch["x"]).mean())
 
     rows = ArrayDataset({"x": IMAGES})
-    wanted = "Mine.forward must give a dict of scalar tensors, one of them called loss; "
+    wanted = "Mine.forward must return a dict of scalar tensors, one of them called loss; "
     with pytest.raises(InputError, match=wanted + sentence):
         train(Mine(), rows, rows, config(2), tmp_path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli
-from tests.training.test_interruption import assert_same_run, step_of
+from tests.helpers.processes import assert_same_run, step_of
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "slurm.sbatch"
 RUN = ["model=dae", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_steps=30", "bootstrap_samples=20"]
@@ -91,7 +91,7 @@ def test_a_job_goes_back_into_the_queue_and_on_with_its_run(cli: Cli, workdir: P
     job = cluster.start(*words)
     out, err = job.communicate(timeout=200)
     assert job.returncode == 0, err
-    assert out.count(f"going on from step {step}") == 1
+    assert out.count(f"resuming from step {step}") == 1
     assert out.count("auroc") == 1
     assert cluster.requeued.read_text() == "requeue 4242\n"
     assert_same_run(whole, folder)
@@ -105,5 +105,5 @@ def test_bad_input_is_not_queued_again(workdir: Path) -> None:
     job = cluster.start("model=dea")
     _, err = job.communicate(timeout=60)
     assert job.returncode == 2
-    assert "model=dea is no choice" in err
+    assert "model=dea is not a choice" in err
     assert not cluster.requeued.exists()

@@ -1,4 +1,4 @@
-"""Loggers beside history.csv, each tried offline; what they hold is read back with their own readers."""
+"""The loggers, each tried offline; what they hold is read back with their own readers."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One run with all three at once, in a process of its own: its folder, and what it said."""
+    """The folder and output of one run with all three loggers, in a separate process."""
     for package in ("tensorboard", "wandb", "mlflow"):
         pytest.importorskip(package, reason=EXTRA)
     folder = tmp_path_factory.mktemp("run")
@@ -171,7 +171,7 @@ def test_csv_writes_nothing_more_and_a_sweep_may_compare_lists(cli: Cli) -> None
     assert not (alone / "tracking.json").exists() and not Path("outputs/mlflow.db").exists()
 
 
-# --- failing and going on -----------------------------------------------------------------------------------
+# --- failures and resumed runs ------------------------------------------------------------------------------
 
 
 def test_a_diverged_run_is_marked_failed(cli: Cli, client: Any) -> None:
@@ -204,7 +204,7 @@ def test_a_resumed_run_goes_on_in_the_same_places(cli: Cli, client: Any) -> None
 
 def test_a_store_that_breaks_does_not_end_the_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorboard", reason=EXTRA)
-    from ssl_cli.runs.loggers.backends import TensorBoard
+    from ssl_cli.runs.loggers.tensorboard import TensorBoard
 
     def full(*_: Any) -> None:
         raise OSError("No space left on device")
@@ -212,10 +212,10 @@ def test_a_store_that_breaks_does_not_end_the_run(cli: Cli, monkeypatch: pytest.
     monkeypatch.setattr(TensorBoard, "write", full)
     code, _, err = cli("detect", *SMALL, "logger=tensorboard")
     assert code == 0
-    assert err.count("TensorBoard gets no more of this run: OSError: No space left on device.") == 1
+    assert err.count("TensorBoard stopped recording this run: OSError: No space left on device.") == 1
 
 
-# --- strangers' run folders ---------------------------------------------------------------------------------
+# --- untrusted run folders ----------------------------------------------------------------------------------
 
 
 def test_a_run_folder_does_not_decide_where_numbers_go(cli: Cli, client: Any) -> None:
@@ -223,37 +223,37 @@ def test_a_run_folder_does_not_decide_where_numbers_go(cli: Cli, client: Any) ->
     folder = run_folder.find_run("latest")
     config = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(config.replace("tracking_uri: null", "tracking_uri: http://stranger:1"))
-    sentence = "say logger.mlflow.tracking_uri=http://stranger:1 again, or logger.mlflow.tracking_uri=null to keep"
+    sentence = "set logger.mlflow.tracking_uri=http://stranger:1 again, or logger.mlflow.tracking_uri=null to keep"
     assert sentence in resumed(cli)
     assert resumed(cli, "logger.mlflow.tracking_uri=null") == ""
     (folder / "tracking.json").write_text('{"mlflow": "../../x"}')
     assert "'../../x' is no id of MLflow" in resumed(cli)
     (folder / "tracking.json").write_text(json.dumps({"mlflow": "0" * 32}))
-    assert "can't be gone on with" in resumed(cli)
+    assert "can't be resumed" in resumed(cli)
     (folder / "config.yaml").write_text(
-        config.replace("ssl_cli.runs.loggers.backends.MLflow", "ssl_cli.runs.loggers.backends.import_module")
+        config.replace("ssl_cli.runs.loggers.mlflow.MLflow", "ssl_cli.runs.loggers.mlflow.import_module")
     )
     assert "isn't one of ssl's own classes" in resumed(cli)
 
 
-# --- what is said ahead -------------------------------------------------------------------------------------
+# --- messages before the training ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["logger=tensorbord"], "logger=tensorbord is no choice. Did you mean tensorboard?"),
+        (["logger=tensorbord"], "logger=tensorbord is not a choice. Did you mean tensorboard?"),
         (["model=[ae,knn]"], "model takes one choice; `-m model=NAME,NAME` compares several."),
-        (["logger=[csv,mlfow]"], "logger=mlfow is no choice. Did you mean mlflow?"),
-        (["-m", "logger=[csv,wandbb],csv"], "logger=wandbb is no choice. Did you mean wandb?"),
+        (["logger=[csv,mlfow]"], "logger=mlfow is not a choice. Did you mean mlflow?"),
+        (["-m", "logger=[csv,wandbb],csv"], "logger=wandbb is not a choice. Did you mean wandb?"),
         (["logger=wandb", "logger.wandb.projct=x"], "logger.wandb.projct is not an option. Did you mean project?"),
-        (["logger.wandb.offline=false"], "logger.wandb has options, but isn't chosen: say logger=wandb"),
+        (["logger.wandb.offline=false"], "logger.wandb has options, but isn't chosen: set logger=wandb"),
         (["logger=wandb", "logger.wandb.project=a/b"], "logger.wandb.project must be a name without"),
         (["logger=mlflow", "logger.mlflow.tracking_uri=http://me:pw@h"], "logger.mlflow.tracking_uri has a password"),
-        (["+logger.x={_target_: ssl_cli.data.tables.datasets.Table}"], "logger.x._target_ must name a class made from"),
+        (["+logger.x={_target_: ssl_cli.data.tables.datasets.Table}"], "logger.x._target_ must name a subclass of"),
     ],
 )
-def test_faults_are_said_before_any_data_is_read(cli: Cli, workdir: Path, words: list[str], sentence: str) -> None:
+def test_faults_are_reported_before_any_data_is_read(cli: Cli, workdir: Path, words: list[str], sentence: str) -> None:
     code, _, err = cli("detect", *words)
     assert code == 2
     assert sentence in err
@@ -261,7 +261,7 @@ def test_faults_are_said_before_any_data_is_read(cli: Cli, workdir: Path, words:
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
-def test_a_missing_package_is_said(cli: Cli, workdir: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_package_is_reported(cli: Cli, workdir: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     code, _, err = cli("detect", f"logger={name}")
     assert code == 2
@@ -277,7 +277,7 @@ def test_a_server_that_is_not_there_is_one_sentence(cli: Cli, monkeypatch: pytes
     assert err.startswith("error: logger=mlflow can't begin: ") and err.count("\n") == 1
 
 
-def test_trackers_say_nothing(process: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_trackers_print_nothing(process: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = process
     assert done.stderr == ""
     assert not [line for line in done.stdout.splitlines() if "wandb" in line.lower() or "mlflow" in line.lower()]
