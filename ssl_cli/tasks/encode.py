@@ -1,4 +1,4 @@
-"""Examples -> framed tokens: one sequence each, or with options one for each of them."""
+"""Tokenization of labelled examples: one token sequence per example, or one per option."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -11,35 +11,35 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.tasks.examples import LabelledExample
 
 Ids = list[int]
-AT_ONCE = 4096  # texts that are encoded together: what the tokenizer gives takes many times their tokens' room
+ENCODE_BATCH = 4096  # texts a batch: the tokenizer's output takes many times the memory of their ids
 
 
-def sequences(
-    examples: Sequence[LabelledExample], frame: SequenceTemplate, blank: str | None
+def encode_examples(
+    examples: Sequence[LabelledExample], template: SequenceTemplate, blank: str | None
 ) -> tuple[TokenizedSequences, np.ndarray]:
-    """All sequences of all examples, in order, and (E,) bool: something of the example was cut off.
+    """Return the sequences of all examples, in order, and (E,) bool: whether part of the example was cut off.
 
-    An option is the second text (arXiv 1810.04805, sec. 4.4); or with a `blank` it stands there, in one text.
+    An option is the second text (arXiv 1810.04805, sec. 4.4). With a `blank`, it replaces the blank in a single text.
     """
-    asked = (text for example in examples for parts in _texts(example, blank) for text in parts)
-    ids_of = _encoded(frame.tokenizer, asked)
-    ids, length, start, is_cut = array("i"), list[int](), list[int](), np.zeros(len(examples), bool)
-    for number, sequence in ((k, one) for k, example in enumerate(examples) for one in _texts(example, blank)):
-        parts = [ids_of[text].tolist() for text in sequence]
-        if len(parts) == 3:
-            whole = sum(map(len, parts))
-            parts = [around(parts[0], parts[1], parts[2], frame.room(pair=False))]
-            is_cut[number] |= whole > len(parts[0])
-        is_cut[number] |= frame.truncates(*parts)
-        framed, second = frame.encode(*parts)
-        ids.extend(framed)
-        length.append(len(framed))
-        start.append(second)
-    return _packed(np.array(ids, np.int32), np.array(length, np.int64), np.array(start, np.int64)), is_cut
+    texts = (text for example in examples for parts in _sequence_texts(example, blank) for text in parts)
+    ids_of = _encode(template.tokenizer, texts)
+    ids, length, second_start, is_cut = array("i"), list[int](), list[int](), np.zeros(len(examples), bool)
+    for k, parts in ((k, parts) for k, example in enumerate(examples) for parts in _sequence_texts(example, blank)):
+        part_ids = [ids_of[text].tolist() for text in parts]
+        if len(part_ids) == 3:
+            n_tokens = sum(map(len, part_ids))
+            part_ids = [fit_around(part_ids[0], part_ids[1], part_ids[2], template.max_text_tokens(pair=False))]
+            is_cut[k] |= n_tokens > len(part_ids[0])
+        is_cut[k] |= template.truncates(*part_ids)
+        sequence, start = template.encode(*part_ids)
+        ids.extend(sequence)
+        length.append(len(sequence))
+        second_start.append(start)
+    return _packed(np.array(ids, np.int32), np.array(length, np.int64), np.array(second_start, np.int64)), is_cut
 
 
-def _texts(example: LabelledExample, blank: str | None) -> list[tuple[str, ...]]:
-    """Of each of its sequences: a text, two, or what stands before an option, the option, and what follows"""
+def _sequence_texts(example: LabelledExample, blank: str | None) -> list[tuple[str, ...]]:
+    """Return the texts of each sequence: one, a pair, or the text before the blank, the option, and the text after."""
     if example.options is None:
         return [(example.text,) if example.pair is None else (example.text, example.pair)]
     if blank is None:
@@ -49,25 +49,25 @@ def _texts(example: LabelledExample, blank: str | None) -> list[tuple[str, ...]]
     return [(before, option, after) for option in example.options]
 
 
-def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, np.ndarray]:
-    """Each text once, however often it stands there: MNLI has each premise three times."""
-    distinct, found = list(dict.fromkeys(texts)), dict[str, np.ndarray]()
-    for first in range(0, len(distinct), AT_ONCE):
-        some = distinct[first : first + AT_ONCE]
-        encodings = tokenizer.library.encode_batch_fast(some, add_special_tokens=False)
-        found |= ((text, np.array(encoding.ids, np.int32)) for text, encoding in zip(some, encodings, strict=True))
-    return found
+def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, np.ndarray]:
+    """Encode each distinct text once: MNLI has each premise three times."""
+    distinct, ids_of = list(dict.fromkeys(texts)), dict[str, np.ndarray]()
+    for first in range(0, len(distinct), ENCODE_BATCH):
+        batch = distinct[first : first + ENCODE_BATCH]
+        encodings = tokenizer.library.encode_batch_fast(batch, add_special_tokens=False)
+        ids_of |= ((text, np.array(encoding.ids, np.int32)) for text, encoding in zip(batch, encodings, strict=True))
+    return ids_of
 
 
-def around(before: Ids, option: Ids, after: Ids, room: int) -> Ids:
-    """What fits of a text with the option in the middle, which is kept."""
+def fit_around(before: Ids, option: Ids, after: Ids, room: int) -> Ids:
+    """Return at most `room` tokens of a text: the whole option if it fits, and the tokens nearest to it."""
     left = max(room - len(option), 0)
     n_before = min(len(before), max(left // 2, left - len(after)))
     return [*before[len(before) - n_before :], *option[:room], *after[: left - n_before]]
 
 
-def _packed(ids: np.ndarray, length: np.ndarray, start: np.ndarray) -> TokenizedSequences:
-    """(N,) tokens, (S,) lengths, and (S,) where in each the second text begins"""
-    steps = np.stack([start, length - start], 1).ravel()  # (2 S,)
-    segment = np.repeat(np.tile(np.array([0, 1], np.int8), len(start)), steps)  # (N,)
+def _packed(ids: np.ndarray, length: np.ndarray, second_start: np.ndarray) -> TokenizedSequences:
+    """(N,) tokens, (S,) lengths, and (S,) start of the second text in each sequence -> sequences with segment ids."""
+    steps = np.stack([second_start, length - second_start], 1).ravel()  # (2 S,)
+    segment = np.repeat(np.tile(np.array([0, 1], np.int8), len(second_start)), steps)  # (N,)
     return TokenizedSequences(length, {"ids": ids, "segment": segment})

@@ -1,4 +1,4 @@
-"""Scores of an answer's first and last token, window by window -> the best answers to each question."""
+"""Decoding of answer spans: start and end logits of all windows -> the best spans of each question."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ssl_cli.tasks.passage_windows import PackedWindows
 
-AT_ONCE = 128  # windows, so that the table of all their spans takes some 10 MB
+WINDOW_BATCH = 128  # windows, so that the table of all their spans takes some 10 MB
 
 
 class ScoredSpan(NamedTuple):
-    """A piece of the passage: its characters `start`..`end`, and its scores."""
+    """A span of the passage: its characters `start`..`end`, and its logits."""
 
     start: int
     end: int
@@ -22,12 +22,13 @@ class ScoredSpan(NamedTuple):
 
     @property
     def score(self) -> float:
+        """The sum of both logits."""
         return self.start_logit + self.end_logit
 
 
 @dataclass(frozen=True)
 class SpanCandidates:
-    """The best spans of all windows, (K,) each: which window, first and last token in it, and the scores of both."""
+    """The best spans of all windows, (K,) each: the window, its first and last token in it, and their logits."""
 
     window: np.ndarray
     first: np.ndarray
@@ -37,77 +38,89 @@ class SpanCandidates:
 
 
 def best_answers(
-    guesses: Sequence[np.ndarray], rows: PackedWindows, contexts: Sequence[str], n_best: int, max_answer: int
+    raw_predictions: Sequence[np.ndarray],
+    rows: PackedWindows,
+    contexts: Sequence[str],
+    n_best: int,
+    max_answer: int,
 ) -> list[list[ScoredSpan]]:
-    """For each question the `n_best` spans of at most `max_answer` tokens in all its windows, the best first.
+    """Return for each question the `n_best` spans of at most `max_answer` tokens in all its windows, best first.
 
-    The score is that of the first token and that of the last together. The same characters count once, and white space
-    around them not at all.
+    The score of a span is the sum of its start and end logits. White space around a span is removed, and of spans with
+    the same characters only the best is kept.
     """
-    spans = best_spans(guesses, rows, n_best, max_answer)
-    at = rows.starts[spans.window]
-    start, end = rows.spans[at + spans.first, 0], rows.spans[at + spans.last, 1]
-    number = rows.row_ids[spans.window]
-    order = np.lexsort((-(spans.start_logit + spans.end_logit), number))
-    columns = (number, start, end, spans.start_logit, spans.end_logit)
-    found: list[dict[tuple[int, int], ScoredSpan]] = [{} for _ in contexts]
-    for which, *place, start_logit, end_logit in zip(*(column[order].tolist() for column in columns), strict=True):
-        known = found[which]
-        if len(known) < n_best:
-            begin, stop = _stripped(contexts[which], *place)
+    spans = best_spans(raw_predictions, rows, n_best, max_answer)
+    offset = rows.sequence_starts[spans.window]
+    start, end = rows.spans[offset + spans.first, 0], rows.spans[offset + spans.last, 1]
+    example_id = rows.row_ids[spans.window]
+    order = np.lexsort((-(spans.start_logit + spans.end_logit), example_id))
+    columns = (example_id, start, end, spans.start_logit, spans.end_logit)
+    answers: list[dict[tuple[int, int], ScoredSpan]] = [{} for _ in contexts]
+    for k, *span, start_logit, end_logit in zip(*(column[order].tolist() for column in columns), strict=True):
+        if len(answers[k]) < n_best:
+            begin, stop = _stripped(contexts[k], *span)
             if begin < stop:
-                known.setdefault((begin, stop), ScoredSpan(begin, stop, round(start_logit, 4), round(end_logit, 4)))
-    return [list(known.values()) for known in found]
+                scored = ScoredSpan(begin, stop, round(start_logit, 4), round(end_logit, 4))
+                answers[k].setdefault((begin, stop), scored)
+    return [list(spans.values()) for spans in answers]
 
 
-def null_scores(guesses: Sequence[np.ndarray], rows: PackedWindows, n_questions: int) -> np.ndarray:
-    """(Q,): how much speaks for no answer: the least of the question's windows, since one that has it is enough"""
-    by_window = np.array([guess[:, null].sum() for guess, null in zip(guesses, rows.null, strict=True)], np.float64)
-    least = np.full(n_questions, np.inf)
-    np.minimum.at(least, rows.row_ids, by_window)
-    return least.round(4)
+def null_scores(raw_predictions: Sequence[np.ndarray], rows: PackedWindows, n_questions: int) -> np.ndarray:
+    """Return the score of no answer by question, (Q,): the minimum over its windows, as one window has the answer."""
+    by_window = np.array(
+        [logits[:, null].sum() for logits, null in zip(raw_predictions, rows.null, strict=True)], np.float64
+    )
+    lowest = np.full(n_questions, np.inf)
+    np.minimum.at(lowest, rows.row_ids, by_window)
+    return lowest.round(4)
 
 
-def best_spans(guesses: Sequence[np.ndarray], rows: PackedWindows, n_best: int, max_answer: int) -> SpanCandidates:
-    """Of all spans of each window: no span is overlooked, as it would be among the best starts and best ends alone."""
-    parts = list(_best_of_each(guesses, rows, n_best, max_answer))
+def best_spans(
+    raw_predictions: Sequence[np.ndarray], rows: PackedWindows, n_best: int, max_answer: int
+) -> SpanCandidates:
+    """Return the `n_best` of all spans of each window.
+
+    The search is exact: combining only the best starts with the best ends can miss spans.
+    """
+    parts = list(_best_by_window(raw_predictions, rows, n_best, max_answer))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return SpanCandidates(*columns) if columns else SpanCandidates(*(np.zeros(0, np.int64) for _ in range(5)))
 
 
-def _best_of_each(
-    guesses: Sequence[np.ndarray], rows: PackedWindows, n_best: int, max_answer: int
+def _best_by_window(
+    raw_predictions: Sequence[np.ndarray], rows: PackedWindows, n_best: int, max_answer: int
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    for begin in range(0, len(guesses), AT_ONCE):
-        some = slice(begin, begin + AT_ONCE)
-        first, count = rows.first[some], rows.count[some]
-        longest = int(count.max())
-        furthest = max(1, min(max_answer, longest))
-        scores = np.full((len(count), 2, longest + furthest), -np.inf, np.float32)  # (w, 2, P + A), of the passage
-        for k, guess in enumerate(guesses[some]):
-            scores[k, :, : count[k]] = guess[:, first[k] : first[k] + count[k]]
-        start = scores[:, 0, :longest]  # (w, P)
-        ends = sliding_window_view(scores[:, 1], furthest, axis=1)[:, :longest]  # (w, P, A): from each token on
-        # A span among the n best starts at one of the n tokens whose own best spans are the best.
-        likely = _highest(start + ends.max(2), n_best)  # (w, n)
+    for begin in range(0, len(raw_predictions), WINDOW_BATCH):
+        batch = slice(begin, begin + WINDOW_BATCH)
+        first, count = rows.first[batch], rows.count[batch]
+        n_tokens = int(count.max())
+        n_lengths = max(1, min(max_answer, n_tokens))
+        logits = np.full((len(count), 2, n_tokens + n_lengths), -np.inf, np.float32)  # (w, 2, P + A), of the passage
+        for k, window_logits in enumerate(raw_predictions[batch]):
+            logits[k, :, : count[k]] = window_logits[:, first[k] : first[k] + count[k]]
+        start = logits[:, 0, :n_tokens]  # (w, P)
+        ends = sliding_window_view(logits[:, 1], n_lengths, axis=1)[:, :n_tokens]  # (w, P, A): from each token on
+        # Each of the n best spans starts at one of the n tokens with the best spans.
+        tokens = _top_indices(start + ends.max(2), n_best)  # (w, n)
         window = np.arange(len(count))[:, None]
-        together = start[window, likely][:, :, None] + ends[window, likely]  # (w, n, A)
-        chosen = _highest(together.reshape(len(count), -1), n_best)  # (w, n)
-        token, further = likely[window, chosen // furthest], chosen % furthest
-        start_logit, end_logit = start[window, token], scores[window, 1, token + further]
-        real = start_logit + end_logit > -np.inf
-        where = np.broadcast_to(window, real.shape)[real]
-        last = (token + further)[real]
-        yield begin + where, first[where] + token[real], first[where] + last, start_logit[real], end_logit[real]
+        scores = start[window, tokens][:, :, None] + ends[window, tokens]  # (w, n, A)
+        chosen = _top_indices(scores.reshape(len(count), -1), n_best)  # (w, n)
+        token, extra = tokens[window, chosen // n_lengths], chosen % n_lengths
+        start_logit, end_logit = start[window, token], logits[window, 1, token + extra]
+        is_span = start_logit + end_logit > -np.inf
+        row = np.broadcast_to(window, is_span.shape)[is_span]
+        last = (token + extra)[is_span]
+        yield begin + row, first[row] + token[is_span], first[row] + last, start_logit[is_span], end_logit[is_span]
 
 
-def _highest(scores: np.ndarray, n: int) -> np.ndarray:
-    """(w, N) -> (w, n at most): where each row's n highest are, in no order"""
+def _top_indices(scores: np.ndarray, n: int) -> np.ndarray:
+    """(w, N) -> (w, at most n): the indices of each row's n highest scores, in no order."""
     if scores.shape[1] <= n:
         return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     return np.argpartition(-scores, n - 1, axis=1)[:, :n]
 
 
 def _stripped(context: str, start: int, end: int) -> tuple[int, int]:
+    """Return the start and end of a span without white space around it."""
     text = context[start:end]
     return start + len(text) - len(text.lstrip()), end - (len(text) - len(text.rstrip()))

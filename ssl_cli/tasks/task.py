@@ -1,4 +1,4 @@
-"""What a labelled task is: files -> examples -> rows that a model reads, and its guesses -> answers and metrics."""
+"""Protocols of a labelled task: files -> examples -> rows that a model reads, and raw predictions -> metrics."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,85 +9,89 @@ import numpy as np
 from ssl_cli.data.io.records import Record
 from ssl_cli.data.labelled.packed_examples import PackedExamples
 from ssl_cli.data.labelled.template import SequenceTemplate
-from ssl_cli.tasks.sources import TaskFiles
 
-Examples = Sequence[Any]  # of a split, in the file's order; each kind of task has its own class for one
-RawPredictions = Sequence[
-    np.ndarray
-]  # what a model gives for each row, in the rows' order: see the objective's `guess`
+Examples = Sequence[Any]  # of a split, in the file's order; each task has its own class of examples
+RawPredictions = Sequence[np.ndarray]  # the model's output for each row, in order: see the head's `raw_predictions`
 Prediction = dict[str, Any]  # a line of predictions.jsonl
 
 
 class Scores(Protocol):
-    """Answers beside the truth, as arrays: quick to measure, again and again."""
+    """Predictions compared with the truth, as arrays, so that computing metrics again and again is fast."""
 
     def metrics(self, which: np.ndarray | None = None) -> dict[str, float]:
-        """Metrics by their names (accuracy, f1), in 0..1, of all answers or of those by index (a bootstrap's)."""
+        """Return metrics in 0..1 by name (accuracy, f1) of all predictions, or of those with the indices `which`."""
 
 
 class Task(Protocol):
-    """A kind of task; a YAML of conf/task is one of it, by the arguments of its class.
+    """A kind of task. Each YAML of conf/task is one instance, with the arguments of its class.
 
-    `objective`: the class that learns it, by its dotted name. `monitor`: the metric of the dev split by which the best
-    weights are kept; of all metrics here more is better. `meanings`, where a task has it: what its own metrics are.
+    `method` is the dotted name of the head that learns it. `monitor` is the metric on dev that selects the best
+    weights; more is better. A task may have `meanings`, the descriptions of its own metrics.
     """
 
     method: ClassVar[str]
+    source: ClassVar[type]
     monitor: str
 
-    def read(self, published: TaskFiles) -> dict[str, Examples]:
-        """The examples of each split: train, dev, and where there are such, test and others (dev_mismatched, ax).
+    def read(self, source: Any) -> dict[str, Examples]:
+        """Return the examples of each split: train, dev, and optionally test and others (dev_mismatched, ax).
 
-        Raises InputError, which names file and line, for what is missing or wrong. Labels are absent (None) in splits
-        that are published without.
+        Labels are None in splits that are published without. Raises InputError, which names file and line, for what is
+        missing or wrong.
         """
 
     def texts(self, examples: Examples) -> Iterable[str]:
-        """All text of the examples: a tokenizer is trained on it where none is taken over."""
+        """Yield all text of the examples, to train a tokenizer if none is loaded."""
 
     def labels(self, examples: Examples) -> list[str]:
-        """The classes, in the order of their numbers; none where the task has no classes."""
+        """Return the classes in the order of their indices; none if the task has no classes."""
 
     def options(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Arguments of the objective besides its network and its dropout."""
+        """Return the arguments of the head besides its network and its dropout."""
 
     def rows(
-        self, examples: Examples, frame: SequenceTemplate, labels: Sequence[str], training: bool
+        self, examples: Examples, template: SequenceTemplate, labels: Sequence[str], training: bool
     ) -> PackedExamples:
-        """The examples as a model reads them. `learning`: only those that can be learned from, with their targets;
-        otherwise every one. `rows.warnings` counts what was cut off or left out, in words."""
+        """Return the examples as a model reads them.
+
+        With `training` only those that can be learned from, with their targets; otherwise all. `rows.warnings` has a
+        sentence for each kind of loss, such as texts that were cut.
+        """
 
     def decode(
-        self, examples: Examples, rows: PackedExamples, guesses: RawPredictions, labels: Sequence[str]
+        self, examples: Examples, rows: PackedExamples, raw_predictions: RawPredictions, labels: Sequence[str]
     ) -> list[Prediction]:
-        """One a line of predictions.jsonl, an example each, in order: `id`, what was asked, `label` where it is known
-        and `answer`, with probabilities or scores."""
+        """Return the lines of predictions.jsonl, one per example, in order.
 
-    def scores(self, answers: Sequence[Prediction]) -> Scores | None:
-        """What measures these answers; None where their labels aren't known."""
+        Each has `id`, the fields of the example, `label` if it is known, and `prediction`, with probabilities or
+        scores.
+        """
 
-    def submission(self, split: str, answers: Sequence[Prediction]) -> dict[str, str]:
-        """Files to hand in for this split: name -> content; none where nothing is handed in."""
+    def scores(self, predictions: Sequence[Prediction]) -> Scores | None:
+        """Return the scores of the predictions, or None if their labels are unknown."""
+
+    def submission(self, split: str, predictions: Sequence[Prediction]) -> dict[str, str]:
+        """Return the files to submit for a split: name -> content; empty if there are none."""
 
     def records(self, path: Path, labels: Sequence[str]) -> Iterator[Record]:
-        """A user's file of any size, record by record, as `given` takes them. Raises InputError where it can't be read
-        at all."""
+        """Yield the records of a user's file of any size, for `to_example`. Raises InputError if it can't be read."""
 
-    def given(self, record: Mapping[str, Any]) -> Any:
-        """An example without a label, of a user's record (a JSON object, or a CSV's row by column), for ssl predict.
+    def to_example(self, record: Mapping[str, Any]) -> Any:
+        """Return the example, without a label, of a user's record: a JSON object, or a row of a CSV by column.
 
-        Raises InputError in a few words, without the place, where the record lacks what is needed."""
+        Raises InputError with a short reason, without the place, if the record lacks a field.
+        """
 
 
 @runtime_checkable
 class Tunes(Protocol):
-    """A task that learns something itself besides the weights, on the dev split: a threshold."""
+    """A task that tunes a parameter besides the weights on the dev split, such as a threshold."""
 
-    def tuned(self, answers: Sequence[Prediction]) -> list[Prediction]:
-        """The answers of the dev split, by what was learned from them; it is kept from now on."""
+    def tune(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """Tune the parameter on the predictions of the dev split, keep it, and return the predictions by it."""
 
     def learned(self) -> dict[str, Any]:
-        """What is kept, as JSON; nothing, where there was nothing to learn."""
+        """Return the tuned parameters as JSON; empty if there was nothing to tune."""
 
     def restore(self, learned: Mapping[str, Any]) -> None:
-        """Take that back. Raises InputError where it is damaged."""
+        """Restore the tuned parameters. Raises InputError if they are damaged."""

@@ -1,4 +1,4 @@
-"""Finished runs of `ssl finetune`, made by hand: small, untrained, and quick to make."""
+"""Finished runs of `ssl finetune`, written directly: small, untrained, and fast."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ NETWORK = {
 
 
 def task_node(task: str, **options: Any) -> dict[str, Any]:
-    """A YAML of conf/task as a plain node, without what it inherits"""
+    """Return a YAML of conf/task as a plain dictionary, without its defaults."""
     node: Any = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "task" / f"{task}.yaml"), resolve=False)
     node.pop("defaults", None)
     return node | options
@@ -36,14 +36,14 @@ def make_run(
     network: dict[str, Any] | None = None,
     **options: Any,
 ) -> Path:
-    """A run folder: what `ssl predict` reads of one."""
+    """Write the files of a run folder that `ssl predict` reads, and return the folder."""
     folder.mkdir(parents=True)
-    words, node = tokenizer_of("wordpiece"), task_node(task, **options)
-    made = build(OmegaConf.create(node))
+    tokenizer, node = tokenizer_of("wordpiece"), task_node(task, **options)
+    the_task = build(OmegaConf.create(node))
     model = {
-        "_target_": made.objective,
-        "network": NETWORK | {"vocab_size": words.vocab_size} | (network or {}),
-        **made.options(labels),
+        "_target_": the_task.method,
+        "network": NETWORK | {"vocab_size": tokenizer.vocab_size} | (network or {}),
+        **the_task.options(labels),
         "dropout": 0.1,
     }
     config = {
@@ -60,13 +60,13 @@ def make_run(
     (folder / "metrics.json").write_text(json.dumps({"dev/accuracy": 0.5}))
     if learned is not None:
         (folder / "learned.json").write_text(json.dumps(learned))
-    save_model(_shaken(build(OmegaConf.create(model))), str(folder / "model.safetensors"))
-    words.save(folder / "tokenizer.json")
+    save_model(_with_large_weights(build(OmegaConf.create(model))), str(folder / "model.safetensors"))
+    tokenizer.save(folder / "tokenizer.json")
     return folder
 
 
-def _shaken(model: Any) -> Any:
-    """Large weights, so that answers differ between texts"""
+def _with_large_weights(model: Any) -> Any:
+    """Set large weights, so that predictions differ between texts."""
     torch.manual_seed(0)
     with torch.no_grad():
         for part in model.modules():

@@ -1,4 +1,4 @@
-"""Finished runs of `ssl pretrain`, made by hand: small, untrained, and quick to make."""
+"""Small, untrained models and finished runs of `ssl pretrain`, which are quick to make."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, TrainedTokenizer, Unigram, WordLevel, WordPiece
 from ssl_cli.methods.language.causal_lm import CausalLM
 from ssl_cli.methods.language.masked_lm import MaskedLM
+from ssl_cli.models.transformer import Transformer
 
 TEXT = [
     "Birds can fly. Fish can swim. A dog can run, and a bird can sing.",
@@ -27,26 +28,44 @@ MAKERS: dict[str, TrainedTokenizer] = {
     "char": CharLevel(vocab_size=120, sample_bytes=10**6),
     "word": WordLevel(vocab_size=120, sample_bytes=10**6, lowercase=True),
 }
-SMALL: dict[str, Any] = {"size": None, "layers": 2, "width": 32, "heads": 2, "context": 32}
-_made: dict[str, Tokenizer] = {}
+SMALL: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "context": 32, "norm": "pre"}
+SHAPE = {"size": None, "positions": "rotary", "dropout": 0.0}
+GPT_OPTIONS = SHAPE | {"causal": True, "activation": "gelu_tanh", "norm_eps": 1e-5}
+BERT_OPTIONS = SHAPE | {"causal": False}
+MASKING_OPTIONS = {"mask_ratio", "replace", "mask_unit", "sentence_task"}
+_tokenizers: dict[str, Tokenizer] = {}
 
 
 def tokenizer_of(kind: str) -> Tokenizer:
-    if kind not in _made:
-        _made[kind] = MAKERS[kind].train(TEXT)
-    return _made[kind]
+    if kind not in _tokenizers:
+        _tokenizers[kind] = MAKERS[kind].train(TEXT)
+    return _tokenizers[kind]
+
+
+def causal_lm(vocab_size: int, **options: Any) -> CausalLM:
+    """Return a GPT with the defaults of conf/model/gpt.yaml; `options` are those of its network."""
+    return CausalLM(Transformer(vocab_size, **GPT_OPTIONS | options), 4.0)
+
+
+def masked_lm(vocab_size: int, specials: dict[str, int], **options: Any) -> MaskedLM:
+    """Return a BERT with the defaults of conf/model/bert.yaml; `options` are its own and those of its network."""
+    own = {name: value for name, value in options.items() if name in MASKING_OPTIONS}
+    segments = {"segments": 0 if own.get("sentence_task", "none") == "none" else 2}
+    shape = {name: value for name, value in options.items() if name not in MASKING_OPTIONS}
+    return MaskedLM(Transformer(vocab_size, **BERT_OPTIONS | segments | shape), specials, **own)
 
 
 def causal(vocab_size: int = 97, **options: Any) -> CausalLM:
-    """A GPT whose next token depends on all those before it: its weights are large."""
-    return _shaken(CausalLM(vocab_size, 4.0, **SMALL | {"norm": "pre"} | options))
+    """Return a GPT with large weights, so that its next token depends on all those before it."""
+    return _with_large_weights(causal_lm(vocab_size, **SMALL | options))
 
 
 def masked(tokenizer: Tokenizer, **options: Any) -> MaskedLM:
-    return _shaken(MaskedLM(tokenizer.vocab_size, tokenizer.specials, **SMALL | {"norm": "pre"} | options))
+    """Return a BERT with large weights, so that its predictions differ between texts."""
+    return _with_large_weights(masked_lm(tokenizer.vocab_size, tokenizer.specials, **SMALL | options))
 
 
-def _shaken(model: Any) -> Any:
+def _with_large_weights(model: Any) -> Any:
     torch.manual_seed(0)
     with torch.no_grad():
         for part in model.modules():
@@ -56,19 +75,21 @@ def _shaken(model: Any) -> Any:
 
 
 def make_run(folder: Path, model: str = "gpt", tokenizer: str = "bpe", **options: Any) -> Path:
-    """A run folder: what `ssl fill`, `ssl generate` and `ssl export` read of one."""
+    """Make a run folder with everything that `ssl fill`, `ssl generate` and `ssl export` read, and return it."""
     folder.mkdir(parents=True)
     words = tokenizer_of(tokenizer)
-    made = causal(words.vocab_size, **options) if model == "gpt" else masked(words, **options)
+    language_model = causal(words.vocab_size, **options) if model == "gpt" else masked(words, **options)
     own = {"bytes_per_token": 4.0} if model == "gpt" else {"specials": words.specials}
     defaults: Any = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "model" / f"{model}.yaml"), resolve=False)
     defaults.pop("defaults", None)
-    node = defaults | {"vocab_size": words.vocab_size}
+    segments = {"segments": language_model.network.segments, "vocab_size": words.vocab_size}
+    network = defaults["network"] | segments | SMALL | {k: v for k, v in options.items() if k not in MASKING_OPTIONS}
+    node = defaults | {"network": network | {"size": None}} | {k: v for k, v in options.items() if k in MASKING_OPTIONS}
     config = {
         "verb": "pretrain",
         "choices": {"model": model, "data": "pydoc", "tokenizer": tokenizer},
         "tokenizer": {"_target_": f"{type(MAKERS[tokenizer]).__module__}.{type(MAKERS[tokenizer]).__name__}"},
-        "model": node | own | SMALL | options,
+        "model": node | own,
         "facts": {"vocab_size": words.vocab_size},
         "paths": {"data": "data", "outputs": "outputs"},
         "seed": 0,
@@ -76,6 +97,6 @@ def make_run(folder: Path, model: str = "gpt", tokenizer: str = "bpe", **options
     }
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     (folder / "metrics.json").write_text(json.dumps({"val/loss": 1.0}))
-    save_model(made, str(folder / "model.safetensors"))
+    save_model(language_model, str(folder / "model.safetensors"))
     words.save(folder / "tokenizer.json")
     return folder

@@ -1,4 +1,4 @@
-"""`ssl finetune` with a stand-in for its runs: what is made of them can be tested without training anything."""
+"""A stand-in for `ssl finetune`, to test suites and sweeps without training."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.files import write_csv, write_json
 from ssl_cli.runs import folder as run_folder
 
-# Of BERT-Medium on the leaderboard, in percent, and its published average.
+# Scores of BERT-Medium on the leaderboard, in percent, and its published average.
 # https://github.com/google-research/bert, README, of the smaller BERTs
 MEDIUM = {
     "glue/cola": {"dev/matthews": 38.0},
@@ -42,9 +42,9 @@ Run = Callable[[DictConfig], Path]
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, absent: tuple[str, ...] = ()) -> list[DictConfig]:
-    """Puts it in place, in the working directory; returns the configs that it will have been called with.
+    """Install the stand-in and YAMLs in the working directory; return the list to which it adds its configs.
 
-    A run has BERT-Medium's scores, and one point more for each seed; from scratch 20 less. Tasks in `absent` fail.
+    A run has BERT-Medium's scores plus its seed, and 20 less from scratch. Tasks in `absent` fail.
     """
     called: list[DictConfig] = []
     for task in MEDIUM:
@@ -65,7 +65,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, absent: tuple[str, ...] = ()) -> l
 
 
 def _run(cfg: DictConfig, metrics: dict[str, float], files: list[str]) -> Path:
-    folder = run_folder.new_folder(Path(cfg.paths.outputs) / "finetune" / "encoder-data")
+    folder = run_folder.create_folder(Path(cfg.paths.outputs) / "finetune" / "encoder-data")
     write_json(folder / run_folder.METRICS, metrics)
     rows = [
         {"step": step, "dev/loss": 1 / step} | {name: value * step / 30 for name, value in metrics.items()}

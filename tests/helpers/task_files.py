@@ -1,4 +1,4 @@
-"""Small data sets in the layouts that the YAMLs of conf/task name, made from those YAMLs: column names and all."""
+"""Small data sets in the layouts of conf/task, with the file and column names of those YAMLs."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ FIELDS = "1\tBirds\tbird\tNOUN\tNNS\t_\t2\tnsubj\t_\t_\n2\tfly\tfly\tVERB\tVBP\t
 
 
 def task_words(folder: Path, name: str) -> list[str]:
-    """Write a task's files; gives the words of a command line that fine-tunes on them."""
+    """Write the files of a task, and return the arguments of `ssl finetune` for them."""
     task: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "task" / f"{name}.yaml"))  # type: ignore[assignment]
     names = {"train": "train", "dev": "dev", "test": "test"}
     layout = task["layout"] or {"folder": "own", "files": {split: [names[split] + suffix(task)] for split in names}}
@@ -31,9 +31,10 @@ def task_words(folder: Path, name: str) -> list[str]:
 
 
 def suffix(task: dict[str, Any]) -> str:
-    return {"Sentences": ".jsonl", "Tagging": ".conllu" if task.get("scheme") == "none" else ".txt"}.get(
-        kind(task), ".json"
-    )
+    return {
+        "SequenceClassification": ".jsonl",
+        "TokenClassification": ".conllu" if task.get("scheme") == "none" else ".txt",
+    }.get(kind(task), ".json")
 
 
 def kind(task: dict[str, Any]) -> str:
@@ -41,9 +42,9 @@ def kind(task: dict[str, Any]) -> str:
 
 
 def content(task: dict[str, Any], split: str, name: str) -> str:
-    if kind(task) == "Answering":
+    if kind(task) == "QuestionAnswering":
         return json.dumps(squad())
-    if kind(task) == "Tagging":
+    if kind(task) == "TokenClassification":
         blocks = [FIELDS] * N if name.endswith(".conllu") else TAGGED * (N // 2)
         return "\n\n".join(blocks) + "\n"
     records = [sentence(task, number, labelled=split.startswith(("train", "dev"))) for number in range(N)]
@@ -58,7 +59,7 @@ def content(task: dict[str, Any], split: str, name: str) -> str:
 
 
 def sentence(task: dict[str, Any], number: int, labelled: bool) -> dict[str, Any]:
-    """A record by the names that the YAML has for its columns"""
+    """Return a record with the column names of the YAML."""
     text = TEXTS[number % len(TEXTS)]
     record: dict[str, Any] = {first(task["text"]): text + (task.get("blank") or "")}
     if task.get("id"):
@@ -76,9 +77,9 @@ def sentence(task: dict[str, Any], number: int, labelled: bool) -> dict[str, Any
 
 
 def label(task: dict[str, Any], number: int) -> Any:
-    of_kind = {"number": number / 2, "options": number % 3}
+    of_kind = {"regression": number / 2, "multiple_choice": number % 3}
     classes = task.get("labels") or ["good", "bad"]
-    return of_kind.get(task.get("kind", "classes"), classes[number % min(len(classes), 2)])
+    return of_kind.get(task.get("kind", "classification"), classes[number % min(len(classes), 2)])
 
 
 def first(names: Any) -> str:
@@ -86,8 +87,8 @@ def first(names: Any) -> str:
 
 
 def squad() -> dict[str, Any]:
-    """Two articles, whose questions have their answers in the passage"""
-    asked = [
+    """Return two articles, whose questions have their answer in the passage."""
+    questions = [
         {
             "id": f"{title}-{number}",
             "question": "Where does a dog run?",
@@ -96,5 +97,5 @@ def squad() -> dict[str, Any]:
         for title in ("one", "two")
         for number in range(N // 2)
     ]
-    paragraphs = [{"context": TEXTS[2], "qas": asked[: N // 2]}, {"context": TEXTS[2], "qas": asked[N // 2 :]}]
+    paragraphs = [{"context": TEXTS[2], "qas": questions[: N // 2]}, {"context": TEXTS[2], "qas": questions[N // 2 :]}]
     return {"version": "1", "data": [{"title": f"title {k}", "paragraphs": [one]} for k, one in enumerate(paragraphs)]}

@@ -1,4 +1,4 @@
-"""What is handed in, held against the leaderboards' layouts, written out here once more and by hand."""
+"""Submission files, compared with the leaderboards' formats, which are written out here by hand."""
 
 import json
 from typing import Any
@@ -47,46 +47,46 @@ def task_of(name: str) -> Any:
     return build(read_yaml(built_in_conf() / "task" / f"{name}.yaml"))
 
 
-def answers_of(labels: list[str]) -> list[dict[str, Any]]:
-    return [{"id": number, "text": "so", "answer": label} for number, label in enumerate(labels)]
+def predictions_of(labels: list[str]) -> list[dict[str, Any]]:
+    return [{"id": k, "text": "so", "prediction": label} for k, label in enumerate(labels)]
 
 
 @pytest.mark.parametrize(("task", "split"), GLUE)
 def test_glue_tables(task: str, split: str) -> None:
-    file, words = GLUE[task, split]
-    made = task_of(f"glue/{task}")
-    labels = made.labels([])
-    assert set(labels) == words
+    file, names = GLUE[task, split]
+    the_task = task_of(f"glue/{task}")
+    labels = the_task.labels([])
+    assert set(labels) == names
     rows = "".join(f"{number}\t{label}\n" for number, label in enumerate(labels))
-    assert made.submission(split, answers_of(labels)) == {file: f"index\tprediction\n{rows}"}
-    assert made.submission("dev", answers_of(labels)) == {}
+    assert the_task.submission(split, predictions_of(labels)) == {file: f"index\tprediction\n{rows}"}
+    assert the_task.submission("dev", predictions_of(labels)) == {}
 
 
 def test_stsb_is_clipped_and_has_three_decimals() -> None:
-    answers = [{"id": k, "answer": value} for k, value in enumerate([-0.31, 2.34567, 5.02, 0.0])]
+    predictions = [{"id": k, "prediction": value} for k, value in enumerate([-0.31, 2.34567, 5.02, 0.0])]
     content = "index\tprediction\n0\t0.000\n1\t2.346\n2\t5.000\n3\t0.000\n"
-    assert task_of("glue/stsb").submission("test", answers) == {"STS-B.tsv": content}
+    assert task_of("glue/stsb").submission("test", predictions) == {"STS-B.tsv": content}
 
 
 @pytest.mark.parametrize("name", CLUE)
 def test_clue_lines(name: str) -> None:
-    file, words = CLUE[name]
+    file, names = CLUE[name]
     task = task_of(name)
     labels = task.labels([])
-    assert set(labels) == words
-    made = task.submission("test", answers_of(labels))
-    assert list(made) == [file]
-    assert made[file].endswith("\n")
-    rows = [json.loads(line) for line in made[file].splitlines()]
+    assert set(labels) == names
+    submission = task.submission("test", predictions_of(labels))
+    assert list(submission) == [file]
+    assert submission[file].endswith("\n")
+    rows = [json.loads(line) for line in submission[file].splitlines()]
     expected: list[dict[str, Any]] = [{"id": number, "label": label} for number, label in enumerate(labels)]
     if name == "clue/tnews":
         expected = [row | {"label_desc": ""} for row in expected]
     assert rows == expected
-    assert task.submission("test_public", answers_of(labels)) == {}
+    assert task.submission("test_public", predictions_of(labels)) == {}
 
 
-def test_chid_hands_in_the_number_of_the_option_and_csldcp_chinese_as_it_is() -> None:
-    made = task_of("fewclue/chid").submission("test", [{"id": 3000, "answer": 6}])
-    assert made == {"chidf_predict.json": '{"id": 3000, "answer": 6}\n'}
-    made = task_of("fewclue/csldcp").submission("test", [{"id": 0, "answer": "力学"}])
-    assert made == {"csldcp_predict.json": '{"id": 0, "label": "力学"}\n'}
+def test_chid_submits_the_index_of_the_option_and_csldcp_unescaped_chinese() -> None:
+    submission = task_of("fewclue/chid").submission("test", [{"id": 3000, "prediction": 6}])
+    assert submission == {"chidf_predict.json": '{"id": 3000, "answer": 6}\n'}
+    submission = task_of("fewclue/csldcp").submission("test", [{"id": 0, "prediction": "力学"}])
+    assert submission == {"csldcp_predict.json": '{"id": 0, "label": "力学"}\n'}
