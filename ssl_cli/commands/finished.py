@@ -1,4 +1,4 @@
-"""A finished run, back in Python: `ssl_cli.load("latest")`."""
+"""Finished runs in Python: `ssl_cli.load("latest")`."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,20 +11,21 @@ from torch import nn
 
 from ssl_cli.config.check import check_saved
 from ssl_cli.config.instantiate import build, locate, names_where
+from ssl_cli.config.typecheck import provides
 from ssl_cli.errors import InputError
-from ssl_cli.methods.build import refuse_other_shapes
+from ssl_cli.methods.build import check_weight_shapes
 from ssl_cli.runs.folder import RunFilter, find_run, read_config, read_metrics
-from ssl_cli.runs.safety import refuse_foreign_targets
+from ssl_cli.runs.safety import check_targets
 
 WEIGHTS = "model.safetensors"
-CLASSES = {
+RUN_CLASSES = {
     "detect": "commands.detect.finished.DetectRun",
     "reconstruct": "commands.reconstruct.finished.ReconstructRun",
     "pretrain": "commands.pretrain.finished.PretrainRun",
     "finetune": "commands.finetune.finished.FinetuneRun",
 }
-# What the readers of a model raise where its files are not what they should be.
-DAMAGES = (
+# What reading a damaged run may raise.
+LOAD_ERRORS = (
     SafetensorError,
     ArithmeticError,
     AttributeError,
@@ -38,68 +39,78 @@ DAMAGES = (
 
 
 def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tuple[str, ...] = ()) -> "Finished":
-    """A finished run: a run folder, or `latest`. What it can do follows from its verb.
+    """Return a finished run, given its folder or `latest`. Its methods depend on its verb.
 
-    Nothing in the folder can run code: only ssl_cli's and torch's own classes are built from it, and those of the
-    packages named in `trust`. Raises InputError where there is no such run, or it names other classes.
+    Nothing in the folder can run code: only classes of ssl_cli and torch are built from it, and those of the packages
+    named in `trust`. Raises InputError if there is no such run, if it is damaged, or if it names other classes.
     """
     if not isinstance(run, str | Path):
-        raise InputError(f"A run is named by its folder, or 'latest', not by a {type(run).__name__}.")
+        raise InputError(f"A run must be given as its folder or 'latest', not as a {type(run).__name__}.")
     folder = find_run(run, outputs, finished=True)
-    module, _, name = CLASSES[read_config(folder).verb].rpartition(".")
+    module, _, name = RUN_CLASSES[read_config(folder).verb].rpartition(".")
     return getattr(import_module(f"ssl_cli.{module}"), name)(folder, trust)
 
 
-def runs_that_can(to: str, *methods: str, trust: tuple[str, ...] = ()) -> RunFilter:
-    """Runs whose model has one of these methods, by the class that the config names: none is built."""
+def runs_that_can(ability: str, *protocols: type, trust: tuple[str, ...] = ()) -> RunFilter:
+    """Return a filter for runs whose model provides one of the Protocols. `ability` completes "no run can ...".
+
+    The filter looks at the class that a run's config names, and builds no model.
+    """
 
     def is_able(folder: Path) -> bool:
         try:
             cfg = read_config(folder)
-            refuse_foreign_targets(cfg, folder, trust)
-            found = locate(cfg.model._target_)
+            check_targets(cfg, folder, trust)
+            model_class = locate(cfg.model._target_)
         except (InputError, AttributeError):
-            return True  # a run that can't be opened is for whoever opens it to say
-        return any(hasattr(found, method) for method in methods)
+            return True  # the run cannot be opened: the verb that opens it reports why
+        return any(provides(model_class, protocol) for protocol in protocols)
 
-    return RunFilter(to, is_able)
+    return RunFilter(ability, is_able)
 
 
 class Finished:
-    """`config` and `metrics` of a finished run, and its `model`, ready for use."""
+    """A finished run: its `folder`, `config`, `metrics` and `model`, ready for use.
+
+    A model of torch is on the CPU and in evaluation mode.
+    """
 
     def __init__(self, folder: Path, trust: tuple[str, ...] = ()):
         self.folder = folder
         self.config = read_config(folder)
         self.metrics = read_metrics(folder)
-        refuse_foreign_targets(self.config, folder, trust)
+        check_targets(self.config, folder, trust)
         check_saved(self.config, folder)
         try:
             self.model = restore_model(self.config, folder)
             self.restore()
         except InputError:
             raise
-        except DAMAGES as error:
+        except LOAD_ERRORS as error:
             reason = (str(error).splitlines() or ["it is cut off"])[0]
-            raise InputError(f"{folder} is damaged: {type(error).__name__}: {reason[:300]}.") from error
+            words = f"{type(error).__name__}: {reason[:300].rstrip('.')}"
+            raise InputError(f"{folder} is damaged: its files don't make a model; train it again ({words}).") from error
 
     def restore(self) -> None:
-        """What the run keeps besides its model; then one row through it all, which shows whether the parts fit."""
+        """Read what the run has besides its model, and apply the model to one row to check that the parts match.
+
+        Raises InputError, or one of LOAD_ERRORS, if the run is damaged.
+        """
         raise NotImplementedError
 
-    def need(self, ability: str) -> None:
-        """Raise InputError where the model lacks a method."""
-        if not hasattr(self.model, ability):
-            have = ", ".join(names_where("model", lambda target: hasattr(target, ability)))
-            raise InputError(f"{self.folder}: model={self.config.choices.model} has no {ability}; {have} have.")
+    def require(self, protocol: type, ability: str) -> None:
+        """Raise InputError if the model does not provide a Protocol. `ability` completes "the model can't ..."."""
+        if not isinstance(self.model, protocol):
+            able = ", ".join(names_where("model", lambda target: provides(target, protocol)))
+            raise InputError(f"{self.folder}: model={self.config.choices.model} can't {ability}; {able} can.")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"
 
 
 def restore_model(cfg: DictConfig, folder: Path) -> Any:
-    """The trained model of a run folder, on the CPU."""
-    refuse_other_shapes(cfg.model, folder / WEIGHTS)
+    """Return the trained model of a run folder, on the CPU."""
+    check_weight_shapes(cfg.model, folder / WEIGHTS)
     model = build(cfg.model)
     if isinstance(model, nn.Module):
         load_model(model, folder / WEIGHTS)

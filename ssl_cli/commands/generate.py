@@ -1,4 +1,4 @@
-"""ssl generate: draw new images, or go on with texts, by a finished run."""
+"""ssl generate: generate images or texts with a finished run."""
 
 import json
 import time
@@ -14,112 +14,134 @@ from ssl_cli.commands.pretrain.finished import PretrainRun
 from ssl_cli.commands.reconstruct.finished import ReconstructRun
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import read_yaml
-from ssl_cli.config.use_verbs import GenerateConfig
 from ssl_cli.data.io.lines import read_lines
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots import image_grid
 from ssl_cli.files import write_text
+from ssl_cli.methods.protocols import ContinuesText, Generates
 from ssl_cli.models.generation.decode import GenerationRequest
 from ssl_cli.models.generation.detokenize import Completion
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import find_run
-from ssl_cli.runs.outputs import refuse_taken, results
+from ssl_cli.runs.outputs import check_output_is_free, output_folder
 
-SHEET, SAMPLES, TEXTS = "samples.png", "samples.npz", "texts.jsonl"
-IMAGES = 64  # where nobody says how many
+GRID, SAMPLES, TEXTS = "samples.png", "samples.npz", "texts.jsonl"
+DEFAULT_IMAGES = 64
+# Options that only affect runs that generate text.
+TEXT_OPTIONS = (
+    *("prompt", "prompts", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop"),
+    *("batch_size", "precision"),
+)
 
 
 def run(cfg: DictConfig) -> Path | None:
-    """What the run can draw: images into a folder, whose path it returns; or texts, into one only if asked."""
-    refuse_taken(cfg.output, cfg.overwrite)
+    """Generate what the run's model generates, and return the output folder.
+
+    Images are always written to a folder. Texts are only printed if `cfg.output` is null, and then it returns None.
+    """
+    check_output_is_free(cfg.output, cfg.overwrite)
     trust = tuple((cfg.trust or "").split())
-    draws = runs_that_can("generate", "generate", "next_logits", trust=trust)
-    folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True, run_filter=draws)
+    run_filter = runs_that_can("generate", Generates, ContinuesText, trust=trust)
+    folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True, run_filter=run_filter)
     finished = load(folder, trust=trust)
     if isinstance(finished, PretrainRun):
-        return texts(cfg, finished)
+        return generate_texts(cfg, finished)
     assert isinstance(finished, ReconstructRun)
-    return images(cfg, finished)
+    return generate_images(cfg, finished)
 
 
 # --- images -------------------------------------------------------------------------------------------------
 
 
-def images(cfg: DictConfig, finished: ReconstructRun) -> Path:
-    refuse_of_text(cfg, finished)
-    n = IMAGES if cfg.n is None else cfg.n
+def generate_images(cfg: DictConfig, finished: ReconstructRun) -> Path:
+    """Write n images as an array and as a grid, and return their folder."""
+    check_no_text_options(cfg, finished)
+    n = DEFAULT_IMAGES if cfg.n is None else cfg.n
     console.say(f"generate n={n} seed={cfg.seed} with {finished.folder}")
-    with results(cfg.output, cfg.overwrite, place_for(cfg, finished)) as (folder, place):
+    with output_folder(cfg.output, cfg.overwrite, default_parent(cfg, finished)) as (folder, place):
         x = finished.generate(n, cfg.seed)
         np.savez_compressed(folder / SAMPLES, x=x)
-        image_grid.grid(folder / SHEET, x)
-    shown = f" ({SHEET} shows the first {image_grid.SHOWN})" if len(x) > image_grid.SHOWN else ""
+        image_grid.grid(folder / GRID, x)
+    shown = f" ({GRID} shows the first {image_grid.MAX_IMAGES})" if len(x) > image_grid.MAX_IMAGES else ""
     console.say(f"{len(x):,} images of {x.shape[2]} x {x.shape[3]}{shown}")
     return place
 
 
-def refuse_of_text(cfg: DictConfig, finished: ReconstructRun) -> None:
+def check_no_text_options(cfg: DictConfig, finished: ReconstructRun) -> None:
+    """Raise InputError if an option for texts differs from its default."""
     defaults = read_yaml(built_in_conf() / "generate.yaml")
-    if idle := [name for name in GenerateConfig.of_text if cfg[name] != defaults[name]]:
+    if unused := [name for name in TEXT_OPTIONS if cfg[name] != defaults[name]]:
         raise InputError(
-            f"{', '.join(idle)}: no say in images, which {finished.folder} draws; a run of `ssl pretrain model=gpt` "
-            "writes texts."
+            f"{', '.join(unused)}: only for texts, but {finished.folder} generates images; use a run of "
+            "`ssl pretrain model=gpt`."
         )
 
 
-def place_for(cfg: DictConfig, finished: ReconstructRun | PretrainRun) -> Path:
+def default_parent(cfg: DictConfig, finished: ReconstructRun | PretrainRun) -> Path:
+    """Return the folder of a new output folder, for output=null."""
     return Path(cfg.paths.outputs) / "generate" / finished.folder.resolve().name
 
 
 # --- texts --------------------------------------------------------------------------------------------------
 
 
-def texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
-    prompts, stop = prompts_of(cfg), stops_of(cfg)
-    wish = GenerationRequest(cfg.n or 1, cfg.max_tokens, cfg.seed, cfg.batch_size)
+def generate_texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
+    """Print n continuations of each prompt, a single one while it is generated; return the folder, if there is one."""
+    prompts, stop = read_prompts(cfg), stop_strings(cfg)
+    request = GenerationRequest(cfg.n or 1, cfg.max_tokens, cfg.seed, cfg.batch_size)
     sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.min_p, cfg.repetition_penalty)
-    finished.prompted(prompts, wish, sampling)  # what is refused is so before the prompt is shown
-    console.say(f"generate n={wish.n} seed={wish.seed} with {finished.folder}")
-    is_one, started = len(prompts) == wish.n == 1, time.monotonic()
-    if is_one:
+    finished.encode_prompts(prompts, request, sampling)  # raises its InputError before a prompt is printed
+    console.say(f"generate n={request.n} seed={request.seed} with {finished.folder}")
+    is_single, start = len(prompts) == request.n == 1, time.monotonic()
+    if is_single:
         console.say_piece(prompts[0])
-    found = finished.generate(prompts, wish, sampling, stop, cfg.precision, console.say_piece if is_one else None)
-    seconds = time.monotonic() - started
-    console.say_piece("\n") if is_one else print_texts(prompts, found)
-    written = sum(len(writer.tokens) for writer in chain(*found))
-    console.say(f"{written:,} tokens in {seconds:.1f} s: {written / seconds:,.0f} tokens/s", style="dim")
+    on_text = console.say_piece if is_single else None
+    completions = finished.generate(prompts, request, sampling, stop, cfg.precision, on_text)
+    elapsed_s = time.monotonic() - start
+    console.say_piece("\n") if is_single else print_texts(prompts, completions)
+    n_tokens = sum(len(completion.tokens) for completion in chain(*completions))
+    console.say(f"{n_tokens:,} tokens in {elapsed_s:.1f} s: {n_tokens / elapsed_s:,.0f} tokens/s", style="dim")
     if cfg.output is None:
         return None
-    with results(cfg.output, cfg.overwrite, place_for(cfg, finished)) as (folder, place):
-        write_text(folder / TEXTS, "".join(lines_of(prompts, found)))
+    with output_folder(cfg.output, cfg.overwrite, default_parent(cfg, finished)) as (folder, place):
+        write_text(folder / TEXTS, "".join(json_lines(prompts, completions)))
     return place
 
 
-def prompts_of(cfg: DictConfig) -> list[str]:
+def read_prompts(cfg: DictConfig) -> list[str]:
+    """Return the prompts: the lines of `cfg.prompts`, or `cfg.prompt`. Raises InputError if both are set."""
     if cfg.prompts is None:
         return [cfg.prompt or ""]
     if cfg.prompt is not None:
-        raise InputError("prompt= and prompts= are two things to go on from: say one of them.")
+        raise InputError("prompt= and prompts= both give prompts: set only one of them.")
     return read_lines("prompts", cfg.prompts)
 
 
-def stops_of(cfg: DictConfig) -> list[str]:
+def stop_strings(cfg: DictConfig) -> list[str]:
+    r"""Return the stop strings, with \n as a new line. Raises InputError if one is empty."""
     if "" in cfg.stop:
-        raise InputError("stop has an empty text, at which every text would end at once: name one that may come.")
+        raise InputError("stop has an empty text, which would end every text at once: leave it out.")
     return [text.replace("\\n", "\n") for text in cfg.stop]
 
 
-def print_texts(prompts: list[str], found: list[list[Completion]]) -> None:
-    for number, (prompt, writers) in enumerate(zip(prompts, found, strict=True), 1):
-        for sample, writer in enumerate(writers, 1):
-            console.say(f"--- prompt {number} of {len(prompts)}, text {sample} of {len(writers)}", style="dim")
-            console.say(prompt + writer.text)
+def print_texts(prompts: list[str], completions: list[list[Completion]]) -> None:
+    """Print each prompt with each of its completions."""
+    for number, (prompt, of_prompt) in enumerate(zip(prompts, completions, strict=True), 1):
+        for sample, completion in enumerate(of_prompt, 1):
+            console.say(f"--- prompt {number} of {len(prompts)}, text {sample} of {len(of_prompt)}", style="dim")
+            console.say(prompt + completion.text)
 
 
-def lines_of(prompts: list[str], found: list[list[Completion]]) -> list[str]:
+def json_lines(prompts: list[str], completions: list[list[Completion]]) -> list[str]:
+    """Return a line of JSON for each completion."""
     rows = [
-        {"prompt": prompt, "text": writer.text, "tokens": len(writer.tokens), "ended": writer.ended}
-        for prompt, writers in zip(prompts, found, strict=True)
-        for writer in writers
+        {
+            "prompt": prompt,
+            "text": completion.text,
+            "tokens": len(completion.tokens),
+            "ended": completion.finish_reason,
+        }
+        for prompt, of_prompt in zip(prompts, completions, strict=True)
+        for completion in of_prompt
     ]
     return [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]

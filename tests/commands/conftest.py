@@ -1,4 +1,4 @@
-"""What the tests of the verbs share that use a finished run: small finished runs, and image files."""
+"""Fixtures for the tests of verbs that use a finished run: small finished runs, and image files."""
 
 import os
 import shutil
@@ -31,26 +31,26 @@ Finished = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """`trained("vae", "seed=1")` -> a finished run's folder, made when it is first asked for. Not to be changed."""
-    made: dict[tuple[str, ...], Path] = {}
+    """`trained("vae", "seed=1")` -> the folder of a finished run, made once. Tests must not change it."""
+    folders: dict[tuple[str, ...], Path] = {}
 
     def train(model: str, *words: str) -> Path:
-        if (model, *words) not in made:
+        if (model, *words) not in folders:
             home, before = tmp_path_factory.mktemp(model), Path.cwd()
             os.chdir(home)
             try:
                 assert main(["reconstruct", f"model={model}", *SHORT, *SMALL[model], *words]) == 0
             finally:
                 os.chdir(before)
-            (made[model, *words],) = home.glob("outputs/reconstruct/*/*")
-        return made[model, *words]
+            (folders[model, *words],) = home.glob("outputs/reconstruct/*/*")
+        return folders[model, *words]
 
     return train
 
 
 @pytest.fixture
 def finished(trained: Finished, workdir: Path) -> Finished:
-    """The same, as a copy in the working directory's outputs."""
+    """As `trained`, but a copy in the working directory's outputs, which a test may change."""
 
     def copy(model: str, *words: str) -> Path:
         original = trained(model, *words)
@@ -63,7 +63,7 @@ def finished(trained: Finished, workdir: Path) -> Finished:
 
 @pytest.fixture
 def pictures(workdir: Path) -> Path:
-    """A folder of image files: grey, RGB and of two sizes, one in a folder of its own, one of them broken."""
+    """A folder of image files: grey and RGB, of two sizes, one in a sub-folder, one damaged."""
     rng = np.random.default_rng(0)
     folder = workdir / "pictures"
     (folder / "more").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""`ssl generate`: a finished run draws new images."""
+"""`ssl generate`: a finished run generates images."""
 
 import json
 from collections.abc import Callable
@@ -44,41 +44,41 @@ def test_fewer_images_are_the_first_of_more(finished: Finished) -> None:
     np.testing.assert_array_equal(run.generate(3, seed=1), run.generate(70, seed=1)[:3])
 
 
-def test_the_sheet_shows_each_image_pixel_by_pixel(cli: Cli, finished: Finished) -> None:
+def test_the_grid_shows_each_image_pixel_by_pixel(cli: Cli, finished: Finished) -> None:
     finished("vae")
     assert cli("generate", "n=5", "output=new")[0] == 0
-    sheet = np.asarray(Image.open("new/samples.png"))
-    assert sheet.shape == (2 * 66 + 2, 3 * 66 + 2)  # two rows of three, each pixel 8 wide, 2 between
+    grid = np.asarray(Image.open("new/samples.png"))
+    assert grid.shape == (2 * 66 + 2, 3 * 66 + 2)  # two rows of three, each pixel 8 wide, 2 between
     for k, image in enumerate(drawn("new")):
         top, left = 2 + k // 3 * 66, 2 + k % 3 * 66
-        np.testing.assert_array_equal(sheet[top : top + 64 : 8, left : left + 64 : 8], image[0])
-    assert (sheet[68:, 134:] == image_grid.AROUND).all()  # where the sixth would be
+        np.testing.assert_array_equal(grid[top : top + 64 : 8, left : left + 64 : 8], image[0])
+    assert (grid[68:, 134:] == image_grid.BACKGROUND).all()  # the place of a sixth
 
 
-def test_it_says_how_many_a_large_sheet_shows(cli: Cli, finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_grid, "SHOWN", 9)
+def test_it_says_how_many_a_large_grid_shows(cli: Cli, finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_grid, "MAX_IMAGES", 9)
     finished("ae")
     code, out, _ = cli("generate", "n=12", "output=new")
     assert code == 0 and "12 images of 8 x 8 (samples.png shows the first 9)" in out
     assert drawn("new").shape[0] == 12 and Image.open("new/samples.png").size == (200, 200)
 
 
-def test_without_output_it_goes_to_a_new_folder(cli: Cli, finished: Finished) -> None:
+def test_without_output_a_new_folder_is_made(cli: Cli, finished: Finished) -> None:
     run = finished("ae")
     places = [cli("generate", "n=2")[1].splitlines()[-1] for _ in range(2)]
     assert len(set(places)) == 2
     assert {Path(place).parent for place in places} == {Path("outputs/generate") / run.name}
-    assert cli("list", "runs")[1].count(run.name) == 1  # what it made is no run
+    assert cli("list", "runs")[1].count(run.name) == 1  # the output is no run
 
 
-# --- what is refused ----------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
 def test_an_output_that_exists(cli: Cli, finished: Finished) -> None:
     finished("ae")
     Path("new").mkdir()
     Path("new/kept.txt").write_text("mine")
-    assert "output=new exists: name another folder, or say overwrite=true." in cli("generate", "output=new")[2]
+    assert "output=new exists: name another folder, or set overwrite=true." in cli("generate", "output=new")[2]
     assert [path.name for path in Path("new").iterdir()] == ["kept.txt"]
     assert cli("generate", "n=2", "output=new", "overwrite=true")[0] == 0
     assert Path("new/kept.txt").read_text() == "mine" and len(drawn("new")) == 2
@@ -110,7 +110,7 @@ def test_a_failure_leaves_nothing(cli: Cli, finished: Finished, monkeypatch: pyt
 def test_a_prior_that_was_never_fitted(cli: Cli, finished: Finished) -> None:
     finished("vqvae", "prior_steps=0")
     code, _, err = cli("generate", "output=new")
-    assert code == 2 and "was trained with prior_steps=0: the prior that would draw its codes was never fitted" in err
+    assert code == 2 and "was trained with prior_steps=0: the prior that generates codes was never fitted" in err
     assert not Path("new").exists()
     (run,) = Path("outputs/reconstruct").glob("*/*")
     assert f"Fit it with `ssl reconstruct resume={run} prior_steps=2000`" in err
@@ -121,31 +121,31 @@ def test_a_prior_that_was_never_fitted(cli: Cli, finished: Finished) -> None:
 @pytest.mark.parametrize(
     ("n", "seed"), [(0, 0), (-1, 0), (1.5, 0), ("3", 0), (None, 0), (1, -1), (1, 2**64), (1, None)]
 )
-def test_numbers_that_are_none(finished: Finished, n: Any, seed: Any) -> None:
+def test_invalid_numbers(finished: Finished, n: Any, seed: Any) -> None:
     run = ssl_cli.load(finished("ae"))
     with pytest.raises(InputError, match="must be a whole number of at least"):
         run.generate(n, seed)
 
 
-def test_a_run_that_is_no_name() -> None:
-    with pytest.raises(InputError, match="named by its folder, or 'latest', not by a NoneType"):
+def test_a_run_that_is_no_path() -> None:
+    with pytest.raises(InputError, match="given as its folder or 'latest', not as a NoneType"):
         ssl_cli.load(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("codes", [None, [1.0], np.full((1, 4), np.nan), np.zeros((0, 4)), np.zeros((1, 4), int)])
-def test_codes_that_are_none(finished: Finished, codes: Any) -> None:
+def test_invalid_codes(finished: Finished, codes: Any) -> None:
     with pytest.raises(InputError, match=r"Codes must be an array \(N, 4\) of finite numbers, not"):
         ssl_cli.load(finished("ae")).decode(codes)
 
 
 @pytest.mark.parametrize("images", [None, [[1], [1, 2]], np.full((1, 1, 8, 8), 255.0), np.full((1, 1, 8, 8), np.nan)])
-def test_images_that_are_none(finished: Finished, images: Any) -> None:
+def test_invalid_images(finished: Finished, images: Any) -> None:
     with pytest.raises(InputError, match="Images must be"):
         ssl_cli.load(finished("ae")).embed(images)
 
 
-def test_a_model_that_cannot(cli: Cli, workdir: Path, finished: Finished) -> None:
-    """A user's own model, whose class the run folder names, and the user trusts."""
+def test_a_model_that_cannot_generate(cli: Cli, workdir: Path, finished: Finished) -> None:
+    """A user's own model, whose class the run folder names and the user trusts."""
     (workdir / "mine.py").write_text(
         "import torch\n"
         "from torch import nn\n"
@@ -166,7 +166,7 @@ def test_a_model_that_cannot(cli: Cli, workdir: Path, finished: Finished) -> Non
     save_file({"scale": torch.ones(1)}, run / "model.safetensors")
     assert "trust=mine" in cli("generate", "output=new")[2]
     code, _, err = cli("generate", "output=new", "trust=mine", f"run={run}")
-    assert code == 2 and "model=mine has no generate; " in err and "vae" in err.split(";")[1]
+    assert code == 2 and "model=mine can't generate images; " in err and "vae" in err.split(";")[1]
     assert not Path("new").exists()
 
 
@@ -189,7 +189,7 @@ def test_a_run_of_another_verb(cli: Cli, finished: Finished, published: Path) ->
         ("seed=-1", "seed must be a whole number of at least 0"),
         ("m=3", "m is not an option."),
         ("run=nowhere", "nowhere is no run folder"),
-        ("-m", "ssl generate makes no runs to compare"),
+        ("-m", "ssl generate trains no runs to compare"),
     ],
 )
 def test_a_bad_option(cli: Cli, word: str, sentence: str) -> None:
@@ -256,7 +256,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("what", DAMAGES)
 def test_a_damaged_run(cli: Cli, finished: Finished, what: str) -> None:
-    """Refused before anything is drawn, on the command line and in Python."""
+    """Rejected before anything is generated, on the command line and in Python."""
     run = finished("vqvae")
     damage, sentence = DAMAGES[what]
     damage(run)

@@ -1,4 +1,4 @@
-"""`ssl generate` with a run of `ssl pretrain`: it goes on with texts."""
+"""`ssl generate` with a run of `ssl pretrain`: it continues texts."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_a_stop_string_ends_it(cli: Cli, run: Path) -> None:
     assert rows("cut")[0]["ended"] == "stop"
 
 
-def test_without_a_prompt_a_text_begins(cli: Cli, run: Path) -> None:
+def test_without_a_prompt_a_new_text_begins(cli: Cli, run: Path) -> None:
     code, out, err = cli("generate", "max_tokens=3", "top_p=0.9", "top_k=null", "min_p=0.01", "repetition_penalty=1.2")
     assert code == 0, err
     assert len(out.splitlines()) >= 3
@@ -69,7 +69,7 @@ def test_without_a_prompt_a_text_begins(cli: Cli, run: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["prompt=a", "prompts=x"], "prompt= and prompts= are two things to go on from: say one of them."),
+        (["prompt=a", "prompts=x"], "prompt= and prompts= both give prompts: set only one of them."),
         (["prompts=absent"], "prompts=absent can't be read"),
         (["stop=['']"], "stop has an empty text"),
         (["max_tokens=0"], "max_tokens must be a whole number of at least 1, not 0."),
@@ -77,10 +77,10 @@ def test_without_a_prompt_a_text_begins(cli: Cli, run: Path) -> None:
         (["top_p=1.5"], "top_p must be a number above 0 and of at most 1 or null, not 1.5."),
         (["precision=16"], "precision must be one of auto, 32-true, bf16-true, not 16."),
         (["n=0"], "n must be a whole number of at least 1"),
-        (["output=kept"], "output=kept exists: name another folder, or say overwrite=true."),
+        (["output=kept"], "output=kept exists: name another folder, or set overwrite=true."),
     ],
 )
-def test_what_is_refused(cli: Cli, run: Path, words: list[str], sentence: str) -> None:
+def test_invalid_options(cli: Cli, run: Path, words: list[str], sentence: str) -> None:
     Path("kept").mkdir()
     Path("kept/mine.txt").write_text("mine")
     code, _, err = cli("generate", *words)
@@ -101,18 +101,18 @@ def test_bert_names_the_verb_that_it_serves(cli: Cli, workdir: Path) -> None:
     assert code == 0 and f"with {gpt}" in out, err
 
 
-def test_options_of_text_are_refused_by_a_run_of_images(cli: Cli, finished: Finished) -> None:
+def test_options_for_texts_with_a_run_of_images(cli: Cli, finished: Finished) -> None:
     run = finished("ae")
     code, _, err = cli("generate", "prompt=a", "top_k=3", "output=new")
-    assert code == 2 and f"prompt, top_k: no say in images, which {run} draws" in err
+    assert code == 2 and f"prompt, top_k: only for texts, but {run} generates images" in err
     assert not Path("new").exists()
 
 
-def test_the_newest_run_is_used_whatever_it_draws(cli: Cli, finished: Finished) -> None:
+def test_the_newest_run_is_used_for_images_or_texts(cli: Cli, finished: Finished) -> None:
     images = finished("ae")
     texts = make_run(Path("outputs/pretrain/gpt-pydoc/1"), "gpt", "char")
     for run, age in ((images, 2000), (texts, 1000)):
-        (run / "environment.json").unlink(missing_ok=True)  # which numbers the runs
+        (run / "environment.json").unlink(missing_ok=True)  # which has the serial number of the run
         os.utime(run / "config.yaml", (age, age))
     assert f"with {images}" in cli("generate", "n=1")[1]
     os.utime(texts / "config.yaml", (3000, 3000))

@@ -1,4 +1,4 @@
-"""ssl list runs: states, last words, filters, sorting."""
+"""ssl list runs: states, last message, filters, sorting."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ WORDS = ["trainer=cpu", "bootstrap_samples=20"]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four runs: two that finished, one that failed, and one as a kill just before its metrics leaves it."""
+    """Four runs: two that finished, one that failed, and one as if it was killed just before it wrote its metrics."""
     place = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
@@ -45,11 +45,11 @@ def models(cli: Cli, *words: str) -> list[str]:
     return [row[0].split("/")[2].removesuffix("-breast_cancer") for row in listed(cli, *words)]
 
 
-def test_states_and_last_words(cli: Cli, outputs: Path) -> None:
+def test_states_and_last_lines(cli: Cli, outputs: Path) -> None:
     rows = listed(cli)
     assert [row[1] for row in rows] == ["finished", "finished", "failed", "killed"]
     assert "The loss became NaN or infinite in step" in " ".join(rows[2])
-    assert "strangest rows: anomalies.csv" in " ".join(rows[3])  # the last thing it said
+    assert "top anomalies: anomalies.csv" in " ".join(rows[3])  # its last line
     metrics = folder.read_metrics(Path(rows[0][0]))
     assert rows[0][4:6] == ["test/auroc", f"{metrics['test/auroc']:.4f}"]
     assert all(float(row[6]) > 0 and float(row[7]) > 0 for row in rows[:2])  # seconds, MB
@@ -75,7 +75,7 @@ def test_filters_and_sorting(cli: Cli, outputs: Path, words: list[str], expected
     assert models(cli, *words) == expected
 
 
-def test_the_best_come_first_whichever_way_is_better(cli: Cli, outputs: Path) -> None:
+def test_the_best_come_first_for_metrics_of_both_directions(cli: Cli, outputs: Path) -> None:
     def values(metric: str, *words: str) -> list[float]:
         return [folder.read_metrics(Path(row[0]))[metric] for row in listed(cli, *words)]
 
@@ -83,7 +83,7 @@ def test_the_best_come_first_whichever_way_is_better(cli: Cli, outputs: Path) ->
         found = values(metric, "--best", metric)
         assert len(found) == 2  # those that finished
         assert found == sorted(found, reverse=largest) and len(set(found)) == 2
-    assert "best test/fpr first: the least" in cli("list", "runs", "--best", "test/fpr")[1]
+    assert "best test/fpr first: the lowest" in cli("list", "runs", "--best", "test/fpr")[1]
     assert values("test/auroc", "--sort", "test/auroc", "state=finished") == sorted(
         values("test/auroc", "--best=test/auroc")
     )
@@ -96,13 +96,13 @@ def test_the_best_come_first_whichever_way_is_better(cli: Cli, outputs: Path) ->
         (["runs", "--sort", "secnds"], "--sort secnds: no run has it. Did you mean seconds?"),
         (["runs", "modle=knn"], "No run here has the option modle"),
         (["runs", "state=dead"], "state=dead: a run is one of finished, running, stopped, failed, killed, damaged"),
-        (["runs", "--best"], "--best takes a name"),
-        (["runs", "--best", "test/auroc", "--sort", "seconds"], "are two orders: name one"),
-        (["models", "model=knn"], "model is for runs: say `ssl list runs ...`"),
+        (["runs", "--best"], "--best needs a name"),
+        (["runs", "--best", "test/auroc", "--sort", "seconds"], "both set the order: use only one"),
+        (["models", "model=knn"], "model is for runs: use `ssl list runs ...`"),
         (["rnus"], "ssl list has no rnus. Did you mean runs?"),
     ],
 )
-def test_what_is_not_there_is_said(cli: Cli, outputs: Path, words: list[str], sentence: str) -> None:
+def test_unknown_names(cli: Cli, outputs: Path, words: list[str], sentence: str) -> None:
     code, _, err = cli("list", *words)
     assert code == 2
     assert sentence in err
@@ -111,4 +111,4 @@ def test_what_is_not_there_is_said(cli: Cli, outputs: Path, words: list[str], se
 def test_nothing_to_list(cli: Cli) -> None:
     assert "none in outputs yet" in cli("list", "runs")[1]
     cli("detect", "model=gaussian", *QUICK)
-    assert "none of those in outputs is like that" in cli("list", "runs", "model=knn")[1]
+    assert "none in outputs matches" in cli("list", "runs", "model=knn")[1]

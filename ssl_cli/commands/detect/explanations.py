@@ -1,41 +1,33 @@
-"""Why a row is strange: the features that weigh most in its score, as they are and as they were expected."""
+"""Explanations: the top anomalies, and the features that contribute most to their scores, with expected values."""
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
-from ssl_cli.data.images.datasets import ABOUT, OneClassImages
+from ssl_cli.data.images.datasets import DESCRIPTION_COLUMNS, OneClassImages
 from ssl_cli.data.one_class import OneClassData, OneClassSplit
 from ssl_cli.data.tables.inverse import format_value
 from ssl_cli.data.tables.one_class import TableData
 from ssl_cli.evaluation.thresholds import Threshold, p_values
+from ssl_cli.methods.protocols import Explains
 from ssl_cli.methods.scoring import device_of
 
 ANOMALIES = "anomalies.csv"
-REASONS = 3  # a row
-AT_ONCE = 1024  # rows explained
-
-
-@runtime_checkable
-class Explains(Protocol):
-    """A detector that can say what it expected."""
-
-    def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
-        """What was expected of each feature, (B, D), and each column's part in the score (not negative), (B, columns).
-
-        `columns` says which features belong together: those that one symbol became.
-        """
+MAX_FEATURES = 3  # that explain a row
+EXPLAIN_BATCH = 1024  # rows
 
 
 @dataclass(frozen=True)
 class FeatureContribution:
-    """One column of one row, in the column's own units; `share` (0 to 1) of the row's strangeness is its."""
+    """A column's contribution to a row's score: its `share` (0 to 1), its actual value and the expected one.
+
+    Values are in the units of the file.
+    """
 
     column: str
     actual: str
@@ -45,9 +37,10 @@ class FeatureContribution:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """One of the strangest rows, or images. `p_value` is None for one that the model or the calibration has seen.
+    """One of the top anomalies, a row of a table or an image.
 
-    `row` is its number in the file, `index` where it lies in what was read.
+    `row` is its number in the file, `index` its position in what was read. `p_value` is None if the model or the
+    calibration used the row.
     """
 
     row: int
@@ -60,92 +53,116 @@ class Anomaly:
 
 
 def top_anomalies(
-    model: Any, data: OneClassData, scores: dict[str, np.ndarray], calibration: np.ndarray, at: Threshold, most: int
+    model: Any,
+    data: OneClassData,
+    scores: dict[str, np.ndarray],
+    calibration: np.ndarray,
+    threshold: Threshold,
+    n_anomalies: int,
 ) -> list[Anomaly]:
-    """The `most` strangest test rows, or without labels of all rows, the strangest first. Without reasons where the
-    model can't give any."""
+    """Return the test rows with the largest scores, in descending order; without labels, those of all splits.
+
+    They have no contributions if the model cannot explain its scores.
+    """
     names = ["test"] if data.splits["test"].anomaly is not None else list(data.splits)
-    everywhere = np.concatenate([scores[name] for name in names])
+    all_scores = np.concatenate([scores[name] for name in names])
     split_of = np.repeat(np.arange(len(names)), [len(scores[name]) for name in names])
-    place_in = np.concatenate([np.arange(len(scores[name])) for name in names])
-    first = np.argsort(-everywhere, kind="stable")[:most]
-    rows = [(data.splits[names[which]], place) for which, place in zip(split_of[first], place_in[first], strict=True)]
-    given = contributions_of(model, data, rows) if isinstance(data, TableData) else [[] for _ in rows]
-    p_value = p_values(calibration, everywhere[first])
-    found = []
-    for (split, place), score, p, reasons in zip(rows, everywhere[first], p_value, given, strict=True):
-        label = None if split.anomaly is None else bool(split.anomaly[place])
-        unseen = float(p) if split is data.splits["test"] else None
-        row, index = int(split.row[place]), int(split.index[place])
-        found.append(Anomaly(row, index, float(score), unseen, bool(score > at.value), label, reasons))
-    return found
-
-
-def contributions_of(
-    model: Any, data: TableData, rows: list[tuple[OneClassSplit, int]]
-) -> list[list[FeatureContribution]]:
-    """Of rows that are told by their split and their place in it."""
-    x, index = np.stack([split.x[place] for split, place in rows]), [int(split.index[place]) for split, place in rows]
+    position_in_split = np.concatenate([np.arange(len(scores[name])) for name in names])
+    top = np.argsort(-all_scores, kind="stable")[:n_anomalies]
+    rows = [
+        (data.splits[names[split]], position)
+        for split, position in zip(split_of[top], position_in_split[top], strict=True)
+    ]
+    contributions = explain_rows(model, data, rows) if isinstance(data, TableData) else [[] for _ in rows]
+    row_p_values = p_values(calibration, all_scores[top])
     return [
-        reasons
-        for part in range(0, len(rows), AT_ONCE)
-        for reasons in explain(model, data, x[part : part + AT_ONCE], index[part : part + AT_ONCE])
+        Anomaly(
+            row=int(split.row[position]),
+            index=int(split.index[position]),
+            score=float(score),
+            p_value=float(p_value) if split is data.splits["test"] else None,
+            flagged=bool(score > threshold.value),
+            label=None if split.anomaly is None else bool(split.anomaly[position]),
+            contributions=of_row,
+        )
+        for (split, position), score, p_value, of_row in zip(
+            rows, all_scores[top], row_p_values, contributions, strict=True
+        )
     ]
 
 
-def explain(model: Any, data: TableData, x: np.ndarray, index: list[int]) -> list[list[FeatureContribution]]:
-    """The REASONS columns that weigh most in each row of x (N, D), which lies at `index` in the table."""
+def explain_rows(model: Any, data: TableData, rows: list[tuple[OneClassSplit, int]]) -> list[list[FeatureContribution]]:
+    """Return the main contributions to the score of each row, given as its split and its position in the split."""
     if not isinstance(model, Explains):
-        return [[] for _ in index]
-    slices = data.preprocessor.slices
+        return [[] for _ in rows]
+    x = np.stack([split.x[position] for split, position in rows])
+    index = [int(split.index[position]) for split, position in rows]
+    return [
+        contributions
+        for start in range(0, len(rows), EXPLAIN_BATCH)
+        for contributions in explain_batch(
+            model, data, x[start : start + EXPLAIN_BATCH], index[start : start + EXPLAIN_BATCH]
+        )
+    ]
+
+
+def explain_batch(model: Explains, data: TableData, x: np.ndarray, index: list[int]) -> list[list[FeatureContribution]]:
+    """Return the MAX_FEATURES largest contributions in each row of x (N, D); `index` are its positions in the table."""
+    slices = data.preprocessor.feature_slices
     batch = {"x": torch.from_numpy(x).to(device_of(model))}
     with torch.inference_mode():
-        expected, weights = (out.cpu().numpy() for out in model.explain(batch, [where for _, where in slices]))
-    weights = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
-    reasons = []
-    for place, row in enumerate(index):
-        heaviest = np.argsort(-weights[place], kind="stable")[:REASONS]
-        reasons.append(
+        outputs = model.explain(batch, [column_slice for _, column_slice in slices])
+    expected, weights = (output.cpu().numpy() for output in outputs)  # (N, D), (N, columns)
+    shares = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+    contributions = []
+    for k, row in enumerate(index):
+        largest = np.argsort(-shares[k], kind="stable")[:MAX_FEATURES]
+        contributions.append(
             [
                 FeatureContribution(
-                    slices[which][0]["name"],
-                    _actual(data, slices[which][0], row),
-                    format_value(slices[which][0], expected[place, slices[which][1]]),
-                    float(weights[place, which]),
+                    slices[j][0]["name"],
+                    _actual_value(data, slices[j][0]["name"], row),
+                    format_value(slices[j][0], expected[k, slices[j][1]]),
+                    float(shares[k, j]),
                 )
-                for which in heaviest
-                if weights[place, which] > 0
+                for j in largest
+                if shares[k, j] > 0
             ]
         )
-    return reasons
+    return contributions
 
 
-def _actual(data: TableData, column: dict[str, Any], row: int) -> str:
-    """The value as it stands in the table that was read."""
-    cell = data.columns[column["name"]][row]
+def _actual_value(data: TableData, column: str, row: int) -> str:
+    """Return a value of the table as it was read."""
+    cell = data.columns[column][row]
     try:
         value = cell.as_py()
-    except (OverflowError, ValueError):  # a date that Arrow can hold and Python can't
+    except (OverflowError, ValueError):  # a date that Arrow can represent and Python can't
         return str(cell.cast(pa.string()))
     if value is None or value != value:
         return "(missing)"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def write(path: Path, data: OneClassData, rows: list[Anomaly]) -> None:
-    """A CSV: rank, row number in the file, score, p-value, whether flagged, label; then of an image its class and its
-    file, of a row of a table three reasons of four fields."""
+def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:
+    """Write a CSV with rank, row number in the file, score, p-value, whether flagged, and label.
+
+    For images, the class and the file follow; for rows of a table, MAX_FEATURES contributions of four columns each.
+    """
     fields = ("feature", "actual", "expected", "share")
-    names = [f"{field}_{number}" for number in range(1, REASONS + 1) for field in fields]
+    columns = [f"{field}_{k}" for k in range(1, MAX_FEATURES + 1) for field in fields]
     if isinstance(data, OneClassImages):
-        names = list(ABOUT)
+        columns = list(DESCRIPTION_COLUMNS)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["rank", "row", "score", "p_value", "flagged", "label", *names])
-        for rank, row in enumerate(rows, 1):
-            told = [[why.column, why.actual, why.expected, f"{why.share:.3f}"] for why in row.contributions]
-            cells = [cell for reason in told for cell in reason]
+        writer.writerow(["rank", "row", "score", "p_value", "flagged", "label", *columns])
+        for rank, anomaly in enumerate(anomalies, 1):
+            cells = [
+                cell
+                for feature in anomaly.contributions
+                for cell in (feature.column, feature.actual, feature.expected, f"{feature.share:.3f}")
+            ]
             if isinstance(data, OneClassImages):
-                cells = data.images.about(row.index)
-            p_value, label = ("" if value is None else value for value in (row.p_value, row.label))
-            writer.writerow([rank, row.row, row.score, p_value, row.flagged, label, *cells])
+                cells = data.images.describe(anomaly.index)
+            p_value, label = ("" if value is None else value for value in (anomaly.p_value, anomaly.label))
+            writer.writerow([rank, anomaly.row, anomaly.score, p_value, anomaly.flagged, label, *cells])

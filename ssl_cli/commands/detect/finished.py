@@ -13,75 +13,79 @@ from ssl_cli.data.io.json_state import read_state
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.thresholds import flagged_by_fdr, p_values
+from ssl_cli.methods.protocols import Embeds
 from ssl_cli.methods.scoring import score_rows
-from ssl_cli.models.images import numbers
+from ssl_cli.models.images import to_float
 from ssl_cli.runs.folder import METRICS
 
-PREPROCESSOR, CALIBRATION = "encoder.json", "calibration.safetensors"
+PREPROCESSOR, CALIBRATION = "preprocessor.json", "calibration.safetensors"
 
 
 class DetectRun(Finished):
-    """A detector, its calibration scores and its encoder, ready for new rows.
+    """A detector with its calibration scores and its preprocessor, ready for new rows.
 
     Rows of a table are a data frame or Arrow table with the training file's columns by name, or an array (N, columns)
-    with them in the file's order, the label left out. Images are an array (N, C, H, W) of bytes, or of numbers in 0..1.
+    with the columns in the file's order; both without the label. Images are an array (N, C, H, W) of bytes, or of
+    numbers in 0..1.
     """
 
     def restore(self) -> None:
+        """Read the preprocessor and the calibration scores, and score one row."""
         if self.config.threshold != "fdr" and "threshold/value" not in self.metrics:
             raise InputError(f"{self.folder / METRICS} is damaged: it has no threshold/value.")
-        self.encoder = _encoder(self.folder / PREPROCESSOR)
-        self.calibration = _calibration(self.folder / CALIBRATION)
-        one = self._blank()
-        if list(one.shape[1:]) != list(self.config.facts.shape):
-            raise InputError(
-                f"{self.folder / PREPROCESSOR} is damaged: what it makes has another shape than the model's."
-            )
-        score_rows(self.model, one)
+        self.preprocessor = _read_preprocessor(self.folder / PREPROCESSOR)
+        self.calibration = _read_calibration(self.folder / CALIBRATION)
+        x = self._zero_row()
+        if list(x.shape[1:]) != list(self.config.facts.shape):
+            raise InputError(f"{self.folder / PREPROCESSOR} is damaged: its rows do not have the model's shape.")
+        score_rows(self.model, x)
 
-    def _blank(self) -> np.ndarray:
-        """One row of nothing"""
-        if isinstance(self.encoder, ImageReader):
-            return np.zeros((1, *self.encoder.shape), np.uint8)
-        return np.zeros((1, len(self.encoder.features)), np.float32)
+    def _zero_row(self) -> np.ndarray:
+        """Return one preprocessed row of zeros."""
+        if isinstance(self.preprocessor, ImageReader):
+            return np.zeros((1, *self.preprocessor.shape), np.uint8)
+        return np.zeros((1, len(self.preprocessor.feature_names)), np.float32)
 
-    def encode(self, rows: Any) -> np.ndarray:
-        """(N, n_features) float32, or images (N, C, H, W)"""
-        if isinstance(self.encoder, ImageReader):
-            return self.encoder.checked(rows)
-        return self.encoder.transform(self.encoder.as_table(rows))
+    def preprocess(self, rows: Any) -> np.ndarray:
+        """Return rows as the model takes them: (N, D) float32, or images (N, C, H, W).
+
+        Raises InputError if they are not such rows as the run was trained on; so do the methods below.
+        """
+        if isinstance(self.preprocessor, ImageReader):
+            return self.preprocessor.validate(rows)
+        return self.preprocessor.transform(self.preprocessor.as_table(rows))
 
     def score(self, rows: Any) -> np.ndarray:
-        """(N,) anomaly scores, larger for more abnormal."""
-        return score_rows(self.model, self.encode(rows))
+        """Return anomaly scores (N,); larger is more abnormal."""
+        return score_rows(self.model, self.preprocess(rows))
 
     def p_value(self, rows: Any) -> np.ndarray:
-        """(N,) conformal p-values: small for rows stranger than the calibration rows."""
+        """Return conformal p-values (N,): small for rows that are more abnormal than the calibration rows."""
         return p_values(self.calibration, self.score(rows))
 
     def flag(self, rows: Any) -> np.ndarray:
-        """(N,) bool: which rows score above the run's threshold; with threshold=fdr, above the one these rows make."""
+        """Return which rows score above the run's threshold, (N,) bool; with threshold=fdr, judged together."""
         scores = self.score(rows)
         if self.config.threshold != "fdr":
             return scores > self.metrics["threshold/value"]
         return flagged_by_fdr(self.calibration, scores, self.config.fdr)
 
     def embed(self, rows: Any) -> np.ndarray:
-        """(N, latent) codes, where the model has them."""
-        self.need("embed")
+        """Return codes (N, Z). Raises InputError if the model has none."""
+        self.require(Embeds, "embed rows")
         with torch.inference_mode():
-            return self.model.embed({"x": numbers(torch.from_numpy(self.encode(rows)))}).numpy()
+            return self.model.embed({"x": to_float(torch.from_numpy(self.preprocess(rows)))}).numpy()
 
 
-def _encoder(path: Path) -> TablePreprocessor | ImageReader:
-    """What makes new rows, or new images, such as the model knows."""
+def _read_preprocessor(path: Path) -> TablePreprocessor | ImageReader:
+    """Read what converts new rows, or new images, to the model's input."""
     state = read_state(path)
     return (ImageReader if state.get("kind") == "images" else TablePreprocessor).from_state(path, state)
 
 
-def _calibration(path: Path) -> np.ndarray:
-    """(n,) scores, at least one, all finite"""
+def _read_calibration(path: Path) -> np.ndarray:
+    """Read the calibration scores (n,). Raises InputError if there are none or they are not finite."""
     scores = load_file(path)["scores"]
     if scores.ndim != 1 or scores.dtype.kind != "f" or not len(scores) or not np.isfinite(scores).all():
-        raise InputError(f"{path} is damaged: its scores must be finite numbers in a row, one at least.")
+        raise InputError(f"{path} is damaged: its scores must be a row of at least one finite number.")
     return scores

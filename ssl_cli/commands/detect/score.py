@@ -1,4 +1,4 @@
-"""ssl score: score a file of any size, or a folder of images, with a finished run, a piece at a time."""
+"""ssl score: score a file of any size, or a folder of images, with a finished run, batch by batch."""
 
 import time
 from pathlib import Path
@@ -9,63 +9,63 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.detect.finished import DetectRun
 from ssl_cli.commands.detect.score_inputs import ImageInput, TableInput
-from ssl_cli.commands.detect.score_writer import ScoredFile
+from ssl_cli.commands.detect.score_writer import ScoreWriter
 from ssl_cli.data.images.reader import ImageReader
 from ssl_cli.errors import InputError
 from ssl_cli.methods.scoring import score_rows
 from ssl_cli.runs.folder import find_run
-from ssl_cli.runs.output_files import places
+from ssl_cli.runs.outputs import file_paths
 
 
 def run(cfg: DictConfig) -> Path:
-    """Score `cfg.input` into `cfg.output`, whose path it returns."""
-    finished = DetectRun(
-        find_run(cfg.run, cfg.paths.outputs, "detect", finished=True), tuple((cfg.trust or "").split())
-    )
-    source, output, rejects = places(cfg)
-    given = rows_of(finished, source, cfg)
+    """Score `cfg.input` into `cfg.output`, and return its path."""
+    trust = tuple((cfg.trust or "").split())
+    finished = DetectRun(find_run(cfg.run, cfg.paths.outputs, "detect", finished=True), trust)
+    source, output, rejects = file_paths(cfg)
+    rows = open_input(finished, source, cfg)
     threshold = None if finished.config.threshold == "fdr" else finished.metrics["threshold/value"]
-    out = ScoredFile(finished.calibration, threshold, finished.config.get("fdr"), given.keep)
-    started = time.monotonic()
+    writer = ScoreWriter(finished.calibration, threshold, finished.config.get("fdr"), rows.keep)
+    start = time.monotonic()
     console.say(f"score {source} with {finished.folder}")
-    with out.writing(output, rejects), console.progress(f"scoring, {given.unit}", given.total) as advance:
-        for chunk, x, done in given:
+    with writer.open(output, rejects), console.progress(f"scoring, {rows.unit}", rows.total) as advance:
+        for chunk, x, n_done in rows:
             scores = score_rows(finished.model, x)
-            refuse_broken(scores, finished.folder)
-            out.add(chunk, scores)
-            advance(done, f"{out.scored / (time.monotonic() - started):,.0f} {given.rows}/s")
-    print_summary(out, rejects, finished, given, time.monotonic() - started)
+            check_finite(scores, finished.folder)
+            writer.add(chunk, scores)
+            advance(n_done, f"{writer.n_scored / (time.monotonic() - start):,.0f} {rows.rows}/s")
+    print_summary(writer, rejects, finished, rows, time.monotonic() - start)
     return output
 
 
-def rows_of(finished: DetectRun, source: Path, cfg: DictConfig) -> TableInput | ImageInput:
-    """What is to be scored, of the kind that the run has learned from."""
+def open_input(finished: DetectRun, source: Path, cfg: DictConfig) -> TableInput | ImageInput:
+    """Return the rows of `source`: of a table or images, whichever the run was trained on."""
     options = (source, list(cfg.keep), cfg.header, cfg.delimiter)
-    if isinstance(finished.encoder, ImageReader):
-        return ImageInput(finished.encoder, *options)
-    return TableInput(finished.encoder, *options)
+    if isinstance(finished.preprocessor, ImageReader):
+        return ImageInput(finished.preprocessor, *options)
+    return TableInput(finished.preprocessor, *options)
 
 
-def refuse_broken(scores: np.ndarray, folder: Path) -> None:
+def check_finite(scores: np.ndarray, folder: Path) -> None:
+    """Raise InputError if a score is not finite: the weights of the run are damaged."""
     if not np.isfinite(scores).all():
         raise InputError(f"The model of {folder} gives scores that are NaN or infinite: train it again.")
 
 
 def print_summary(
-    out: ScoredFile, rejects: Path, finished: DetectRun, given: TableInput | ImageInput, seconds: float
+    writer: ScoreWriter, rejects: Path, finished: DetectRun, rows: TableInput | ImageInput, elapsed_s: float
 ) -> None:
-    """What became of every row that came in."""
-    if out.rejected:
-        told = "; ".join(f"{given.place(reject)}: {reject.reason}" for reject in out.examples)
-        if not out.scored:
+    """Print how many rows were scored, rejected and flagged. Raises InputError if all were rejected."""
+    if writer.n_rejected:
+        examples = "; ".join(f"{rows.locate(reject)}: {reject.reason}" for reject in writer.examples)
+        if not writer.n_scored:
             raise InputError(
-                f"None of the {out.rejected:,} {given.rows} can be read; {rejects} has the reasons ({told})."
+                f"None of the {writer.n_rejected:,} {rows.rows} can be read; {rejects} has the reasons ({examples})."
             )
-        console.warn(f"{out.rejected:,} {given.rows} can't be read and are in {rejects}: {told}")
-    for remark in given.remarks():
-        console.warn(remark)
-    total = out.scored + out.rejected
-    console.say(f"{given.rows}: {total:,} in = {out.scored:,} scored + {out.rejected:,} rejected")
+        console.warn(f"{writer.n_rejected:,} {rows.rows} can't be read and are in {rejects}: {examples}")
+    for warning in rows.warnings():
+        console.warn(warning)
+    total = writer.n_scored + writer.n_rejected
+    console.say(f"{rows.rows}: {total:,} in = {writer.n_scored:,} scored + {writer.n_rejected:,} rejected")
     rule = f"threshold={finished.config.threshold} of the run"
-    console.say(f"flagged: {out.flagged:,} ({out.flagged / max(out.scored, 1):.2%}) by {rule}")
-    console.say(f"{out.scored / seconds:,.0f} {given.rows}/s over {seconds:.1f} s")
+    console.say(f"flagged: {writer.n_flagged:,} ({writer.n_flagged / max(writer.n_scored, 1):.2%}) by {rule}")
+    console.say(f"{writer.n_scored / elapsed_s:,.0f} {rows.rows}/s over {elapsed_s:.1f} s")

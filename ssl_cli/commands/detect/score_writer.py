@@ -1,4 +1,4 @@
-"""Scores of a stream of rows -> a file, written beside its place and moved there when it is whole."""
+"""Writer of ssl score: scores of a stream of rows -> a file that appears at its place only when it is complete."""
 
 import csv
 from collections.abc import Iterator
@@ -12,58 +12,69 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from ssl_cli.data.io.chunks import Chunk, Reject
+from ssl_cli.data.io.chunks import Chunk, RejectedRow
 from ssl_cli.evaluation.thresholds import benjamini_hochberg, counts_above
-from ssl_cli.runs.output_files import REJECT_COLUMNS, beside, disk_errors_as_input_errors, folder_in, move
+from ssl_cli.runs.outputs import (
+    REJECTED_ROW_COLUMNS,
+    disk_errors_as_input_errors,
+    move_into_place,
+    rejects_staging_path,
+    temporary_folder,
+)
 
-ABOVE = "calibration scores above"  # while it isn't known yet which rows are flagged
+ABOVE = "calibration scores above"  # column that stands for `flagged` until the threshold is known
 OWN_COLUMNS = {"row", "score", "p_value", "flagged", ABOVE}
+MAX_EXAMPLES = 3  # rejected rows
 
 
-class ScoredFile:
-    """Takes chunks with their scores; counts them.
+class ScoreWriter:
+    """Writes chunks of rows with their scores, and counts them.
 
-    A row is flagged when its score is above `threshold`; or, where that is None, by Benjamini and Hochberg's procedure
-    at `fdr` over the whole file, whose flags are only known at its end: the file is then written twice.
+    A row is flagged if its score is above `threshold`. If that is None, Benjamini and Hochberg's procedure at `fdr`
+    judges all rows of the file together. Then the flags are known only at the end, and the file is written twice.
     """
 
     def __init__(self, calibration: np.ndarray, threshold: float | None, fdr: float, keep: list[str]):
-        self.ordered, self.threshold, self.fdr, self.keep = np.sort(calibration), threshold, fdr, keep
-        self.counts = np.zeros(len(calibration) + 1, dtype=np.int64)  # rows with so many calibration scores above
-        self.scored = self.rejected = self.flagged = 0
-        self.examples: list[Reject] = []
+        self.calibration, self.threshold, self.fdr, self.keep = np.sort(calibration), threshold, fdr, keep
+        self.counts = np.zeros(len(calibration) + 1, dtype=np.int64)  # [n]: rows with n calibration scores above
+        self.n_scored = self.n_rejected = self.n_flagged = 0
+        self.examples: list[RejectedRow] = []
 
     @contextmanager
-    def writing(self, output: Path, rejects: Path) -> Iterator[None]:
-        """While it is open, `add` may be called. On an error nothing is left behind."""
-        with folder_in(output) as here, folder_in(beside(output, rejects)) as there:
-            scored, whole, kept = here / "scored", here / "flagged", there / "rejects"
-            self._output, self._reject_place = output, rejects
-            out, lines = _Table(scored, self._kind(output)), kept.open("w", newline="", encoding="utf-8")
-            self._out, self._rejects = out, _reject_writer(lines)
+    def open(self, output: Path, rejects: Path) -> Iterator[None]:
+        """Open the files for `add`, and move them into place at the end. On an error nothing is left behind."""
+        with (
+            temporary_folder(output) as folder,
+            temporary_folder(rejects_staging_path(output, rejects)) as reject_folder,
+        ):
+            scored, flagged, rejected = folder / "scored", folder / "flagged", reject_folder / "rejects"
+            self._output_path, self._rejects_path = output, rejects
+            table = _TableFile(scored, ".parquet" if self.threshold is None else output.suffix)
+            reject_file = rejected.open("w", newline="", encoding="utf-8")
+            self._table, self._rejects = table, _reject_writer(reject_file)
             try:
                 yield
                 with disk_errors_as_input_errors(output):
-                    out.close()
+                    table.close()
                 with disk_errors_as_input_errors(rejects):
-                    lines.close()
+                    reject_file.close()
             finally:
-                with suppress(OSError, pa.ArrowException):  # after an error: what it left open
-                    out.close()
-                    lines.close()
+                with suppress(OSError, pa.ArrowException):  # after an error, files may still be open
+                    table.close()
+                    reject_file.close()
             with disk_errors_as_input_errors(output):
                 if self.threshold is None:
-                    self._flag(scored, whole, output.suffix)
-                    scored = whole
+                    self._write_flags(scored, flagged, output.suffix)
+                    scored = flagged
             with disk_errors_as_input_errors(rejects):
-                move(kept, rejects)
-            if self.scored or not self.rejected:
+                move_into_place(rejected, rejects)
+            if self.n_scored or not self.n_rejected:
                 with disk_errors_as_input_errors(output):
-                    move(scored, output)
+                    move_into_place(scored, output)
 
     def add(self, chunk: Chunk, scores: np.ndarray) -> None:
-        """The sound rows of a chunk with their scores (N,), and its rejects."""
-        above = counts_above(self.ordered, scores)
+        """Write the valid rows of a chunk with their scores (N,), and its rejected rows."""
+        above = counts_above(self.calibration, scores)
         columns: dict[str, Any] = {name: chunk.table[name] for name in self.keep}
         columns |= {"row": chunk.row, "score": scores, "p_value": (1 + above) / len(self.counts)}
         if self.threshold is None:
@@ -71,42 +82,39 @@ class ScoredFile:
             columns[ABOVE] = above
         else:
             columns["flagged"] = scores > self.threshold
-            self.flagged += int(columns["flagged"].sum())
-        with disk_errors_as_input_errors(self._output):
-            self._out.write(pa.table(columns))
-        with disk_errors_as_input_errors(self._reject_place):
+            self.n_flagged += int(columns["flagged"].sum())
+        with disk_errors_as_input_errors(self._output_path):
+            self._table.write(pa.table(columns))
+        with disk_errors_as_input_errors(self._rejects_path):
             self._rejects.writerows([reject.row, reject.line, reject.reason, reject.text] for reject in chunk.rejects)
-        self.examples += chunk.rejects[: 3 - len(self.examples)]
-        self.scored += len(scores)
-        self.rejected += len(chunk.rejects)
+        self.examples += chunk.rejects[: MAX_EXAMPLES - len(self.examples)]
+        self.n_scored += len(scores)
+        self.n_rejected += len(chunk.rejects)
 
-    def _kind(self, output: Path) -> str:
-        return ".parquet" if self.threshold is None else output.suffix
-
-    def _flag(self, scored: Path, whole: Path, suffix: str) -> None:
-        """Turn the count of calibration scores above each row into whether it is flagged."""
-        most = benjamini_hochberg(self.counts, self.fdr)
-        out = _Table(whole, suffix)
+    def _write_flags(self, scored: Path, flagged: Path, suffix: str) -> None:
+        """Copy the file `scored` to `flagged`, with the column `flagged` instead of ABOVE."""
+        max_above = benjamini_hochberg(self.counts, self.fdr)
+        output = _TableFile(flagged, suffix)
         with pyarrow.parquet.ParquetFile(scored) as file:
-            # An empty table first: it makes the file where there is no row.
+            # The empty table creates the file even if there are no rows.
             for table in chain([file.schema_arrow.empty_table()], map(pa.table, file.iter_batches())):
-                flagged = table[ABOVE].to_numpy() <= most
-                out.write(table.drop_columns(ABOVE).append_column("flagged", pa.array(flagged)))
-                self.flagged += int(flagged.sum())
-        out.close()
+                flags = table[ABOVE].to_numpy() <= max_above
+                output.write(table.drop_columns(ABOVE).append_column("flagged", pa.array(flags)))
+                self.n_flagged += int(flags.sum())
+        output.close()
 
 
-class _Table:
-    """A CSV or Parquet file that grows table by table."""
+class _TableFile:
+    """A CSV or Parquet file that tables are appended to."""
 
     def __init__(self, path: Path, suffix: str):
         self.path, self.suffix = path, suffix
-        self.writer: Any = None  # made with the first table, whose columns the file has
+        self.writer: Any = None  # created with the first table, which has the file's columns
 
     def write(self, table: pa.Table) -> None:
         if self.writer is None:
-            make = pyarrow.parquet.ParquetWriter if self.suffix == ".parquet" else pyarrow.csv.CSVWriter
-            self.writer = make(self.path, table.schema)
+            writer_class = pyarrow.parquet.ParquetWriter if self.suffix == ".parquet" else pyarrow.csv.CSVWriter
+            self.writer = writer_class(self.path, table.schema)
         self.writer.write_table(table)
 
     def close(self) -> None:
@@ -115,7 +123,8 @@ class _Table:
             writer.close()
 
 
-def _reject_writer(lines: TextIO) -> Any:
-    writer = csv.writer(lines)
-    writer.writerow(REJECT_COLUMNS)
+def _reject_writer(file: TextIO) -> Any:
+    """Return a CSV writer of rejected rows, after writing the header."""
+    writer = csv.writer(file)
+    writer.writerow(REJECTED_ROW_COLUMNS)
     return writer

@@ -1,4 +1,4 @@
-"""ssl reconstruct run=...: rebuild given images with a finished run; nothing is trained."""
+"""ssl reconstruct run=...: rebuild new images with a finished run; nothing is trained."""
 
 from itertools import chain, count
 from pathlib import Path, PurePath
@@ -8,82 +8,92 @@ from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.commands.reconstruct.finished import reopen
-from ssl_cli.commands.reconstruct.sslz_names import refuse_outside
-from ssl_cli.data.images.reader import Rejected
+from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside
+from ssl_cli.data.images.reader import RejectedFiles
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.images import psnr
 from ssl_cli.evaluation.plots import image_grid
 from ssl_cli.files import write_csv
-from ssl_cli.runs.outputs import refuse_taken, results, warn_of_rejects, write_rejects
+from ssl_cli.runs.outputs import check_output_is_free, output_folder, warn_about_rejected_files, write_rejected_files
 
-SHEET, ERRORS, ERROR_COLUMNS = "reconstructions.png", "errors.csv", ["name", "file", "mse", "psnr"]
+GRID, ERRORS, ERROR_COLUMNS = "reconstructions.png", "errors.csv", ["name", "file", "mse", "psnr"]
 
 
-def rebuild(cfg: DictConfig) -> Path:
-    """Rebuild the images of `cfg.input` into a folder, whose path it returns: each as a PNG of its name, the sheet of
-    them, and their errors."""
+def run(cfg: DictConfig) -> Path:
+    """Rebuild the images of `cfg.input` into a folder, and return its path.
+
+    The folder has a PNG for each image, a grid of originals and rebuilt images, and a table of their errors.
+    """
     if cfg.input is None:
-        raise InputError(f"run={cfg.run} is a finished run: say which images it rebuilds, with input=FOLDER.")
+        raise InputError(f"run={cfg.run} is a finished run: set the images to rebuild with input=FOLDER.")
     source = Path(cfg.input).expanduser()
-    refuse_same_place(source, cfg.output)
-    refuse_taken(cfg.output, cfg.overwrite)
+    check_output_is_apart(source, cfg.output)
+    check_output_is_free(cfg.output, cfg.overwrite)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     names, x, rejected = finished.read(source)
     files = png_names(names)
     if cfg.output is not None:
-        refuse_outside(Path(cfg.output).expanduser(), files)
+        check_stays_inside(Path(cfg.output).expanduser(), files)
     console.say(f"rebuild {source} with {finished.folder}")
-    otherwise = Path(cfg.paths.outputs) / "rebuilt" / finished.folder.resolve().name
-    with results(cfg.output, cfg.overwrite, otherwise) as (folder, place):
+    default_parent = Path(cfg.paths.outputs) / "rebuilt" / finished.folder.resolve().name
+    with output_folder(cfg.output, cfg.overwrite, default_parent) as (folder, place):
         rebuilt = finished.reconstruct(x)
-        mse = squared_errors(x, rebuilt)
-        for name, image in zip(files, rebuilt, strict=True):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            image_grid.save(folder / name, image)
-        image_grid.pairs(folder / SHEET, x, rebuilt)
-        figures = ([f"{value:.6g}" for value in values] for values in (mse, map(psnr, mse)))
-        rows = zip(names, files, *figures, strict=True)
-        write_csv(folder / ERRORS, ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, row, strict=True)) for row in rows])
-        write_rejects(folder, rejected)
+        mse = mean_squared_errors(x, rebuilt)
+        for file, image in zip(files, rebuilt, strict=True):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            image_grid.save(folder / file, image)
+        image_grid.pairs(folder / GRID, x, rebuilt)
+        write_errors(folder / ERRORS, names, files, mse)
+        write_rejected_files(folder, rejected)
     print_summary(mse, finished.reader.shape, rejected)
     return place
 
 
-def refuse_same_place(source: Path, output: str | None) -> None:
-    """Raise InputError where a rebuilt image could take the place of a given one, or be given next time."""
+def check_output_is_apart(source: Path, output: str | None) -> None:
+    """Raise InputError if a rebuilt image could replace an input image, or become an input of the next run."""
     if output is None:
         return
-    goal = Path(output).expanduser().resolve()
-    if source.is_dir() and goal.is_relative_to(source.resolve()):
-        where = "is" if goal == source.resolve() else "lies in"
-        raise InputError(f"output={output} {where} the folder of the input: name one outside it.")
-    if goal == source.resolve().parent and not source.is_dir():
-        raise InputError(f"output={output} is the folder that the input lies in: name another.")
+    place = Path(output).expanduser().resolve()
+    if source.is_dir() and place.is_relative_to(source.resolve()):
+        relation = "is" if place == source.resolve() else "lies in"
+        raise InputError(f"output={output} {relation} the folder of the input: name a folder outside it.")
+    if place == source.resolve().parent and not source.is_dir():
+        raise InputError(f"output={output} is the folder of the input file: name another folder.")
 
 
 def png_names(names: list[str]) -> list[str]:
-    """The file that each image is rebuilt into: its name with .png, after its own ending where that is taken."""
-    # A zip may name a place outside the folder.
+    """Return a distinct file name for each rebuilt image.
+
+    It is the image's name with .png instead of its suffix, or after its suffix if that name is taken.
+    """
+    # Names in a zip may point outside the folder.
     names = [str(PurePath(*(part for part in PurePath(name).parts if part not in ("/", "..")))) for name in names]
-    taken, found = {SHEET}, []
+    taken, files = {GRID}, []
     for name in names:
         file = str(PurePath(name).with_suffix(".png"))
-        if file != name or name in taken:  # else it is its own
+        if file != name or name in taken:  # a PNG keeps its name
             numbered = (f"{name}.{k}.png" for k in count(2))
             file = next(file for file in chain([file, f"{name}.png"], numbered) if file not in taken.union(names))
         taken.add(file)
-        found.append(file)
-    return found
+        files.append(file)
+    return files
 
 
-def squared_errors(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) uint8, twice -> (N,): each image's mean squared error, of pixels in 0..1"""
+def mean_squared_errors(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
+    """Return the mean squared error (N,) of each image of x (N, C, H, W) uint8, for pixels in 0..1."""
     return np.array([np.square((a.astype(np.float64) - b) / 255).mean() for a, b in zip(x, rebuilt, strict=True)])
 
 
-def print_summary(mse: np.ndarray, shape: list[int], rejected: Rejected) -> None:
-    """What became of every file that came in."""
-    warn_of_rejects(rejected, len(mse))
+def write_errors(path: Path, names: list[str], files: list[str], mse: np.ndarray) -> None:
+    """Write a table of each image's name, its PNG file, and its error."""
+    numbers = ([f"{value:.6g}" for value in values] for values in (mse, map(psnr, mse)))
+    rows = zip(names, files, *numbers, strict=True)
+    write_csv(path, ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, row, strict=True)) for row in rows])
+
+
+def print_summary(mse: np.ndarray, shape: list[int], rejected: RejectedFiles) -> None:
+    """Print how many files were rebuilt and rejected, and the mean error."""
+    warn_about_rejected_files(rejected, len(mse))
     total = len(mse) + len(rejected)
     console.say(f"images: {total:,} in = {len(mse):,} rebuilt, at {shape[1]} x {shape[2]} + {len(rejected):,} rejected")
-    console.say(f"mean squared error {mse.mean():.3g}, a PSNR of {psnr(mse.mean()):.1f} dB")
+    console.say(f"mean squared error {mse.mean():.3g}, PSNR {psnr(mse.mean()):.1f} dB")

@@ -1,4 +1,4 @@
-"""A finished run as a coder of images: images -> codes -> the same images that it reconstructs, byte by byte."""
+"""Image codec: images -> discrete codes -> the images that a finished run reconstructs, bit by bit."""
 
 import hashlib
 import json
@@ -8,50 +8,52 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ssl_cli.commands.finished import WEIGHTS
-from ssl_cli.commands.reconstruct.finished import ReconstructRun, in_batches
-from ssl_cli.commands.reconstruct.sslz import TOTAL, frequencies
-from ssl_cli.models.images import in_bytes
+from ssl_cli.commands.reconstruct.finished import ReconstructRun, map_full_batches
+from ssl_cli.commands.reconstruct.sslz import FREQUENCY_TOTAL, frequencies
+from ssl_cli.methods.protocols import DecodesCodes
+from ssl_cli.models.images import to_uint8
 
-FINGERPRINT = 16  # bytes of it
+FINGERPRINT_BYTES = 16
 
 
-class Coder:
-    """What .sslz asks of a run: `counts` (L, K) of the training images' codes, place by place, and a `fingerprint`.
+class ImageCodec:
+    """What a .sslz file needs of a run: the `counts` (L, K) of codes in training, and a `fingerprint` of the model.
 
-    Raises InputError where the run's model has no codes.
+    Raises InputError if the run's model has no codes.
     """
 
     def __init__(self, run: ReconstructRun):
-        run.need("decode_codes")
+        run.require(DecodesCodes, "decode discrete codes")
         self.run, self.name = run, f"model={run.config.choices.model} of {run.folder}"
         self.counts: np.ndarray = run.model.code_counts.numpy()  # (L, K)
         self.frequencies = frequencies(self.counts)
 
     @property
     def fingerprint(self) -> bytes:
-        """Of what decides which codes an image has, and which image they become: the weights, and what they are for."""
+        """Return a hash of the weights and the model's config, which determine an image's codes and its pixels."""
         with (self.run.folder / WEIGHTS).open("rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-        built = {"weights": weights, "model": OmegaConf.to_container(self.run.config.model)}
-        return hashlib.sha256(json.dumps(built, sort_keys=True).encode()).digest()[:FINGERPRINT]
+        model = {"weights": weights, "model": OmegaConf.to_container(self.run.config.model)}
+        return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).digest()[:FINGERPRINT_BYTES]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """(N, L) int64 -> (N, C, H, W) uint8: of the codes of some images, what `reconstruct` gives of these images"""
+        """Return the images (N, C, H, W) uint8 of codes (N, L) int64: the same that `reconstruct` returns."""
         model = self.run.model
-        return in_batches(lambda part: in_bytes(model.decode_codes(part)), codes).reshape(-1, *self.run.reader.shape)
+        images = map_full_batches(lambda batch: to_uint8(model.decode_codes(batch)), codes)
+        return images.reshape(-1, *self.run.reader.shape)
 
-    def bits(self, codes: np.ndarray) -> float:
-        """What codes (N, L) cost by the frequencies, were there no rounding to whole bytes."""
-        found = np.take_along_axis(self.frequencies, codes.T, axis=1)  # (L, N)
-        return float(np.log2(TOTAL / found).sum())
-
-
-def checksum(images: np.ndarray, before: int = 0) -> int:
-    """The CRC-32 of images (N, C, H, W) uint8, after others of which it was `before`."""
-    return zlib.crc32(images.tobytes(), before)
+    def ideal_bits(self, codes: np.ndarray) -> float:
+        """Return the cost of codes (N, L) by the training frequencies, without rounding to whole bytes."""
+        code_frequencies = np.take_along_axis(self.frequencies, codes.T, axis=1)  # (L, N)
+        return float(np.log2(FREQUENCY_TOTAL / code_frequencies).sum())
 
 
-def entropy(codes: np.ndarray) -> float:
-    """Bits of codes (N, L) by the frequencies of these very images, without what telling those would cost."""
-    parts = (np.unique(place, return_counts=True)[1] for place in codes.T)
-    return float(sum((counts * np.log2(len(codes) / counts)).sum() for counts in parts))
+def checksum(images: np.ndarray, previous: int = 0) -> int:
+    """Return the CRC-32 of images (N, C, H, W) uint8; `previous` is that of the images before them."""
+    return zlib.crc32(images.tobytes(), previous)
+
+
+def entropy_bits(codes: np.ndarray) -> float:
+    """Return the cost of codes (N, L) in bits by their own frequencies, not counting those frequencies."""
+    counts_by_place = (np.unique(place, return_counts=True)[1] for place in codes.T)
+    return float(sum((counts * np.log2(len(codes) / counts)).sum() for counts in counts_by_place))

@@ -1,4 +1,4 @@
-"""ssl decompress: a file of ssl compress -> the images that its run reconstructs, as PNG."""
+"""ssl decompress: turn a file of ssl compress into the images that its run reconstructs, as PNG."""
 
 from pathlib import Path
 
@@ -7,55 +7,56 @@ from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.commands.reconstruct import sslz
-from ssl_cli.commands.reconstruct.codec import Coder, checksum
+from ssl_cli.commands.reconstruct.codec import ImageCodec, checksum
 from ssl_cli.commands.reconstruct.finished import reopen
-from ssl_cli.commands.reconstruct.sslz_names import places, refuse_outside
+from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside, png_paths
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots import image_grid
-from ssl_cli.runs.outputs import results
+from ssl_cli.runs.outputs import output_folder
 
 
 def run(cfg: DictConfig) -> Path:
-    """Decompress `cfg.input` into the folder `cfg.output`, whose path it returns."""
+    """Decompress `cfg.input` into the folder `cfg.output`, and return its path."""
     source, output = Path(cfg.input).expanduser(), Path(cfg.output).expanduser()
     if not source.is_file():
         raise InputError(f"input={source} is not a file.")
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
-    coder = Coder(finished)
-    compressed = sslz.unpack(source, coder.fingerprint, coder.name)
-    names = places(compressed.names)
-    refuse_outside(output, names)
+    codec = ImageCodec(finished)
+    compressed = sslz.unpack(source, codec.fingerprint, codec.name)
+    names = png_paths(compressed.names)
+    check_stays_inside(output, names)
     console.say(f"decompress {source} with {finished.folder}")
     with (
-        results(cfg.output, cfg.overwrite, output.parent) as (folder, place),
+        output_folder(cfg.output, cfg.overwrite, output.parent) as (folder, place),
         console.progress("images", len(names)) as advance,
     ):
-        done = found = 0
-        for codes in compressed.codes(coder.counts):
-            images = coder.decode(codes)
-            found = checksum(images, found)
-            for name, image in zip(names[done:], images, strict=False):
-                write(folder / name, image)
-            done += len(images)
-            advance(done, "")
-    print_summary(compressed, done, found)
+        n_done = pixel_checksum = 0
+        for codes in compressed.codes(codec.counts):
+            images = codec.decode(codes)
+            pixel_checksum = checksum(images, pixel_checksum)
+            for name, image in zip(names[n_done:], images, strict=False):
+                write_png(folder / name, image)
+            n_done += len(images)
+            advance(n_done, "")
+    print_summary(compressed, n_done, pixel_checksum)
     return place
 
 
-def write(path: Path, image: np.ndarray) -> None:
-    """One image (C, H, W), as PNG"""
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write one image (C, H, W). Raises InputError if the file exists."""
     if path.exists():
-        raise InputError(f"{path.name}: here, where capitals don't count, two images have this name.")
+        raise InputError(f"{path.name}: two images have this name, on a disk that ignores upper and lower case.")
     path.parent.mkdir(parents=True, exist_ok=True)
     image_grid.save(path, image)
 
 
-def print_summary(compressed: sslz.Compressed, done: int, found: int) -> None:
-    console.say(f"{done:,} images of {compressed.size:,} bytes")
-    if found == compressed.pixels:
-        console.say("each pixel is what it was when they were compressed: the checksum fits")
+def print_summary(compressed: sslz.CompressedImages, n_images: int, pixel_checksum: int) -> None:
+    """Print the sizes, and whether the pixels are the same as at compression."""
+    console.say(f"{n_images:,} images of {compressed.size:,} bytes")
+    if pixel_checksum == compressed.pixel_checksum:
+        console.say("each pixel is the same as at compression: the checksum matches")
     else:
         console.warn(
-            "the codes are whole, but some pixels differ from those at compression, by what this machine or this "
-            "version of torch rounds otherwise"
+            "the codes are intact, but some pixels differ from those at compression: this machine or this version of "
+            "torch rounds differently"
         )

@@ -1,4 +1,4 @@
-"""ssl embed: the codes that a finished run gives images, as a table and a map."""
+"""ssl embed: codes of images from a finished run, as a table and a map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,18 +14,19 @@ from ssl_cli.commands.reconstruct.finished import ReconstructRun, reopen
 from ssl_cli.commands.reconstruct.latent_plots import draw_map
 from ssl_cli.config.check import check
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.images.datasets import ImageData, in_words
-from ssl_cli.data.images.reader import Rejected
+from ssl_cli.data.images.datasets import ImageData, format_shape
+from ssl_cli.data.images.reader import RejectedFiles
 from ssl_cli.errors import InputError
+from ssl_cli.methods.protocols import Embeds
 from ssl_cli.runs.folder import read_environment
-from ssl_cli.runs.outputs import refuse_taken, results, warn_of_rejects, write_rejects
+from ssl_cli.runs.outputs import check_output_is_free, output_folder, warn_about_rejected_files, write_rejected_files
 
 CODES, MAP = "codes.parquet", "map.png"
 
 
 @dataclass
-class EmbedInput:
-    """Images x (N, C, H, W) that belong together, with their numbers `row` (N,) in the whole set."""
+class ImageGroup:
+    """Images x (N, C, H, W) of one split, or of files, with their index `row` (N,) in the whole set."""
 
     x: np.ndarray
     row: np.ndarray
@@ -35,122 +36,124 @@ class EmbedInput:
 
 
 @dataclass
-class EmbedInputs:
-    """What is to be embedded."""
+class EmbedInput:
+    """The images to embed; `description` names them in messages."""
 
-    parts: list[EmbedInput]
-    about: str
-    rejected: Rejected = field(default_factory=list)
+    groups: list[ImageGroup]
+    description: str
+    rejected: RejectedFiles = field(default_factory=list)
 
 
 def run(cfg: DictConfig) -> Path:
-    """Embed images into a folder, whose path it returns."""
-    refuse_ambiguous(cfg)
-    refuse_taken(cfg.output, cfg.overwrite)
+    """Embed images into a folder, and return its path."""
+    check_one_source(cfg)
+    check_output_is_free(cfg.output, cfg.overwrite)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
-    finished.need("embed")
-    given = images(cfg, finished)
-    console.say(f"embed {given.about} with {finished.folder}")
-    otherwise = Path(cfg.paths.outputs) / "embed" / finished.folder.resolve().name
-    with results(cfg.output, cfg.overwrite, otherwise) as (folder, place):
-        table = pa.concat_tables([codes(finished, part) for part in given.parts]).sort_by("row")
+    finished.require(Embeds, "embed images")
+    inputs = read_inputs(cfg, finished)
+    console.say(f"embed {inputs.description} with {finished.folder}")
+    default_parent = Path(cfg.paths.outputs) / "embed" / finished.folder.resolve().name
+    with output_folder(cfg.output, cfg.overwrite, default_parent) as (folder, place):
+        table = pa.concat_tables([code_table(finished, group) for group in inputs.groups]).sort_by("row")
         pyarrow.parquet.write_table(table, folder / CODES)
         draw_map(folder / MAP, np.stack(table["code"].to_numpy()), table["label"].to_pylist(), cfg.map, cfg.seed)
         if cfg.input is not None:
-            write_rejects(folder, given.rejected)
-    print_summary(table, given.rejected)
+            write_rejected_files(folder, inputs.rejected)
+    print_summary(table, inputs.rejected)
     return place
 
 
-# --- which images -------------------------------------------------------------------------------------------
+# --- inputs -------------------------------------------------------------------------------------------------
 
 
-def refuse_ambiguous(cfg: DictConfig) -> None:
+def check_one_source(cfg: DictConfig) -> None:
+    """Raise InputError if there are two sources of images, or options of a data set without its name."""
     if cfg.data is not None and "_target_" not in cfg.data:
-        raise InputError(f"data.{next(iter(cfg.data))} is an option of a data set: say which with data=NAME.")
+        raise InputError(f"data.{next(iter(cfg.data))} is an option of a data set: set data=NAME too.")
     if cfg.data is not None and cfg.input is not None:
-        raise InputError("data= and input= are two things to embed: say one of them.")
+        raise InputError("data= and input= both give images to embed: set only one of them.")
 
 
-def images(cfg: DictConfig, finished: ReconstructRun) -> EmbedInputs:
-    """The files of input=, the data set of data=, or that of the run."""
+def read_inputs(cfg: DictConfig, finished: ReconstructRun) -> EmbedInput:
+    """Return the images of `input=`, of `data=`, or of the run's own data set."""
     if cfg.input is not None:
         names, x, rejected = finished.read(Path(cfg.input).expanduser())
-        return EmbedInputs([EmbedInput(x, np.arange(len(x)), names=names)], f"input={cfg.input}", rejected)
+        return EmbedInput([ImageGroup(x, np.arange(len(x)), names=names)], f"input={cfg.input}", rejected)
     if cfg.data is not None:
-        return EmbedInputs(data_parts(build(cfg.data).image_splits(cfg.seed), finished), f"data={cfg.choices.data}")
-    data = own_data(cfg, finished)
-    return EmbedInputs(data_parts(data, finished), f"data={finished.config.choices.get('data')}, as in the run,")
+        return EmbedInput(split_inputs(build(cfg.data).image_splits(cfg.seed), finished), f"data={cfg.choices.data}")
+    data = read_run_data(cfg, finished)
+    return EmbedInput(split_inputs(data, finished), f"data={finished.config.choices.get('data')}, as in the run,")
 
 
-def own_data(cfg: DictConfig, finished: ReconstructRun) -> ImageData:
-    """The run's data set, parted as it was. Its options are held against its class, as anybody's."""
+def read_run_data(cfg: DictConfig, finished: ReconstructRun) -> ImageData:
+    """Return the run's own data set, in its splits. Raises InputError if its saved config is not valid."""
     node = finished.config.get("data")
     if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise InputError(f"{finished.folder} is damaged: its config says of no data set.")
-    own = cfg.copy()
-    own.data, own.seed = node, finished.config.get("seed")
+        raise InputError(f"{finished.folder} is damaged: its config names no data set.")
+    run_cfg = cfg.copy()
+    run_cfg.data, run_cfg.seed = node, finished.config.get("seed")
     try:
-        check(own, "embed")
+        check(run_cfg, "embed")
     except InputError as error:
         raise InputError(f"The data set of {finished.folder} can't be read again: {error}") from error
-    data = build(own.data).image_splits(own.seed)
+    data = build(run_cfg.data).image_splits(run_cfg.seed)
     if read_environment(finished.folder).get("data_fingerprint") != data.fingerprint:
-        console.warn(f"the data have changed since {finished.folder} was made: its splits may have been others")
+        console.warn(f"the data have changed since {finished.folder} was made: its splits may have been different")
     return data
 
 
-def data_parts(data: ImageData, finished: ReconstructRun) -> list[EmbedInput]:
-    """Its splits. Raises InputError for images of another shape than the model's."""
+def split_inputs(data: ImageData, finished: ReconstructRun) -> list[ImageGroup]:
+    """Return the splits of a data set. Raises InputError if its images don't have the model's shape."""
     if data.facts["shape"] != list(finished.reader.shape):
         raise InputError(
-            f"The images of this data set are {in_words(data.facts['shape'])}, those of {finished.folder} "
-            f"{in_words(finished.reader.shape)}: choose a data set like the run's, or give a folder as input=, "
-            "whose images are resized."
+            f"The images of this data set are {format_shape(data.facts['shape'])}, those of {finished.folder} "
+            f"{format_shape(finished.reader.shape)}: choose a data set like the run's, or set input=FOLDER, whose "
+            "images are resized."
         )
     return [
-        EmbedInput(split.x, split.row, name, labels=names_of(split.label, data.classes))
+        ImageGroup(split.x, split.row, name, labels=label_names(split.label, data.classes))
         for name, split in data.splits.items()
     ]
 
 
-def names_of(label: np.ndarray | None, classes: list[str]) -> list[str | None] | None:
-    """(N,) -> the classes' names; None for an image whose class isn't known"""
+def label_names(label: np.ndarray | None, classes: list[str]) -> list[str | None] | None:
+    """Return the class names of labels (N,), with None for an unknown class; None if there are no labels."""
     if label is None:
         return None
     return [classes[k] if k >= 0 else None for k in label]
 
 
-# --- their codes --------------------------------------------------------------------------------------------
+# --- codes --------------------------------------------------------------------------------------------------
 
 
-def codes(finished: ReconstructRun, part: EmbedInput) -> pa.Table:
-    """A row an image."""
-    n, code = len(part.x), finished.embed(part.x)
+def code_table(finished: ReconstructRun, group: ImageGroup) -> pa.Table:
+    """Return a table with a row for each image: its index, split, name, label and codes."""
+    n, code = len(group.x), finished.embed(group.x)
     columns = {
-        "row": pa.array(part.row, pa.int64()),
-        "split": pa.array([part.split] * n, pa.string()),
-        "name": texts(part.names, n),
-        "label": texts(part.labels, n),
+        "row": pa.array(group.row, pa.int64()),
+        "split": pa.array([group.split] * n, pa.string()),
+        "name": text_column(group.names, n),
+        "label": text_column(group.labels, n),
         "code": pa.FixedSizeListArray.from_arrays(pa.array(code.ravel(), pa.float32()), code.shape[1]),
     }
     if finished.is_discrete:
-        places = finished.codes(part.x).astype(np.int32)
-        starts = np.arange(n + 1, dtype=np.int32) * places.shape[1]
-        columns["codes"] = pa.ListArray.from_arrays(pa.array(starts), pa.array(places.ravel()))
+        discrete = finished.codes(group.x).astype(np.int32)
+        offsets = np.arange(n + 1, dtype=np.int32) * discrete.shape[1]
+        columns["codes"] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(discrete.ravel()))
     return pa.table(columns)
 
 
-def texts(values: Sequence[str | None] | None, n: int) -> pa.Array:
-    """(n,), null where there are none"""
+def text_column(values: Sequence[str | None] | None, n: int) -> pa.Array:
+    """Return a column (n,) of texts, all null if there are none."""
     return pa.nulls(n, pa.string()) if values is None else pa.array(values, pa.string())
 
 
-def print_summary(table: pa.Table, rejected: Rejected) -> None:
-    warn_of_rejects(rejected, len(table))
-    splits = [f"{found['counts']} {found['values']}" for found in table["split"].value_counts().to_pylist()]
+def print_summary(table: pa.Table, rejected: RejectedFiles) -> None:
+    """Print how many images were embedded, and the size of a code."""
+    warn_about_rejected_files(rejected, len(table))
+    splits = [f"{split['counts']} {split['values']}" for split in table["split"].value_counts().to_pylist()]
     width = table.schema.field("code").type.list_size
-    of_splits = f" ({', '.join(splits)})" if table["split"].null_count == 0 else f", {len(rejected):,} rejected"
-    console.say(f"{len(table):,} images{of_splits}, each a code of {width:,} numbers")
+    details = f" ({', '.join(splits)})" if table["split"].null_count == 0 else f", {len(rejected):,} rejected"
+    console.say(f"{len(table):,} images{details}, each a code of {width:,} numbers")
     if "codes" in table.column_names:
         console.say(f"and {len(table['codes'][0])} discrete codes")

@@ -1,4 +1,4 @@
-"""ssl reconstruct: learn to rebuild images through a code; or, with run=, rebuild given images with a finished run."""
+"""ssl reconstruct: train an autoencoder on images; or, with run=, rebuild new images with a finished run."""
 
 from pathlib import Path
 
@@ -14,19 +14,20 @@ from ssl_cli.commands.reconstruct.predictions import model_outputs
 from ssl_cli.commands.reconstruct.prior import fit_prior
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
-from ssl_cli.data.images.datasets import ImageData, in_words
+from ssl_cli.data.images.datasets import ImageData, format_shape
+from ssl_cli.methods.build import new_model
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.session import run_session
-from ssl_cli.runs.workers import refuse_miscounted
-from ssl_cli.training.fit import fit, new_model
+from ssl_cli.runs.workers import check_process_count
+from ssl_cli.training.fit import fit
 
 
 def run(cfg: DictConfig) -> Path:
-    """One run, from config to a finished run folder, whose path it returns; or the folder of rebuilt images."""
+    """Train and evaluate a model, and return the run folder; or rebuild images, and return their folder."""
     if cfg.get("run") is not None:
-        return apply.rebuild(cfg)
-    refuse_miscounted(cfg)
+        return apply.run(cfg)
+    check_process_count(cfg)
     data = build(cfg.data).image_splits(cfg.seed)
     cfg.facts = data.facts
     if done := find_completed_run(cfg, data.fingerprint):
@@ -34,31 +35,33 @@ def run(cfg: DictConfig) -> Path:
     model = new_model(cfg)
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
-        train = rows(data, "train")
-        fit(model, train, rows(data, "val") if "val" in data.splits else train, cfg, folder, trackers)
+        train = make_dataset(data, "train")
+        fit(model, train, make_dataset(data, "val") if "val" in data.splits else train, cfg, folder, trackers)
         fit_prior(model, data.splits["train"].x, cfg, folder)
         if is_worker():
             return folder
         save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder / READER)
 
-        views = model_outputs(model, data)
-        console.say(f"measuring what it makes of {len(views['test']):,} test images")
-        metrics |= evaluate.measure(views, cfg.seed, cfg.importance_samples, cfg.likelihood_images, cfg.probes)
-        alarms = collapse.collapse_warnings(views)
-        figures = figure_files.draw(folder, views, data.classes, cfg.seed)
-        report.write(folder, {**cfg.choices, "seed": cfg.seed}, metrics, alarms, figures)
-        report.print_summary(metrics, alarms, figures)
+        outputs = model_outputs(model, data)
+        console.say(f"evaluating on {len(outputs['test']):,} test images")
+        metrics |= evaluate.measure(outputs, cfg.seed, cfg.importance_samples, cfg.likelihood_images, cfg.probes)
+        warnings = collapse.collapse_warnings(outputs)
+        figures = figure_files.draw(folder, outputs, data.classes, cfg.seed)
+        report.write(folder, {**cfg.choices, "seed": cfg.seed}, metrics, warnings, figures)
+        report.print_summary(metrics, warnings, figures)
     return folder
 
 
 def describe(cfg: DictConfig, data: ImageData) -> None:
+    """Print what is trained on which images, and the warnings of the data."""
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
-    console.say(f"reconstruct {chosen}: {in_words(data.facts['shape'])}; images: {sizes}")
+    console.say(f"reconstruct {chosen}: {format_shape(data.facts['shape'])}; images: {sizes}")
     for warning in data.warnings:
         console.warn(warning)
 
 
-def rows(data: ImageData, split: str) -> ArrayDataset:
+def make_dataset(data: ImageData, split: str) -> ArrayDataset:
+    """Return a split as a dataset to train on."""
     return ArrayDataset({"x": data.splits[split].x}, data.splits[split].row)

@@ -1,4 +1,4 @@
-"""What is told of a finished run: report.html in its folder, and a few lines on the terminal."""
+"""Report of ssl reconstruct: report.html in the run folder, and a summary on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -8,103 +8,98 @@ from pathlib import Path
 from ssl_cli import console
 from ssl_cli.commands.reconstruct.collapse import CollapseWarning
 from ssl_cli.evaluation import html as html_page
-from ssl_cli.evaluation.html import REPORT, Figure, number, table
+from ssl_cli.evaluation.html import REPORT, Figure, format_number, table
 from ssl_cli.runs.folder import CONFIG, METRICS
 
-MEANINGS = {  # in the order they are told
-    "mse": "squared error a pixel, of pixels in 0..1",
-    "squared_error": "squared error an image: its pixels' errors added up",
-    "psnr": "peak signal-to-noise ratio in decibels, of the error over all images; larger is better",
-    "ssim": "structural similarity; 1 is the image itself",
-    "elbo": "evidence lower bound on the log-likelihood, in nats an image; larger is better",
-    "nll": "negative log-likelihood by importance weighting, in nats an image; smaller is better",
-    "bits_per_dim": "the same in bits a pixel and channel",
-    "kl_active_dims": "numbers of the code that say at least 0.01 nats of an image",
-    "perplexity": "how many codes, used equally often, would be as uncertain",
-    "codes_used": "share of the alphabet that occurs",
-    "bits_per_image": "size of a code, before any entropy coding",
-    "cluster_accuracy": "labels hit when each class that the model made up is matched with one label at most",
-    "majority_accuracy": "labels hit when each such class is named by the commonest label of its training images",
-    "nmi": "normalised mutual information of those classes and the labels",
+MEANINGS = {  # in the order of the report
+    "mse": "squared error per pixel, for pixels in 0..1",
+    "squared_error": "squared error per image: the sum over its pixels",
+    "psnr": "peak signal-to-noise ratio in dB, of the error over all images; larger is better",
+    "ssim": "structural similarity; 1 for identical images",
+    "elbo": "evidence lower bound on the log-likelihood, in nats per image; larger is better",
+    "nll": "importance-weighted negative log-likelihood, in nats per image; smaller is better",
+    "bits_per_dim": "the same in bits per pixel and channel",
+    "kl_active_dims": "latent dimensions with a mean KL of at least 0.01 nats",
+    "perplexity": "number of codes that would be as uncertain if all were used equally often",
+    "codes_used": "share of the codes that occur",
+    "bits_per_image": "size of an image's codes, before any entropy coding",
+    "cluster_accuracy": "accuracy if each learned class is matched with at most one label",
+    "majority_accuracy": "accuracy if each learned class has the most frequent label of its training images",
+    "nmi": "normalized mutual information of the learned classes and the labels",
     "ari": "adjusted Rand index of the two; 0 is chance",
 }
 PROBES = {"linear_probe": "linear probe", "knn": "5 nearest neighbours"}
 SIZES = {"100": "100 labels", "1000": "1,000 labels", "all": "all labels"}
-KINDS = {"": "code", "_pixels": "pixels", "_pca": "PCA of that size"}
+FEATURES = {"": "code", "_pixels": "pixels", "_pca": "PCA of that size"}
 
 
 def write(
     folder: Path,
-    chosen: Mapping[str, object],
+    choices: Mapping[str, object],
     metrics: Mapping[str, float],
-    alarms: Sequence[CollapseWarning],
+    warnings: Sequence[CollapseWarning],
     figures: Sequence[Figure],
 ) -> None:
-    """The report: warnings, choices, numbers and figures on one page. `chosen` are the choices worth naming."""
-    parts = [
-        _warnings(alarms),
+    """Write report.html: warnings, config choices, metrics and figures on one page."""
+    sections = [
+        _warnings_html(warnings),
         "<h2>Numbers</h2>",
         '<p class="fine">All are of test images; docs/reconstruct.md has the formulas.</p>',
-        html_page.numbers(_told(metrics)),
-        _probes(metrics),
+        html_page.metrics_table(_metric_rows(metrics)),
+        _probes_html(metrics),
         "<h2>Figures</h2>",
-        *map(html_page.shown, figures),
+        *map(html_page.figure_html, figures),
     ]
-    html_page.write(folder, "reconstruct", (folder / CONFIG).read_text(), chosen, parts)
+    html_page.write_report(folder, "reconstruct", (folder / CONFIG).read_text(), choices, sections)
 
 
-def _warnings(alarms: Sequence[CollapseWarning]) -> str:
-    if not alarms:
+def _warnings_html(warnings: Sequence[CollapseWarning]) -> str:
+    if not warnings:
         return '<p class="fine">No sign of collapse was found.</p>'
-    return "\n".join(f'<p class="alarm">{escape(alarm.text)}</p>' for alarm in alarms)
+    return "\n".join(f'<p class="warning">{escape(warning.text)}</p>' for warning in warnings)
 
 
-def _told(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
-    """Each number but the probes': its key, its value as text, what it means."""
+def _metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Return key, value as text, and meaning of each metric except those of probes."""
     known = [(f"test/{name}", meaning) for name, meaning in MEANINGS.items() if f"test/{name}" in metrics]
-    probes = {f"test/{name}_{size}{kind}" for name, size, kind in product(PROBES, SIZES, KINDS)}
+    probes = {f"test/{name}_{size}{suffix}" for name, size, suffix in product(PROBES, SIZES, FEATURES)}
     others = [(key, "") for key in metrics if key not in probes.union(key for key, _ in known)]
-    return [(key, number(metrics[key]), meaning) for key, meaning in [*known, *others]]
+    return [(key, format_number(metrics[key]), meaning) for key, meaning in [*known, *others]]
 
 
-def _probed(metrics: Mapping[str, float]) -> list[tuple[str, list[float]]]:
-    """Each probe in words, with its accuracies on KINDS."""
-    found = []
-    for name, words in PROBES.items():
-        for size, labels in SIZES.items():
-            keys = [f"test/{name}_{size}{kind}" for kind in KINDS]
-            if all(key in metrics for key in keys):
-                found.append((f"{words}, {labels}", [metrics[key] for key in keys]))
-    return found
-
-
-def _probes(metrics: Mapping[str, float]) -> str:
+def _probe_rows(metrics: Mapping[str, float]) -> list[tuple[str, list[float]]]:
+    """Return the name of each probe, and its accuracy on each of FEATURES."""
     rows = []
-    for words, values in _probed(metrics):
+    for name, probe in PROBES.items():
+        for size, labels in SIZES.items():
+            keys = [f"test/{name}_{size}{suffix}" for suffix in FEATURES]
+            if all(key in metrics for key in keys):
+                rows.append((f"{probe}, {labels}", [metrics[key] for key in keys]))
+    return rows
+
+
+def _probes_html(metrics: Mapping[str, float]) -> str:
+    """Return the table of probes, the best features of each in bold; "" if there are none."""
+    rows = []
+    for name, values in _probe_rows(metrics):
         cells = [f'<td class="number{" best" if value == max(values) else ""}">{value:.2%}</td>' for value in values]
-        rows.append([f"<td>{words}</td>", *cells])
+        rows.append([f"<td>{name}</td>", *cells])
     if not rows:
         return ""
-    head = "".join(f'<th class="number">{kind}</th>' for kind in KINDS.values())
-    what = "Accuracy on the test images of simple classifiers, taught a few labels of training images"
-    return f"<p>{what}:</p>\n{table(rows, f'<tr><th></th>{head}</tr>')}"
+    head = "".join(f'<th class="number">{features}</th>' for features in FEATURES.values())
+    caption = "Accuracy on test images of simple classifiers, trained on a few labelled training images"
+    return f"<p>{caption}:</p>\n{table(rows, f'<tr><th></th>{head}</tr>')}"
 
 
-def print_summary(metrics: Mapping[str, float], alarms: Sequence[CollapseWarning], figures: Sequence[Figure]) -> None:
-    """The warnings, the numbers, and what lies where."""
-    for alarm in alarms:
-        console.warn(alarm.text)
-    rows = [list(row) for row in _told(metrics)]
-    console.say(
-        console.table(
-            "",
-            ["test", "value", "meaning"],
-            [[key.removeprefix("test/"), *rest] for key, *rest in rows],
-            right={"value"},
-        )
-    )
-    if probed := _probed(metrics):
-        lines = [[words, *(f"{value:.2%}" for value in values)] for words, values in probed]
-        console.say(console.table("", ["accuracy of a probe", *KINDS.values()], lines, right=set(KINDS.values())))
+def print_summary(metrics: Mapping[str, float], warnings: Sequence[CollapseWarning], figures: Sequence[Figure]) -> None:
+    """Print the warnings, the metrics and the names of the files."""
+    for warning in warnings:
+        console.warn(warning.text)
+    rows = [[key.removeprefix("test/"), *rest] for key, *rest in _metric_rows(metrics)]
+    console.say(console.table("", ["test", "value", "meaning"], rows, right={"value"}))
+    if probes := _probe_rows(metrics):
+        lines = [[name, *(f"{value:.2%}" for value in values)] for name, values in probes]
+        columns = ["accuracy of a probe", *FEATURES.values()]
+        console.say(console.table("", columns, lines, right=set(FEATURES.values())))
     names = ", ".join(figure.name.removesuffix(".png") for figure in figures)
     console.say(f"figures: {names}; all on one page: {REPORT}; numbers: {METRICS}")

@@ -1,7 +1,7 @@
-"""The file .sslz: images as codes, entropy-coded. docs/compress.md has its layout, byte by byte.
+"""File format .sslz: images as entropy-coded codes. docs/compress.md describes its layout byte by byte.
 
-A file may be a stranger's. Reading it runs no code, names no place outside a folder, and takes memory in proportion to
-the file's own size: every size in it is held against that before anything is allocated.
+A file may be untrusted. Reading it runs no code, names no place outside a folder, and takes memory in proportion to
+the file's own size: every size in the file is checked against that before memory is allocated.
 """
 
 import hashlib
@@ -14,76 +14,81 @@ from typing import Any
 import numpy as np
 from constriction import stream
 
-from ssl_cli.commands.reconstruct.sslz_names import pack_names, read_names
+from ssl_cli.commands.reconstruct.sslz_names import pack_names, unpack_names
 from ssl_cli.errors import InputError
 
 MAGIC, VERSION = b"SSLZ", 1
-# magic, version, fingerprint of the model, images, checksum of the decoded pixels, bytes of the names, how they lie
+# magic, version, fingerprint of the model, images, checksum of the decoded pixels, bytes of the names, their encoding
 HEADER = struct.Struct("<4sB16sIIIB")
-SEAL = 8  # bytes, at the end: the start of the SHA-256 of all before
-TOTAL = 1 << 24  # the frequencies of a place's codes add up to it: the precision of the range coder
-BLOCK = 1024  # images whose codes lie together, place by place
-MOST_SEEN = 1 << 38  # training images: beyond, the frequencies would overflow 64 bits
-MOST_CODES = 1 << 20  # kinds, so that the rarest still has its share of TOTAL
+DIGEST_BYTES = 8  # at the end of the file: the start of the SHA-256 of all bytes before
+FREQUENCY_TOTAL = 1 << 24  # sum of a place's frequencies: the precision of the range coder
+BLOCK_IMAGES = 1024  # images whose codes are stored together, place by place
+MAX_TRAINING_IMAGES = 1 << 38  # with more, the frequencies would overflow 64 bits
+MAX_ALPHABET = 1 << 20  # with more, the rarest code would get no share of FREQUENCY_TOTAL
 
 
 # --- codes --------------------------------------------------------------------------------------------------
 
 
 def frequencies(counts: np.ndarray) -> np.ndarray:
-    """How often each place had each code in training, (L, K) -> whole numbers of at least 1, (L, K), TOTAL a place.
+    """Scale the counts of codes in training, (L, K), to integer frequencies of at least 1 with sum FREQUENCY_TOTAL.
 
-    Each count and one (Laplace), scaled down; what rounding leaves over goes to the commonest code. Whole numbers
-    throughout: no rounding of a float has a say in what a file means. A sole kind of code gets a second beside it,
-    since the coder wants two. Raises InputError for counts that nobody has counted.
+    Counts are smoothed by adding one (Laplace) and scaled down; the rest from rounding goes to the most frequent code.
+    All numbers are integers, so the meaning of a file does not depend on how a machine rounds. An alphabet of one code
+    gets a second code, since the range coder needs two. Raises InputError for impossible counts.
     """
-    if counts.min() < 0 or counts.max() > MOST_SEEN or counts.astype(float).sum(1).max() > MOST_SEEN:
-        raise InputError("The model's code_counts are damaged: so many images nobody has seen.")
-    if counts.shape[1] > MOST_CODES:
-        raise InputError(f"The model has {counts.shape[1]:,} kinds of codes: .sslz takes {MOST_CODES:,} at most.")
+    largest_sum = counts.astype(float).sum(1).max()
+    if counts.min() < 0 or counts.max() > MAX_TRAINING_IMAGES or largest_sum > MAX_TRAINING_IMAGES:
+        raise InputError("The model's code_counts are damaged: they are impossible as counts of training images.")
+    if counts.shape[1] > MAX_ALPHABET:
+        raise InputError(f"The model has {counts.shape[1]:,} different codes: .sslz takes {MAX_ALPHABET:,} at most.")
     counts = np.pad(counts, ((0, 0), (0, max(0, 2 - counts.shape[1]))))
     n_places, n_codes = counts.shape
-    share = (counts + 1) * (TOTAL - n_codes) // (counts + 1).sum(1, keepdims=True)
-    share[np.arange(n_places), counts.argmax(1)] += TOTAL - n_codes - share.sum(1)
+    share = (counts + 1) * (FREQUENCY_TOTAL - n_codes) // (counts + 1).sum(1, keepdims=True)
+    share[np.arange(n_places), counts.argmax(1)] += FREQUENCY_TOTAL - n_codes - share.sum(1)
     return share + 1
 
 
-def as_models(counts: np.ndarray) -> list[Any]:
-    """The frequencies of each place as constriction's model, exactly.
+def entropy_models(counts: np.ndarray) -> list[Any]:
+    """Return constriction's model of each place, with exactly our frequencies.
 
-    With perfect=False it scales the weights it is given to TOTAL - K, which is their sum already, and adds 1 to each.
+    With perfect=False, constriction scales the weights to FREQUENCY_TOTAL - K, which is their sum already, and adds 1.
     """
     return [stream.model.Categorical((row - 1).astype(np.float64), perfect=False) for row in frequencies(counts)]
 
 
-def coded(codes: np.ndarray, counts: np.ndarray) -> bytes:
-    """Codes (N, L) through the range coder: a block of images at a time, in it place by place."""
-    encoder, models = stream.queue.RangeEncoder(), as_models(counts)
-    for start in range(0, len(codes), BLOCK):
+def encode_codes(codes: np.ndarray, counts: np.ndarray) -> bytes:
+    """Encode codes (N, L) with the range coder, block by block, and within a block place by place."""
+    encoder, models = stream.queue.RangeEncoder(), entropy_models(counts)
+    for start in range(0, len(codes), BLOCK_IMAGES):
         for place, model in enumerate(models):
-            encoder.encode(np.ascontiguousarray(codes[start : start + BLOCK, place], np.int32), model)
+            encoder.encode(np.ascontiguousarray(codes[start : start + BLOCK_IMAGES, place], np.int32), model)
     return encoder.get_compressed().astype("<u4").tobytes()
 
 
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def pack(names: list[str], codes: np.ndarray, pixels: int, counts: np.ndarray, fingerprint: bytes) -> bytes:
-    """The file's content: the images' `names`, their `codes` (N, L) under a model's `counts` (L, K), the CRC-32 of
-    their decoded `pixels`, and the model's `fingerprint`, 16 bytes. Raises InputError for a name that can't be kept."""
-    way, kept = pack_names(names)
-    header = HEADER.pack(MAGIC, VERSION, fingerprint, len(names), pixels, len(kept), way)
-    body = header + kept + coded(codes, counts)
-    return body + seal(body)
+def pack(names: list[str], codes: np.ndarray, pixel_checksum: int, counts: np.ndarray, fingerprint: bytes) -> bytes:
+    """Return the content of a file.
+
+    It has the images' `names`, their `codes` (N, L) for a model with `counts` (L, K), the CRC-32 of their decoded
+    pixels, and the model's `fingerprint`, 16 bytes. Raises InputError for a name that can't be stored.
+    """
+    encoding, packed = pack_names(names)
+    header = HEADER.pack(MAGIC, VERSION, fingerprint, len(names), pixel_checksum, len(packed), encoding)
+    body = header + packed + encode_codes(codes, counts)
+    return body + digest(body)
 
 
-def seal(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()[:SEAL]
+def digest(body: bytes) -> bytes:
+    """Return the checksum at the end of a file."""
+    return hashlib.sha256(body).digest()[:DIGEST_BYTES]
 
 
-def parts(content: bytes) -> dict[str, int]:
-    """Bytes of each part of what `pack` has made."""
-    fixed, names = HEADER.size + SEAL, HEADER.unpack_from(content)[5]
+def part_sizes(content: bytes) -> dict[str, int]:
+    """Return the bytes of each part of a file's content."""
+    fixed, names = HEADER.size + DIGEST_BYTES, HEADER.unpack_from(content)[5]
     return {"header and checksum": fixed, "names": names, "codes": len(content) - fixed - names}
 
 
@@ -91,68 +96,71 @@ def parts(content: bytes) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Compressed:
-    """A file that has been read: its images' names, the CRC-32 of their decoded pixels, and their codes, in `words`."""
+class CompressedImages:
+    """A file that has been read: names of the images, CRC-32 of their decoded pixels, and their codes as `words`."""
 
     path: Path
     names: list[str]
-    pixels: int
-    words: np.ndarray  # (W,) uint32
+    pixel_checksum: int
+    words: np.ndarray  # (W,) uint32, of the range coder
     size: int  # bytes of the whole file
 
     def codes(self, counts: np.ndarray) -> Iterator[np.ndarray]:
-        """(n, L) int64 of BLOCK images at a time, of the model with these `counts` (L, K)."""
-        decoder, models = stream.queue.RangeDecoder(self.words), as_models(counts)
-        for start in range(0, len(self.names), BLOCK):
-            n = min(BLOCK, len(self.names) - start)
+        """Yield codes (n, L) int64 in blocks, by the model's `counts` (L, K). Raises InputError for invalid codes."""
+        decoder, models = stream.queue.RangeDecoder(self.words), entropy_models(counts)
+        for start in range(0, len(self.names), BLOCK_IMAGES):
+            n = min(BLOCK_IMAGES, len(self.names) - start)
             try:
                 block = np.stack([decoder.decode(model, n) for model in models], axis=1).astype(np.int64)
-            except AssertionError as error:  # so constriction says that no codes are encoded so
-                raise damaged(self.path, "its codes are none of this model's") from error
+            except AssertionError as error:  # constriction's error for words that encode no codes
+                raise damaged_file(self.path, "its codes are not this model's") from error
             if block.max() >= counts.shape[1]:
-                raise damaged(self.path, "its codes are none of this model's")
+                raise damaged_file(self.path, "its codes are not this model's")
             yield block
         if not decoder.maybe_exhausted():
-            raise damaged(self.path, "it has more codes than images")
+            raise damaged_file(self.path, "it has more codes than images")
 
 
-def unpack(path: Path, fingerprint: bytes, model: str) -> Compressed:
-    """Read a file that the model with this `fingerprint` has written; `model` names it to people.
+def unpack(path: Path, fingerprint: bytes, model: str) -> CompressedImages:
+    """Read a file that the model with this `fingerprint` has written; `model` is its name for messages.
 
-    Raises InputError where it is none of ours, of a newer version, damaged, or another model's.
+    Raises InputError if it is another kind of file, of a newer version, damaged, or of another model.
     """
     content = read(path)
-    body = content[:-SEAL]
-    _, _, owner, n_images, pixels, n_bytes, way = HEADER.unpack_from(body)
-    if owner != fingerprint:
+    body = content[:-DIGEST_BYTES]
+    _, _, file_fingerprint, n_images, pixel_checksum, n_bytes, encoding = HEADER.unpack_from(body)
+    if file_fingerprint != fingerprint:
         raise InputError(
-            f"{path} was written by another model: its fingerprint is {owner.hex()}, that of {model} is "
-            f"{fingerprint.hex()}. Name the run that wrote it."
+            f"{path} was written by another model: its fingerprint is {file_fingerprint.hex()}, that of {model} is "
+            f"{fingerprint.hex()}. Set run= to the run that wrote it."
         )
-    kept, codes = body[HEADER.size : HEADER.size + n_bytes], body[HEADER.size + n_bytes :]
-    if len(kept) < n_bytes or len(codes) % 4:
-        raise damaged(path, "its parts don't add up to its length")
+    packed, codes = body[HEADER.size : HEADER.size + n_bytes], body[HEADER.size + n_bytes :]
+    if len(packed) < n_bytes or len(codes) % 4:
+        raise damaged_file(path, "the sizes of its parts don't match its length")
     try:
-        names = read_names(kept, n_images, way)
+        names = unpack_names(packed, n_images, encoding)
     except ValueError as error:
-        raise damaged(path, str(error)) from error
-    return Compressed(path, names, pixels, np.frombuffer(codes, "<u4").astype(np.uint32), len(content))
+        raise damaged_file(path, str(error)) from error
+    words = np.frombuffer(codes, "<u4").astype(np.uint32)
+    return CompressedImages(path, names, pixel_checksum, words, len(content))
 
 
 def read(path: Path) -> bytes:
-    """The content of a file of this version, whole. Raises InputError where it is none."""
+    """Return the content of a file of this version. Raises InputError if it is anything else, or damaged."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}.") from error
     if content[:4] != MAGIC:
-        raise InputError(f"{path} is no file of `ssl compress`: it begins otherwise.")
+        raise InputError(f"{path} is no file of `ssl compress`: it does not begin with {MAGIC.decode()}.")
     if content[4:5] > bytes([VERSION]):
-        raise InputError(f"{path} has version {content[4]} of the format, and this ssl reads {VERSION}: update ssl.")
-    if len(content) < HEADER.size + SEAL or content[4] != VERSION or content[-SEAL:] != seal(content[:-SEAL]):
-        raise damaged(path, "its checksum doesn't fit")
+        raise InputError(f"{path} has version {content[4]} of the format, but this ssl reads {VERSION}: update ssl.")
+    is_short = len(content) < HEADER.size + DIGEST_BYTES
+    if is_short or content[4] != VERSION or content[-DIGEST_BYTES:] != digest(content[:-DIGEST_BYTES]):
+        raise damaged_file(path, "its checksum does not match")
     return content
 
 
-def damaged(path: Path, reason: str) -> InputError:
+def damaged_file(path: Path, reason: str) -> InputError:
+    """Return the error for a damaged file."""
     return InputError(f"{path} is damaged: {reason}.")

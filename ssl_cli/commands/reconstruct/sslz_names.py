@@ -1,4 +1,4 @@
-"""The names of the images in a .sslz file: relative paths, packed and read back, and where each image then goes."""
+"""Names of the images in a .sslz file: relative paths, packed and unpacked, and the files to decompress them to."""
 
 import re
 import zlib
@@ -6,82 +6,83 @@ from pathlib import Path, PurePosixPath
 
 from ssl_cli.errors import InputError
 
-PLAIN, DEFLATED = 0, 1  # how they lie in the file
-MOST_TEXT, MOST_NAMES = 64, 2  # bytes of text, and names, for each byte that they take in the file
-LONGEST = 4096  # bytes of a name
-DRIVE, ODD = re.compile(r"[A-Za-z]:"), re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+PLAIN, DEFLATED = 0, 1  # encodings of the names in the file
+MAX_TEXT_RATIO, MAX_NAMES_RATIO = 64, 2  # bytes of text, and names, per byte in the file
+MAX_NAME_BYTES = 4096
+DRIVE, FORBIDDEN = re.compile(r"[A-Za-z]:"), re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 SLASH = re.compile("/")
 
 
 def pack_names(names: list[str]) -> tuple[int, bytes]:
-    """How they lie in the file, and as which bytes. Raises InputError for those that can't be kept."""
+    """Return the encoding of names and their bytes. Raises InputError for names that can't be stored."""
     for name in names:
-        if fault := fault_of(name):
-            raise InputError(f"The image {name!r} can't be kept under its name: {fault}. Rename it.")
-    if not are_apart(places(names)):
-        raise InputError("Two of the images would be decompressed to one place: rename one of them.")
+        if fault := find_fault(name):
+            raise InputError(f"The image {name!r} can't be stored under its name: {fault}. Rename it.")
+    if not can_coexist(png_paths(names)):
+        raise InputError("Two of the images would be decompressed to the same file: rename one of them.")
     text = "\0".join(names).encode()
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
-    deflated = packer.compress(text) + packer.flush()
-    # What a reader would refuse, since a forged file could exhaust its memory so, is left as it is.
-    is_bounded = len(text) <= MOST_TEXT * len(deflated) and len(names) <= MOST_NAMES * len(deflated)
-    return (DEFLATED, deflated) if is_bounded and len(deflated) < len(text) else (PLAIN, text)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
+    deflated = compressor.compress(text) + compressor.flush()
+    # Readers reject names that are compressed too well, since a forged file could exhaust their memory.
+    is_readable = len(text) <= MAX_TEXT_RATIO * len(deflated) and len(names) <= MAX_NAMES_RATIO * len(deflated)
+    return (DEFLATED, deflated) if is_readable and len(deflated) < len(text) else (PLAIN, text)
 
 
-def read_names(kept: bytes, n_images: int, way: int) -> list[str]:
-    """Raises ValueError, with the reason, where they are none that `pack_names` has made."""
-    if way not in (PLAIN, DEFLATED) or not 0 < n_images <= MOST_NAMES * len(kept):
-        raise ValueError("it can't hold so many names")
-    text = _inflated(kept) if way == DEFLATED else kept
+def unpack_names(packed: bytes, n_images: int, encoding: int) -> list[str]:
+    """Return the names that `pack_names` has packed. Raises ValueError, with the reason, if they are invalid."""
+    if encoding not in (PLAIN, DEFLATED) or not 0 < n_images <= MAX_NAMES_RATIO * len(packed):
+        raise ValueError("it is too small for its number of names")
+    text = _inflate(packed) if encoding == DEFLATED else packed
     if text.count(b"\0") != n_images - 1:
-        raise ValueError("it has another number of names than of images")
+        raise ValueError("it has a different number of names than of images")
     names = text.decode().split("\0")
     for name in names:
-        if fault := fault_of(name):
-            raise ValueError(f"the name {name[:100]!r} is refused, since {fault}")
-    if not are_apart(names) or not are_apart(places(names)):
-        raise ValueError("two of its images would go to one place")
+        if fault := find_fault(name):
+            raise ValueError(f"the name {name[:100]!r} is not allowed: {fault}")
+    if not can_coexist(names) or not can_coexist(png_paths(names)):
+        raise ValueError("two of its images would be decompressed to the same file")
     return names
 
 
-def _inflated(kept: bytes) -> bytes:
-    unpacker = zlib.decompressobj(-15)
+def _inflate(packed: bytes) -> bytes:
+    """Decompress the names, to MAX_TEXT_RATIO times their size at most. Raises ValueError if they are invalid."""
+    decompressor = zlib.decompressobj(-15)
     try:
-        text = unpacker.decompress(kept, MOST_TEXT * len(kept) + 1)
+        text = decompressor.decompress(packed, MAX_TEXT_RATIO * len(packed) + 1)
     except zlib.error as error:
         raise ValueError("its names can't be unpacked") from error
-    if len(text) > MOST_TEXT * len(kept) or not unpacker.eof or unpacker.unused_data:
+    if len(text) > MAX_TEXT_RATIO * len(packed) or not decompressor.eof or decompressor.unused_data:
         raise ValueError("its names can't be unpacked")
     return text
 
 
-def fault_of(name: str) -> str | None:
-    """Why a name is no relative path that stays where it is put, on any system; None where it is one."""
-    if ODD.search(name):
-        return "it has a backslash, a control character, or what is no Unicode"
+def find_fault(name: str) -> str | None:
+    """Return why a name is not a relative path that stays inside its folder on any system; None if it is one."""
+    if FORBIDDEN.search(name):
+        return "it has a backslash, a control character or invalid Unicode"
     if name.startswith("/") or DRIVE.match(name):
-        return "it is no relative path"
+        return "it is not a relative path"
     if {"", ".", ".."} & set(name.split("/")):
         return "a part of its path is empty, . or .."
-    return f"it is longer than {LONGEST:,} bytes" if len(name.encode()) > LONGEST else None
+    return f"it is longer than {MAX_NAME_BYTES:,} bytes" if len(name.encode()) > MAX_NAME_BYTES else None
 
 
-def places(names: list[str]) -> list[str]:
-    """Where each image goes, as PNG: a.jpg to a.png; where two would go to one place, all keep theirs: a.jpg.png."""
-    short = [str(PurePosixPath(name).with_suffix(".png")) for name in names]
-    return short if are_apart(short) else [f"{name}.png" for name in names]
+def png_paths(names: list[str]) -> list[str]:
+    """Return the PNG file of each image: a.png for a.jpg, or a.jpg.png for all if two would get the same file."""
+    paths = [str(PurePosixPath(name).with_suffix(".png")) for name in names]
+    return paths if can_coexist(paths) else [f"{name}.png" for name in names]
 
 
-def are_apart(names: list[str]) -> bool:
-    """Whether each can be a file of its own: none is another, nor a folder above it."""
-    files = set(names)
-    folders = {name[: slash.start()] for name in names for slash in SLASH.finditer(name)}
-    return len(files) == len(names) and not files & folders
+def can_coexist(paths: list[str]) -> bool:
+    """Return whether each path can be a file: none is equal to another, nor a folder above it."""
+    files = set(paths)
+    folders = {path[: slash.start()] for path in paths for slash in SLASH.finditer(path)}
+    return len(files) == len(paths) and not files & folders
 
 
-def refuse_outside(output: Path, names: list[str]) -> None:
-    """Raise InputError where a link in a folder that exists would lead an image out of it."""
-    home = output.resolve()
+def check_stays_inside(output: Path, names: list[str]) -> None:
+    """Raise InputError if a symbolic link in an existing folder would lead an image outside of it."""
+    root = output.resolve()
     for parent in {(output / name).parent for name in names}:
-        if not parent.resolve().is_relative_to(home):
-            raise InputError(f"{parent} leads out of output={output} by a link: name another folder.")
+        if not parent.resolve().is_relative_to(root):
+            raise InputError(f"{parent} leads out of output={output} by a symbolic link: name another folder.")

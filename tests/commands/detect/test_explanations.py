@@ -1,4 +1,4 @@
-"""Why a row is strange: each detector's parts against its own formula, and the words against the table."""
+"""Explanations of anomalies: each detector's contributions against its formula, and their text against the table."""
 
 import csv
 from pathlib import Path
@@ -26,7 +26,7 @@ def x() -> np.ndarray:
     return (rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4))).astype(np.float32)
 
 
-def test_gaussian_expects_the_conditional_mean_and_blames_by_what_it_would_save(x: np.ndarray) -> None:
+def test_gaussian_expects_the_conditional_mean_and_contributes_what_it_would_save(x: np.ndarray) -> None:
     detector = Gaussian(ridge=0.0)
     detector.fit(x, seed=0)
     batch = {"x": torch.from_numpy(x[:5] + 3)}
@@ -43,8 +43,9 @@ def test_gaussian_expects_the_conditional_mean_and_blames_by_what_it_would_save(
             assert part[row, j] == pytest.approx(float(saved), rel=1e-3, abs=1e-3)
 
 
-def test_the_features_of_one_symbol_are_blamed_together() -> None:
-    # z says which of three s there is; the last row's pair was never seen. Feature by feature s would explain itself.
+def test_the_features_of_one_symbol_contribute_together() -> None:
+    # z determines which of three symbols s is. The last row's pair never occurs. Explained one by one, the features of
+    # s would expect each other.
     rng = np.random.default_rng(0)
     z = rng.integers(0, 3, size=600)
     x = np.c_[z + rng.normal(0, 0.1, size=600), np.eye(3)[z]].astype(np.float32)
@@ -58,7 +59,7 @@ def test_the_features_of_one_symbol_are_blamed_together() -> None:
     assert part[1] > 0.9 * part[0]
 
 
-def test_residual_neighbours_are_found_and_blamed(x: np.ndarray) -> None:
+def test_residual_knn_expects_the_mean_of_its_neighbours(x: np.ndarray) -> None:
     detector = ResidualKNN(k=3)
     detector.fit(x, seed=0)
     batch = {"x": torch.from_numpy(x[:20] + 1)}
@@ -70,7 +71,7 @@ def test_residual_neighbours_are_found_and_blamed(x: np.ndarray) -> None:
     torch.testing.assert_close(part.sum(1), nearest.values.mean(1), rtol=1e-3, atol=1e-4)
 
 
-def test_neighbours_expect_their_mean(x: np.ndarray) -> None:
+def test_knn_expects_the_mean_of_its_neighbours(x: np.ndarray) -> None:
     detector = KNN(k=3)
     detector.fit(x[10:], seed=0)
     expected, part = (out.numpy() for out in detector.explain({"x": torch.from_numpy(x[:10])}, EACH))
@@ -79,12 +80,12 @@ def test_neighbours_expect_their_mean(x: np.ndarray) -> None:
     np.testing.assert_allclose(part, (x[:10] - expected) ** 2, rtol=1e-4)
 
 
-def test_the_parts_of_a_reconstruction_add_up_to_its_score(x: np.ndarray) -> None:
+def test_the_contributions_of_a_reconstruction_add_up_to_its_score(x: np.ndarray) -> None:
     batch = {"x": torch.from_numpy(x)}
     plain = Autoencoder(MLPAutoencoder(shape=[4], hidden=[8], latent=2))
     plain.fit_statistics(batch["x"])
     torch.testing.assert_close(plain.explain(batch, EACH)[1].mean(1), plain.score(batch))
-    # With one posterior sample at the mean, the variational score is its parts, the rate and what no feature can help.
+    # With one posterior sample at the mean, the score is the sum of contributions, the rate and a constant.
     variational = VAE(MLPAutoencoder(shape=[4], hidden=[8], latent=2, outputs_per_latent=2), score_samples=1)
     variational.score_noise.zero_()
     rate = gaussian_kl(*variational.posterior(batch["x"]))
@@ -93,8 +94,8 @@ def test_the_parts_of_a_reconstruction_add_up_to_its_score(x: np.ndarray) -> Non
 
 
 @pytest.mark.parametrize("model", EXPLAINED)
-def test_the_reason_is_found_in_the_units_of_the_file(cli: Cli, workdir: Path, model: str) -> None:
-    # One row breaks the rule b = 2 a, another has a kind never seen, a third a day far from the others.
+def test_the_explanation_is_in_the_units_of_the_file(cli: Cli, workdir: Path, model: str) -> None:
+    # One row breaks the rule b = 2 a, another has a new kind, a third a day far from the others.
     rng = np.random.default_rng(0)
     a = rng.normal(100, 10, size=400)
     rows = [[f"{v:.3f}", f"{2 * v:.3f}", "xy"[i % 2], f"2024-01-{i % 28 + 1:02}", "0"] for i, v in enumerate(a)]
@@ -115,7 +116,7 @@ def test_the_reason_is_found_in_the_units_of_the_file(cli: Cli, workdir: Path, m
     folder = Path(out.strip().splitlines()[-1])
     with (folder / "anomalies.csv").open(newline="") as file:
         found = {int(row["row"]): row for row in csv.DictReader(file)}
-    # A symbol never seen stands out less to a distance, and to a code that has room for one.
+    # A new symbol stands out less in a distance, and for a code that has room for one.
     assert set(found) == {400, 401, 402} or model in ("knn", "vae")
     assert found[400]["feature_1"] in ("a", "b")
     assert (found[400]["actual_1"], found[402]["actual_1"]) in (("700", "2031-06-01"), ("100", "2031-06-01"))
@@ -128,10 +129,10 @@ def test_the_reason_is_found_in_the_units_of_the_file(cli: Cli, workdir: Path, m
 
 
 @pytest.mark.parametrize("model", ["iforest", "ocsvm"])
-def test_a_detector_that_cannot_say_why_says_so(cli: Cli, model: str) -> None:
+def test_a_detector_that_cannot_explain_says_so(cli: Cli, model: str) -> None:
     code, out, err = cli("detect", *QUICK, f"model={model}", "anomalies=5")
     assert code == 0, err
-    able = out.partition("this model can't say why; ")[2].partition(" can")[0].split(", ")
+    able = out.partition("this model can't explain its scores; ")[2].partition(" can")[0].split(", ")
     assert {"ae", "best", "dae", "gaussian", "knn", "residual_knn", "vae"} <= set(able)
     assert model not in able
     folder = Path(out.strip().splitlines()[-1])
@@ -142,12 +143,12 @@ def test_a_detector_that_cannot_say_why_says_so(cli: Cli, model: str) -> None:
     assert not (folder / "figures" / "anomalies.png").exists()
 
 
-def test_who_can_explain_is_known_from_the_class() -> None:
+def test_the_class_shows_which_model_explains() -> None:
     assert isinstance(Gaussian(), Explains)
     assert isinstance(Autoencoder(MLPAutoencoder(shape=[4], hidden=[8], latent=2)), Explains)
 
 
-def test_without_labels_the_strangest_of_all_rows_are_listed(cli: Cli, workdir: Path) -> None:
+def test_without_labels_the_top_anomalies_of_all_rows_are_listed(cli: Cli, workdir: Path) -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=200)
     values[[3, 77]] = 50, -60

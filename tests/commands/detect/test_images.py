@@ -1,4 +1,4 @@
-"""`ssl detect` and `ssl score` on images: one class is normal."""
+"""`ssl detect` and `ssl score` on images, of which one class is normal."""
 
 import csv
 import json
@@ -34,27 +34,27 @@ def test_one_digit_is_normal(cli: Cli) -> None:
     assert "normal images" in out
     assert json.loads((run / "metrics.json").read_text())["test/auroc"] > 0.9
     with (run / "anomalies.csv").open(newline="") as file:
-        strangest = list(csv.DictReader(file))
-    assert list(strangest[0]) == ["rank", "row", "score", "p_value", "flagged", "label", "class", "file"]
+        anomalies = list(csv.DictReader(file))
+    assert list(anomalies[0]) == ["rank", "row", "score", "p_value", "flagged", "label", "class", "file"]
     digits = Digits().read()
     assert digits.label is not None
-    for one in strangest:
-        assert one["class"] == str(digits.label[int(one["row"])])
-        assert one["label"] == str(one["class"] != "4")
+    for row in anomalies:
+        assert row["class"] == str(digits.label[int(row["row"])])
+        assert row["label"] == str(row["class"] != "4")
     assert Image.open(run / "figures" / "anomalies.png").width > 400
 
     finished = ssl_cli.load(run)
-    rows = [int(one["row"]) for one in strangest]
-    np.testing.assert_allclose(finished.score(digits.x[rows]), [float(one["score"]) for one in strangest], rtol=1e-5)
+    rows = [int(row["row"]) for row in anomalies]
+    np.testing.assert_allclose(finished.score(digits.x[rows]), [float(row["score"]) for row in anomalies], rtol=1e-5)
     np.testing.assert_allclose(finished.score(digits.x[rows] / 255), finished.score(digits.x[rows]), rtol=1e-4)
     assert finished.embed(digits.x[:3]).shape == (3, 32)
     with pytest.raises(InputError, match=r"must be an array \(N, 1, 8, 8\), not \(3, 8, 8\)"):
         finished.score(digits.x[:3, 0])
-    with pytest.raises(InputError, match=r"bytes .uint8., or numbers from 0 to 1; these go from 0 to"):
+    with pytest.raises(InputError, match=r"bytes .uint8., or numbers from 0 to 1; these range from 0 to"):
         finished.score(digits.x[:3] * 2.0)
 
 
-def test_broken_files_are_left_out_and_scores_name_the_others(cli: Cli, published: Path, on_photographs: Path) -> None:
+def test_damaged_files_are_left_out_and_scores_name_the_others(cli: Cli, published: Path, on_photographs: Path) -> None:
     assert "1 of 49 image files" in (on_photographs / "log.txt").read_text()
     scores = read_table(on_photographs / "scores.parquet").to_pydict()
     assert set(scores["class"]) == {"cat", "dog"}
@@ -69,7 +69,7 @@ def test_a_folder_is_scored(cli: Cli, published: Path, on_photographs: Path) -> 
     found = read_table(Path("x.csv")).to_pydict()
     assert list(found) == ["name", "row", "score", "p_value", "flagged"]
     run = ssl_cli.load(on_photographs)
-    names, x, rejected = run.encoder.read_all(published / "photographs")
+    names, x, rejected = run.preprocessor.read_all(published / "photographs")
     assert found["name"] == names
     assert len(rejected) == 1
     np.testing.assert_allclose(found["score"], run.score(x), rtol=1e-5)
@@ -83,10 +83,10 @@ def test_a_folder_is_scored(cli: Cli, published: Path, on_photographs: Path) -> 
     assert read_table(Path("one.parquet"))["name"].to_pylist() == ["01.png"]
 
 
-def test_the_wrong_kind_of_input_is_said(cli: Cli, published: Path, on_photographs: Path) -> None:
+def test_the_wrong_kind_of_input(cli: Cli, published: Path, on_photographs: Path) -> None:
     Path("new.csv").write_text("a,b\n1,2\n")
     for words, sentence in (
-        (["input=new.csv"], "the run has learned from images (32 x 32 RGB), so it must be an image, or a folder"),
+        (["input=new.csv"], "the run was trained on images (32 x 32 RGB), so it must be an image, or a folder"),
         (["input=absent"], "input=absent is neither a file nor a folder"),
         ([f"input={published}/photographs", "keep=[a]"], "keep, header and delimiter are for tables"),
         ([f"input={published}/photographs/cat/torn.png"], "None of the 1 images can be read"),
@@ -100,13 +100,13 @@ def test_the_wrong_kind_of_input_is_said(cli: Cli, published: Path, on_photograp
     for name in (f"{published}/photographs", f"{published}/photographs/dog/01.png"):
         code, _, err = cli("score", f"run={table}", f"input={name}", "output=o.csv")
         assert code == 2
-        assert "the run has learned from a table, so it must be a CSV or Parquet file" in err
+        assert "the run was trained on a table, so it must be a CSV or Parquet file" in err
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data=digits", "data.normal=11"], "data.normal=11 is no class"),
+        (["data=digits", "data.normal=11"], "data.normal=11 is not a class"),
         (["data=digits", "data.normal=[0,1.5]"], "data.normal must be a whole number or a text or a list"),
         (["data=images", "data.dir=absent"], "data.dir=absent: there is no such file or folder"),
         (["data=images", "data.dir=.", "data.size=0"], "data.size must be a whole number of at least 1"),
@@ -121,14 +121,14 @@ def test_bad_input_gets_one_sentence_and_no_run(cli: Cli, words: list[str], sent
     assert not Path("outputs").exists()
 
 
-def test_a_strangers_reader_of_another_shape(cli: Cli, on_photographs: Path) -> None:
-    path = on_photographs / "encoder.json"
+def test_an_untrusted_reader_of_another_shape(cli: Cli, on_photographs: Path) -> None:
+    path = on_photographs / "preprocessor.json"
     path.write_text(path.read_text().replace("32", "31", 1))
-    with pytest.raises(InputError, match=r"encoder\.json is damaged: what it makes has another shape"):
+    with pytest.raises(InputError, match=r"preprocessor\.json is damaged: its rows do not have the model's shape"):
         ssl_cli.load(on_photographs)
 
 
 @pytest.mark.parametrize("words", [["threshold=fdr", "calibrate=cross", "folds=2"], ["threshold=f1"]])
 def test_other_thresholds_work_on_images(cli: Cli, words: list[str]) -> None:
-    run, _, _ = detected(cli, "data=digits", "data.train=polluted", "data.pollution=0.05", "model=knn", *words)
+    run, _, _ = detected(cli, "data=digits", "data.contamination=0.05", "model=knn", *words)
     assert json.loads((run / "metrics.json").read_text())["test/auroc"] > 0.9

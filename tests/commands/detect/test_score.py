@@ -1,4 +1,4 @@
-"""`ssl score`: a finished run and a file of any size."""
+"""`ssl score`: a finished run scores a file of any size."""
 
 import csv
 import gzip
@@ -51,16 +51,16 @@ def test_scores_are_those_of_the_run(cli: Cli, published: Path, trained: Path, s
     assert Path("rejects.csv").read_text().splitlines() == ["row,line,reason,text"]
 
 
-def test_the_size_of_the_pieces_changes_nothing(
+def test_the_size_of_the_chunks_changes_nothing(
     cli: Cli, published: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["score", f"run={trained}", f"input={source(published)}"]
     assert cli(*words, "output=whole.parquet")[0] == 0
     monkeypatch.setattr(csv_stream, "BLOCK_BYTES", 1000)
-    assert cli(*words, "output=pieces.parquet")[0] == 0
-    whole, pieces = scored(Path("whole.parquet")), scored(Path("pieces.parquet"))
-    np.testing.assert_allclose(pieces.pop("score"), whole.pop("score"), rtol=1e-5)
-    assert pieces == whole
+    assert cli(*words, "output=chunks.parquet")[0] == 0
+    whole, chunks = scored(Path("whole.parquet")), scored(Path("chunks.parquet"))
+    np.testing.assert_allclose(chunks.pop("score"), whole.pop("score"), rtol=1e-5)
+    assert chunks == whole
 
 
 def test_bad_rows_are_kept_with_line_and_reason(cli: Cli, published: Path, trained: Path) -> None:
@@ -107,7 +107,7 @@ def test_symbols_no_header_and_gzip_as_in_the_training_file(cli: Cli, published:
     assert "has 40 fields in its first rows and is read without a header; the training file had 42" in err
 
 
-def test_missing_values_where_training_had_none_are_told(cli: Cli, published: Path, trained: Path) -> None:
+def test_missing_values_in_columns_that_had_none_give_a_warning(cli: Cli, published: Path, trained: Path) -> None:
     lines = source(published).read_text().splitlines()
     time, _, rest = lines[5].split(",", 2)
     lines[5] = f"{time},,{rest}"
@@ -115,25 +115,25 @@ def test_missing_values_where_training_had_none_are_told(cli: Cli, published: Pa
     code, out, err = cli("score", "input=new.csv", "output=out.csv")
     assert code == 0
     assert "80 scored" in out
-    assert "missing values, of which training had none, count as the training mean: V1 1" in err
+    assert "missing values are replaced by the training mean, in columns that had none in training: V1 1" in err
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["input=absent.csv", "output=o.csv"], "input=absent.csv is not a file"),
-        (["output=o.csv"], "input is missing: it must be a path; say input=..."),
+        (["output=o.csv"], "input is missing: it must be a path; set input=..."),
         (["input=new.csv", "output=o.txt"], "output must be a path that ends in .csv or .parquet, not 'o.txt'"),
         (["input=new.csv", "output=nowhere/o.csv"], "there is no folder nowhere; make it first"),
         (["input=new.csv", "output=new.csv"], "output=new.csv is the input itself"),
-        (["input=new.csv", "output=old.csv"], "output=old.csv exists: name another file, or say overwrite=true"),
+        (["input=new.csv", "output=old.csv"], "output=old.csv exists: name another file, or set overwrite=true"),
         (["input=new.csv", "output=o.csv", "rejects=o.csv"], "output and rejects are both o.csv"),
         (["input=new.csv", "output=o.csv", "keep=[score]"], "the output has a column of that name already"),
         (["input=new.csv", "output=o.csv", "keep=[nme]"], "lacks the column nme"),
         (["input=new.csv", "output=o.csv", "run=nowhere"], "nowhere is no run folder"),
         (["input=new.csv", "output=o.csv", "resume=latest"], "resume is not an option"),
         (["input=new.csv", "output=o.csv", "model=dae"], "model"),
-        (["-m", "input=new.csv,old.csv", "output=o.csv"], "ssl score makes no runs to compare: leave out -m"),
+        (["-m", "input=new.csv,old.csv", "output=o.csv"], "ssl score trains no runs to compare: leave out -m"),
         (["input=lacks.csv", "output=o.csv"], "lacks.csv lacks the column V28; it has Time, V1"),
         (["input=bad.csv", "output=o.csv"], "None of the 2 rows can be read; rejects.csv has the reasons (line 2: 1 f"),
         (["input=cut.csv.gz", "output=o.csv"], "cut.csv.gz can't be read"),
@@ -158,28 +158,28 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     assert Path("old.csv").read_text() == "old"
 
 
-def test_nobody_elses_files_are_touched(cli: Cli, published: Path, trained: Path) -> None:
+def test_other_files_are_not_touched(cli: Cli, published: Path, trained: Path) -> None:
     new = source(published).read_bytes()
     for name in ("o.csv.part", "rejects.csv.part"):
         Path(name).write_bytes(new)
         assert cli("score", f"input={name}", "output=o.csv", "overwrite=true")[0] == 0
         assert Path(name).read_bytes() == new
-    assert cli("score", "input=o.csv.part", "output=second.csv")[0] == 0  # its own rejects.csv it replaces
+    assert cli("score", "input=o.csv.part", "output=second.csv")[0] == 0  # it replaces an earlier rejects.csv
     Path("rejects.csv").write_text("mine\n")
     code, _, err = cli("score", "input=o.csv.part", "output=third.csv")
     assert code == 2
-    assert "rejects=rejects.csv exists and is none of ours" in err
+    assert "rejects=rejects.csv exists and isn't a table of rejects" in err
     assert Path("rejects.csv").read_text() == "mine\n"
     assert not list(Path().glob(".ssl-*"))
 
 
-def test_a_place_that_cannot_be_written_is_said(cli: Cli, published: Path, trained: Path) -> None:
+def test_an_output_that_cannot_be_written(cli: Cli, published: Path, trained: Path) -> None:
     code, _, err = cli("score", f"input={source(published)}", "output=/proc/o.csv")
     assert code == 2
     assert "/proc/o.csv can't be written: " in err
 
 
-def test_an_error_of_the_reader_is_not_put_down_to_the_writer(cli: Cli, published: Path, trained: Path) -> None:
+def test_a_read_error_is_not_reported_as_a_write_error(cli: Cli, published: Path, trained: Path) -> None:
     cut = gzip.compress(source(published).read_bytes() * 20)[:-50]
     Path("cut.csv.gz").write_bytes(cut)
     code, _, err = cli("score", "input=cut.csv.gz", "output=o.csv", "rejects=/dev/null")
@@ -203,7 +203,7 @@ def scored_columns(path: Path) -> list[str]:
     return pyarrow.parquet.read_schema(path).names
 
 
-def test_an_infinite_value_is_no_ordinary_one(cli: Cli, published: Path, trained: Path) -> None:
+def test_an_infinite_value_is_flagged(cli: Cli, published: Path, trained: Path) -> None:
     lines = source(published).read_text().splitlines()
     time, _, rest = lines[5].split(",", 2)
     lines[5] = f"{time},inf,{rest}"
@@ -245,16 +245,16 @@ def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
     done = run_ssl("detect", "data=table", "data.file=train.csv", "model=gaussian", cwd=workdir)
     assert done.returncode == 0, done.stderr
     peaks = []
-    for repeats in (50, 400):  # 40 and 320 MB, and every 997th line broken, so that the slow way is gone too
+    for repeats in (50, 400):  # 40 and 320 MB; every 997th line is broken, to test the slow path too
         with Path("new.csv").open("w") as file:
             file.write(header + "\n")
             for _ in range(repeats):
                 file.writelines(f"{line}\n" if row % 997 else "x,y\n" for row, line in enumerate(lines))
         words = ["score", "input=new.csv", "output=o.parquet", "overwrite=true"]
-        with Path("said.txt").open("w") as said:
-            process = subprocess.Popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=said, stderr=said)
+        with Path("output.txt").open("w") as output:
+            process = subprocess.Popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=output, stderr=output)
             _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0, Path("said.txt").read_text()
-        assert f"{11 * repeats:,} rejected" in Path("said.txt").read_text()
+        assert status == 0, Path("output.txt").read_text()
+        assert f"{11 * repeats:,} rejected" in Path("output.txt").read_text()
         peaks.append(usage.ru_maxrss / 1024)  # MB
     assert peaks[1] < peaks[0] + 150

@@ -1,4 +1,4 @@
-"""Small models of every kind, and the few digits that they are shown."""
+"""Fixtures of small models of every kind, trained briefly on a few digits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,11 +36,11 @@ SMALL = {
         "prior_layers": 1,
     },
 }
-Made = Callable[..., dict[str, ModelOutputs]]
+OutputsOf = Callable[..., dict[str, ModelOutputs]]
 
 
-def built(name: str, shape: list[int], **options: Any) -> Any:
-    """A model of conf/model, small, and untrained."""
+def make_model(name: str, shape: list[int], **options: Any) -> Any:
+    """Return a small untrained model of conf/model."""
     cfg = OmegaConf.create(
         {
             "model": OmegaConf.load(built_in_conf() / "model" / f"{name}.yaml"),
@@ -53,12 +53,12 @@ def built(name: str, shape: list[int], **options: Any) -> Any:
     torch.manual_seed(0)
     model = build(cfg.model)
     if name == "vqvae":
-        model.prior_is_fitted.fill_(True)  # let it count as fitted
+        model.prior_is_fitted.fill_(True)  # so that it generates
     return model
 
 
-def learned(model: Any, x: np.ndarray, steps: int = 250) -> Any:
-    """The model, trained a little on images x (N, C, H, W), and all that comes before and after."""
+def train_model(model: Any, x: np.ndarray, steps: int = 250) -> Any:
+    """Return the model, trained briefly on images x (N, C, H, W), with all steps before and after training."""
     images, rows = torch.from_numpy(x), torch.from_numpy(x).float() / 255
     if hasattr(model, "initialize_from_data"):
         model.initialize_from_data(images, 0, lambda _: None)
@@ -80,7 +80,7 @@ def learned(model: Any, x: np.ndarray, steps: int = 250) -> Any:
 
 @pytest.fixture(scope="session")
 def digits() -> ImageData:
-    """160 and 60 of the embedded digits, of their ten classes."""
+    """160 training and 60 test images of the embedded digits, of all ten classes."""
     whole = Digits(val=0).image_splits(0)
     splits = {
         name: ImageSplit(split.x[:n], split.label[:n], split.row[:n])  # type: ignore[index]
@@ -90,15 +90,15 @@ def digits() -> ImageData:
 
 
 @pytest.fixture(scope="session")
-def views_of(digits: ImageData) -> Made:
-    """`views_of("vae", beta=2.0)`: the digits as such a model sees them, once it is trained a little."""
-    made: dict[str, dict[str, ModelOutputs]] = {}
+def outputs_of(digits: ImageData) -> OutputsOf:
+    """`outputs_of("vae", beta=2.0)`: the outputs of such a model for the digits, after a short training; made once."""
+    cache: dict[str, dict[str, ModelOutputs]] = {}
 
     def of(name: str, steps: int = 250, **options: Any) -> dict[str, ModelOutputs]:
         key = repr((name, steps, options))
-        if key not in made:
-            model = learned(built(name, [1, 8, 8], **options), digits.splits["train"].x, steps)
-            made[key] = model_outputs(model, digits)
-        return made[key]
+        if key not in cache:
+            model = train_model(make_model(name, [1, 8, 8], **options), digits.splits["train"].x, steps)
+            cache[key] = model_outputs(model, digits)
+        return cache[key]
 
     return of

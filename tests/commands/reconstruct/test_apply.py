@@ -1,4 +1,4 @@
-"""`ssl reconstruct run=... input=...`: given images, rebuilt by a finished run."""
+"""`ssl reconstruct run=... input=...`: new images, rebuilt by a finished run."""
 
 import csv
 import zipfile
@@ -45,23 +45,23 @@ def test_every_image_is_rebuilt_or_rejected(cli: Cli, finished: Finished, pictur
         assert float(row["psnr"]) == pytest.approx(10 * np.log10(1 / mse), rel=1e-5)
 
 
-def test_the_sheet_has_originals_over_rebuilt(
+def test_the_grid_has_originals_above_rebuilt_images(
     cli: Cli, finished: Finished, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_grid, "COLUMNS", 2)
+    monkeypatch.setattr(image_grid, "PAIR_COLUMNS", 2)
     run = ssl_cli.load(finished("ae"))
     assert cli("reconstruct", "run=latest", f"input={pictures}", "output=new")[0] == 0
     _, x, _ = run.read(pictures)
-    sheet = np.asarray(Image.open("new/reconstructions.png"))
-    assert sheet.shape == (2 + 4 * 66 + 8, 2 + 2 * 66)  # twice two rows, a wider gap between
+    grid = np.asarray(Image.open("new/reconstructions.png"))
+    assert grid.shape == (2 + 4 * 66 + 8, 2 + 2 * 66)  # two pairs of rows, with a wider gap between
     for k, (image, rebuilt) in enumerate(zip(x, run.reconstruct(x), strict=True)):
         top, left = 2 + k // 2 * (2 * 66 + 8), 2 + k % 2 * 66
-        np.testing.assert_array_equal(sheet[top : top + 64 : 8, left : left + 64 : 8], image[0])
-        np.testing.assert_array_equal(sheet[top + 66 : top + 130 : 8, left : left + 64 : 8], rebuilt[0])
+        np.testing.assert_array_equal(grid[top : top + 64 : 8, left : left + 64 : 8], image[0])
+        np.testing.assert_array_equal(grid[top + 66 : top + 130 : 8, left : left + 64 : 8], rebuilt[0])
 
 
-def test_an_image_alone_is_rebuilt_as_among_others(cli: Cli, finished: Finished, pictures: Path) -> None:
-    finished("vqvae", "prior_steps=0")  # which rebuilds without its prior
+def test_an_image_is_rebuilt_alike_alone_and_among_others(cli: Cli, finished: Finished, pictures: Path) -> None:
+    finished("vqvae", "prior_steps=0")  # rebuilding does not need the prior
     assert cli("reconstruct", "run=latest", f"input={pictures}", "output=all")[0] == 0
     code, out, err = cli("reconstruct", "run=latest", f"input={pictures / 'more' / 'b.png'}")
     assert code == 0 and err == "" and "1 in = 1 rebuilt" in out
@@ -74,7 +74,7 @@ def test_an_image_alone_is_rebuilt_as_among_others(cli: Cli, finished: Finished,
 def test_a_perfect_image_has_no_finite_psnr(cli: Cli, finished: Finished, pictures: Path) -> None:
     run = ssl_cli.load(finished("vae"))
     _, x, _ = run.read(pictures / "a.png")
-    for _ in range(500):  # towards an image that the model rebuilds byte by byte
+    for _ in range(500):  # until the model rebuilds the image exactly
         if np.array_equal(again := run.reconstruct(x), x):
             break
         x = again
@@ -85,7 +85,7 @@ def test_a_perfect_image_has_no_finite_psnr(cli: Cli, finished: Finished, pictur
     assert rows("new/errors.csv")[0]["psnr"] == "inf" and float(rows("new/errors.csv")[0]["mse"]) == 0
 
 
-def test_a_zip_reaches_no_place_outside(cli: Cli, finished: Finished, pictures: Path) -> None:
+def test_a_zip_writes_nothing_outside_the_folder(cli: Cli, finished: Finished, pictures: Path) -> None:
     finished("ae")
     with zipfile.ZipFile("all.zip", "w") as archive:
         for name in ("../../up.png", "/root.png", "up.png", "in/side.png"):
@@ -97,21 +97,21 @@ def test_a_zip_reaches_no_place_outside(cli: Cli, finished: Finished, pictures: 
     assert not list(Path("..").glob("up.png"))
 
 
-def test_a_link_in_the_output_leads_nowhere(cli: Cli, finished: Finished, pictures: Path) -> None:
+def test_a_link_in_the_output_is_not_followed(cli: Cli, finished: Finished, pictures: Path) -> None:
     finished("ae")
     Path("elsewhere").mkdir()
     Path("new").mkdir()
     Path("new/more").symlink_to(Path("elsewhere").resolve())
     code, _, err = cli("reconstruct", "run=latest", f"input={pictures}", "output=new", "overwrite=true")
-    assert code == 2 and "new/more leads out of output=new by a link" in err
+    assert code == 2 and "new/more leads out of output=new by a symbolic link" in err
     assert not list(Path("elsewhere").iterdir()) and [path.name for path in Path("new").iterdir()] == ["more"]
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("run", "theirs"), ("input", "."), ("output", "mine"), ("overwrite", True), ("trust", "os")]
 )
-def test_a_saved_config_cannot_ask_for_it(cli: Cli, finished: Finished, name: str, value: object) -> None:
-    """A stranger's run that is resumed would else rebuild what it likes, where it likes, with code that it trusts."""
+def test_a_saved_config_cannot_set_these_options(cli: Cli, finished: Finished, name: str, value: object) -> None:
+    """An untrusted run could otherwise rebuild any file, write anywhere, and trust any code when it is resumed."""
     run = finished("ae")
     config = OmegaConf.load(run / "config.yaml")
     assert not {"run", "input", "output", "overwrite", "trust"} & set(config)
@@ -132,7 +132,7 @@ def test_no_two_images_share_a_name() -> None:
     assert len(set(png_names(["reconstructions.png", "reconstructions.jpg", "reconstructions.png.png"]))) == 3
 
 
-# --- what is refused ----------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
 def test_an_output_that_would_touch_the_input(cli: Cli, finished: Finished, pictures: Path) -> None:
@@ -142,7 +142,7 @@ def test_an_output_that_would_touch_the_input(cli: Cli, finished: Finished, pict
         (pictures, pictures, "is the folder of the input"),
         (pictures, pictures / "more" / "..", "is the folder of the input"),
         (pictures, pictures / "new", "lies in the folder of the input"),
-        (pictures / "a.png", pictures, "is the folder that the input lies in"),
+        (pictures / "a.png", pictures, "is the folder of the input file"),
     ]:
         words = [f"input={source}", f"output={output}", "overwrite=true"]
         code, _, err = cli("reconstruct", "run=latest", *words)
@@ -156,7 +156,7 @@ def test_an_output_that_exists(cli: Cli, finished: Finished, pictures: Path) -> 
     assert cli(*words)[0] == 0
     Path("new/a.png").write_bytes(b"old")
     code, _, err = cli(*words)
-    assert code == 2 and "output=new exists: name another folder, or say overwrite=true." in err
+    assert code == 2 and "output=new exists: name another folder, or set overwrite=true." in err
     assert Path("new/a.png").read_bytes() == b"old"
     assert cli(*words, "overwrite=true")[0] == 0
     assert Path("new/a.png").read_bytes() != b"old"
@@ -168,7 +168,7 @@ def test_nothing_to_rebuild(cli: Cli, finished: Finished, pictures: Path) -> Non
     Path("bad").mkdir()
     Path("bad/x.png").write_text("no image")
     for words, sentence in [
-        ([], "run=latest is a finished run: say which images it rebuilds, with input=FOLDER."),
+        ([], "run=latest is a finished run: set the images to rebuild with input=FOLDER."),
         (["input=empty"], "empty holds no image"),
         (["input=gone"], "gone is neither a file nor a folder"),
         (["input=bad"], "bad has no image that can be used: none of its 1 files can be read, such as x.png: "),
@@ -181,16 +181,19 @@ def test_nothing_to_rebuild(cli: Cli, finished: Finished, pictures: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["run=latest", "model=vae"], "model: no say with run=, which trains nothing. What has: input, output, "),
-        (["run=latest", "seed=1", "data.val=0.1"], "seed, data.val: no say with run="),
-        (["run=latest", "trainer.max_epochs=null"], "trainer.max_epochs: no say with run="),
-        (["run=latest", "resume=null"], "resume: no say with run="),
-        (["-m", "run=a,b"], "run= uses a finished run, and trains none to compare: leave out -m."),
-        (["input=x"], "input: only with run=FOLDER, a finished run; without it a new one is trained."),
-        (["run=null", "overwrite=true"], "overwrite: only with run=FOLDER"),
+        (
+            ["run=latest", "model=vae"],
+            "model: no effect with run=, which trains nothing. Options with run=: input, output, ",
+        ),
+        (["run=latest", "seed=1", "data.val=0.1"], "seed, data.val: no effect with run="),
+        (["run=latest", "trainer.max_epochs=null"], "trainer.max_epochs: no effect with run="),
+        (["run=latest", "resume=null"], "resume: no effect with run="),
+        (["-m", "run=a,b"], "run= uses a finished run and trains nothing to compare: leave out -m."),
+        (["input=x"], "input: only with run=RUN, a finished run; without run= a new one is trained."),
+        (["run=null", "overwrite=true"], "overwrite: only with run=RUN"),
         (["run=latest", "input=[a]"], "input must be a path or null"),
     ],
 )
-def test_options_that_have_no_say(cli: Cli, words: list[str], sentence: str) -> None:
+def test_options_without_effect(cli: Cli, words: list[str], sentence: str) -> None:
     code, _, err = cli("reconstruct", *words)
     assert code == 2 and sentence in err, err

@@ -1,4 +1,4 @@
-"""`ssl compress` and `ssl decompress`: what comes back is what the run reconstructs, byte by byte."""
+"""`ssl compress` and `ssl decompress`: the result is what the run reconstructs, bit by bit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Finished runs on the digits, by model."""
     outputs, quick = tmp_path_factory.mktemp("runs"), ["trainer=cpu", "trainer.max_steps=40", "probes=false"]
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(figures, "draw", lambda *_: [])  # seconds, for what is looked at elsewhere
+    monkeypatch.setattr(figures, "draw", lambda *_: [])  # which take seconds, and are tested elsewhere
     for model, options in SMALL.items():
         prior = ["prior_steps=0"] if model == "vqvae" else []
         assert main(["reconstruct", f"model={model}", *quick, *prior, *options, f"paths.outputs={outputs}"]) == 0
@@ -62,35 +62,35 @@ def read(folder: Path) -> dict[str, np.ndarray]:
 
 
 def there_and_back(cli: Cli, run: Path, source: Path, name: str) -> tuple[dict[str, np.ndarray], str]:
-    """The decompressed images, and what compressing said."""
-    code, said, err = cli("compress", f"run={run}", f"input={source}", f"output={name}.sslz")
+    """Return the decompressed images, and what `ssl compress` printed."""
+    code, printed, err = cli("compress", f"run={run}", f"input={source}", f"output={name}.sslz")
     assert code == 0, err
     code, out, err = cli("decompress", f"run={run}", f"input={name}.sslz", f"output={name}")
     assert code == 0, err
-    assert "the checksum fits" in out
-    return read(Path(name)), said
+    assert "the checksum matches" in out
+    return read(Path(name)), printed
 
 
 @pytest.mark.parametrize("model", ["vqvae", "binary_ae"])
 @pytest.mark.parametrize("n", [1, 63, 65, 1030])
-def test_what_comes_back_is_the_reconstruction(
+def test_the_result_is_the_reconstruction(
     cli: Cli, runs: dict[str, Path], pictures: Pictures, model: str, n: int
 ) -> None:
     source = pictures("in", n)
     run, original = ssl_cli.load(runs[model]), read(source)
-    found, said = there_and_back(cli, runs[model], source, "out")
+    found, printed = there_and_back(cli, runs[model], source, "out")
     assert sorted(found) == sorted(original)
     names = sorted(original)
     rebuilt = run.reconstruct(np.stack([original[name] for name in names]))
     for name, image in zip(names, rebuilt, strict=True):
         np.testing.assert_array_equal(found[name], image)
-    assert f"images: {n:,} of 8 x 8 grey" in said
-    assert f"{n * 64:,} as pixels, {Path('out.sslz').stat().st_size:,} compressed" in said
-    assert said.strip().splitlines()[-1] == "out.sslz"
+    assert f"images: {n:,} of 8 x 8 grey" in printed
+    assert f"{n * 64:,} as pixels, {Path('out.sslz').stat().st_size:,} compressed" in printed
+    assert printed.strip().splitlines()[-1] == "out.sslz"
 
 
 @pytest.mark.parametrize("model", ["vqvae", "binary_ae"])
-def test_an_image_alone_is_what_it_is_among_others(
+def test_an_image_does_not_depend_on_the_others(
     cli: Cli, runs: dict[str, Path], pictures: Pictures, model: str
 ) -> None:
     source = pictures("in", 70)
@@ -101,18 +101,18 @@ def test_an_image_alone_is_what_it_is_among_others(
         np.testing.assert_array_equal(image, together[name])
 
 
-def test_the_figures_that_are_told(cli: Cli, runs: dict[str, Path], pictures: Pictures) -> None:
+def test_the_printed_sizes(cli: Cli, runs: dict[str, Path], pictures: Pictures) -> None:
     source = pictures("in", 50)
     (source / "broken.png").write_bytes(b"no picture")
-    code, said, err = cli("compress", f"run={runs['vqvae']}", f"input={source}", "output=x.sslz")
+    code, printed, err = cli("compress", f"run={runs['vqvae']}", f"input={source}", "output=x.sslz")
     assert code == 0, err
     assert "1 of 51 files can't be read, and are left out: broken.png" in err
     size, before = Path("x.sslz").stat().st_size, sum(path.stat().st_size for path in source.glob("*/*.png"))
-    assert f"bytes: {before:,} in files, 3,200 as pixels, {size:,} compressed" in said
-    assert f"rate: {8 * size / 3200:.4f} bits a pixel" in said
+    assert f"bytes: {before:,} in files, 3,200 as pixels, {size:,} compressed" in printed
+    assert f"rate: {8 * size / 3200:.4f} bits per pixel" in printed
     x = np.stack([image for _, image in sorted(read_sound(source).items())])
     error = np.square(x.astype(float) - ssl_cli.load(runs["vqvae"]).reconstruct(x)).mean()
-    assert f"psnr: {10 * np.log10(255**2 / error):.2f} dB" in said
+    assert f"psnr: {10 * np.log10(255**2 / error):.2f} dB" in printed
 
 
 def read_sound(source: Path) -> dict[str, np.ndarray]:
@@ -127,16 +127,16 @@ def fault(cli: Cli, *words: str) -> str:
     return err
 
 
-def test_what_is_wrong_is_said(cli: Cli, runs: dict[str, Path], pictures: Pictures) -> None:
+def test_error_messages(cli: Cli, runs: dict[str, Path], pictures: Pictures) -> None:
     source, run = pictures("in", 3), f"run={runs['vqvae']}"
-    assert "binary_ae, vqvae have" in fault(cli, "compress", f"run={runs['ae']}", f"input={source}", "output=x.sslz")
+    assert "binary_ae, vqvae can" in fault(cli, "compress", f"run={runs['ae']}", f"input={source}", "output=x.sslz")
     assert "no such file or folder" in fault(cli, "compress", run, "input=absent", "output=x.sslz")
     assert "ends in .sslz" in fault(cli, "compress", run, f"input={source}", "output=x.zip")
     assert "there is no folder" in fault(cli, "compress", run, f"input={source}", "output=absent/x.sslz")
     Path("bad").mkdir()
     Path("bad/1.png").write_bytes(b"no picture")
-    told = "bad has no image that can be used: none of its 1 files can be read, such as 1.png: "
-    assert told in fault(cli, "compress", run, "input=bad", "output=x.sslz")
+    message = "bad has no image that can be used: none of its 1 files can be read, such as 1.png: "
+    assert message in fault(cli, "compress", run, "input=bad", "output=x.sslz")
     assert not list(Path().glob("*.sslz")) and not list(Path().glob(".x*"))
 
     assert cli("compress", run, f"input={source}", "output=x.sslz")[0] == 0
@@ -154,7 +154,7 @@ def test_what_is_wrong_is_said(cli: Cli, runs: dict[str, Path], pictures: Pictur
     assert not Path("out").exists()
 
 
-def test_a_folder_that_exists_is_written_into_only_when_asked(
+def test_an_existing_folder_is_written_into_only_with_overwrite(
     cli: Cli, runs: dict[str, Path], pictures: Pictures, tmp_path: Path
 ) -> None:
     run, source = f"run={runs['binary_ae']}", pictures("in", 4)
@@ -178,7 +178,7 @@ def test_a_folder_that_exists_is_written_into_only_when_asked(
     assert not list(outside.iterdir())
 
 
-def test_a_model_that_was_trained_on_is_another_model(
+def test_a_model_that_was_trained_further_is_another_model(
     cli: Cli, runs: dict[str, Path], pictures: Pictures, tmp_path: Path
 ) -> None:
     source, changed = pictures("in", 3), tmp_path / "reconstruct" / "vqvae-digits" / "changed"
@@ -198,7 +198,7 @@ def test_a_model_that_was_trained_on_is_another_model(
     assert "code_counts are damaged" in fault(cli, "compress", f"run={changed}", f"input={source}", "output=y.sslz")
 
 
-def test_a_machine_that_rounds_otherwise_is_told(
+def test_a_machine_that_rounds_differently_gets_a_warning(
     cli: Cli, runs: dict[str, Path], pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, source = f"run={runs['vqvae']}", pictures("in", 3)

@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 
 import ssl_cli
 from ssl_cli.commands.reconstruct.finished import ReconstructRun
-from ssl_cli.commands.reconstruct.latent_plots import numbered, positions
+from ssl_cli.commands.reconstruct.latent_plots import label_ids, project_to_plane
 from ssl_cli.config.instantiate import build
 from ssl_cli.errors import InputError
 from tests.commands.conftest import Finished
@@ -53,9 +53,9 @@ def mnist(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_runs_own_data_in_its_splits(cli: Cli, finished: Finished) -> None:
+def test_the_data_of_the_run_in_its_splits(cli: Cli, finished: Finished) -> None:
     run = finished("ae", "seed=5")
-    code, out, err = cli("embed", "output=new", "map=pca", "seed=9")  # which parts nothing
+    code, out, err = cli("embed", "output=new", "map=pca", "seed=9")  # which does not change the splits
     assert code == 0 and err == "", err
     assert "embed data=digits, as in the run, with" in out and "each a code of 4 numbers" in out
     assert sorted(path.name for path in Path("new").iterdir()) == ["codes.parquet", "map.png"]
@@ -66,7 +66,7 @@ def test_the_runs_own_data_in_its_splits(cli: Cli, finished: Finished) -> None:
     assert found["name"].null_count == 1797
     assert found["label"].to_pylist() == [str(label) for label in load_digits().target]
     np.testing.assert_array_equal(numbers(found), loaded.embed(x))
-    splits = build(loaded.config.data).pictures(5).splits
+    splits = build(loaded.config.data).image_splits(5).splits
     for name, split in splits.items():
         assert [row for row, of in enumerate(found["split"].to_pylist()) if of == name] == split.row.tolist()
     assert Image.open("new/map.png").size > (400, 400)
@@ -136,7 +136,7 @@ def test_data_that_have_changed_since(cli: Cli, finished: Finished, mnist: Path)
 
 def test_points_by_pca_are_scikit_learns() -> None:
     codes = np.random.default_rng(0).normal(size=(50, 7)) * [5, 3, 1, 1, 1, 1, 1]
-    found, method, axes = positions(codes, "pca", 0)
+    found, method, axes = project_to_plane(codes, "pca", 0)
     share = PCA(2).fit(codes).explained_variance_ratio_
     assert (method, axes[1]) == ("pca", f"second component ({share[1]:.0%})")
     np.testing.assert_allclose(np.abs(found), np.abs(PCA(2).fit_transform(codes)), atol=1e-9)
@@ -145,7 +145,7 @@ def test_points_by_pca_are_scikit_learns() -> None:
 def test_points_by_tsne_keep_groups_together() -> None:
     rng = np.random.default_rng(0)
     group = np.repeat([0, 1, 2], 20)
-    found, method, _ = positions(rng.normal(size=(60, 9)) + 20 * np.eye(9)[group], "tsne", 0)
+    found, method, _ = project_to_plane(rng.normal(size=(60, 9)) + 20 * np.eye(9)[group], "tsne", 0)
     assert method == "tsne" and found.shape == (60, 2)
     distance = np.linalg.norm(found[:, None] - found[None], axis=2) + np.where(np.eye(60), np.inf, 0)
     assert (group[distance.argmin(1)] == group).all()
@@ -153,34 +153,34 @@ def test_points_by_tsne_keep_groups_together() -> None:
 
 @pytest.mark.parametrize(("n", "width"), [(1, 5), (2, 1), (30, 1), (3, 5)])
 def test_codes_too_few_for_a_map(n: int, width: int) -> None:
-    found, method, _ = positions(np.random.default_rng(0).normal(size=(n, width)), "tsne", 0)
+    found, method, _ = project_to_plane(np.random.default_rng(0).normal(size=(n, width)), "tsne", 0)
     assert found.shape == (n, 2) and np.isfinite(found).all()
     assert method == ("tsne" if n == 30 else "pca")
 
 
 def test_codes_that_are_all_the_same_or_points_already() -> None:
-    assert positions(np.ones((40, 5)), "tsne", 0)[1] == "pca"
+    assert project_to_plane(np.ones((40, 5)), "tsne", 0)[1] == "pca"
     points = np.random.default_rng(0).normal(size=(40, 2))
-    np.testing.assert_array_equal(positions(points, "code", 0)[0], points)
+    np.testing.assert_array_equal(project_to_plane(points, "code", 0)[0], points)
 
 
 def test_labels_are_numbered_in_order() -> None:
-    classes, label = numbered([*map(str, range(12)), None])
+    classes, label = label_ids([*map(str, range(12)), None])
     assert classes == [*map(str, range(12))] and label.tolist() == [*range(12), -1]
-    classes, label = numbered(["dog", "elephant", "cat", "dog"])
+    classes, label = label_ids(["dog", "elephant", "cat", "dog"])
     assert classes == ["cat", "dog", "elephant"] and label.tolist() == [1, 2, 0, 1]
-    assert numbered([None, None])[0] == []
+    assert label_ids([None, None])[0] == []
 
 
-# --- what is refused ----------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data=digits", "input=x"], "data= and input= are two things to embed"),
-        (["data.val=0.1"], "data.val is an option of a data set: say which with data=NAME."),
-        (["data=digts"], "data=digts is no choice. Did you mean digits?"),
+        (["data=digits", "input=x"], "data= and input= both give images to embed"),
+        (["data.val=0.1"], "data.val is an option of a data set: set data=NAME too."),
+        (["data=digts"], "data=digts is not a choice. Did you mean digits?"),
         (["data=digits", "data.vla=0.1"], "data.vla is not an option. Did you mean val?"),
         (["data=digits", "data.val=2"], "data.val must be a number"),
         (["data=breast_cancer"], "ssl embed can't use data=breast_cancer; it can use "),
@@ -202,7 +202,7 @@ def test_images_of_another_shape(cli: Cli, finished: Finished, mnist: Path) -> N
         idx(mnist / f"{part}-images-idx3-ubyte.gz", np.zeros((20 if part == "train" else 6, 9, 8), np.uint8))
     code, _, err = cli("embed", "data=mnist", f"data.dir={mnist}", "output=new")
     assert code == 2 and "The images of this data set are 9 x 8 grey, those of outputs/" in err
-    assert "8 x 8 grey: choose a data set like the run's, or give a folder as input=" in err
+    assert "8 x 8 grey: choose a data set like the run's, or set input=FOLDER" in err
 
 
 @pytest.mark.parametrize(
@@ -212,10 +212,10 @@ def test_images_of_another_shape(cli: Cli, finished: Finished, mnist: Path) -> N
         ({"_target_": "ssl_cli.data.tables.datasets.BreastCancer"}, "data"),
         ({"_target_": "os.system", "command": "touch hacked"}, "names os.system, which isn't one of ssl's own classes"),
         ({"_target_": "ssl_cli.data.images.datasets.digest", "x": 1}, "isn't one of ssl's own classes"),
-        ({}, "its config says of no data set"),
+        ({}, "its config names no data set"),
     ],
 )
-def test_a_strangers_data(cli: Cli, finished: Finished, node: dict, sentence: str) -> None:
+def test_an_untrusted_data_config(cli: Cli, finished: Finished, node: dict, sentence: str) -> None:
     run = finished("ae")
     config = OmegaConf.load(run / "config.yaml")
     config.data = node
@@ -236,12 +236,12 @@ def test_a_finished_run_in_python(finished: Finished) -> None:
     assert codes.shape == (70, 2) and codes.dtype == np.float32
     np.testing.assert_array_equal(run.decode(codes), run.reconstruct(x))
     np.testing.assert_allclose(run.embed(x / 255), codes, atol=1e-6)  # numbers in 0..1 are images too
-    np.testing.assert_array_equal(run.embed(x[:3]), codes[:3])  # bit by bit: no image depends on its neighbours
+    np.testing.assert_array_equal(run.embed(x[:3]), codes[:3])  # exactly: no image depends on its neighbours
     for wrong in (x[:, 0], x[:0], x[..., :7], x.astype(np.int64), x > 9, x / 254, x * np.nan):
         with pytest.raises(InputError, match=r"Images must be (an array \(N, 1, 8, 8\)|bytes)|are no images"):
             run.embed(wrong)
     for wrong in (codes[:, :1], codes[0], codes[:0], codes.astype(int)):
         with pytest.raises(InputError, match=r"Codes must be an array \(N, 2\) of finite numbers"):
             run.decode(wrong)
-    with pytest.raises(InputError, match=r"model=vae has no codes; .*vqvae.* have"):
+    with pytest.raises(InputError, match=r"model=vae can't give discrete codes; .*vqvae.* can"):
         run.codes(x)

@@ -1,4 +1,4 @@
-"""The prior of a vqvae is of the codes that its model has now, also where the run goes on."""
+"""Prior of a VQ-VAE: fitted to the current codes of its model, also after the run is resumed."""
 
 import json
 from pathlib import Path
@@ -32,15 +32,15 @@ def test_other_codes_get_another_prior(cli: Cli) -> None:
     first, digest = weights(run), json.loads((run / "prior" / "codes.json").read_text())["sha256"]
 
     code, out, err = cli("reconstruct", f"resume={run}")
-    assert code == 0 and "going on from step 6 of" in out, err
-    assert same(first, weights(run)), "the same codes: there is nothing to do"
+    assert code == 0 and "resuming from step 6 of" in out, err
+    assert same(first, weights(run)), "nothing to do for the same codes"
 
     code, out, err = cli("reconstruct", f"resume={run}", "prior_steps=9")
-    assert code == 0 and "going on from step 6 of" in out, err
+    assert code == 0 and "resuming from step 6 of" in out, err
     assert not same(first, weights(run)) and read_history(run / "prior" / "history.csv")[-1]["step"] == 9
 
     code, out, err = cli("reconstruct", f"resume={run}", "trainer.max_steps=40", "prior_steps=5", "optim.lr=0.01")
-    assert code == 0 and "going on from step 9" not in out, err
+    assert code == 0 and "resuming from step 9" not in out, err
     assert json.loads((run / "prior" / "codes.json").read_text())["sha256"] != digest
     assert [row["step"] for row in read_history(run / "prior" / "history.csv")][-1] == 5
     assert not same(first, weights(run))

@@ -1,4 +1,4 @@
-"""The report names everything, and runs nothing that a stranger named."""
+"""Report of reconstruct: it has every metric, and escapes all text."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +20,7 @@ METRICS = (
         for kind in ("", "_pixels", "_pca")
     }
 )
-ALARM, FIGURE = CollapseWarning("collapse", "All <b>is</b> lost & gone."), Figure("map_pca.png", 'Codes of "<i>".')
+WARNING, FIGURE = CollapseWarning("collapse", "All <b>is</b> lost & gone."), Figure("map_pca.png", 'Codes of "<i>".')
 
 
 class Tags(HTMLParser):
@@ -41,7 +41,7 @@ class Tags(HTMLParser):
 @pytest.fixture
 def report(tmp_path: Path) -> str:
     (tmp_path / "config.yaml").write_text("data:\n  dir: </pre><script>alert(1)</script>\n")
-    report_page.write(tmp_path, {"model": "vae", "data": "<img src=x>"}, METRICS, [ALARM], [FIGURE])
+    report_page.write(tmp_path, {"model": "vae", "data": "<img src=x>"}, METRICS, [WARNING], [FIGURE])
     return (tmp_path / "report.html").read_text()
 
 
@@ -54,22 +54,22 @@ def test_is_sound_and_escaped(report: str) -> None:
     assert "All &lt;b&gt;is&lt;/b&gt; lost &amp; gone." in report
 
 
-def test_tells_warnings_first_and_every_number(report: str) -> None:
+def test_warnings_come_first_and_every_metric_is_there(report: str) -> None:
     assert report.index("lost") < report.index("What was run") < report.index("0.01235") < report.index("figures/")
     assert "88.2" in report and "test/own" in report
-    assert "77.3" in report and "66.4" in report  # whose names begin like those we know
+    assert "77.3" in report and "66.4" in report  # whose names begin like known ones
     assert report.count("60.00%") == 4 and report.count('class="number best"') == 4
 
 
-def test_no_warning_is_said_too(tmp_path: Path) -> None:
+def test_it_says_that_there_is_no_warning(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("")
     report_page.write(tmp_path, {"model": "ae", "data": "digits"}, {"test/mse": 0.1}, [], [])
     text = (tmp_path / "report.html").read_text()
     assert "No sign of collapse" in text and "probe" not in text
 
 
-def test_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    report_page.print_summary(METRICS, [ALARM], [FIGURE])
+def test_summary_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    report_page.print_summary(METRICS, [WARNING], [FIGURE])
     out, err = capsys.readouterr()
     assert "warning: All <b>is</b> lost" in err
     assert "5 nearest neighbours, all labels" in out and "60.00%" in out

@@ -1,4 +1,4 @@
-"""The file .sslz: its layout, told again from docs/compress.md; damage, strangers and forgeries."""
+"""File format .sslz: its layout, read independently by docs/compress.md; damaged, foreign and forged files."""
 
 import hashlib
 import struct
@@ -17,14 +17,14 @@ MODEL = bytes(range(16))
 NAMES = ["a/0.png", "a/1.jpg", "b.png"]
 
 
-def some(n: int, places: int, kinds: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (n, places) and counts (places, kinds), as uneven as real ones: some never seen, some always."""
+def make_codes(n: int, places: int, kinds: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes (n, places) and counts (places, kinds), as uneven as real ones: some codes never occur."""
     rng = np.random.default_rng(seed)
     counts = rng.integers(0, 3, (places, kinds)) * rng.integers(0, 10_000, (places, kinds))
     counts[0] = np.eye(kinds, dtype=int)[kinds // 2] * 60_000
     p = (counts + 1) / (counts + 1).sum(1, keepdims=True)
     codes = np.stack([rng.choice(kinds, n, p=row) for row in p], axis=1)
-    codes[-1] = 0  # whatever that costs
+    codes[-1] = 0  # even if they are rare
     return codes, counts
 
 
@@ -35,7 +35,7 @@ def written(path: Path, content: bytes) -> Path:
 
 @pytest.fixture
 def content() -> bytes:
-    codes, counts = some(3, 5, 16)
+    codes, counts = make_codes(3, 5, 16)
     return sslz.pack(NAMES, codes, 7, counts, MODEL)
 
 
@@ -43,12 +43,12 @@ def content() -> bytes:
 
 
 def decoded_by_the_docs(content: bytes, counts: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """A reader of its own: whole numbers only, without constriction."""
+    """Return names and codes by an independent reader, with integers only and without constriction."""
     assert content[:5] == b"SSLZ\x01"
-    n_images, _, n_bytes, way = struct.unpack_from("<IIIB", content, 21)
+    n_images, _, n_bytes, encoding = struct.unpack_from("<IIIB", content, 21)
     assert content[-8:] == hashlib.sha256(content[:-8]).digest()[:8]
-    kept = content[34 : 34 + n_bytes]
-    names = (zlib.decompress(kept, -15) if way else kept).decode().split("\0")
+    packed = content[34 : 34 + n_bytes]
+    names = (zlib.decompress(packed, -15) if encoding else packed).decode().split("\0")
     words = [word for (word,) in struct.iter_unpack("<I", content[34 + n_bytes : -8])]
     return names, decoded_range(words, [whole_frequencies(row.tolist()) for row in counts], n_images)
 
@@ -62,7 +62,7 @@ def whole_frequencies(counts: list[int]) -> list[int]:
 
 
 def decoded_range(words: list[int], tables: list[list[int]], n_images: int) -> np.ndarray:
-    """64 bits of state and 32 of a word, as docs/compress.md describes it."""
+    """Return codes by a range decoder with 64 bits of state and words of 32, as docs/compress.md describes it."""
     words, codes = [*words], np.empty((n_images, len(tables)), int)
     take = lambda: words.pop(0) if words else 0  # noqa: E731
     low, width, point = 0, 2**64 - 1, take() << 32 | take()
@@ -86,26 +86,26 @@ def decoded_range(words: list[int], tables: list[list[int]], n_images: int) -> n
 
 @pytest.mark.parametrize(("n", "places", "kinds"), [(1, 1, 1), (1, 3, 2), (5, 4, 3), (70, 6, 256), (1100, 3, 9)])
 def test_the_file_is_what_the_docs_say(tmp_path: Path, n: int, places: int, kinds: int) -> None:
-    codes, counts = some(n, places, kinds)
+    codes, counts = make_codes(n, places, kinds)
     names = [f"{k}.png" for k in range(n)]
     content = sslz.pack(names, codes, 7, counts, MODEL)
-    told, found = decoded_by_the_docs(content, counts)
-    assert told == names
+    read_names, found = decoded_by_the_docs(content, counts)
+    assert read_names == names
     np.testing.assert_array_equal(found, codes)
     read = sslz.unpack(written(tmp_path / "x.sslz", content), MODEL, "mine")
-    assert (read.names, read.pixels, read.size) == (names, 7, len(content))
+    assert (read.names, read.pixel_checksum, read.size) == (names, 7, len(content))
     np.testing.assert_array_equal(np.concatenate(list(read.codes(counts))), codes)
-    assert sum(sslz.parts(content).values()) == len(content)
+    assert sum(sslz.part_sizes(content).values()) == len(content)
 
 
-def test_the_codes_take_as_much_as_their_information() -> None:
-    codes, counts = some(2000, 8, 64)
+def test_the_codes_take_as_many_bytes_as_their_information() -> None:
+    codes, counts = make_codes(2000, 8, 64)
     found = np.take_along_axis(sslz.frequencies(counts), codes.T, axis=1)
     ideal = np.log2(2**24 / found).sum() / 8
-    assert ideal <= len(sslz.coded(codes, counts)) <= ideal + 8
+    assert ideal <= len(sslz.encode_codes(codes, counts)) <= ideal + 8
 
 
-def test_frequencies_are_whole_and_leave_nothing_out() -> None:
+def test_frequencies_are_integers_of_at_least_one() -> None:
     counts = np.array([[0, 0, 0], [10**9, 0, 1], [1, 2, 3]])
     found = sslz.frequencies(counts)
     assert (found >= 1).all() and (found.sum(1) == 2**24).all()
@@ -118,36 +118,38 @@ def test_frequencies_are_whole_and_leave_nothing_out() -> None:
 # --- damage ---------------------------------------------------------------------------------------------------
 
 
-def refused(path: Path, content: bytes) -> str:
+def rejection(path: Path, content: bytes) -> str:
     with pytest.raises(InputError) as error:
         sslz.unpack(written(path, content), MODEL, "mine")
     return str(error.value)
 
 
-def test_every_byte_that_changes_is_noticed(tmp_path: Path, content: bytes) -> None:
+def test_every_changed_byte_is_detected(tmp_path: Path, content: bytes) -> None:
     for at in range(len(content)):
         for flip in (1, 0x80, 0xFF):
             changed = bytearray(content)
             changed[at] ^= flip
-            said = refused(tmp_path / "x.sslz", bytes(changed))
-            assert "damaged" in said or (at < 4 and "is no file of" in said) or (at == 4 and "update ssl" in said)
+            message = rejection(tmp_path / "x.sslz", bytes(changed))
+            assert (
+                "damaged" in message or (at < 4 and "is no file of" in message) or (at == 4 and "update ssl" in message)
+            )
 
 
-def test_every_length_but_the_right_one_is_noticed(tmp_path: Path, content: bytes) -> None:
+def test_every_wrong_length_is_detected(tmp_path: Path, content: bytes) -> None:
     for length in range(len(content)):
-        refused(tmp_path / "x.sslz", content[:length])
+        rejection(tmp_path / "x.sslz", content[:length])
     for more in (b"\0", b"\0\0\0\0", content):
-        refused(tmp_path / "x.sslz", content + more)
+        rejection(tmp_path / "x.sslz", content + more)
 
 
-def test_strangers_are_told_apart(tmp_path: Path, content: bytes) -> None:
+def test_foreign_files_are_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.sslz"
-    assert "is no file of `ssl compress`" in refused(path, b"\x89PNG\r\n\x1a\n" + bytes(50))
-    assert "is no file of `ssl compress`" in refused(path, b"")
+    assert "is no file of `ssl compress`" in rejection(path, b"\x89PNG\r\n\x1a\n" + bytes(50))
+    assert "is no file of `ssl compress`" in rejection(path, b"")
     newer = content[:4] + b"\x02" + content[5:-8]
-    assert "version 2" in refused(path, newer + sslz.seal(newer))
-    codes, counts = some(3, 5, 16)
-    assert "another model" in refused(path, sslz.pack(NAMES, codes, 7, counts, bytes(16)))
+    assert "version 2" in rejection(path, newer + sslz.digest(newer))
+    codes, counts = make_codes(3, 5, 16)
+    assert "another model" in rejection(path, sslz.pack(NAMES, codes, 7, counts, bytes(16)))
     with pytest.raises(InputError, match="can't be read"):
         sslz.unpack(tmp_path / "absent.sslz", MODEL, "mine")
 
@@ -155,10 +157,12 @@ def test_strangers_are_told_apart(tmp_path: Path, content: bytes) -> None:
 # --- forgeries: the checksum is right -------------------------------------------------------------------------
 
 
-def forged(n: int = 1, n_bytes: int | None = None, kept: bytes = b"a.png", way: int = 0, codes: bytes = b"") -> bytes:
-    size = len(kept) if n_bytes is None else n_bytes
-    body = sslz.HEADER.pack(b"SSLZ", 1, MODEL, n, 0, size, way) + kept + codes
-    return body + sslz.seal(body)
+def forged(
+    n: int = 1, n_bytes: int | None = None, packed: bytes = b"a.png", encoding: int = 0, codes: bytes = b""
+) -> bytes:
+    size = len(packed) if n_bytes is None else n_bytes
+    body = sslz.HEADER.pack(b"SSLZ", 1, MODEL, n, 0, size, encoding) + packed + codes
+    return body + sslz.digest(body)
 
 
 def deflated(text: bytes) -> bytes:
@@ -183,12 +187,12 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
         "n" * 5000,
     ]
     for name in names:
-        assert "damaged" in refused(tmp_path / "x.sslz", forged(kept=name.encode())), name
+        assert "damaged" in rejection(tmp_path / "x.sslz", forged(packed=name.encode())), name
         with pytest.raises(InputError, match="Rename it"):
             sslz_names.pack_names([name])
-    assert "damaged" in refused(tmp_path / "x.sslz", forged(2, kept=b"a\0\0b"))
-    assert "damaged" in refused(tmp_path / "x.sslz", forged(kept=b"\xff\xfe"))
-    with pytest.raises(InputError, match="no Unicode"):
+    assert "damaged" in rejection(tmp_path / "x.sslz", forged(2, packed=b"a\0\0b"))
+    assert "damaged" in rejection(tmp_path / "x.sslz", forged(packed=b"\xff\xfe"))
+    with pytest.raises(InputError, match="invalid Unicode"):
         sslz_names.pack_names(["\udcff.png"])
 
 
@@ -196,34 +200,34 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     "content",
     [
         forged(n=2**32 - 1),
-        forged(n=0, kept=b""),
+        forged(n=0, packed=b""),
         forged(n=2),
         forged(n_bytes=2**32 - 1),
         forged(n_bytes=6),
         forged(codes=b"123"),
-        forged(way=2),
-        forged(way=1, kept=b"\xff\xff\xff"),
-        forged(way=1, kept=deflated(b"a.png")[:-1]),
-        forged(way=1, kept=deflated(b"a.png") + b"more"),
-        forged(way=1, kept=deflated(b"a" * 10**8)),
-        forged(n=10**6, way=1, kept=deflated(b"\0".join([b"a"] * 10**6))),
-        forged(2, kept=b"a.png\0a.png"),
-        forged(2, kept=b"a.png\0a.png/b.png"),
+        forged(encoding=2),
+        forged(encoding=1, packed=b"\xff\xff\xff"),
+        forged(encoding=1, packed=deflated(b"a.png")[:-1]),
+        forged(encoding=1, packed=deflated(b"a.png") + b"more"),
+        forged(encoding=1, packed=deflated(b"a" * 10**8)),
+        forged(n=10**6, encoding=1, packed=deflated(b"\0".join([b"a"] * 10**6))),
+        forged(2, packed=b"a.png\0a.png"),
+        forged(2, packed=b"a.png\0a.png/b.png"),
     ],
 )
-def test_a_header_that_lies_is_refused_at_little_memory(tmp_path: Path, content: bytes) -> None:
+def test_a_false_header_is_rejected_with_little_memory(tmp_path: Path, content: bytes) -> None:
     tracemalloc.start()
-    assert "damaged" in refused(tmp_path / "x.sslz", content)
+    assert "damaged" in rejection(tmp_path / "x.sslz", content)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200 * len(content) + 2**20
 
 
-def test_codes_that_lie_are_refused(tmp_path: Path) -> None:
-    path, (_, counts) = tmp_path / "x.sslz", some(3, 5, 16)
+def test_false_codes_are_rejected(tmp_path: Path) -> None:
+    path, (_, counts) = tmp_path / "x.sslz", make_codes(3, 5, 16)
     odd = np.random.default_rng(0).bytes(400)
     sole = np.array([[5]])
-    never = sslz.coded(np.ones((1, 1), int), np.array([[5, 0]]))  # the second kind of a sole one
+    never = sslz.encode_codes(np.ones((1, 1), int), np.array([[5, 0]]))  # the second code of an alphabet of one
     for content, of in ((forged(codes=odd), counts), (forged(codes=b"\xff" * 8), counts), (forged(codes=never), sole)):
         with pytest.raises(InputError, match="damaged"):
             list(sslz.unpack(written(path, content), MODEL, "mine").codes(of))
@@ -232,21 +236,21 @@ def test_codes_that_lie_are_refused(tmp_path: Path) -> None:
 # --- names ----------------------------------------------------------------------------------------------------
 
 
-def test_names_are_kept_whatever_they_are() -> None:
+def test_all_kinds_of_names_are_kept() -> None:
     for names in (
         ["a.png"],
         [f"{k:05}.png" for k in range(3000)],
         ["汉字/ü 1.jpg", "x.tar.png", ".png", "..a/b..png"],
-        [f"{'long' * 60}/{k:04}.png" for k in range(2000)],  # deflated beyond what a reader takes: left plain
+        [f"{'long' * 60}/{k:04}.png" for k in range(2000)],  # deflated more than a reader accepts: left plain
     ):
-        way, kept = sslz_names.pack_names(names)
-        assert sslz_names.read_names(kept, len(names), way) == names
-    assert way == sslz_names.PLAIN
+        encoding, packed = sslz_names.pack_names(names)
+        assert sslz_names.unpack_names(packed, len(names), encoding) == names
+    assert encoding == sslz_names.PLAIN
 
 
 def test_no_image_takes_the_place_of_another() -> None:
-    assert sslz_names.places(["a.jpg", "b/c.jpeg", "d"]) == ["a.png", "b/c.png", "d.png"]
-    assert sslz_names.places(["a.jpg", "a.png", "b.jpg"]) == ["a.jpg.png", "a.png.png", "b.jpg.png"]
-    assert sslz_names.places(["a.jpg", "a.png/b.jpg"]) == ["a.jpg.png", "a.png/b.jpg.png"]
+    assert sslz_names.png_paths(["a.jpg", "b/c.jpeg", "d"]) == ["a.png", "b/c.png", "d.png"]
+    assert sslz_names.png_paths(["a.jpg", "a.png", "b.jpg"]) == ["a.jpg.png", "a.png.png", "b.jpg.png"]
+    assert sslz_names.png_paths(["a.jpg", "a.png/b.jpg"]) == ["a.jpg.png", "a.png/b.jpg.png"]
     with pytest.raises(InputError, match="rename one"):
         sslz_names.pack_names(["a.jpg", "a.png", "a.jpg.png/b.jpg"])
