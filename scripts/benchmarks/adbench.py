@@ -1,15 +1,15 @@
-"""How well `ssl detect` detects, beside PyOD: every detector over ADBench's sets, or over the tables with names.
+"""Detection quality of `ssl detect` beside PyOD: every detector on the sets of ADBench, or on the named tables.
 
-The clean protocol: half of the normal rows for fitting (a tenth of them to calibrate), the other half and all
-anomalies for the test; of ADBench at most 20,000 normal rows a set, drawn by the seed, so that at most 10,000 fit and
-10,000 test.
-Recipes were chosen on the sets of CHOOSING, as fixed before any was tried; the other sets report.
+Clean protocol: half of the normal rows are for fitting (a tenth of them to calibrate); the other half and all anomalies
+are for the test. Of ADBench at most 20,000 normal rows of a set are used, drawn by the seed, so at most 10,000 are for
+fitting and 10,000 for the test. Recipes were chosen on the sets in CHOOSING, which were fixed before any was tried; the
+other sets report.
 
     scripts/bench adbench                                    all detectors, all sets, 3 seeds
     scripts/bench adbench --on tables                        creditcard, kddcup99, nslkdd, ... whole
     scripts/bench adbench --models best knn --seeds 0        a quick look
 
-Results go to a CSV, one line a set, seed and detector, and what is there already isn't computed again.
+Results go to a CSV, with a line for each set, seed and detector. Lines that exist already are not computed again.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import csv
 import io
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
@@ -26,32 +25,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread a process, as many processes as there are cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread per process, and a process per core
 
 import numpy as np
 import pyarrow as pa
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from scipy.stats import betabinom, binom
+from reports.adbench import BASELINE, FPR, print_adbench, print_tables, set_number
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ssl_cli.commands.detect.calibration import out_of_fold
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.data.tables.one_class import LabelledTable
 from ssl_cli.evaluation.thresholds import p_values
+from ssl_cli.methods.build import new_model
 from ssl_cli.methods.scoring import score_rows
-from ssl_cli.training.fit import fit, new_model, out_of_fold
+from ssl_cli.training.fit import fit
 
 EXTRA = "pyod"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
-# By ADBench's number every second set, but for satimage-2: it has the same source as landsat and satellite.
-CHOOSING = {2, 5, 8, 15, 18, 20, 25, 27, 33, 35, 43, 46}
-MOST_NORMAL = 20_000  # rows of a set
-BASELINE = "knn"
+MAX_NORMAL_ROWS = 20_000  # rows of a set
 OURS = ["best", "residual_knn", "dae", "ae", "vae", "gaussian", "knn", "iforest", "ocsvm"]
-FPR = 0.01
 HANDBOOK = [
     "data=table",
     f"data.file={SHARED}/fraud_handbook/transactions_2018-07-11_2018-08-14.csv.gz",
@@ -64,25 +61,26 @@ TABLES = {
 
 
 def pyod_autoencoder(n_rows: int, seed: int) -> Any:
+    """Return PyOD's AutoEncoder with its defaults; a batch can't have more rows than there are."""
     from pyod.models.auto_encoder import AutoEncoder
 
-    # Its defaults; but it can't be fitted to fewer rows than a batch has.
     return AutoEncoder(random_state=seed, verbose=0, batch_size=min(32, n_rows))
 
 
 def pyod_ecod(*_: int) -> Any:
+    """Return PyOD's ECOD, which needs neither the number of rows nor a seed."""
     from pyod.models.ecod import ECOD
 
     return ECOD()
 
 
-# As PyOD's users run them: all test rows in one call (which for ECOD is part of the result).
+# Used as PyOD's users do: all test rows in one call, which affects the result of ECOD.
 PEERS: dict[str, Callable[[int, int], Any]] = {"PyOD AutoEncoder": pyod_autoencoder, "PyOD ECOD": pyod_ecod}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One set, one seed, one detector; `cap` on the set's normal rows, `cross` for cross-fitted calibration."""
+    """A set, a seed and a detector. `cap`: most normal rows of the set; `cross`: cross-fitted calibration."""
 
     name: str
     overrides: tuple[str, ...]
@@ -93,11 +91,12 @@ class Task:
 
     @property
     def key(self) -> tuple[str, str, str]:
+        """Return what identifies its line of the CSV: set, seed and detector."""
         return self.name, str(self.seed), self.model + " (cross)" * self.cross
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Fit on the training rows, score the others: a line of the CSV."""
+    """Fit on the training rows, score the others, and return a line of the CSV."""
     import torch
 
     torch.set_num_threads(1)
@@ -124,62 +123,64 @@ def measure(task: Task) -> dict[str, Any]:
             if held_out is None
             else score(held_out.x)
         )
-    strange = test.anomaly
-    assert strange is not None
+    is_anomaly = test.anomaly
+    assert is_anomaly is not None
     name, seed, detector = task.key
-    flagged = p_values(calibration, scores[~strange]) <= FPR
+    flagged = p_values(calibration, scores[~is_anomaly]) <= FPR
     return {
         "set": name,
         "seed": seed,
         "model": detector,
-        "auroc": roc_auc_score(strange, scores),
-        "auprc": average_precision_score(strange, scores),
+        "auroc": roc_auc_score(is_anomaly, scores),
+        "auprc": average_precision_score(is_anomaly, scores),
         "fit_s": round(fit_s, 2),
         "score_s": round(score_s, 2),
         "train": len(train),
         "calibration": len(calibration),
-        "normal": int((~strange).sum()),
-        "anomalies": int(strange.sum()),
+        "normal": int((~is_anomaly).sum()),
+        "anomalies": int(is_anomaly.sum()),
         "flagged": int(flagged.sum()),
     }
 
 
 def prepare(cfg: DictConfig, task: Task) -> OneClassData:
-    """The set's splits, of at most `task.cap` normal rows."""
+    """Return the splits of a set, with at most `task.cap` normal rows."""
     data = build(cfg.data)
-    whole: LabelledTable = data.read()
+    table: LabelledTable = data.read()
     if task.cap is not None:
-        assert whole.anomaly is not None
-        normal = np.flatnonzero(~whole.anomaly)
+        assert table.anomaly is not None
+        normal = np.flatnonzero(~table.anomaly)
         drawn = np.random.default_rng([task.seed, 26]).permutation(normal)[: task.cap]
-        rows = np.sort(np.concatenate([drawn, np.flatnonzero(whole.anomaly)]))
-        whole = replace(whole, columns=whole.columns.take(pa.array(rows)), anomaly=whole.anomaly[rows], row=rows)
-    data.read = lambda: whole
-    return data.prepare(task.seed, hold_out=not task.cross)
+        rows = np.sort(np.concatenate([drawn, np.flatnonzero(table.anomaly)]))
+        table = replace(table, columns=table.columns.take(pa.array(rows)), anomaly=table.anomaly[rows], row=rows)
+    data.read = lambda: table
+    return data.one_class_splits(task.seed, hold_out=not task.cross)
 
 
 def fitted(task: Task, cfg: DictConfig, train: np.ndarray, data: OneClassData) -> Callable[[np.ndarray], np.ndarray]:
-    """The detector, fitted: rows (N, D) -> scores (N,)."""
+    """Fit the detector and return its score function: rows (N, D) -> scores (N,)."""
     if task.model in PEERS:
         peer = PEERS[task.model](len(train), task.seed)
         peer.fit(train)
         return peer.decision_function
     model = new_model(cfg)
     with TemporaryDirectory() as folder:
-        watched = data.splits.get("calibration", data.splits["train"])
-        fit(model, ArrayDataset({"x": train}), ArrayDataset({"x": watched.x}), cfg, Path(folder))
+        val = data.splits.get("calibration", data.splits["train"])
+        fit(model, ArrayDataset({"x": train}), ArrayDataset({"x": val.x}), cfg, Path(folder))
     return lambda x: score_rows(model, x)
 
 
-# --- many of them -------------------------------------------------------------------------------------------
+# --- all tasks ----------------------------------------------------------------------------------------------
 
 
 def tasks(arguments: argparse.Namespace) -> Iterator[Task]:
+    """Yield the tasks that the command line asks for."""
+    sets: dict[str, tuple[tuple[str, ...], int | None]]
     if arguments.on == "tables":
         sets = {name: (tuple(words), None) for name, words in TABLES.items()}
     else:
-        names = sorted((path.stem for path in (SHARED / "adbench").glob("*.npz")), key=number)
-        sets = {name: (("data=adbench", f"data.name={name}"), MOST_NORMAL) for name in names}
+        names = sorted((path.stem for path in (SHARED / "adbench").glob("*.npz")), key=set_number)
+        sets = {name: (("data=adbench", f"data.name={name}"), MAX_NORMAL_ROWS) for name in names}
     for seed in arguments.seeds:
         for name, (words, cap) in sets.items():
             for model in dict.fromkeys([*arguments.models, BASELINE]):
@@ -188,12 +189,8 @@ def tasks(arguments: argparse.Namespace) -> Iterator[Task]:
                 yield Task(name, words, cap, seed, model, cross=True)
 
 
-def number(name: str) -> int:
-    return int(name.split("_")[0])
-
-
 def run(wanted: list[Task], path: Path, jobs: int) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The lines of every task wanted, from the file where they are there."""
+    """Return the line of each wanted task, from the CSV if it is there."""
     done = read(path)
     missing = [task for task in wanted if task.key not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,6 +209,7 @@ def run(wanted: list[Task], path: Path, jobs: int) -> dict[tuple[str, str, str],
 
 
 def read(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Return the lines of a CSV by key; none if there is no file."""
     if not path.is_file():
         return {}
     with path.open(newline="") as file:
@@ -226,111 +224,8 @@ def _number(text: str) -> Any:
         return text
 
 
-# --- tables -------------------------------------------------------------------------------------------------
-
-
-def tell_adbench(rows: list[dict[str, Any]]) -> None:
-    """A table for the sets that were chosen on, those that report, and all of them; one of every set; calibration."""
-    names = sorted({row["set"] for row in rows}, key=number)
-    halves = {
-        "choosing": [name for name in names if number(name) in CHOOSING],
-        "reporting": [name for name in names if number(name) not in CHOOSING],
-        "all": names,
-    }
-    for title, sets in halves.items():
-        print(f"\n{title} ({len(sets)} sets)\n")
-        tell_means([row for row in rows if row["set"] in sets])
-    tell_sets(rows, "auroc")
-    tell_calibration(rows)
-
-
-def tell_means(rows: list[dict[str, Any]]) -> None:
-    base = {metric: by_set(rows, BASELINE, metric) for metric in ("auroc", "auprc")}
-    print("| detector | AUROC | AUPRC | wins-losses | AUROC gain over 5-NN, % | AUPRC gain, % | slowest set, s |")
-    print("|---|---|---|---|---|---|---|")
-    for model in detectors(rows):
-        found = {metric: by_set(rows, model, metric) for metric in base}
-        means = " | ".join(f"{np.mean(list(values.values())):.4f}" for values in found.values())
-        gains = [
-            np.array([found[metric][name] - base[metric][name] for name in sorted(base[metric])]) for metric in base
-        ]
-        counts = "" if model == BASELINE else f"{(gains[0] > 0).sum()}-{(gains[0] < 0).sum()}"
-        told = " | ".join("" if model == BASELINE else interval(gain) for gain in gains)
-        slowest = max(row["fit_s"] + row["score_s"] for row in rows if row["model"] == model)
-        print(f"| {model} | {means} | {counts} | {told} | {slowest:.1f} |")
-
-
-def interval(gains: np.ndarray) -> str:
-    """Mean paired gain with its 95 % bootstrap interval over sets, in hundredths."""
-    drawn = np.random.default_rng(0).choice(gains, size=(10_000, len(gains))).mean(1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{100 * gains.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
-
-
-def detectors(rows: list[dict[str, Any]]) -> list[str]:
-    return [model for model in dict.fromkeys(row["model"] for row in rows) if "(cross)" not in model]
-
-
-def by_set(rows: list[dict[str, Any]], model: str, metric: str) -> dict[str, float]:
-    """Set -> mean over seeds."""
-    values = defaultdict(list)
-    for row in rows:
-        if row["model"] == model:
-            values[row["set"]].append(row[metric])
-    return {name: float(np.mean(found)) for name, found in values.items()}
-
-
-def tell_sets(rows: list[dict[str, Any]], metric: str) -> None:
-    models = detectors(rows)
-    print(f"\n{metric} of each set, mean over seeds\n")
-    print(f"| set | {' | '.join(models)} |\n|---|{'---|' * len(models)}")
-    for name in dict.fromkeys(row["set"] for row in rows):
-        cells = [f"{by_set(rows, model, metric)[name]:.4f}" for model in models]
-        chosen_on = "*" * (name[0].isdigit() and number(name) in CHOOSING)
-        print(f"| {name}{chosen_on} | {' | '.join(cells)} |")
-
-
-def tell_calibration(rows: list[dict[str, Any]]) -> None:
-    """Realised false-positive rates at a nominal 1 %, over runs with 1,000 calibration rows or more."""
-    print(f"\nrealised false-positive rate at a nominal {FPR:.0%}, runs with at least 1,000 calibration rows\n")
-    print("| detector | runs | mean | median | within the exact interval | within the binomial interval | above it |")
-    print("|---|---|---|---|---|---|---|")
-    for model in dict.fromkeys(row["model"] for row in rows):
-        runs = [row for row in rows if row["model"] == model and row["calibration"] >= 1000]
-        if not runs:
-            continue
-        nominal = [allowed(row) / (row["calibration"] + 1) for row in runs]
-        rates = [row["flagged"] / row["normal"] for row in runs]
-        exact = [inside(row, exact_interval(row)) for row in runs]
-        ends = [binom.ppf([0.025, 0.975], row["normal"], rate) for row, rate in zip(runs, nominal, strict=True)]
-        plain = [inside(row, pair) for row, pair in zip(runs, ends, strict=True)]
-        above = [row["flagged"] > pair[1] for row, pair in zip(runs, ends, strict=True)]
-        cells = f"{np.mean(rates):.2%} | {np.median(rates):.2%} | {np.mean(exact):.0%} | {np.mean(plain):.0%}"
-        print(f"| {model} | {len(runs)} | {cells} | {np.mean(above):.0%} |")
-
-
-def allowed(row: dict[str, Any]) -> int:
-    """How many of the n calibration rows, and the row itself, may score as high as a row that is flagged: k."""
-    return int(FPR * (row["calibration"] + 1))
-
-
-def exact_interval(row: dict[str, Any]) -> np.ndarray:
-    """Central 95 % of how many of the test's normal rows are flagged: binomial, at a rate that is itself drawn with the
-    calibration rows, Beta(k, n + 1 - k)."""
-    k = allowed(row)
-    return betabinom.ppf([0.025, 0.975], row["normal"], k, row["calibration"] + 1 - k)
-
-
-def inside(row: dict[str, Any], ends: np.ndarray) -> bool:
-    return bool(ends[0] <= row["flagged"] <= ends[1])
-
-
-def tell_tables(rows: list[dict[str, Any]]) -> None:
-    for metric in ("auroc", "auprc"):
-        tell_sets(rows, metric)
-
-
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--on", choices=["adbench", "tables"], default="adbench")
     parser.add_argument("--models", nargs="+", default=[*OURS, *PEERS])
@@ -341,7 +236,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = arguments.results or Path(f"outputs/bench/{arguments.on}.csv")
     rows = list(run(list(tasks(arguments)), results, arguments.jobs).values())
-    (tell_adbench if arguments.on == "adbench" else tell_tables)(rows)
+    (print_adbench if arguments.on == "adbench" else print_tables)(rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""The curves of several runs in one figure: `scripts/bench curves NAME=RUN ... --metric val/loss --output x.png`.
+"""Plot the curves of several runs in one figure: `scripts/bench curves NAME=RUN ... --metric val/loss --output x.png`.
 
-Each RUN is a run folder, of which history.csv is read; `--times` multiplies the metric, 784 for the error of a whole
-MNIST image.
+Each RUN is a run folder with a history.csv. `--times` multiplies the metric: 784 for a whole MNIST image.
 """
 
 import argparse
@@ -14,11 +13,12 @@ from ssl_cli.runs.folder import HISTORY, read_history
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
     parser.add_argument("--metric", default="val/loss")
     parser.add_argument("--times", type=float, default=1.0)
-    parser.add_argument("--label", help="of the vertical axis; default: the metric")
+    parser.add_argument("--label", help="label of the vertical axis; default: the metric")
     parser.add_argument("--title", default="")
     parser.add_argument("--output", type=Path, required=True)
     chosen = parser.parse_args()

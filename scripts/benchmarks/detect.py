@@ -1,8 +1,8 @@
-"""How fast `ssl detect` trains, beside PyOD, and how fast `ssl score` scores.
+"""Speed of `ssl detect` in training, beside PyOD, and of `ssl score`.
 
 Training: the same auto-encoder on the same rows, from arrays to a trained model. The two take turns, so that a busy
-machine slows both alike; figures are medians and ratios of medians. Scoring: a CSV in creditcard's layout, the sample
-repeated to the 284,807 rows of the full file; and one ten times as long, for the memory it takes.
+machine slows both equally; figures are medians and ratios of medians. Scoring: a CSV in creditcard's layout, the sample
+repeated to the 284,807 rows of the full file; and one ten times as long, to see whether memory grows.
 """
 
 import argparse
@@ -32,8 +32,9 @@ from sklearn.metrics import roc_auc_score
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
+from ssl_cli.methods.build import new_model
 from ssl_cli.methods.scoring import score_rows
-from ssl_cli.training.fit import fit, new_model
+from ssl_cli.training.fit import fit
 
 EXTRA = "pyod"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
@@ -54,9 +55,9 @@ OURS = [
     "optim.schedule=constant",
     "trainer=cpu",
 ]
-# What PyOD's has and ours hasn't: batch normalisation, dropout, and the standardising of each row as it is drawn (these
-# rows are standardised already). "As it comes" keeps them, "same network" leaves them out. In both a relu follows the
-# code, in ours none.
+# PyOD's has batch normalisation, dropout, and standardizes each row when it is drawn; ours does not (the rows are
+# standardized already). "As it comes" keeps them, "same network" leaves them out. In both of these a relu follows the
+# code; in ours it does not.
 AS_IT_COMES = {"hidden_neuron_list": [64, 32], "verbose": 0}
 SAME_NETWORK = AS_IT_COMES | {"batch_norm": False, "dropout_rate": 0, "preprocessing": False}
 
@@ -66,16 +67,17 @@ Scores = Callable[[np.ndarray], np.ndarray]  # (N, D) -> (N,)
 
 @dataclass
 class Task:
-    """Training rows (N, D), rows for the validation curve (M, D), and test rows with their labels."""
+    """Training rows `x` (N, D), rows for the validation curve `val` (M, D), and test rows with their labels."""
 
     name: str
     x: np.ndarray
-    watched: np.ndarray
+    val: np.ndarray
     test: np.ndarray
     anomaly: np.ndarray
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds, after one of a single epoch")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the training rows")
@@ -95,7 +97,7 @@ def main() -> None:
 
 
 def training_speed(rounds: int, epochs: int, n_rows: int) -> None:
-    """PyOD's fit ends with a scoring of its training rows: one ratio leaves that out."""
+    """Print a table of training times. PyOD's fit ends by scoring its training rows: one ratio leaves that out."""
     print(
         f"Training: {n_rows:,} rows, {epochs} epochs, {torch.get_num_threads()} threads, medians of {rounds} rounds.\n"
     )
@@ -103,13 +105,13 @@ def training_speed(rounds: int, epochs: int, n_rows: int) -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     for task in [read(name, n_rows) for name in DATA]:
         for size in BATCH_SIZES:
-            sides = [train_ours, partial(train_pyods, SAME_NETWORK), partial(train_pyods, AS_IT_COMES)]
+            sides = [train_ours, partial(train_pyod, SAME_NETWORK), partial(train_pyod, AS_IT_COMES)]
             for side in sides:
                 side(task, size, 1)
             turns = [[side(task, size, epochs) for side in sides] for _ in range(rounds)]
-            seconds = [statistics.median(turn[which][0] for turn in turns) for which in range(len(sides))]
+            seconds = [statistics.median(turn[k][0] for turn in turns) for k in range(len(sides))]
             auroc = [roc_auc_score(task.anomaly, score(task.test)) for _, score in turns[0]]
-            scoring, _ = timed(lambda score=turns[0][1][1], x=task.x: score(x))
+            scoring, _ = timed(partial(turns[0][1][1], task.x))
             ours, same, as_it_comes = seconds
             ranks = " | ".join(f"{value:.4f}" for value in auroc)
             print(
@@ -121,16 +123,16 @@ def training_speed(rounds: int, epochs: int, n_rows: int) -> None:
 
 
 def read(name: str, n_rows: int) -> Task:
-    """A data set as `ssl detect` prepares it, with seed 0."""
+    """Return a data set as `ssl detect` prepares it, with seed 0."""
     cfg = composed(f"data={name}", f"paths.data={SHARED}")
-    splits = build(cfg.data).prepare(cfg.seed).splits
+    splits = build(cfg.data).one_class_splits(cfg.seed).splits
     x, test = splits["train"].x, splits["test"]
-    some = np.random.default_rng(0).permutation(len(test.x))[:TEST_ROWS]
-    return Task(name, np.resize(x, (n_rows, x.shape[1])), splits["calibration"].x, test.x[some], test.anomaly[some])
+    drawn = np.random.default_rng(0).permutation(len(test.x))[:TEST_ROWS]
+    return Task(name, np.resize(x, (n_rows, x.shape[1])), splits["calibration"].x, test.x[drawn], test.anomaly[drawn])
 
 
 def train_ours(task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]:
-    """By the code that `ssl detect` runs, validation, history and checkpoints with it."""
+    """Train by the code that `ssl detect` runs, with validation, history and checkpoints."""
     cfg = composed(*OURS, f"trainer.batch_size={batch_size}", f"trainer.max_epochs={epochs}")
     cfg.facts = {"shape": [task.x.shape[1]]}
 
@@ -138,13 +140,15 @@ def train_ours(task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]
 
         def train() -> Scores:
             model = new_model(cfg)
-            fit(model, ArrayDataset({"x": task.x}), ArrayDataset({"x": task.watched}), cfg, Path(folder))
+            fit(model, ArrayDataset({"x": task.x}), ArrayDataset({"x": task.val}), cfg, Path(folder))
             return lambda x: score_rows(model, x)
 
         return timed(train)
 
 
-def train_pyods(settings: dict[str, Any], task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]:
+def train_pyod(settings: dict[str, Any], task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]:
+    """Train PyOD's AutoEncoder; returns the seconds, and its score function."""
+
     def train() -> Scores:
         detector = AutoEncoder(batch_size=batch_size, epoch_num=epochs, random_state=0, device="cpu", **settings)
         return detector.fit(task.x).decision_function
@@ -156,7 +160,7 @@ def train_pyods(settings: dict[str, Any], task: Task, batch_size: int, epochs: i
 
 
 def scoring_speed(rounds: int, models: list[str]) -> None:
-    """Rows a second as `ssl score` says it, without its start-up; the peak memory of the whole process."""
+    """Print rows per second as `ssl score` reports them, without its start, and peak memory of the whole process."""
     print(f"\nScoring: {CARD_ROWS:,} rows, medians of {rounds} rounds; memory also with ten times the rows.\n")
     print(
         "| `model=` | rows/s | peak memory, MB | ten times the rows: rows/s | peak memory, MB |\n|---|---|---|---|---|"
@@ -180,7 +184,7 @@ def scoring_speed(rounds: int, models: list[str]) -> None:
 
 
 def write_cards(path: Path, n_rows: int) -> None:
-    """The sample's lines, repeated to so many."""
+    """Write the lines of the sample, repeated to `n_rows`."""
     with gzip.open(SHARED / "creditcard_fraud" / "creditcard_sample.csv.gz") as file:
         header, *lines = file.read().splitlines()
     with path.open("wb") as out:
@@ -190,34 +194,35 @@ def write_cards(path: Path, n_rows: int) -> None:
 
 
 def rate_and_memory(folder: str, run: str, source: Path) -> tuple[float, float]:
-    """Rows a second, and the peak memory in MB, of one `ssl score`."""
-    said, peak = ssl(folder, "score", f"run={run}", f"input={source}", "output=scored.parquet", "overwrite=true")[1:]
-    (rate,) = re.findall(r"([\d,]+) rows/s over", said)
+    """Return the rows per second and the peak memory in MB of one `ssl score`."""
+    output, peak = ssl(folder, "score", f"run={run}", f"input={source}", "output=scored.parquet", "overwrite=true")[1:]
+    (rate,) = re.findall(r"([\d,]+) rows/s over", output)
     return float(rate.replace(",", "")), peak
 
 
 def ssl(folder: str, *words: str) -> tuple[str, str, float]:
-    """`ssl` as a process of its own: its last line, all that it said, and its peak memory in MB."""
-    with (Path(folder) / "said.txt").open("w+") as said:
+    """Run `ssl` in a new process; returns its last line, its whole output, and its peak memory in MB."""
+    with (Path(folder) / "output.txt").open("w+") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("ssl"), *words], cwd=folder, stdout=said, stderr=said
+            [Path(sys.executable).with_name("ssl"), *words], cwd=folder, stdout=output, stderr=output
         )
         _, status, usage = os.wait4(process.pid, 0)
-        said.seek(0)
-        text = said.read()
+        output.seek(0)
+        text = output.read()
     assert status == 0, text
     return text.strip().splitlines()[-1], text, usage.ru_maxrss / 1024
 
 
 def composed(*overrides: str) -> DictConfig:
+    """Return the config of `ssl detect` with overrides."""
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
         cfg = compose("detect", list(overrides))
     OmegaConf.set_struct(cfg, False)
     return cfg
 
 
-def timed(work: Callable[[], Scores]) -> tuple[float, Scores]:
-    """The seconds that some work takes, and what it returns."""
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds that some work takes, and its result."""
     with contextlib.redirect_stdout(io.StringIO()):
         started = time.perf_counter()
         result = work()

@@ -1,6 +1,6 @@
-"""How long a user waits before anything happens: `ssl --help` beside `import hydra`, and `ssl detect` from end to end.
+"""Start-up time: `ssl --help` and other pages beside `import hydra`, and `ssl detect` from start to finish.
 
-Commands take turns, so that a busy machine slows all of them alike; figures are medians and ratios of medians.
+Commands take turns, so that a busy machine slows all of them equally; figures are medians and ratios of medians.
 """
 
 import argparse
@@ -23,18 +23,20 @@ WHOLE = {"ssl detect": [SSL, "detect", "trainer=cpu"]}
 
 
 def seconds(command: list[str], folder: str) -> float:
+    """Return the seconds that a command takes."""
     started = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return time.perf_counter() - started
 
 
 def measure(commands: dict[str, list[str]], repeats: int, folder: str) -> dict[str, float]:
-    """The median time of each command in seconds, after one unmeasured round."""
+    """Return the median time of each command in seconds, after one unmeasured round."""
     rounds = [{name: seconds(command, folder) for name, command in commands.items()} for _ in range(repeats + 1)]
     return {name: statistics.median(times[name] for times in rounds[1:]) for name in commands}
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15, help="rounds of the quick commands (a third for ssl detect)")
     repeats = parser.parse_args().repeats

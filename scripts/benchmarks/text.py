@@ -1,11 +1,11 @@
-"""How fast `ssl pretrain` learns and writes, beside transformers and nanoGPT: tokens a second.
+"""Speed of `ssl pretrain` and `ssl generate`, beside transformers and nanoGPT: tokens per second.
 
-BERT: 128 tokens a row, a WordPiece vocabulary of 30,522, beside transformers' BertForMaskedLM in its Trainer, as
-run_mlm.py sets them up. GPT: letters of tiny Shakespeare, beside nanoGPT's train.py. Writing: KV cache, GPT-2's shape,
-beside transformers' generate. Padding: beside run_mlm.py --line_by_line. (The cache of tokens: `scripts/bench
-token_cache`.) Each side has a process of its own; the sides take turns, so that a busy machine slows both alike. A
-step's time is the median from its start to the next one's, in the side's own trainer; figures are medians of the
-rounds, ratios medians of each round's.
+BERT: rows of 128 tokens, a WordPiece vocabulary of 30,522, beside transformers' BertForMaskedLM in its Trainer, set up
+as in run_mlm.py. GPT: characters of tiny Shakespeare, beside nanoGPT's train.py. Generation: with a KV cache, in the
+shape of GPT-2, beside transformers' generate. Padding: beside run_mlm.py --line_by_line. (The token cache:
+`scripts/bench token_cache`.) Each side runs in a new process; the sides take turns, so that a busy machine slows both
+equally. The time of a step is the median from its start to the start of the next one, in the side's own trainer;
+figures are medians of the rounds, ratios are medians of those of each round.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from text_sides.timing import alone
 EXTRA = "bench"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "corpus_en"
 NEWS, SHAKESPEARE = SHARED / "news_en.txt.gz", SHARED / "tinyshakespeare.txt"
-LENGTH = 128
+ROW_LENGTH = 128
 SHAPES = {  # of BERT: transformers' names, and the rows of a batch
     "mini": ({"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}, 32),
     "base": ({}, 8),
@@ -32,10 +32,11 @@ SHAPES = {  # of BERT: transformers' names, and the rows of a batch
 PEERS_OPTIMIZER = ["optim.lr=5e-5", "optim.weight_decay=0", "optim.warmup_steps=0"]
 FLOAT32, BFLOAT16 = "trainer.precision=32-true", "trainer.precision=bf16-mixed"
 PARTS = ("bert", "gpt", "generate", "padding")
-Work = Callable[[], float]  # -> tokens a second
+Work = Callable[[], float]  # -> tokens per second
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
     parser.add_argument("--steps", type=int, default=6, help="measured steps of each side in a round")
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
     parser.add_argument("--sizes", nargs="+", choices=[*SHAPES, *SETTINGS], help="some of the models")
     parser.add_argument("--nanogpt", type=Path, default=os.environ.get("NANOGPT"), help="its folder; default $NANOGPT")
-    parser.add_argument("--new-tokens", type=int, default=64, help="written after a prompt of 32")
+    parser.add_argument("--new-tokens", type=int, default=64, help="generated after a prompt of 32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: see text_sides/gpu.py")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -60,39 +61,43 @@ def main() -> None:
 
 
 def bert(options: argparse.Namespace, folder: Path) -> None:
+    """Print the table of BERT."""
     words = news(options, folder)
     names = ["transformers", "in bf16", "in bf16, no dropout", "ssl, float32", "ssl, bf16 (its default)"]
     ratios = [(3, 0), (4, 0), (4, 1), (4, 2)]
-    head(names, ratios)
+    print_head(names, ratios)
     for size in wanted(options, SHAPES):
         shape, batch_size = SHAPES[size]
 
         def peer(bf16: bool, dropout: bool, shape: dict = shape, rows: int = batch_size) -> Work:
             settings = (folder, shape, rows, options.steps, dropout)
-            return lambda: rows * LENGTH / alone(options.threads, "run_mlm:seconds_a_step", *settings, bf16=bf16)
+            return lambda: rows * ROW_LENGTH / alone(options.threads, "run_mlm:seconds_a_step", *settings, bf16=bf16)
 
         def ours(precision: str, size: str = size, rows: int = batch_size) -> Work:
             chosen = [
                 *words,
                 *PEERS_OPTIMIZER,
-                f"model.size={size}",
-                "model.positions=learned",
+                f"model.network.size={size}",
+                "model.network.positions=learned",
                 f"trainer.batch_size={rows}",
                 precision,
             ]
-            return lambda: rows * LENGTH / alone(options.threads, "ours:seconds_a_step", folder, chosen, options.steps)
+            return (
+                lambda: rows * ROW_LENGTH / alone(options.threads, "ours:seconds_a_step", folder, chosen, options.steps)
+            )
 
         sides = [peer(False, True), peer(True, True), peer(True, False), ours(FLOAT32), ours(BFLOAT16)]
-        line(f"BERT {size}, batches of {batch_size}", sides, ratios, options.rounds)
+        print_row(f"BERT {size}, batches of {batch_size}", sides, ratios, options.rounds)
 
 
 def gpt(options: argparse.Namespace, folder: Path) -> None:
+    """Print the table of GPT, if nanoGPT's folder is there."""
     if not (options.nanogpt and (options.nanogpt / "train.py").is_file()):
         print("\nGPT: left out. Give nanoGPT's folder (github.com/karpathy/nanoGPT) by --nanogpt or in $NANOGPT.")
         return
     peer = NanoGPT(options.nanogpt, SHAKESPEARE, folder, options.threads)
     ratios = [(1, 0), (2, 0)]
-    head(["nanoGPT", "ssl, float32", "ssl, bf16 (its default)"], ratios)
+    print_head(["nanoGPT", "ssl, float32", "ssl, bf16 (its default)"], ratios)
     for size in wanted(options, SETTINGS):
         settings = SETTINGS[size]
         tokens, steps = settings["batch_size"] * settings["block_size"], options.steps * (10 if size == "4x128" else 1)
@@ -105,12 +110,13 @@ def gpt(options: argparse.Namespace, folder: Path) -> None:
             return tokens / peer.seconds_a_step(settings, steps)
 
         sides = [theirs, ours(FLOAT32), ours(BFLOAT16)]
-        line(f"GPT {size}, block {settings['block_size']}", sides, ratios, options.rounds)
+        print_row(f"GPT {size}, block {settings['block_size']}", sides, ratios, options.rounds)
 
 
 def generate(options: argparse.Namespace, _: Path) -> None:
+    """Print the table of generation."""
     ratios = [(2, 0), (3, 0), (3, 1)]
-    head(["transformers", "in bf16", "ssl, float32", "ssl, bf16 (its default)"], ratios)
+    print_head(["transformers", "in bf16", "ssl, float32", "ssl, bf16 (its default)"], ratios)
     for rows in (1, 16):
 
         def side(work: str, bf16: bool, rows: int = rows) -> Work:
@@ -118,21 +124,22 @@ def generate(options: argparse.Namespace, _: Path) -> None:
             return lambda: rows * options.new_tokens / alone(options.threads, f"generation:{work}", *settings)
 
         sides = [side(work, bf16) for work in ("transformers_seconds", "our_seconds") for bf16 in (False, True)]
-        line(f"GPT-2's shape, batch {rows}", sides, ratios, options.rounds)
+        print_row(f"GPT-2's shape, batch {rows}", sides, ratios, options.rounds)
 
 
 def padding(options: argparse.Namespace, folder: Path) -> None:
+    """Print the share of padding on each side."""
     words = news(options, folder)
     peer = alone(options.threads, "run_mlm:padding", folder, 8)
     ours = alone(options.threads, "ours:padding", folder, [*words, "trainer.batch_size=8"])
-    print(f"\nPadding in batches of 8 rows of {LENGTH}: run_mlm --line_by_line {peer:.1%}, ssl {ours:.1%}.")
+    print(f"\nPadding in batches of 8 rows of {ROW_LENGTH}: run_mlm --line_by_line {peer:.1%}, ssl {ours:.1%}.")
 
 
 # --- data and settings, for both sides ---
 
 
 def news(options: argparse.Namespace, folder: Path) -> list[str]:
-    """Words for ours that name the news; the peer finds them, parted the same way, in `folder`."""
+    """Return the options of our side for the news; `folder` has the same splits as text, for the peer."""
     corpus = folder / "news.txt"
     words = ["model=bert", "data=text", f"data.files={corpus}", "data.document=line", "tokenizer=wordpiece"]
     if not corpus.exists():
@@ -142,30 +149,37 @@ def news(options: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def shakespeare(size: str) -> list[str]:
-    """Words for ours that say what nanoGPT's setting does."""
-    its = SETTINGS[size]
+    """Return the options of our side that equal a setting of nanoGPT."""
+    setting = SETTINGS[size]
+    network = {
+        "size": "null", "context": setting["block_size"], "layers": setting["n_layer"], "heads": setting["n_head"],
+        "width": setting["n_embd"], "dropout": setting["dropout"], "attention_dropout": setting["dropout"],
+        "positions": "learned",
+    }  # fmt: skip
     return [
-        "model=gpt", "data=text", f"data.files={SHAKESPEARE}", "data.val=0.1", "tokenizer=char", "model.size=null",
-        f"model.context={its['block_size']}", f"model.layers={its['n_layer']}", f"model.heads={its['n_head']}",
-        f"model.width={its['n_embd']}", f"model.dropout={its['dropout']}", f"model.attention_dropout={its['dropout']}",
-        f"trainer.batch_size={its['batch_size']}", "optim.weight_decay=0.1", "optim.schedule=cosine", "optim.lr=1e-3",
-        "model.positions=learned", "+optim.optimizer.betas=[0.9,0.99]",
+        "model=gpt", "data=text", f"data.files={SHAKESPEARE}", "data.val=0.1", "tokenizer=char",
+        *(f"model.network.{name}={value}" for name, value in network.items()),
+        f"trainer.batch_size={setting['batch_size']}", "optim.weight_decay=0.1", "optim.schedule=cosine",
+        "optim.lr=1e-3", "+optim.optimizer.betas=[0.9,0.99]",
     ]  # fmt: skip
 
 
 def wanted(options: argparse.Namespace, among: dict) -> list[str]:
+    """Return the names that --sizes admits."""
     return [name for name in among if not options.sizes or name in options.sizes]
 
 
 # --- the table ---
 
 
-def head(names: list[str], ratios: list[tuple[int, int]]) -> None:
+def print_head(names: list[str], ratios: list[tuple[int, int]]) -> None:
+    """Print the head of a table: a column for each side, and one for each ratio (ours, theirs) of sides."""
     columns = [*names, *(f"{names[ours]} / {names[theirs]}" for ours, theirs in ratios)]
     print(f"\n| | {' | '.join(columns)} |\n|{'---|' * (1 + len(columns))}", flush=True)
 
 
-def line(name: str, sides: list[Work], ratios: list[tuple[int, int]], rounds: int) -> None:
+def print_row(name: str, sides: list[Work], ratios: list[tuple[int, int]], rounds: int) -> None:
+    """Measure the sides in turns and print a row: medians of their rates, and of their ratios."""
     turns = [[side() for side in sides] for _ in range(rounds)]
     rates = [f"{statistics.median(column):,.0f}" for column in zip(*turns, strict=True)]
     times = [f"**{statistics.median(turn[ours] / turn[theirs] for turn in turns):.2f}**" for ours, theirs in ratios]

@@ -1,10 +1,10 @@
-"""How well `ssl pretrain` learns, beside transformers and nanoGPT: loss on held-out text after as many steps.
+"""Loss of `ssl pretrain` on held-out text, beside transformers and nanoGPT after as many steps.
 
 BERT 4x256 on news, beside transformers' Trainer: the same text and tokenizer, batches of 32 rows of 128 tokens, AdamW
-(weight decay 0.01), a linear rise and fall of the learning rate. GPT on letters of tiny Shakespeare, beside nanoGPT's
-train.py in its own settings: its README's for a CPU (its README says 1.88), or the 6x384 one (1.4697; hours on a CPU).
-Each side measures its own loss on the same held-out text: nats a hidden token, in the masks of its own draws; nats a
-letter, nanoGPT's on batches drawn from it, ours on all of it.
+(weight decay 0.01), linear warm-up and decay of the learning rate. GPT on characters of tiny Shakespeare, beside
+nanoGPT's train.py in its own settings: those of its README for a CPU (the README reports 1.88), or the 6x384 ones
+(1.4697; hours on a CPU). Each side measures its own loss on the same held-out text: nats per masked token, with its own
+random masks; nats per character, nanoGPT's on random batches, ours on all of it.
 """
 
 import argparse
@@ -23,6 +23,7 @@ LR = 5e-4  # of BERT, on both sides
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--bert-steps", type=int, default=1000)
@@ -43,10 +44,11 @@ def main() -> None:
 
 
 def bert(options: argparse.Namespace, folder: Path) -> None:
+    """Print the losses of BERT."""
     shape, batch_size = SHAPES["mini"]
     steps = options.bert_steps
     words = [
-        *news(options, folder), "model.size=mini", "model.positions=learned",
+        *news(options, folder), "model.network.size=mini", "model.network.positions=learned",
         f"trainer.batch_size={batch_size}", f"trainer.max_steps={steps}",
         f"optim.lr={LR}", "optim.weight_decay=0.01", f"optim.warmup_steps={min(100, steps // 10)}",
     ]  # fmt: skip
@@ -58,10 +60,11 @@ def bert(options: argparse.Namespace, folder: Path) -> None:
     def ours(seed: int) -> float:
         return alone(options.threads, "ours:validation_loss", folder, [*words, f"seed={seed}"])
 
-    line(f"BERT 4x256, {steps:,} steps", theirs, ours, options.seeds)
+    print_losses(f"BERT 4x256, {steps:,} steps", theirs, ours, options.seeds)
 
 
 def gpt(options: argparse.Namespace, folder: Path) -> None:
+    """Print the losses of GPT, if nanoGPT's folder is there."""
     if not (options.nanogpt and (options.nanogpt / "train.py").is_file()):
         print("GPT: left out. Give nanoGPT's folder (github.com/karpathy/nanoGPT) by --nanogpt or in $NANOGPT.")
         return
@@ -72,7 +75,7 @@ def gpt(options: argparse.Namespace, folder: Path) -> None:
     def ours(seed: int) -> float:
         return alone(options.threads, "ours:validation_loss", folder, [*words, f"seed={seed}"])
 
-    line(
+    print_losses(
         f"GPT {options.gpt}, {steps:,} steps",
         lambda seed: peer.validation_loss(SETTINGS[options.gpt], steps, seed),
         ours,
@@ -80,15 +83,15 @@ def gpt(options: argparse.Namespace, folder: Path) -> None:
     )
 
 
-def line(name: str, theirs: Callable[[int], float], ours: Callable[[int], float], seeds: list[int]) -> None:
-    """Both sides' losses, seed by seed as they come, and their means"""
-    found = []
+def print_losses(name: str, theirs: Callable[[int], float], ours: Callable[[int], float], seeds: list[int]) -> None:
+    """Print the losses of both sides, a row for each seed, then their means."""
+    pairs = []
     for seed in seeds:
-        found.append((theirs(seed), ours(seed)))
-        print(f"| {name}, seed {seed} | {found[-1][0]:.4f} | {found[-1][1]:.4f} |", flush=True)
+        pairs.append((theirs(seed), ours(seed)))
+        print(f"| {name}, seed {seed} | {pairs[-1][0]:.4f} | {pairs[-1][1]:.4f} |", flush=True)
     cells = [
         f"{statistics.mean(losses):.4f} ({', '.join(f'{loss:.4f}' for loss in losses)})"
-        for losses in zip(*found, strict=True)
+        for losses in zip(*pairs, strict=True)
     ]
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 

@@ -1,9 +1,9 @@
-"""The pace of training whose steps differ in length: the mean of a stretch of them, not the median."""
+"""Training speed when steps differ in length: the mean over several steps, not the median."""
 
 from text_sides.timing import WARM_UP, Clock
 
 
 def seconds_a_step(clock: Clock, steps: int) -> float:
-    """The mean of so many steps after those that don't count; the clock has seen one more begin."""
+    """Return the mean over `steps` after the warm-up; the clock must have seen the start of one more."""
     first, last = clock.started[WARM_UP], clock.started[WARM_UP + steps]
     return (last - first) / steps

@@ -1,4 +1,4 @@
-"""Sentences and pairs as transformers' example run_glue.py reads them, and its metrics by scikit-learn and SciPy."""
+"""Sentences and pairs as in transformers' example run_glue.py, with its metrics from scikit-learn and SciPy."""
 
 from pathlib import Path
 from typing import Any
@@ -9,26 +9,27 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from transformers import AutoModelForSequenceClassification
 
-MEASURES: dict[str, Any] = {
+METRICS: dict[str, Any] = {
     "accuracy": accuracy_score,
     "f1": f1_score,
     "matthews": matthews_corrcoef,
-    "pearson": lambda truth, given: pearsonr(truth, given)[0],
-    "spearman": lambda truth, given: spearmanr(truth, given)[0],
+    "pearson": lambda labels, predictions: pearsonr(labels, predictions)[0],
+    "spearman": lambda labels, predictions: spearmanr(labels, predictions)[0],
 }
 
 
 def model(checkpoint: Path, n_labels: int) -> Any:
+    """Return the checkpoint with a new classification head."""
     return AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=n_labels)
 
 
 def rows(folder: Path, split: str, tokenizer: Any, max_length: int, padded: bool) -> Any:
-    """A data set of `datasets`, with each row's length for the sampler that groups by it."""
+    """Return a data set of `datasets`, with each row's length for the sampler that groups by length."""
 
     def tokenize(examples: dict[str, list]) -> dict[str, list]:
         texts = [examples[name] for name in ("text", "pair") if name in examples]
-        found = tokenizer(*texts, padding="max_length" if padded else False, max_length=max_length, truncation=True)
-        return {**found, "length": [len(ids) for ids in found["input_ids"]]}
+        encoding = tokenizer(*texts, padding="max_length" if padded else False, max_length=max_length, truncation=True)
+        return {**encoding, "length": [len(ids) for ids in encoding["input_ids"]]}
 
     lines = datasets.load_dataset(
         "json", data_files=str(folder / f"{split}.jsonl"), split="train", cache_dir=str(folder / "datasets")
@@ -37,5 +38,6 @@ def rows(folder: Path, split: str, tokenizer: Any, max_length: int, padded: bool
 
 
 def metrics(logits: np.ndarray, labels: list[float], names: tuple[str, ...]) -> dict[str, float]:
-    given = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
-    return {name: float(MEASURES[name](labels, given)) for name in names}
+    """Return metrics by name of logits (N, n_labels), or (N, 1) for a regression."""
+    predictions = logits[:, 0] if logits.shape[1] == 1 else logits.argmax(1)
+    return {name: float(METRICS[name](labels, predictions)) for name in names}

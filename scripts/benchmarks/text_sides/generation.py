@@ -1,4 +1,4 @@
-"""Greedy text from a model of GPT-2's shape with random weights: transformers' generate, and ours."""
+"""Greedy generation with a model in the shape of GPT-2 with random weights: transformers' generate, and ours."""
 
 import torch
 from text_sides.timing import repeated
@@ -8,6 +8,7 @@ PROMPT = 32  # tokens
 
 
 def transformers_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
+    """Return the seconds of transformers' generate."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config()).eval().to(torch.bfloat16 if bf16 else torch.float32)
@@ -15,13 +16,14 @@ def transformers_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
     settings = {"do_sample": False, "max_new_tokens": new_tokens, "eos_token_id": None, "pad_token_id": 0}
 
     def work() -> None:
-        written = model.generate(prompts, attention_mask=torch.ones_like(prompts), **settings)
-        assert written.shape == (rows, PROMPT + new_tokens)
+        ids = model.generate(prompts, attention_mask=torch.ones_like(prompts), **settings)
+        assert ids.shape == (rows, PROMPT + new_tokens)
 
     return repeated(work)
 
 
 def our_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
+    """Return the seconds of our generate."""
     from ssl_cli.models.generation.decode import GenerationRequest, generate
     from ssl_cli.models.generation.packed_weights import InferenceModel
     from ssl_cli.models.generation.sampling import Sampling
@@ -32,7 +34,7 @@ def our_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
     prompts = torch.randint(VOCABULARY, (rows, PROMPT)).tolist()
 
     def work() -> None:
-        found = generate(model, prompts, GenerationRequest(max_tokens=new_tokens), Sampling(temperature=0))
-        assert all(len(writer.tokens) == new_tokens for (writer,) in found)
+        completions = generate(model, prompts, GenerationRequest(max_tokens=new_tokens), Sampling(temperature=0))
+        assert all(len(completion.tokens) == new_tokens for (completion,) in completions)
 
     return repeated(work)

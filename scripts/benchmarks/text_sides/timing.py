@@ -1,4 +1,4 @@
-"""How sides are timed: each in a process of its own, by a clock that the model carries."""
+"""Timing of the sides: each in a new process, by a clock that is attached to the model."""
 
 import contextlib
 import importlib
@@ -14,32 +14,34 @@ from typing import Any
 import torch
 from torch import nn
 
-WARM_UP = 2  # steps that don't count
+WARM_UP = 2  # steps that are not measured
 
 
 class Clock:
-    """Looks at the time whenever the model is called in training: a step is all that lies between two calls, the
-    gathering of its batch, the optimizer and the trainer included."""
+    """Record of the times at which the model is called in training.
+
+    A step is everything between two calls: loading the batch, the optimizer and the trainer.
+    """
 
     def __init__(self, model: nn.Module):
         self.started: list[float] = []
-        model.register_forward_pre_hook(self._look)
+        model.register_forward_pre_hook(self._record)
 
-    def _look(self, model: nn.Module, _: Any) -> None:
+    def _record(self, model: nn.Module, _: Any) -> None:
         if model.training:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             self.started.append(time.perf_counter())
 
     def seconds_a_step(self) -> float:
-        """The median"""
+        """Return the median time of a step."""
         return statistics.median(after - before for before, after in pairwise(self.started[WARM_UP:]))
 
 
 def alone(threads: int, work: str, *args: Any, **named: Any) -> Any:
-    """What `module:function` returns, called in a new process: no side meets what another has set or left in memory.
+    """Call `module:function` in a new process and return its result: no side is affected by the state of another.
 
-    A module without a dot in its name is one of text_sides.
+    A module without a dot in its name is in text_sides.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
@@ -55,7 +57,7 @@ def _call(threads: int, work: str, args: tuple[Any, ...], named: dict[str, Any])
 
 
 def repeated(work: Any, least: int = 3) -> float:
-    """Seconds of some work, the median of a few times, after once."""
+    """Return the seconds of some work: the median of `least` runs, after an unmeasured one."""
     work()
     times = []
     for _ in range(least):
