@@ -102,4 +102,4 @@ def print_summary(metrics: Mapping[str, float], warnings: Sequence[CollapseWarni
         columns = ["accuracy of a probe", *FEATURES.values()]
         console.say(console.table("", columns, lines, right=set(FEATURES.values())))
     names = ", ".join(figure.name.removesuffix(".png") for figure in figures)
-    console.say(f"figures: {names}; all on one page: {REPORT}; numbers: {METRICS}")
+    console.say(f"figures: {names}; report: {REPORT}; metrics: {METRICS}")
