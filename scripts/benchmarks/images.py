@@ -35,7 +35,7 @@ from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.methods.build import new_model
-from ssl_cli.methods.protocols import InitializesFromData
+from ssl_cli.methods.training_protocols import InitializesFromData
 from ssl_cli.models.convnet import GridAutoencoder
 from ssl_cli.models.images import to_float
 from ssl_cli.training.trainer import train

@@ -1,4 +1,5 @@
-"""Protocols: what a method can do besides its loss. `check`, the commands and the reports ask for them.
+"""Protocols: what a method can do besides its loss. `check`, the commands and the reports ask for them; what training
+asks for is in `training_protocols`.
 
 Shapes: B rows of a batch, `x` (B, *shape) float32 (pixels in 0..1), Z numbers in a code, L discrete codes of a row,
 V tokens in the vocabulary. The module imports torch for the type checker only, so that the command line stays quick.
@@ -6,9 +7,9 @@ V tokens in the vocabulary. The module imports torch for the type checker only, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 
 # --- codes and reconstructions ---
+
+
 @runtime_checkable
 class Reconstructs(Protocol):
     """A method that reconstructs its input."""
@@ -125,6 +128,8 @@ class AdvisesOnCollapse(Protocol):
 
 
 # --- anomaly scores ---
+
+
 @runtime_checkable
 class ScoresAnomalies(Protocol):
     """A method that scores how abnormal a row is."""
@@ -170,6 +175,8 @@ class HasParts(Protocol):
 
 
 # --- language ---
+
+
 @runtime_checkable
 class LearnsFromText(Protocol):
     """A method that learns from unlabelled text, in rows of `row_length` tokens."""
@@ -192,7 +199,9 @@ class FillsMasks(Protocol):
 
 @runtime_checkable
 class PredictsMasked(Protocol):
-    """A method whose predictions for masked tokens of a text can be shown."""
+    """A method whose predictions for masked tokens of a text can be shown; `masks_per_row` are masked in each row."""
+
+    masks_per_row: int
 
     def masked_predictions(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Return the result of `make_inputs`, and logits (B, n, V) of the masked tokens."""
@@ -231,69 +240,3 @@ class PredictsLabels(Protocol):
 
     def predict_batch(self, batch: Batch) -> list[np.ndarray]:
         """Return the raw predictions of a batch: an array for each example or sequence."""
-
-
-# --- training ---
-@runtime_checkable
-class InitializesFromData(Protocol):
-    """A method that computes something from the training rows before it is trained by gradient."""
-
-    def initialize_from_data(self, x: Tensor, seed: int, log: Callable[[str], None]) -> None:
-        """Initialize from all training rows (N, ...), images as bytes; `log` prints a line, `seed` fixes all draws."""
-
-
-@runtime_checkable
-class FitsStatistics(Protocol):
-    """A method that computes statistics of the training rows after it is trained."""
-
-    def fit_statistics(self, x: Tensor) -> None:
-        """Compute statistics of all training rows (N, ...), images as bytes, on any device."""
-
-
-@runtime_checkable
-class EpochMetrics(Protocol):
-    """A method with metrics that are not means over batches."""
-
-    def epoch_metrics(self) -> dict[str, float]:
-        """Return the metrics of everything evaluated since the last call."""
-
-
-@runtime_checkable
-class DerivedMetrics(Protocol):
-    """A method with metrics that follow from the means of its losses, such as a perplexity."""
-
-    def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Return the metrics, given the mean of each loss."""
-
-
-@runtime_checkable
-class MatmulBound(Protocol):
-    """A method dominated by products of large matrices: bfloat16 is faster on a CPU too, if the CPU supports it."""
-
-    is_matmul_bound: ClassVar[bool]
-
-
-@runtime_checkable
-class NoDecayOnVectors(Protocol):
-    """A method whose biases and norms get no weight decay, as in BERT and GPT-2."""
-
-    no_decay_on_vectors: ClassVar[bool]
-
-
-@runtime_checkable
-class LearningRateScales(Protocol):
-    """A method whose weights have different learning rates."""
-
-    lr_scales: Mapping[str, float]  # parameter name -> factor, where it is not 1
-
-
-@runtime_checkable
-class Monitored(Protocol):
-    """A method that names the validation metric that chooses the best weights; None: the loss."""
-
-    monitor: str | None
-
-
-def monitor_of(method: object) -> str:
-    """Return the validation metric that chooses the best weights: the loss, or a metric of which more is better."""
-    return (method.monitor if isinstance(method, Monitored) else None) or "loss"

@@ -22,11 +22,12 @@ class Scores(Protocol):
         """Return metrics in 0..1 by name (accuracy, f1) of all predictions, or of those with the indices `which`."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """A kind of task. Each YAML of conf/task is one instance, with the arguments of its class.
 
     `method` is the dotted name of the head that learns it. `monitor` is the metric on dev that selects the best
-    weights; more is better. A task may have `meanings`, the descriptions of its own metrics.
+    weights; more is better.
     """
 
     method: ClassVar[str]
@@ -81,6 +82,30 @@ class Task(Protocol):
 
         Raises InputError with a short reason, without the place, if the record lacks a field.
         """
+
+
+@runtime_checkable
+class TakesPairs(Protocol):
+    """A task of texts that may be of pairs of texts."""
+
+    @property
+    def has_pair(self) -> bool:
+        """Return whether an example is a pair."""
+
+
+@runtime_checkable
+class DescribesMetrics(Protocol):
+    """A task with metrics of its own, and what each of them means."""
+
+    meanings: Mapping[str, str]
+
+
+@runtime_checkable
+class ScoresByType(Protocol):
+    """Scores that are also known for each type of entity."""
+
+    def by_type(self) -> dict[str, tuple[float, float, float, int]]:
+        """Return precision, recall, F1 and the number of true spans of each type."""
 
 
 @runtime_checkable

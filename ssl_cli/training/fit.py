@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
-from ssl_cli.methods.protocols import FitsStatistics, FittedInOneGo, HasParts, InitializesFromData
+from ssl_cli.methods.protocols import FittedInOneGo, HasParts
+from ssl_cli.methods.training_protocols import FitsStatistics, InitializesFromData
 from ssl_cli.models.images import to_float
 from ssl_cli.runs.loggers.base import Tracker
 from ssl_cli.training import checkpoints

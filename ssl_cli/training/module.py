@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, infinite_loader, ordered_loader
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import DerivedMetrics, EpochMetrics, monitor_of
+from ssl_cli.methods.training_protocols import DerivedMetrics, EpochMetrics, monitor_of
 from ssl_cli.models.images import to_float
 from ssl_cli.training.checkpoints import all_finite
 from ssl_cli.training.nonfinite import NonFiniteLoss

@@ -10,7 +10,7 @@ from torch import nn
 
 from ssl_cli.config.instantiate import build
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import LearningRateScales, NoDecayOnVectors
+from ssl_cli.methods.training_protocols import LearningRateScales, NoDecayOnVectors
 
 ParamGroups = Iterable[nn.Parameter] | list[dict[str, Any]]  # parameters, or groups of them with their own options
 OptimizerFactory = Callable[[ParamGroups], torch.optim.Optimizer]

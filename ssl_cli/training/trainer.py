@@ -31,8 +31,8 @@ from torch import nn
 from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import MatmulBound, monitor_of
 from ssl_cli.methods.supervised.head import SupervisedHead
+from ssl_cli.methods.training_protocols import MatmulBound, monitor_of
 from ssl_cli.models.cpu import has_bf16, tuned_for_large_matmuls
 from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY

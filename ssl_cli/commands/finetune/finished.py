@@ -11,7 +11,7 @@ from ssl_cli.commands.finetune.inference import inference_copy, predict_rows
 from ssl_cli.commands.finished import WEIGHTS, Finished
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
-from ssl_cli.config.typecheck import with_article
+from ssl_cli.config.typecheck import provides, with_article
 from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
@@ -22,7 +22,6 @@ from ssl_cli.runs.safety import read_json_object
 from ssl_cli.tasks.task import Prediction, Task, Tunes
 
 LEARNED = "learned.json"  # the task's own tuned parameters, such as the threshold for no answer
-TASK_METHODS = ("options", "to_example", "rows", "decode", "records")
 TEST_RECORD = {"text": "a", "pair": "a", "question": "a", "context": "a"}  # most tasks can read it
 
 
@@ -54,7 +53,7 @@ class FinetuneRun(Finished):
     def _restore_task(self) -> Task:
         """Return the task with its tuned parameters. Raises InputError if the run's model doesn't belong to it."""
         task, model = build(self.config.task), self.config.model
-        if not all(hasattr(task, name) for name in TASK_METHODS):
+        if not provides(type(task), Task):
             raise self._damaged(f"task names {type(task).__name__}, which is not a task")
         required = {"_target_": task.method, **task.options(self.labels)}
         if different := [name for name, value in required.items() if model.get(name) != value]:

@@ -14,7 +14,7 @@ from ssl_cli.commands.finetune.tag_section import tag_section
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.files import write_text
-from ssl_cli.tasks.task import Prediction, Scores, Task
+from ssl_cli.tasks.task import DescribesMetrics, Prediction, Scores, Task
 
 TRAIN_SPLIT = "train"  # has metrics, but no section in the report
 SUBMISSION = "submission"
@@ -59,7 +59,7 @@ def write(
         metrics.update({f"{split}/{name}": value for name, value in (values | section.metrics).items()})
         files |= {path.name: path.name.partition("-")[0] for path in sorted(folder.glob(f"*-{split}.csv"))}
     figures = curves.draw(folder, task.monitor)
-    meanings = getattr(task, "meanings", {})
+    meanings = task.meanings if isinstance(task, DescribesMetrics) else {}
     report.write(folder, chosen, metrics, figures, sections, files, meanings)
     report.print_summary(metrics, files, meanings)
 

@@ -13,6 +13,7 @@ from ssl_cli.commands.finetune.prediction_writer import CHUNK_RECORDS, Predictio
 from ssl_cli.data.io.records import Record
 from ssl_cli.errors import InputError
 from ssl_cli.runs.outputs import file_paths
+from ssl_cli.tasks.task import TakesPairs
 
 FIELDS = ("text", "pair", "question", "context")
 
@@ -24,7 +25,7 @@ def run(cfg: DictConfig) -> Path | None:
         return predict_file(cfg)
     records = requested_records(cfg)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
-    if cfg.pair is not None and not getattr(finished.task, "has_pair", False):
+    if cfg.pair is not None and not (isinstance(finished.task, TakesPairs) and finished.task.has_pair):
         raise InputError(f"pair= can't be used: {finished.folder} was trained on single texts.")
     predictions = finished.predict(records, cfg.precision)
     console.say(f"predict with {finished.folder}")

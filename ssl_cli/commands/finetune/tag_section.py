@@ -9,7 +9,7 @@ from ssl_cli.commands.finetune.sections import ReportSection, SplitPredictions
 from ssl_cli.data.labelled.word_pieces import add_spaces
 from ssl_cli.evaluation.html import CORRECT_STYLE, WRONG_STYLE
 from ssl_cli.evaluation.metrics.confusion import PerClassMetrics
-from ssl_cli.tasks.task import Prediction
+from ssl_cli.tasks.task import Prediction, ScoresByType
 
 OUTSIDE = "O"
 
@@ -31,7 +31,7 @@ def tag_section(split: SplitPredictions) -> ReportSection:
 
 def _type_section(split: SplitPredictions, tags: set[str]) -> ReportSection:
     """Return metrics by entity type; nothing if the types are the tags."""
-    by_type = split.scores.by_type() if hasattr(split.scores, "by_type") else {}
+    by_type = split.scores.by_type() if isinstance(split.scores, ScoresByType) else {}
     if by_type.keys() <= tags:
         return ReportSection()
     columns = (np.array(column) for column in zip(*by_type.values(), strict=True))

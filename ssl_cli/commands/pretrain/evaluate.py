@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from ssl_cli.data.batches import ArrayDataset, ordered_loader
-from ssl_cli.methods.protocols import DerivedMetrics
 from ssl_cli.methods.scoring import device_of
+from ssl_cli.methods.training_protocols import DerivedMetrics
 from ssl_cli.models.cpu import tuned_for_large_matmuls
 from ssl_cli.training.seeding import reseed
 

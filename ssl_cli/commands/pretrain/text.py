@@ -19,7 +19,7 @@ from ssl_cli.data.text.packing import PackedTokenDataset
 from ssl_cli.data.text.tokens import TextData
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import new_model
-from ssl_cli.methods.protocols import HasSentenceTask
+from ssl_cli.methods.protocols import HasSentenceTask, PredictsMasked
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
@@ -82,9 +82,11 @@ def gpu_utilisation(cfg: DictConfig, model: Any, metrics: Mapping[str, float]) -
     device = device_of(model)
     if device.type != "cuda" or TOKENS_PER_S not in metrics:
         return {}
-    predicted_share = getattr(model, "masks_per_row", model.row_length) / model.row_length
+    predicted = model.masks_per_row if isinstance(model, PredictsMasked) else model.row_length
     tokens_per_s = metrics[TOKENS_PER_S] / (cfg.trainer.devices * cfg.trainer.num_nodes)
-    utilisation = model_flops_utilisation(model.network, predicted_share, tokens_per_s, measure_flops_per_s(device))
+    utilisation = model_flops_utilisation(
+        model.network, predicted / model.row_length, tokens_per_s, measure_flops_per_s(device)
+    )
     return {"train/mfu": utilisation}
 
 

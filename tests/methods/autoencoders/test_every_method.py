@@ -16,7 +16,7 @@ from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 from ssl_cli.methods.autoencoders.pca import PCA
 from ssl_cli.methods.autoencoders.variational import VAE
 from ssl_cli.methods.autoencoders.vector_quantized import VQVAE
-from ssl_cli.methods.protocols import InitializesFromData
+from ssl_cli.methods.training_protocols import InitializesFromData
 from ssl_cli.models.convnet import Classifier, ConvAutoencoder, GridAutoencoder
 from ssl_cli.models.images import to_float
 from ssl_cli.models.mlp import MLPAutoencoder
