@@ -12,7 +12,7 @@ from ssl_cli.commands.pretrain.batch_view import visible_token
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.files import write_text
-from ssl_cli.methods.protocols import PredictsMasked
+from ssl_cli.methods.protocols import ContinuesText, PredictsMasked
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.models.generation.decode import generate_tokens
 from ssl_cli.models.losses import IGNORE_INDEX
@@ -57,7 +57,9 @@ class PredictedText:
 
 
 def write(folder: Path, model: Any, tokenizer: Tokenizer, rows: ArrayDataset, seed: int) -> list[PredictedText]:
-    """Return predictions for a few rows, and write them into the run folder."""
+    """Return predictions for a few rows, and write them into the run folder; none if the method has none to show."""
+    if not isinstance(model, PredictsMasked | ContinuesText):
+        return []
     sample = torch.linspace(0, len(rows) - 1, min(MAX_EXAMPLES, len(rows))).round().long()
     predict = predict_masks if isinstance(model, PredictsMasked) else continue_rows
     examples = predict(model, tokenizer, rows[0, sample, 1.0], seed)

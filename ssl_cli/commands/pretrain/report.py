@@ -66,4 +66,5 @@ def print_summary(metrics: Mapping[str, float], examples: Sequence[PredictedText
     for example in examples[:MAX_PRINTED_EXAMPLES]:
         console.say(f"\n{example}")
     names = ", ".join(figure.name.removesuffix(".png") for figure in figures)
-    console.say(f"\nfigures: {names}; report: {REPORT}; metrics: {METRICS}; predictions: {EXAMPLES}")
+    shown = f"; predictions: {EXAMPLES}" if examples else ""
+    console.say(f"\nfigures: {names}; report: {REPORT}; metrics: {METRICS}{shown}")

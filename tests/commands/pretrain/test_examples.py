@@ -40,6 +40,12 @@ def test_a_passage_is_continued(tmp_path: Path) -> None:
     assert str(examples[0]) in (tmp_path / EXAMPLES).read_text()
 
 
+def test_a_method_without_predictions_to_show_has_no_examples(tmp_path: Path) -> None:
+    rows = rows_of(causal(tokenizer_of("bpe").vocab_size), "bpe")
+    assert write(tmp_path, torch.nn.Identity(), tokenizer_of("bpe"), rows, seed=1) == []
+    assert not (tmp_path / EXAMPLES).exists()
+
+
 def test_the_report_shows_predictions_and_escapes_markup(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("seed: 1\n")
     example = PredictedText(
