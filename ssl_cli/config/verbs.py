@@ -41,7 +41,7 @@ class VerbSpec:
     """Specification of a verb: the schema of its options, its command, and the Protocols that it requires.
 
     `model` and `data` are names of Protocols in `methods.protocols` and `data.protocols`: the model must have one of
-    the former, the data the latter. `model_packages` and `modalities` tell the help page which choices to list.
+    the former, the data the latter. `model_packages` and `modalities` say which choices the help page lists.
     """
 
     options: type[VerbConfig]
