@@ -78,6 +78,14 @@ class HasPosterior(Protocol):
 class HasLikelihood(Protocol):
     """A method that estimates the log-likelihood of a row."""
 
+    likelihood: str  # the distribution of a pixel: "gaussian" is a density over 0..1
+
+    def binarized(self, x: Tensor) -> Tensor:
+        """Return the rows as the likelihood is defined for them: sampled to black and white, or as they are."""
+
+    def elbo(self, x: Tensor, samples: int) -> Tensor:
+        """Return the evidence lower bound for each row in nats, (B,)."""
+
     def log_likelihood(self, x: Tensor, samples: int) -> Tensor:
         """Return the importance-weighted estimate for each row in nats, (B,)."""
 

@@ -76,7 +76,7 @@ def likelihood_metrics(split: ModelOutputs, seed: int, samples: int, n_images: i
         elbo = torch.cat([model.elbo(batch, ELBO_SAMPLES) for batch in batches]).double().mean()
         nll = -torch.cat([model.log_likelihood(batch, samples) for batch in batches]).double().mean()
     # A Gaussian density is over 0..1, of which each of the 256 pixel values takes 1/256.
-    values_bits = 8 if getattr(model, "likelihood", None) == "gaussian" else 0
+    values_bits = 8 if model.likelihood == "gaussian" else 0
     bits = float(nll) / (x[0].numel() * math.log(2)) + values_bits
     return {"elbo": float(elbo), "nll": float(nll), "bits_per_dim": bits}
 
