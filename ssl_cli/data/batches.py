@@ -112,11 +112,6 @@ class ArrayDataset(Dataset[dict[str, Any]]):
         return {name: array[index] for name, array in self.arrays.items()} | {"k": k, "weight": weight}
 
 
-def infinite_loader(dataset: ArrayDataset, sampler: InfiniteSampler) -> DataLoader:
-    """Return a loader of endless training batches."""
-    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_identity)
-
-
 def ordered_loader(dataset: ArrayDataset, batch_size: int) -> DataLoader:
     """Return a loader of all rows once, in order; the weight of a batch is its number of rows."""
     starts = range(0, len(dataset), batch_size)

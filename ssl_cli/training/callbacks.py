@@ -3,6 +3,7 @@
 import csv
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,6 @@ from ssl_cli.process import DeferredSignal, Interrupted
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training import checkpoints
 from ssl_cli.training.module import MONITORED, Learner
-
-PROGRESS_EVERY_N_STEPS = 20
 
 
 def make_callbacks(settings: DictConfig, max_steps: int, folder: Path, monitor: str = "loss") -> list[Callback]:
@@ -70,6 +69,15 @@ def load_final_weights(callbacks: list[Callback], module: lightning.LightningMod
 class AverageWeights(EMAWeightAveraging):
     """An exponential moving average of the weights, which validation and the finished model use."""
 
+    def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Update the average after each step; Lightning's callback would do so once a stretch."""
+        assert isinstance(module, Learner)
+        assert self._average_model is not None
+        module.after_step.append(partial(self._average_model.update_parameters, module))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Do nothing: each step of the stretch has updated the average."""
+
     def load_average(self, module: lightning.LightningModule) -> None:
         """Load the average into the module, also if a resumed run had no step left to take."""
         self._copy_average_to_current(module)
@@ -115,8 +123,8 @@ class StopEarly(EarlyStopping):
 class SaveCheckpoint(Callback):
     """Writes `last.ckpt` every n steps, at the end, and when a signal asks the run to stop.
 
-    It does so between steps: after a step's validation and before the next batch. Weights that are NaN or infinite are
-    never saved.
+    It does so between stretches: after a step's validation and before the next step. Weights that are NaN or infinite
+    are never saved.
     """
 
     def __init__(self, every_n_steps: int, folder: Path):
@@ -125,22 +133,19 @@ class SaveCheckpoint(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Handle signals from here on in place of Lightning's own handlers, which restore those before them."""
-        self.saved_step = trainer.global_step
+        assert isinstance(module, Learner)
+        self.saved_step = module.step
         self.request.install()
 
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: dict[str, Any], batch_idx: int
-    ) -> None:
-        """Save between two steps if a checkpoint is due or a signal has arrived."""
-        if batch["k"] % trainer.accumulate_grad_batches:
-            return  # in the middle of a step
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        """Save between two stretches if a checkpoint is due or a signal has arrived."""
         assert isinstance(module, Learner)
-        is_due = trainer.global_step % self.every_n_steps == 0 and trainer.global_step > self.saved_step
+        is_due = module.step % self.every_n_steps == 0 and module.step > self.saved_step
         signum, is_nonfinite = _synchronized(trainer, self.request.signum, module)
         if signum or is_nonfinite or is_due:
             self._save(trainer, module)
         if signum:
-            raise Interrupted(signum, f" at step {trainer.global_step}")
+            raise Interrupted(signum, f" at step {module.step}")
 
     def on_validation_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Raise InputError if the loss is NaN or infinite."""
@@ -154,12 +159,12 @@ class SaveCheckpoint(Callback):
         signum, _ = _synchronized(trainer, self.request.signum, module)
         self._save(trainer, module)
         if signum:
-            raise Interrupted(signum, f" at step {trainer.global_step}, the last")
+            raise Interrupted(signum, f" at step {module.step}, the last")
 
     def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
         module.check_finite(self.saved_step)
-        if trainer.global_step == self.saved_step:
+        if module.step == self.saved_step:
             return
         try:
             trainer.save_checkpoint(self.folder / checkpoints.PARTIAL)
@@ -168,7 +173,7 @@ class SaveCheckpoint(Callback):
         except BaseException:  # a full disk, or a second Ctrl-C: the checkpoint before stays
             (self.folder / checkpoints.PARTIAL).unlink(missing_ok=True)
             raise
-        self.saved_step = trainer.global_step
+        self.saved_step = module.step
 
 
 def _synchronized(trainer: lightning.Trainer, signum: int, module: Learner) -> tuple[int, bool]:
@@ -205,9 +210,9 @@ class ShowProgress(Callback):
         self.advance = self.open.__enter__()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
-        """Advance the bar every few steps, except where a validation follows, which does it."""
+        """Advance the bar after each stretch, except where a validation follows, which does it."""
         assert isinstance(module, Learner)
-        if trainer.global_step % PROGRESS_EVERY_N_STEPS == 0 and not module.is_validated_after(trainer.global_step):
+        if not module.is_validated_after(module.step):
             self._advance(trainer, module)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -223,10 +228,10 @@ class ShowProgress(Callback):
             if name.startswith(MONITORED)
         )
         if self.only_limit_s is None:
-            self.advance(trainer.global_step, values)
+            self.advance(module.step, values)
         else:
             elapsed_s = min(int(module.elapsed_s()), int(self.only_limit_s))
-            self.advance(elapsed_s, f"step {trainer.global_step} {values}")
+            self.advance(elapsed_s, f"step {module.step} {values}")
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Close the bar."""

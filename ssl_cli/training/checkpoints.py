@@ -24,7 +24,7 @@ MAX_REASON_CHARS = 100
 LAST, PREVIOUS, PARTIAL = "last.ckpt", "previous.ckpt", "last.part"
 # Keys that Lightning and the module read from a checkpoint.
 REQUIRED_KEYS = {
-    *("loops", "callbacks", "optimizer_states", "lr_schedulers", "since_validation", "pytorch-lightning_version"),
+    *("loops", "callbacks", "optimizer_states", "lr_schedulers", "progress", "pytorch-lightning_version"),
 }
 
 
@@ -111,7 +111,7 @@ def _checked_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
             raise ValueError("its checksum is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
         actual = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
-        step = int(content["global_step"])
+        step = content["progress"]["step"] if "progress" in content else 0
     except UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         what = f" ({named[1]})" if named else ""
@@ -119,6 +119,8 @@ def _checked_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
     except Exception as error:  # a damaged file can raise many kinds of exceptions
         reason = " ".join(str(error).split())[:MAX_REASON_CHARS] or type(error).__name__
         raise InputError(f"{path} is damaged ({reason}).") from error
+    if "since_validation" in content:
+        raise InputError(f"{path} was written by an older version, whose checkpoints can't be resumed.")
     if actual != dict(shapes) or not content.keys() >= REQUIRED_KEYS:
         raise InputError(f"{path} is damaged: it is of another model than this run's.")
     return step

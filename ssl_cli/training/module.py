@@ -1,33 +1,54 @@
 """The LightningModule: trains any method with one optimizer.
 
-Every random draw of step k (dropout, noise, masks) follows from (seed, k), because the generators are reseeded at each
-step. So a run resumed at step k repeats what an uninterrupted run does.
+Every random draw of batch k (dropout, noise, masks) follows from (seed, k), because the generators are reseeded for
+each batch. So a run resumed at step k repeats what an uninterrupted run does. Optimization is manual: one call of
+`training_step` takes a stretch of steps (`stretches`).
 """
 
+import itertools
+import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.plugins.precision import FSDPPrecision, MixedPrecision
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from ssl_cli import console
-from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, infinite_loader, ordered_loader
+from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, ordered_loader
 from ssl_cli.errors import InputError
 from ssl_cli.methods.training_protocols import DerivedMetrics, EpochMetrics, monitor_of
 from ssl_cli.models.images import to_float
 from ssl_cli.training.checkpoints import all_finite
+from ssl_cli.training.means import LossMeans
 from ssl_cli.training.nonfinite import NonFiniteLoss
 from ssl_cli.training.optim import LRSchedule, OptimizerFactory, WeightGroups
 from ssl_cli.training.seeding import reseed
+from ssl_cli.training.stretches import StretchLength
 from ssl_cli.training.throughput import Throughput
 
 MONITORED = "monitored/"  # prefix of the logged values that early stopping and the progress bar read
 MAX_SHOWN_ROWS = 10  # that a message names
+NEVER = sys.maxsize  # Lightning batches until the next validation, where none is due
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What a step is made of, and after which steps something is due; `max_steps` is -1 if only time ends the run."""
+
+    batch_size: int  # rows, over all devices
+    accumulate_grad_batches: int
+    gradient_clip_val: float | None
+    validate_every_n_steps: int
+    checkpoint_every_n_steps: int
+    max_steps: int
+    seed: int
 
 
 class Learner(lightning.LightningModule):
@@ -36,6 +57,8 @@ class Learner(lightning.LightningModule):
     `schedule` multiplies the learning rate. The `val` rows have no effect unless early stopping is on.
     """
 
+    automatic_optimization = False
+
     def __init__(
         self,
         method: nn.Module,
@@ -43,20 +66,22 @@ class Learner(lightning.LightningModule):
         val: ArrayDataset,
         make_optimizer: OptimizerFactory,
         schedule: LRSchedule,
-        batch_size: int,
-        seed: int,
+        settings: StepSettings,
     ):
         super().__init__()
         self.method = method
         self.train_rows, self.val_rows = train, val
-        self.make_optimizer, self.schedule = make_optimizer, schedule
-        self.batch_size, self.seed = batch_size, seed
-        self.batches_per_epoch = InfiniteSampler(len(train), batch_size, seed).batches_per_epoch
+        self.make_optimizer, self.schedule, self.settings = make_optimizer, schedule, settings
+        self.batches_per_epoch = self._sampler().batches_per_epoch
+        due = (settings.validate_every_n_steps, settings.checkpoint_every_n_steps)
+        self._stretch = StretchLength(due, settings.max_steps)
+        self.step = 0  # optimizer steps taken; Lightning counts stretches
+        self.after_step: list[Callable[[], None]] = []  # what callbacks do after each step
         # By id: if the training rows are also the validation rows, they are copied once.
         self._rows_on_device: dict[int, ArrayDataset] = {}
-        self._sums: dict[str, Tensor] = {}
+        self._means = LossMeans()
         self._val_sums: dict[str, Tensor] = {}
-        self._n_batches = self._n_val_rows = 0
+        self._n_val_rows = 0
         self._losses_are_checked = False
         self.nonfinite_loss = NonFiniteLoss()
         self._started_s = time.monotonic()
@@ -67,13 +92,14 @@ class Learner(lightning.LightningModule):
 
     # --- data, from the next step on ---
 
-    def train_dataloader(self) -> DataLoader:
-        """Return the endless stream of training batches, from the next step on."""
-        rows, first = self._on_device(self.train_rows), self.trainer.global_step * self.trainer.accumulate_grad_batches
-        rank, world = self.global_rank, self.trainer.world_size
-        return infinite_loader(
-            rows, InfiniteSampler(len(rows), self.batch_size, self.seed, first, rank, world, rows.device)
-        )
+    def _sampler(self, *args: Any) -> InfiniteSampler:
+        return InfiniteSampler(len(self.train_rows), self.settings.batch_size, self.settings.seed, *args)
+
+    def train_dataloader(self) -> Iterable[Iterator[dict[str, Any]]]:
+        """Return what Lightning takes its batches from: each is the same endless stream, from the next step on."""
+        rows, first = self._on_device(self.train_rows), self.step * self.settings.accumulate_grad_batches
+        stream = self._sampler(first, self.global_rank, self.trainer.world_size, rows.device)
+        return itertools.repeat(map(rows.__getitem__, stream))
 
     def val_dataloader(self) -> DataLoader:
         """Return the validation batches, in order."""
@@ -88,44 +114,97 @@ class Learner(lightning.LightningModule):
             self._rows_on_device[id(rows)] = rows.on(self.trainer.strategy.root_device)
         return self._rows_on_device[id(rows)]
 
-    def on_after_batch_transfer(self, batch: dict[str, Any], _: int) -> dict[str, Any]:
-        """Convert images from bytes to the model's precision; Lightning has converted floating-point arrays already."""
-        arrays = {name: array for name, array in batch.items() if isinstance(array, Tensor)}
-        images = {name: array for name, array in arrays.items() if array.dtype == torch.uint8}
-        return batch | {name: to_float(array).to(self.dtype) for name, array in images.items()}
+    def on_before_batch_transfer(self, batch: Any, _: int) -> Any:
+        """Return a validation batch as the method takes it; a stretch prepares its batches one by one."""
+        return batch if isinstance(batch, Iterator) else self._prepared(batch, self.device)
 
-    # --- one step ---
+    def _prepared(self, batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+        """Return a batch on the device, with images as numbers and all numbers in the model's precision."""
+        batch = self.trainer.precision_plugin.convert_input(batch)
+        for name, array in batch.items():
+            if isinstance(array, Tensor):
+                array = array if array.device == device else array.to(device, non_blocking=True)
+                batch[name] = to_float(array).to(self.dtype) if array.dtype == torch.uint8 else array
+        return batch
 
-    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
-        """Return the loss of a batch, weighted by this process's share of it."""
-        self._throughput.start()
-        k, weight = batch["k"], batch.pop("weight")  # k stays: a method with a warm-up reads it
-        reseed(self.seed, k, self.global_rank, self.device)
-        losses = self.method(batch)
+    # --- a stretch of steps ---
+
+    def training_step(self, batches: Iterator[dict[str, Any]], _: int) -> None:
+        """Take a stretch of optimizer steps on the next batches of the stream."""
+        started_s, per_step = time.perf_counter(), self.settings.accumulate_grad_batches
+        n_steps = self._stretch.choose(self.step, self.trainer.world_size, self.device)
+        # Lightning opens autocast for the whole stretch, but it is for the forward passes alone.
+        with torch.autocast(self.device.type, enabled=False):
+            for _ in range(n_steps):
+                for batch in itertools.islice(batches, per_step):
+                    self._add_gradient(batch)
+                self._update_weights()
+        elapsed_s = time.perf_counter() - started_s
+        self._throughput.add(n_steps * per_step, elapsed_s)
+        self._stretch.observe(n_steps, elapsed_s)
+        self.trainer.should_stop |= self.step == self.settings.max_steps
+        self.trainer.val_check_batch = 1 if self.is_validated_after(self.step) else NEVER
+
+    def _add_gradient(self, batch: dict[str, Any]) -> None:
+        """Add the gradient of a batch's loss, weighted by this process's share of its rows."""
+        k, weight, trainer, device = batch["k"], batch.pop("weight"), self.trainer, self.device
+        reseed(self.settings.seed, k, trainer.global_rank, device)
+        with trainer.precision_plugin.forward_context():
+            losses = self.method(self._prepared(batch, device))  # with k, which a method with a warm-up reads
         if not self._losses_are_checked:
             check_losses(self.method, losses)
             self._losses_are_checked = True
-        for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach() * (weight / self.trainer.world_size)
-        self._n_batches += 1
+        self._means.add(losses, weight / trainer.world_size)
         self.nonfinite_loss.record(k, losses["loss"].detach())
-        return losses["loss"] * weight
+        with self._without_reduction(k):
+            self._backward(losses["loss"] * (weight / self.settings.accumulate_grad_batches))
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Stop after the last step, so that it is validated too."""
-        if self.trainer.global_step == self.trainer.max_steps:
-            self.trainer.should_stop = True
+    def _without_reduction(self, k: int) -> AbstractContextManager[Any]:
+        """Return a context in which processes keep their gradients, unless batch `k` is the last of its step."""
+        if (k + 1) % self.settings.accumulate_grad_batches == 0 or self.trainer.world_size == 1:
+            return nullcontext()
+        assert isinstance(self.trainer.strategy, ParallelStrategy)
+        return self.trainer.strategy.block_backward_sync()
 
-    def on_validation_start(self) -> None:
-        """Stop the clock of the training throughput."""
-        self._throughput.stop()
+    def _backward(self, loss: Tensor) -> None:
+        self.trainer.strategy.pre_backward(loss)
+        scaler = self._loss_scaler()
+        (loss if scaler is None else scaler.scale(loss)).backward()
+
+    def _update_weights(self) -> None:
+        """Take the optimizer's step, and set the learning rate of the next."""
+        (optimizer,), scaler = self.trainer.optimizers, self._loss_scaler()
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        self.step += 1
+        if self.is_validated_after(self.step):  # the last gradient before a validation, unclipped
+            gradients = [weight.grad for weight in self.method.parameters() if weight.grad is not None]
+            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+        if self.settings.gradient_clip_val:
+            self.clip_gradients(optimizer, self.settings.gradient_clip_val, "norm")
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
+        optimizer.zero_grad()
+        self._set_lr()
+        for hook in self.after_step:
+            hook()
+
+    def _loss_scaler(self) -> torch.amp.GradScaler | None:
+        """Return what scales the loss in 16-mixed, so that small gradients are not rounded to 0."""
+        plugin = self.trainer.precision_plugin
+        return plugin.scaler if isinstance(plugin, MixedPrecision | FSDPPrecision) else None
+
+    # --- validation ---
 
     def validation_step(self, batch: dict[str, Any], _: int) -> None:
         """Add the losses of a batch to the sums, with the same noise at every validation and on every device.
 
         So the curve shows the weights and not the draw, and all devices compute the same loss.
         """
-        reseed(self.seed, batch.pop("k"), 0, self.device)
+        reseed(self.settings.seed, batch.pop("k"), 0, self.device)
         n_rows = int(batch.pop("weight"))
         for name, value in self.method(batch).items():
             self._val_sums[name] = self._val_sums.get(name, 0) + value * n_rows
@@ -133,21 +212,22 @@ class Learner(lightning.LightningModule):
 
     def check_finite(self, saved_step: int) -> None:
         """Raise InputError, with the rows of the batch, if a loss or a weight has become NaN or infinite."""
-        n_batches = self.trainer.global_step * self.trainer.accumulate_grad_batches
+        n_batches = self.step * self.settings.accumulate_grad_batches
         if self.nonfinite_loss.occurred():
             k, what = self.nonfinite_loss.batch, "The loss"
         elif n_batches and not all_finite(self.method.state_dict()):
             k, what = n_batches - 1, "A weight"
         else:
             return
-        rows = self.train_rows.row_ids[InfiniteSampler(len(self.train_rows), self.batch_size, self.seed).batch(k)]
+        rows = self.train_rows.row_ids[self._sampler().batch(k)]
         console.note(f"rows of the batch that broke: {' '.join(str(row) for row in rows.tolist())}")
         shown = ", ".join(str(row) for row in rows[:MAX_SHOWN_ROWS].tolist())
         shown += " and others" if len(rows) > MAX_SHOWN_ROWS else ""
         last = f"The last good checkpoint is of step {saved_step}." if saved_step else "No checkpoint was written yet."
+        step = k // self.settings.accumulate_grad_batches + 1
         raise InputError(
-            f"{what} became NaN or infinite in step {k // self.trainer.accumulate_grad_batches + 1}, with the batch of "
-            f"these {len(rows)} {self.train_rows.row_name} (the first is 0; log.txt has them all): {shown}. {last} "
+            f"{what} became NaN or infinite in step {step}, with the batch of these {len(rows)} "
+            f"{self.train_rows.row_name} (the first is 0; log.txt has them all): {shown}. {last} "
             "Try a smaller optim.lr, or trainer.gradient_clip_val=1: both may change in a resumed run."
         )
 
@@ -155,23 +235,23 @@ class Learner(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Send a row of the history to the loggers: mean training losses since the last one, and validation metrics."""
-        step = self.trainer.global_step
-        row = {"epoch": step * self.trainer.accumulate_grad_batches / self.batches_per_epoch}
+        step = self.step
+        row = {"epoch": step * self.settings.accumulate_grad_batches / self.batches_per_epoch}
         row["seconds"] = self.elapsed_s()
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         if self._gradient_norm is not None:
             row["train/grad_norm"] = float(self._gradient_norm)
             self._gradient_norm = None
         if unit := self.train_rows.throughput_unit:
-            rows_per_s = self._throughput.batches_per_s() * min(self.batch_size, len(self.train_rows))
+            rows_per_s = self._throughput.batches_per_s() * min(self.settings.batch_size, len(self.train_rows))
             row[f"train/{unit}_per_s"] = rows_per_s * self.train_rows.units_per_row
-        row |= {f"train/{name}": total / max(self._n_batches, 1) for name, total in self._totals().items()}
+        row |= {f"train/{name}": mean for name, mean in self._means.take(self.trainer.world_size, self.device).items()}
         metrics = self._val_metrics()
         row |= {f"{self.val_rows.split}/{name}": value for name, value in metrics.items()}
         several = self.trainer.world_size > 1
         for name in {"loss", monitor_of(self.method)}:
             self.log(f"{MONITORED}{name}", metrics[name], logger=False, sync_dist=several, batch_size=1)
-        self._sums, self._val_sums, self._n_batches, self._n_val_rows = {}, {}, 0, 0
+        self._val_sums, self._n_val_rows = {}, 0
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step)
 
@@ -184,43 +264,18 @@ class Learner(lightning.LightningModule):
             metrics |= self.method.epoch_metrics()
         return metrics
 
-    def _shares(self) -> dict[str, Tensor]:
-        """Return each device's part of the sums over the batches since the last validation, (world,) each."""
-        if self.trainer.world_size == 1 or not self._sums:
-            return {name: total.reshape(1) for name, total in self._sums.items()}
-        mine = torch.stack(list(self._sums.values()))
-        shares = [torch.empty_like(mine) for _ in range(self.trainer.world_size)]
-        torch.distributed.all_gather(shares, mine)
-        return dict(zip(self._sums, torch.stack(shares, dim=1), strict=True))
-
-    def _totals(self) -> dict[str, float]:
-        return {name: float(shares.sum()) for name, shares in self._shares().items()}
-
-    # --- checkpoints: a row of the history spans the steps since the last one, so a resumed run must know the sums ---
+    # --- checkpoints ---
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the sums since the last validation, and set Lightning's counts back to the completed batches.
-
-        A checkpoint is written between two batches, when Lightning has already counted the next one as ready.
-        """
-        loop = checkpoint["loops"]["fit_loop"]
-        for progress in (loop["epoch_loop.batch_progress"], loop["epoch_progress"]):
-            for count in (progress["total"], progress["current"]):
-                count["processed"] = count["completed"]
-        for count in (loop["epoch_loop.batch_progress"]["total"], loop["epoch_loop.batch_progress"]["current"]):
-            count["ready"] = count["started"] = count["completed"]
-        since = {"sums": self._shares(), "batches": self._n_batches, "elapsed_s": self.elapsed_s()}
-        checkpoint["since_validation"] = since
+        """Add the step, the time, and the means since the last validation, which are to be in the next row."""
+        progress = {"step": self.step, "elapsed_s": self.elapsed_s()}
+        checkpoint["progress"] = progress | {"means": self._means.state(self.trainer.world_size, self.device)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the sums since the last validation, also on another number of devices."""
-        since = checkpoint["since_validation"]
-        for name, shares in since["sums"].items():
-            if shares.numel() != self.trainer.world_size:
-                is_first = torch.arange(self.trainer.world_size) == 0
-                shares = shares.sum() * is_first
-            self._sums[name] = shares.reshape(-1)[self.global_rank].to(self.device)
-        self._n_batches, self._started_s = since["batches"], time.monotonic() - since["elapsed_s"]
+        """Restore them, also on another number of devices."""
+        progress = checkpoint["progress"]
+        self.step, self._started_s = progress["step"], time.monotonic() - progress["elapsed_s"]
+        self._means.restore(progress["means"], self.global_rank, self.trainer.world_size)
 
     # --- optimisation ---
 
@@ -235,38 +290,26 @@ class Learner(lightning.LightningModule):
             torch.distributed.broadcast(elapsed_s, 0)
         return float(elapsed_s)
 
-    def _lr_factor(self, scale: float, step: int) -> float:
-        return scale * self.schedule(step, self._shared_elapsed_s)
-
     def is_validated_after(self, step: int) -> bool:
         """Return whether a validation follows this step."""
-        is_due = step * self.trainer.accumulate_grad_batches % int(self.trainer.val_check_interval) == 0
-        return is_due or step == self.trainer.max_steps
+        return step % self.settings.validate_every_n_steps == 0 or step == self.settings.max_steps
 
-    def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
-        """Measure the last gradient before a validation, before it is clipped."""
-        if self.is_validated_after(self.trainer.global_step + 1):
-            gradients = [weight.grad for weight in self.method.parameters() if weight.grad is not None]
-            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+    def on_fit_start(self) -> None:
+        """Set the learning rate of the next step, from the config: a resumed run may have another one."""
+        self.trainer.should_stop |= self.step == self.settings.max_steps
+        self._set_lr()
 
-    def on_train_start(self) -> None:
-        """Apply the config's learning rate: a resumed run may have another one than its checkpoint."""
-        (schedule,) = self.trainer.lr_scheduler_configs
-        optimizer = schedule.scheduler.optimizer
-        base_lr = optimizer.defaults["lr"]  # the config's; a checkpoint restores only the groups' values
+    def _set_lr(self) -> None:
+        """Set the learning rate of each group of weights for the next step."""
+        (optimizer,) = self.trainer.optimizers
+        factor = self.schedule(self.step, self._shared_elapsed_s)
         for group, scale in zip(optimizer.param_groups, self._lr_scales, strict=True):
-            if group["initial_lr"] != base_lr:
-                group["initial_lr"] = base_lr
-                group["lr"] = base_lr * scale * self._lr_factor(1.0, schedule.scheduler.last_epoch)
-        schedule.scheduler.base_lrs = [base_lr] * len(schedule.scheduler.base_lrs)
+            group["lr"] = optimizer.defaults["lr"] * (scale * factor)
 
-    def configure_optimizers(self) -> Any:
-        """Return the optimizer over the groups of weights, and the schedule of each group's learning rate."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimizer over the groups of weights."""
         groups, self._lr_scales = self.weight_groups.split()
-        optimizer = self.make_optimizer(groups)
-        factors: list[Callable[[int], float]] = [partial(self._lr_factor, scale) for scale in self._lr_scales]
-        schedule = {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return self.make_optimizer(groups)
 
 
 def check_losses(method: nn.Module, losses: Any) -> None:

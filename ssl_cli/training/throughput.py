@@ -1,25 +1,16 @@
-"""Training throughput: batches a second, without the time of validations."""
-
-import time
+"""Training throughput: batches a second, without the time of validations and checkpoints."""
 
 
 class Throughput:
-    """Counts batches and the time that they take, except between `stop` and the next batch."""
+    """Counts batches and the time that they take."""
 
     def __init__(self) -> None:
         self._n_batches, self._elapsed_s = 0, 0.0
-        self._started_s: float | None = None
 
-    def start(self) -> None:
-        """Count a batch, and start the clock if it is stopped."""
-        self._started_s = time.monotonic() if self._started_s is None else self._started_s
-        self._n_batches += 1
-
-    def stop(self) -> None:
-        """Stop the clock until the next batch."""
-        if self._started_s is not None:
-            self._elapsed_s += time.monotonic() - self._started_s
-            self._started_s = None
+    def add(self, n_batches: int, elapsed_s: float) -> None:
+        """Add a stretch of batches."""
+        self._n_batches += n_batches
+        self._elapsed_s += elapsed_s
 
     def batches_per_s(self) -> float:
         """Return the batches a second since the last call, and start counting anew."""

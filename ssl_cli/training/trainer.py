@@ -38,7 +38,7 @@ from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.training import checkpoints
 from ssl_cli.training.callbacks import History, duration_s, load_final_weights, make_callbacks
-from ssl_cli.training.module import Learner
+from ssl_cli.training.module import NEVER, Learner, StepSettings
 from ssl_cli.training.optim import lr_schedule, optimizer_factory
 
 # How often a run is validated by default: n times in all, or every n steps if only time ends it.
@@ -68,10 +68,11 @@ def train(
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
     make_optimizer = optimizer_factory(cfg.optim.optimizer)
     schedule = lr_schedule(cfg.optim, max_steps, duration_s(cfg.trainer.max_time))
-    learner = Learner(method, train_rows, val_rows, make_optimizer, schedule, cfg.trainer.batch_size, cfg.seed)
+    settings = step_settings(cfg.trainer, max_steps, cfg.seed)
+    learner = Learner(method, train_rows, val_rows, make_optimizer, schedule, settings)
     callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor_of(method))
     precision, all_loggers = resolve_precision(cfg.trainer, method), [History(folder / HISTORY), *loggers]
-    trainer = _trainer(cfg.trainer, precision, max_steps, callbacks, all_loggers, folder)
+    trainer = _trainer(cfg.trainer, precision, callbacks, all_loggers, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
     tuned = tuned_for_large_matmuls() if on_cpu and isinstance(method, MatmulBound) else nullcontext()
@@ -103,15 +104,14 @@ def compiled(method: nn.Module, on_cpu: bool) -> Iterator[None]:
 def _trainer(
     settings: DictConfig,
     precision: str,
-    max_steps: int,
     callbacks: list[Callback],
     loggers: list[Logger],
     folder: Path,
 ) -> lightning.Trainer:
-    """Return Lightning's Trainer, counting steps. Raises InputError for settings that this machine does not support."""
-    default_every = max(1, max_steps // DEFAULT_VALIDATIONS) if max_steps > 0 else DEFAULT_VALIDATION_STEPS
-    every = settings.validate_every_n_steps or default_every
-    every = every if max_steps < 0 else min(every, max_steps)
+    """Return Lightning's Trainer, which runs until the module stops it.
+
+    Raises InputError for settings that this machine does not support.
+    """
     try:
         return lightning.Trainer(
             accelerator=settings.accelerator,
@@ -120,11 +120,8 @@ def _trainer(
             num_nodes=settings.num_nodes,
             precision=precision,  # type: ignore[arg-type]
             max_epochs=-1,
-            max_steps=max_steps,
             max_time=None if settings.max_time is None else timedelta(seconds=duration_s(settings.max_time)),
-            accumulate_grad_batches=settings.accumulate_grad_batches,
-            gradient_clip_val=settings.gradient_clip_val,
-            val_check_interval=every * settings.accumulate_grad_batches,
+            val_check_interval=NEVER,  # the module says after each stretch whether a validation is due
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             logger=loggers,
@@ -170,6 +167,20 @@ def _checkpoint(folder: Path, max_steps: int, learner: Learner) -> Path | None:
         raise InputError(f"{folder} has taken {step} steps already: its limit can't become {max_steps}.")
     console.say(f"resuming from step {step} of {path}")
     return path
+
+
+def step_settings(settings: DictConfig, max_steps: int, seed: int) -> StepSettings:
+    """Return what a step is made of. By default a run is validated ten times, or every 100 steps if time ends it."""
+    default_every = max(1, max_steps // DEFAULT_VALIDATIONS) if max_steps > 0 else DEFAULT_VALIDATION_STEPS
+    return StepSettings(
+        batch_size=settings.batch_size,
+        accumulate_grad_batches=settings.accumulate_grad_batches,
+        gradient_clip_val=settings.gradient_clip_val,
+        validate_every_n_steps=settings.validate_every_n_steps or default_every,
+        checkpoint_every_n_steps=settings.checkpoint_every_n_steps,
+        max_steps=max_steps,
+        seed=seed,
+    )
 
 
 def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:

@@ -56,4 +56,4 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 def step_of(checkpoint: Path) -> int:
     """Return the step of a checkpoint."""
-    return int(torch.load(checkpoint, weights_only=True)["global_step"])
+    return int(torch.load(checkpoint, weights_only=True)["progress"]["step"])

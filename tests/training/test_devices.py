@@ -87,6 +87,18 @@ def test_two_processes_are_one_run_with_the_losses_of_one_process(
     assert len(batches) == 300 * 3
 
 
+@pytest.mark.parametrize("n_steps", [7, pytest.param(1, marks=pytest.mark.long)])
+def test_the_length_of_a_stretch_changes_no_bit(
+    workdir: Path, two: tuple[Path, subprocess.CompletedProcess[str]], n_steps: int
+) -> None:
+    fixed = "\nfrom ssl_cli.training.stretches import StretchLength\n\n"
+    fixed += f"StretchLength.proposed, StretchLength.observe = {n_steps}, lambda *_: None\n"
+    (workdir / "seen.py").write_text(SEEN + fixed)
+    folder = folder_of(run_ssl("detect", *DDP, *WORDS, cwd=workdir), workdir)
+    assert_same_run(folder_in(two[0]), folder)
+    assert history(folder) == history(folder_in(two[0]))
+
+
 # --- stopped, killed, resumed -------------------------------------------------------------------------------
 
 

@@ -14,10 +14,21 @@ from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.variational import VAE
 from ssl_cli.models.mlp import MLPAutoencoder
-from ssl_cli.training.module import Learner
+from ssl_cli.training.module import Learner, StepSettings
 from ssl_cli.training.trainer import train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 1, 6, 6), dtype=np.uint8)
+
+
+SETTINGS = StepSettings(
+    batch_size=16,
+    accumulate_grad_batches=1,
+    gradient_clip_val=None,
+    validate_every_n_steps=4,
+    checkpoint_every_n_steps=5,
+    max_steps=20,
+    seed=0,
+)
 
 
 def vae() -> VAE:
@@ -28,12 +39,13 @@ def vae() -> VAE:
 @pytest.mark.parametrize(("world_size", "device"), [(1, "meta"), (2, "cpu")])
 def test_rows_lie_on_a_single_device_and_on_the_host_for_several(world_size: int, device: str) -> None:
     rows = ArrayDataset({"x": IMAGES})
-    learner = Learner(vae(), rows, rows, torch.optim.Adam, lambda step: 1.0, batch_size=16, seed=0)
+    learner = Learner(vae(), rows, rows, torch.optim.Adam, lambda *_: 1.0, SETTINGS)
+    learner.step = 3
     strategy = SimpleNamespace(root_device=torch.device("meta"))
     learner.trainer = SimpleNamespace(  # type: ignore[assignment]
-        world_size=world_size, global_rank=0, global_step=3, accumulate_grad_batches=1, strategy=strategy
+        world_size=world_size, global_rank=0, strategy=strategy
     )
-    batch = next(iter(learner.train_dataloader()))
+    batch = next(next(iter(learner.train_dataloader())))
     assert batch["k"] == 3
     assert batch["x"].device.type == device
     assert batch["x"].dtype == torch.uint8
@@ -42,9 +54,8 @@ def test_rows_lie_on_a_single_device_and_on_the_host_for_several(world_size: int
 
 def test_images_are_validated_in_small_batches_and_tables_in_large_ones() -> None:
     for x, size in ((np.zeros((300, 1, 2, 2), np.uint8), 256), (np.zeros((300, 4), np.float32), 300)):
-        learner = Learner(
-            vae(), ArrayDataset({"x": x}), ArrayDataset({"x": x}), torch.optim.Adam, lambda step: 1.0, 16, 0
-        )
+        rows = ArrayDataset({"x": x})
+        learner = Learner(vae(), rows, rows, torch.optim.Adam, lambda *_: 1.0, SETTINGS)
         learner.trainer = SimpleNamespace(world_size=2)  # type: ignore[assignment]
         assert len(next(iter(learner.val_dataloader()))["x"]) == size
 

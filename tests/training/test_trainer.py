@@ -50,7 +50,7 @@ def test_a_run_ended_by_time_leaves_a_checkpoint_of_its_last_step(tmp_path: Path
     cfg.optim.schedule = "constant"
     end = trained(tmp_path, cfg)
     content = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert content["global_step"] == history(tmp_path)[-1]["step"] > 4
+    assert content["progress"]["step"] == history(tmp_path)[-1]["step"] > 4
     assert torch.equal(content["state_dict"]["method.network.encoder.0.weight"], end.network.encoder[0].weight)
 
 
