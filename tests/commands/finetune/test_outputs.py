@@ -116,7 +116,7 @@ def test_the_most_confident_mistakes_come_first(tmp_path: Path) -> None:
 def test_classes_that_no_font_can_draw_are_numbered_in_the_page(tmp_path: Path) -> None:
     names = ["a", "\U0010ffff"]
     _, page = written(tmp_path, of_classes(names), names, {"dev": classified(["a", "\U0010ffff", "a"], 9)})
-    assert '<td class="number">2</td><td>\U0010ffff</td>' in page and "Most frequent confusions" in page
+    assert '<td class="number" dir="auto">2</td><td dir="auto">\U0010ffff</td>' in page and "Most frequent confusions" in page
 
 
 def test_options_have_no_classes(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_tags(tmp_path: Path, entities: bool) -> None:
         ("in", "O", "B-LOC"),
         ("<Rome>", "B-LOC", "B-PER"),
     ]
-    assert "&lt;Rome&gt;</span> <sub>B-PER, not B-LOC</sub>" in page
+    assert "&lt;Rome&gt;</mark><small>B-PER, not B-LOC</small>" in page
     assert is_drawn(tmp_path / "figures" / "confusion-dev.png")
 
 
@@ -278,7 +278,7 @@ def test_spans(tmp_path: Path) -> None:
         ("3", "Rome", "(no answer)"),
         ("1", "Italy", "Rome"),
     ]
-    assert '台北在台灣 &amp; <span style="background: #e3f4e4" title="90%">Rome</span> lies in' in page
+    assert '台北在台灣 &amp; <mark class="right" title="90%">Rome</mark> lies in' in page
     assert "(no answer)" in page and "Where &lt;1&gt;?" in page
 
 
