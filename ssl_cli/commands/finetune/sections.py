@@ -18,6 +18,7 @@ from ssl_cli.tasks.task import Prediction, Scores
 MAX_MISTAKES = 20
 MAX_CLASSES = 1000  # more classes have no per-class metrics
 MAX_CELL_CHARS = 300  # characters of a text in a table of the page
+COLOURS = "Right predictions are green, wrong ones red."
 SINGULAR = {"classes": "class", "tags": "tag"}
 UNDEFINED = Note("Undefined ratios are 0; support is the number of examples of the class.")
 
@@ -66,7 +67,7 @@ def confusion_section(
     path = split.folder / "figures" / figure.name
     classification.confusion_matrix(path, f"{split.name}: classes", matrix, names)
     per_class = class_table(split, what, names, per_class_metrics(matrix))
-    blocks = [UNDEFINED, per_class, figure, *_confused_pairs(matrix, names)]
+    blocks: list[Block] = [UNDEFINED, per_class, figure, *_confused_pairs(matrix, names)]
     return ReportSection(blocks=[Section(f"By {SINGULAR[what]}", blocks)])
 
 
@@ -119,8 +120,10 @@ def mistakes_section(
         return ReportSection(blocks=[Section(title, [Note("None.")])])
     name, columns = f"mistakes-{split.name}.csv", list(rows[0])
     write_csv(split.folder / name, columns, rows)
+    if passages:
+        return ReportSection(blocks=[Section(title, [Note(f"{COLOURS} Also in {name}."), *passages])])
     table = Table(columns, [[_short(row[column]) for column in columns] for row in rows])
-    return ReportSection(blocks=[Section(title, [Note(f"Also in {name}."), *(passages or [table])])])
+    return ReportSection(blocks=[Section(title, [Note(f"Also in {name}."), table])])
 
 
 def worst_first(badness: np.ndarray, wrong: np.ndarray) -> list[int]:

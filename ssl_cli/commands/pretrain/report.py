@@ -8,6 +8,7 @@ from ssl_cli.commands.pretrain.evaluate import MEANINGS, TOKENS_PER_S
 from ssl_cli.commands.pretrain.examples import EXAMPLES, PredictedText, TextPiece
 from ssl_cli.evaluation.html import (
     REPORT,
+    Block,
     Figure,
     Metric,
     Note,
@@ -21,7 +22,7 @@ from ssl_cli.evaluation.html import (
 from ssl_cli.runs.folder import CONFIG, METRICS
 
 MAX_PRINTED_EXAMPLES = 2
-LEGEND = "Held-out text with the predictions of the model: correct ones in green, wrong ones in red with what is there."
+LEGEND = "Held-out text with predictions of the model: correct ones are green, wrong ones red, before what is there."
 ALL_MEANINGS = {f"val/{name}": meaning for name, meaning in MEANINGS.items()} | {
     TOKENS_PER_S: "training tokens per second",
     "train/mfu": "model FLOPs utilisation: share of the GPU's throughput in a large bfloat16 product",
@@ -37,7 +38,7 @@ def write(
 ) -> None:
     """Write the report: choices, metrics, figures, and example predictions. `chosen` are the choices to show."""
     note = Note("All metrics are of held-out text; docs/pretrain.md has the formulas.")
-    shown = [Note(f"{LEGEND} All are in {EXAMPLES}."), *map(_passage, examples)] if examples else []
+    shown: list[Block] = [Note(f"{LEGEND} All are in {EXAMPLES}."), *map(_passage, examples)] if examples else []
     sections = [
         metrics_section([Metric(*row) for row in _metric_rows(metrics)], note),
         Section("Figures", figures),
@@ -61,7 +62,7 @@ def _piece(piece: TextPiece) -> Piece:
     if piece.prediction is None:
         return Piece(piece.text)
     probability = "" if piece.probability is None else f"{piece.probability:.0%}"
-    target = "" if piece.target is None or piece.is_correct else f"not {piece.target}"
+    target = "" if piece.target is None or piece.is_correct else piece.target
     return Piece(piece.prediction, piece.is_correct, probability, target)
 
 

@@ -53,7 +53,8 @@ def write(
     rows = [Metric(*row) for row in _metric_rows(metrics)]
     numbers = metrics_section(rows, Note("All are of test images; docs/reconstruct.md has the formulas."))
     sections = [numbers, Section("Probes", _probes_table(metrics)), Section("Figures", figures)]
-    opening = [Alert(warning.text) for warning in warnings] or [Note("No sign of collapse was found.")]
+    alerts = [Alert(warning.text) for warning in warnings]
+    opening = alerts or [Note("No sign of collapse was found.")]
     write_report(folder, "reconstruct", (folder / CONFIG).read_text(), choices, sections, opening)
 
 
