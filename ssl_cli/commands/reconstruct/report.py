@@ -9,6 +9,7 @@ from ssl_cli.commands.reconstruct.collapse import CollapseWarning
 from ssl_cli.evaluation.html import (
     REPORT,
     Alert,
+    Block,
     Figure,
     Metric,
     Note,
@@ -53,8 +54,8 @@ def write(
     rows = [Metric(*row) for row in _metric_rows(metrics)]
     numbers = metrics_section(rows, Note("All are of test images; docs/reconstruct.md has the formulas."))
     sections = [numbers, Section("Probes", _probes_table(metrics)), Section("Figures", figures)]
-    alerts = [Alert(warning.text) for warning in warnings]
-    opening = alerts or [Note("No sign of collapse was found.")]
+    opening: list[Block] = [Alert(warning.text) for warning in warnings]
+    opening = opening or [Note("No sign of collapse was found.")]
     write_report(folder, "reconstruct", (folder / CONFIG).read_text(), choices, sections, opening)
 
 
