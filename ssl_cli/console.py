@@ -90,6 +90,16 @@ def warn(text: str) -> None:
     note(f"warning: {text}")
 
 
+_warned = set[str]()  # what this run was warned of by warn_once
+
+
+def warn_once(about: str, text: str) -> None:
+    """Print a warning as `warn` does, if it is the first of this run about something."""
+    if about not in _warned:
+        _warned.add(about)
+        warn(text)
+
+
 def note(text: str) -> None:
     """Write a line to the log only."""
     if _log:
@@ -153,6 +163,7 @@ def logging_to(path: Path) -> Iterator[None]:
     captured = [lightning, logging.getLogger("py.warnings"), logging.getLogger("lightning.pytorch")]
     before = [(logger, logger.handlers[:], logger.propagate) for logger in captured]
     with path.open("a", encoding="utf-8") as file:
+        _warned.clear()
         _log = Console(file=file, width=PLAIN_WIDTH, highlight=False, color_system=None)
         logging.captureWarnings(True)
         for logger in captured:

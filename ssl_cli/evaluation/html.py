@@ -1,77 +1,211 @@
-"""report.html: the report of a finished run, one page that needs no other files than its figures."""
+"""report.html: the report of a finished run, one page that needs no other file than its figures, and no network.
 
-from collections.abc import Mapping, Sequence
+A verb describes its page as sections of the blocks below. How they look is in templates/: page.html.jinja has the
+layout, and each block has a template of its name. A new block is a dataclass here and a template there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from html import escape
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssl_cli.files import write_text
 
+if TYPE_CHECKING:
+    import jinja2
+
 REPORT = "report.html"
-CORRECT_STYLE, WRONG_STYLE = "background: #e3f4e4", "background: #fbe3e0"  # of predictions
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd }
-table { border-collapse: collapse } td, th { padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-tr + tr td { border-top: 1px solid #eee } .best { font-weight: 700 }
-.warning { background: #fdeeec; border-left: 4px solid #d9483b; padding: .5rem .9rem; margin: .8rem 0 }
-.fine { color: #666 } code, pre { font-size: .85rem } pre { background: #f6f6f6; padding: .8rem; overflow-x: auto }
-figure { margin: 1.6rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
-"""
+RUN = "What was run"
+LAST_SPLIT = "train"  # the least interesting of the metrics
+WIDE_PX = 900  # a figure of this width has no room for another one beside it
+NONE: frozenset[str] = frozenset()
+
+
+# --- blocks -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph of explanation."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A warning that a reader must not miss."""
+
+    text: str
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A file in figures/ and its caption."""
+    """A PNG in figures/ and its caption."""
 
     name: str
     caption: str
 
 
-def write_report(folder: Path, verb: str, config: str, choices: Mapping[str, object], sections: Sequence[str]) -> None:
-    """Write the page: the first of `sections` (HTML each, "" for none), what was run, and the other sections.
+@dataclass(frozen=True)
+class Facts:
+    """Short values and their names."""
+
+    items: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A text in a font of fixed width, folded under its title."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts, one for each column.
+
+    Columns in `numbers` are aligned as numbers, those in `names` shown as code. The cells in `best`, (row, column) from
+    0, stand out. With `folded` the table is hidden under that title until it is opened.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Set[str] = NONE
+    names: Set[str] = NONE
+    best: Set[tuple[int, int]] = frozenset()
+    caption: str = ""
+    folded: str = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as text: its name within its split, its full key, its value, interval ("" for none) and meaning."""
+
+    key: str
+    value: str
+    meaning: str = ""
+    interval: str = ""
+
+    @property
+    def split(self) -> str:
+        """The part of the key before the first slash; "" if it has none."""
+        split, slash, _ = self.key.partition("/")
+        return split if slash else ""
+
+    @property
+    def name(self) -> str:
+        """The part of the key after the split."""
+        return self.key.removeprefix(f"{self.split}/")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of one split."""
+
+    rows: Sequence[Metric]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a text: plain, or a prediction that is correct or not, with a hint on hover and a note after it."""
+
+    text: str
+    is_correct: bool | None = None
+    hint: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text in pieces, with a title above it and a closing line below it ("" for none)."""
+
+    pieces: Sequence[Piece]
+    title: str = ""
+    closing: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title and blocks, sections among them; the table of contents lists those of the first two levels."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def subsections(self) -> list[Section]:
+        """The sections among the blocks."""
+        return [block for block in self.blocks if isinstance(block, Section)]
+
+
+Block = Note | Alert | Figure | Facts | Code | Table | Metrics | Passage | Section
+
+
+# --- the page -----------------------------------------------------------------------------------------------
+
+
+def write_report(
+    folder: Path,
+    verb: str,
+    config: str,
+    choices: Mapping[str, object],
+    sections: Sequence[Section],
+    opening: Sequence[Block] = (),
+) -> None:
+    """Write the page: the blocks of `opening`, what was run, and the sections; those without a block are left out.
 
     `choices` are the config choices to name, model and data among them.
     """
-    title = escape(f"ssl {verb}: {choices.get('model')} on {choices.get('data')}")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    first, *others = [section for section in sections if section]
-    body = "\n".join([f"<h1>{title}</h1>", first, *_run_section(config, choices), *others])
-    page = (
-        f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
-    )
-    write_text(folder / REPORT, page)
-
-
-def _run_section(config: str, choices: Mapping[str, object]) -> list[str]:
     names = sorted(choices, key=lambda name: name not in ("model", "data"))
-    return [
-        "<h2>What was run</h2>",
-        table([[f"<td>{escape(name)}</td>", f"<td>{escape(str(choices[name]))}</td>"] for name in names]),
-        f"<details><summary>the whole config</summary><pre>{escape(config)}</pre></details>",
-    ]
+    run = Section(RUN, [Facts({name: choices[name] for name in names}), Code("the whole config", config)])
+    page = _environment().get_template("page.html.jinja")
+    text = page.render(
+        verb=verb,
+        model=choices.get("model"),
+        data=choices.get("data"),
+        run_path="/".join(folder.parts[-3:]),
+        opening=opening,
+        sections=[run, *(section for section in sections if section.blocks)],
+        size_of=lambda figure: png_size(folder / "figures" / figure.name),
+        wide_px=WIDE_PX,
+    )
+    write_text(folder / REPORT, text)
 
 
-def metrics_table(metrics: Sequence[tuple[str, str, str]]) -> str:
-    """Return a table of (key, value, meaning)."""
-    rows = [
-        [f"<td><code>{escape(key)}</code></td>", f'<td class="number">{value}</td>', f"<td>{escape(meaning)}</td>"]
-        for key, value, meaning in metrics
-    ]
-    return table(rows)
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2  # takes as long as all that `ssl --help` imports
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ssl_cli.evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["template"] = lambda block: f"{type(block).__name__.lower()}.html.jinja"
+    return environment
 
 
-def table(rows: Sequence[Sequence[str]], head: str = "") -> str:
-    """Return a table of rows of cells; each cell is HTML from <td> to </td>."""
-    return f"<table>{head}\n" + "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows) + "\n</table>"
+def png_size(path: Path) -> tuple[int, int] | None:
+    """Return the width and height of a PNG in pixels, or None if the file isn't one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except OSError:
+        return None
+    return struct.unpack(">II", head[16:]) if len(head) == 24 and head[1:4] == b"PNG" else None
 
 
-def figure_html(figure: Figure) -> str:
-    """Return the HTML of a figure with its caption."""
-    source, caption = escape(f"figures/{figure.name}"), escape(figure.caption)
-    return f'<figure><img src="{source}" alt="{caption}" loading="lazy"><figcaption>{caption}</figcaption></figure>'
+def metrics_section(metrics: Sequence[Metric], *blocks: Block) -> Section:
+    """Return the section of metrics, in a subsection for each split, after the given blocks."""
+    splits = sorted(dict.fromkeys(metric.split for metric in metrics), key=lambda split: split == LAST_SPLIT)
+    groups = [Section(split or "other", [Metrics([m for m in metrics if m.split == split])]) for split in splits]
+    return Section("Metrics", [*blocks, *groups])
 
 
 def format_number(value: float) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 
 from ssl_cli.commands.finetune import sections
 from ssl_cli.commands.finetune.sections import ReportSection, SplitPredictions
-from ssl_cli.evaluation.html import Figure, figure_html
+from ssl_cli.evaluation.html import Figure
 from ssl_cli.evaluation.plots import classification
 from ssl_cli.tasks.task import Prediction
 
@@ -48,7 +48,7 @@ def regression_section(split: SplitPredictions) -> ReportSection:
         }
         for k in sections.worst_first(np.abs(error), error != 0)
     ]
-    return ReportSection(parts=[figure_html(figure)]) + sections.mistakes_section(split, "Largest errors", worst)
+    return ReportSection(blocks=[figure]) + sections.mistakes_section(split, "Largest errors", worst)
 
 
 def _example_fields(prediction: Prediction) -> dict[str, object]:

@@ -12,6 +12,7 @@ from ssl_cli.commands.finetune.sections import ReportSection, SectionBuilder, Sp
 from ssl_cli.commands.finetune.span_section import span_section
 from ssl_cli.commands.finetune.tag_section import tag_section
 from ssl_cli.errors import InputError
+from ssl_cli.evaluation.html import Section
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.files import write_text
 from ssl_cli.tasks.task import DescribesMetrics, Prediction, Scores, Task
@@ -44,7 +45,7 @@ def write(
     """
     check_file_names(folder, task, predictions)
     (folder / "figures").mkdir(exist_ok=True)
-    files, sections = dict[str, str](), list[report.Section]()
+    files, sections = dict[str, str](), list[Section]()
     for split, split_predictions in predictions.items():
         files |= write_predictions(folder, task, split, split_predictions)
         scores = task.scores(split_predictions) if split_predictions else None
@@ -54,7 +55,7 @@ def write(
         values, section = scores.metrics(), ReportSection()
         if split != TRAIN_SPLIT:
             section = _build_section(SplitPredictions(folder, split, split_predictions, labels, scores))
-            sections.append((split, section.parts))
+            sections.append(Section(f"Predictions: {split}", section.blocks))
             values = _with_intervals(values, scores, len(split_predictions), bootstrap_samples, seed)
         metrics.update({f"{split}/{name}": value for name, value in (values | section.metrics).items()})
         files |= {path.name: path.name.partition("-")[0] for path in sorted(folder.glob(f"*-{split}.csv"))}

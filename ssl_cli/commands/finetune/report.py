@@ -1,12 +1,20 @@
 """Report of a finished fine-tuning run: report.html in its folder, and a summary on the terminal."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from ssl_cli import console
-from ssl_cli.evaluation import html as html_page
-from ssl_cli.evaluation.html import REPORT, Figure, format_number
+from ssl_cli.evaluation.html import (
+    REPORT,
+    Figure,
+    Metric,
+    Note,
+    Section,
+    Table,
+    format_number,
+    metrics_section,
+    write_report,
+)
 from ssl_cli.runs.folder import CONFIG, METRICS
 
 MEANINGS = {
@@ -24,12 +32,12 @@ MEANINGS = {
     "no_answer_accuracy": "share of the questions without an answer for which none was predicted",
     "calibration_error": "mean gap between probability and share of right predictions, in 15 bins; smaller is better",
 }
+INTERVALS = "95 % intervals are by bootstrap over the examples."
 CHOSEN_ON_DEV = (
-    '<p class="fine">The best weights, and the threshold for no answer if there is one, were chosen on dev: its '
-    "metrics are slightly optimistic, which their intervals don't include.</p>"
+    "The best weights, and the threshold for no answer if there is one, were chosen on dev: its metrics are slightly "
+    "optimistic, which their intervals don't include."
 )
 BOUNDS = ("_low", "_high")
-Section = tuple[str, list[str]]  # a split, and its parts of the page as HTML
 
 
 def write(
@@ -37,30 +45,21 @@ def write(
     chosen: Mapping[str, object],
     metrics: Mapping[str, float],
     figures: Sequence[Figure],
-    sections: Sequence[Section],
+    predictions: Sequence[Section],
     files: Mapping[str, str],
     meanings: Mapping[str, str],
 ) -> None:
     """Write the report: choices, metrics, curves, and the predictions of each split.
 
-    `files` maps names to descriptions; `meanings` explains metrics of the task.
+    `predictions` are the sections of the splits, `files` maps names to descriptions, and `meanings` explains metrics of
+    the task.
     """
-    rows = [
-        (key, f"{value} {interval and f'({interval})'}".strip(), meaning)
-        for key, value, interval, meaning in _metric_rows(metrics, meanings)
-    ]
-    parts = [
-        '<p class="fine">In brackets: 95 % bootstrap intervals over the examples.</p>',
-        "<h2>Metrics</h2>",
-        html_page.metrics_table(rows),
-        CHOSEN_ON_DEV if any(key.startswith("dev/") for key in metrics) else "",
-        "<h2>Curves</h2>" if figures else "",
-        *map(html_page.figure_html, figures),
-        *("\n".join([f"<h2>Predictions: {escape(split)}</h2>", *parts]) for split, parts in sections),
-        "<h2>Files</h2>",
-        html_page.table([[f"<td><code>{escape(name)}</code></td>", f"<td>{files[name]}</td>"] for name in files]),
-    ]
-    html_page.write_report(folder, "finetune", (folder / CONFIG).read_text(), chosen, parts)
+    rows = [Metric(key, value, meaning, each) for key, value, each, meaning in _metric_rows(metrics, meanings)]
+    notes = [INTERVALS] + [CHOSEN_ON_DEV] * any(key.startswith("dev/") for key in metrics)
+    listed = Table(["file", "content"], list(files.items()), names={"file"})
+    sections = [metrics_section(rows, *map(Note, notes)), Section("Curves", figures), *predictions]
+    config = (folder / CONFIG).read_text()
+    write_report(folder, "finetune", config, chosen, [*sections, Section("Files", [listed])])
 
 
 def _metric_rows(metrics: Mapping[str, float], meanings: Mapping[str, str]) -> list[tuple[str, str, str, str]]:

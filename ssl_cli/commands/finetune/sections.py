@@ -1,15 +1,14 @@
-"""Report sections shared by all tasks: per-class metrics, calibration and mistakes, as files and as HTML."""
+"""Report sections shared by all tasks: per-class metrics, calibration and mistakes, as files and on the page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from ssl_cli.evaluation.html import Figure, figure_html, format_number, table
+from ssl_cli.evaluation.html import Block, Figure, Note, Passage, Section, Table, format_number
 from ssl_cli.evaluation.metrics.calibration import reliability
 from ssl_cli.evaluation.metrics.confusion import PerClassMetrics, confusion_matrix, most_confused, per_class_metrics
 from ssl_cli.evaluation.plots import classification
@@ -19,7 +18,9 @@ from ssl_cli.tasks.task import Prediction, Scores
 MAX_MISTAKES = 20
 MAX_CLASSES = 1000  # more classes have no per-class metrics
 MAX_CELL_CHARS = 300  # characters of a text in a table of the page
-NONE: frozenset[str] = frozenset()
+COLOURS = "Right predictions are green, wrong ones red."
+SINGULAR = {"classes": "class", "tags": "tag"}
+UNDEFINED = Note("Undefined ratios are 0; support is the number of examples of the class.")
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,14 @@ class SplitPredictions:
 
 @dataclass(frozen=True)
 class ReportSection:
-    """Metrics besides the task's own, and parts of the page as HTML."""
+    """Metrics besides the task's own, and blocks of the page."""
 
     metrics: dict[str, float] = field(default_factory=dict)
-    parts: list[str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
     def __add__(self, other: ReportSection) -> ReportSection:
-        """Return a section with the metrics and parts of both."""
-        return ReportSection(self.metrics | other.metrics, self.parts + other.parts)
+        """Return a section with the metrics and blocks of both."""
+        return ReportSection(self.metrics | other.metrics, self.blocks + other.blocks)
 
 
 SectionBuilder = Callable[[SplitPredictions], ReportSection]
@@ -66,11 +67,12 @@ def confusion_section(
     path = split.folder / "figures" / figure.name
     classification.confusion_matrix(path, f"{split.name}: classes", matrix, names)
     per_class = class_table(split, what, names, per_class_metrics(matrix))
-    return ReportSection(parts=[per_class, figure_html(figure), _confused_pairs(matrix, names)])
+    blocks: list[Block] = [UNDEFINED, per_class, figure, *_confused_pairs(matrix, names)]
+    return ReportSection(blocks=[Section(f"By {SINGULAR[what]}", blocks)])
 
 
-def class_table(split: SplitPredictions, what: str, names: Sequence[str], metrics: PerClassMetrics) -> str:
-    """Return a table of per-class metrics as HTML, and write it to <what>-<split>.csv.
+def class_table(split: SplitPredictions, what: str, names: Sequence[str], metrics: PerClassMetrics) -> Table:
+    """Return a table of per-class metrics, folded if it is long, and write it to <what>-<split>.csv.
 
     Classes are numbered if figures show numbers instead of names.
     """
@@ -82,19 +84,18 @@ def class_table(split: SplitPredictions, what: str, names: Sequence[str], metric
     cells = [(name, *map(format_number, values)) for name, *values in rows]
     if not classification.can_show_names(names):
         columns, cells = ["number", *columns], [(str(k), *row) for k, row in enumerate(cells, 1)]
-    html = _table(columns, cells, {"number", "precision", "recall", "f1", "support"})
-    if len(names) > classification.MAX_NAMED_CLASSES:
-        html = f"<details><summary>all {len(names)} {what}</summary>{html}</details>"
-    return f'<p class="fine">Undefined ratios are 0; support is the number of examples of the class.</p>{html}'
+    folded = f"all {len(names)} {what}" if len(names) > classification.MAX_NAMED_CLASSES else ""
+    return Table(columns, cells, numbers={*columns} - {"class"}, folded=folded)
 
 
-def _confused_pairs(matrix: np.ndarray, names: Sequence[str]) -> str:
-    """Return a table of the most frequent confusions, if the figure doesn't show them by name."""
+def _confused_pairs(matrix: np.ndarray, names: Sequence[str]) -> list[Section]:
+    """Return the most frequent confusions, if the figure doesn't show them by name."""
     pairs = most_confused(matrix, MAX_MISTAKES)
     if classification.can_show_names(names) or not pairs:
-        return ""
+        return []
     rows = [(names[truth], names[predicted], f"{count:,}") for truth, predicted, count in pairs]
-    return "<h3>Most frequent confusions</h3>" + _table(["truth", "prediction", "count"], rows, {"count"})
+    table = Table(["truth", "prediction", "count"], rows, numbers={"count"})
+    return [Section("Most frequent confusions", [table])]
 
 
 def calibration_section(split: SplitPredictions, confidence: np.ndarray, right: np.ndarray) -> ReportSection:
@@ -105,22 +106,24 @@ def calibration_section(split: SplitPredictions, confidence: np.ndarray, right: 
     title = f"{split.name}: calibration error {bins.calibration_error:.3f}"
     path = split.folder / "figures" / figure.name
     classification.reliability(path, title, bins.count, bins.confidence, bins.accuracy)
-    return ReportSection({"calibration_error": bins.calibration_error}, [figure_html(figure)])
+    return ReportSection({"calibration_error": bins.calibration_error}, [Section("Calibration", [figure])])
 
 
 def mistakes_section(
-    split: SplitPredictions, title: str, rows: Sequence[Mapping[str, object]], html: Sequence[str] = ()
+    split: SplitPredictions, title: str, rows: Sequence[Mapping[str, object]], passages: Sequence[Passage] = ()
 ) -> ReportSection:
     """Return the worst predictions, which are also written to mistakes-<split>.csv.
 
-    The page shows `html` if it is given, otherwise a table of the rows.
+    The page shows the passages if there are any, otherwise a table of the rows.
     """
     if not rows:
-        return ReportSection(parts=[f"<h3>{title}</h3><p>None.</p>"])
+        return ReportSection(blocks=[Section(title, [Note("None.")])])
     name, columns = f"mistakes-{split.name}.csv", list(rows[0])
     write_csv(split.folder / name, columns, rows)
-    shown = html or [_table(columns, [[_short(row[column]) for column in columns] for row in rows])]
-    return ReportSection(parts=[f"<h3>{title}</h3>", f'<p class="fine">Also in {name}.</p>', *shown])
+    if passages:
+        return ReportSection(blocks=[Section(title, [Note(f"{COLOURS} Also in {name}."), *passages])])
+    table = Table(columns, [[_short(row[column]) for column in columns] for row in rows])
+    return ReportSection(blocks=[Section(title, [Note(f"Also in {name}."), table])])
 
 
 def worst_first(badness: np.ndarray, wrong: np.ndarray) -> list[int]:
@@ -129,20 +132,6 @@ def worst_first(badness: np.ndarray, wrong: np.ndarray) -> list[int]:
     return [int(k) for k in order[wrong[order]][:MAX_MISTAKES]]
 
 
-def highlight(text: str, style: str, title: str = "") -> str:
-    """Return a text as HTML with a style, and with a title shown on hover."""
-    attribute = f' title="{escape(title)}"' if title else ""
-    return f'<span style="{style}"{attribute}>{escape(text)}</span>'
-
-
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= MAX_CELL_CHARS else text[: MAX_CELL_CHARS - 1] + "…"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Set[str] = NONE) -> str:
-    """Return texts as an HTML table; the columns named in `right` are aligned as numbers."""
-    attributes = [' class="number"' if column in right else "" for column in columns]
-    head = "".join(f"<th{each}>{escape(column)}</th>" for each, column in zip(attributes, columns, strict=True))
-    cells = [[f"<td{each}>{escape(cell)}</td>" for each, cell in zip(attributes, row, strict=True)] for row in rows]
-    return table(cells, f"<tr>{head}</tr>")

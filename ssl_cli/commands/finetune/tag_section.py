@@ -1,13 +1,11 @@
 """Report section of predictions that are a tag for each word."""
 
-from html import escape
-
 import numpy as np
 
 from ssl_cli.commands.finetune import sections
 from ssl_cli.commands.finetune.sections import ReportSection, SplitPredictions
 from ssl_cli.data.labelled.word_pieces import add_spaces
-from ssl_cli.evaluation.html import CORRECT_STYLE, WRONG_STYLE
+from ssl_cli.evaluation.html import Passage, Piece, Section
 from ssl_cli.evaluation.metrics.confusion import PerClassMetrics
 from ssl_cli.tasks.task import Prediction, ScoresByType
 
@@ -23,7 +21,7 @@ def tag_section(split: SplitPredictions) -> ReportSection:
     types = _type_section(split, {*truth, *predicted})
     return (
         types
-        + sections.confusion_section(split, truth, predicted, "tags" if types.parts else "classes")
+        + sections.confusion_section(split, truth, predicted, "tags" if types.blocks else "classes")
         + sections.calibration_section(split, confidence, right)
         + _mistakes_section(split, [words[k] for k in sections.worst_first(confidence, ~right)])
     )
@@ -36,14 +34,14 @@ def _type_section(split: SplitPredictions, tags: set[str]) -> ReportSection:
         return ReportSection()
     columns = (np.array(column) for column in zip(*by_type.values(), strict=True))
     per_type = sections.class_table(split, "classes", list(by_type), PerClassMetrics(*columns))
-    return ReportSection(parts=["<h3>By type</h3>", per_type])
+    return ReportSection(blocks=[Section("By type", [sections.UNDEFINED, per_type])])
 
 
 def _mistakes_section(split: SplitPredictions, words: list[tuple[int, int]]) -> ReportSection:
     """Return the section of these words, worst first: (sentence, index of the word in it)."""
     rows = [_row(split.predictions[k], word) for k, word in words]
-    html = [_highlighted(split.predictions[k]) for k in dict.fromkeys(k for k, _ in words)]
-    return sections.mistakes_section(split, "Sentences with the most confident mistakes", rows, html)
+    passages = [_passage(split.predictions[k]) for k in dict.fromkeys(k for k, _ in words)]
+    return sections.mistakes_section(split, "Sentences with the most confident mistakes", rows, passages)
 
 
 def _row(prediction: Prediction, word: int) -> dict[str, object]:
@@ -58,14 +56,14 @@ def _row(prediction: Prediction, word: int) -> dict[str, object]:
     }
 
 
-def _highlighted(prediction: Prediction) -> str:
-    """Return a sentence with right tags on green, and wrong ones on red with the truth beside them."""
+def _passage(prediction: Prediction) -> Passage:
+    """Return a sentence with its tags: right ones in green, wrong ones in red with the truth beside them."""
     words, labels, predicted = add_spaces(prediction["words"]), prediction["labels"], prediction["predictions"]
-    html = ""
+    pieces = list[Piece]()
     for word, truth, tag in zip(words, labels, predicted, strict=True):
-        html += " " * word.startswith(" ")
-        if truth == tag:
-            html += sections.highlight(word.strip(), CORRECT_STYLE, tag) if tag != OUTSIDE else escape(word.strip())
+        pieces += [Piece(" ")] * word.startswith(" ")
+        if truth != tag:
+            pieces.append(Piece(word.strip(), False, note=f"{tag}, not {truth}"))
         else:
-            html += f"{sections.highlight(word.strip(), WRONG_STYLE)} <sub>{escape(tag)}, not {escape(truth)}</sub> "
-    return f"<p>{html}</p>"
+            pieces.append(Piece(word.strip(), None if tag == OUTSIDE else True, hint=tag))
+    return Passage(pieces)

@@ -1,17 +1,28 @@
 """Report of a finished pretraining run: report.html in its folder, and a summary on the terminal."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 from ssl_cli import console
 from ssl_cli.commands.pretrain.evaluate import MEANINGS, TOKENS_PER_S
-from ssl_cli.commands.pretrain.examples import EXAMPLES, PredictedText
-from ssl_cli.evaluation import html as html_page
-from ssl_cli.evaluation.html import CORRECT_STYLE, REPORT, WRONG_STYLE, Figure, format_number
+from ssl_cli.commands.pretrain.examples import EXAMPLES, PredictedText, TextPiece
+from ssl_cli.evaluation.html import (
+    REPORT,
+    Block,
+    Figure,
+    Metric,
+    Note,
+    Passage,
+    Piece,
+    Section,
+    format_number,
+    metrics_section,
+    write_report,
+)
 from ssl_cli.runs.folder import CONFIG, METRICS
 
 MAX_PRINTED_EXAMPLES = 2
+LEGEND = "Held-out text with predictions of the model: correct ones are green, wrong ones red, before what is there."
 ALL_MEANINGS = {f"val/{name}": meaning for name, meaning in MEANINGS.items()} | {
     TOKENS_PER_S: "training tokens per second",
     "train/mfu": "model FLOPs utilisation: share of the GPU's throughput in a large bfloat16 product",
@@ -26,17 +37,14 @@ def write(
     figures: Sequence[Figure],
 ) -> None:
     """Write the report: choices, metrics, figures, and example predictions. `chosen` are the choices to show."""
-    parts = [
-        '<p class="fine">All metrics are of held-out text; docs/pretrain.md has the formulas.</p>',
-        "<h2>Metrics</h2>",
-        html_page.metrics_table(_metric_rows(metrics)),
-        "<h2>Figures</h2>",
-        *map(html_page.figure_html, figures),
-        "<h2>Predictions</h2>",
-        f'<p class="fine">Held-out text with the predictions of the model; all are in {EXAMPLES}.</p>',
-        *map(_example_html, examples),
+    note = Note("All metrics are of held-out text; docs/pretrain.md has the formulas.")
+    shown: list[Block] = [Note(f"{LEGEND} All are in {EXAMPLES}."), *map(_passage, examples)] if examples else []
+    sections = [
+        metrics_section([Metric(*row) for row in _metric_rows(metrics)], note),
+        Section("Figures", figures),
+        Section("Predictions", shown),
     ]
-    html_page.write_report(folder, "pretrain", (folder / CONFIG).read_text(), chosen, parts)
+    write_report(folder, "pretrain", (folder / CONFIG).read_text(), chosen, sections)
 
 
 def _metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
@@ -45,18 +53,17 @@ def _metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
     return [(key, format_number(metrics[key]), ALL_MEANINGS.get(key, "")) for key in keys]
 
 
-def _example_html(example: PredictedText) -> str:
-    """Return a passage: correct predictions on green, wrong ones on red with their targets."""
-    text = ""
-    for piece in example.pieces:
-        if piece.prediction is None:
-            text += escape(piece.text)
-            continue
-        style = CORRECT_STYLE if piece.is_correct else WRONG_STYLE
-        target = "" if piece.target is None or piece.is_correct else f" <s>{escape(piece.target)}</s>"
-        title = "" if piece.probability is None else f' title="{piece.probability:.0%}"'
-        text += f'<span style="{style}"{title}>{escape(piece.prediction)}{target}</span>'
-    return f'<p style="white-space: pre-wrap">{text}</p><hr>'
+def _passage(example: PredictedText) -> Passage:
+    """Return a passage with its predictions, and the target of each wrong one."""
+    return Passage([_piece(piece) for piece in example.pieces])
+
+
+def _piece(piece: TextPiece) -> Piece:
+    if piece.prediction is None:
+        return Piece(piece.text)
+    probability = "" if piece.probability is None else f"{piece.probability:.0%}"
+    target = "" if piece.target is None or piece.is_correct else piece.target
+    return Piece(piece.prediction, piece.is_correct, probability, target)
 
 
 def print_summary(metrics: Mapping[str, float], examples: Sequence[PredictedText], figures: Sequence[Figure]) -> None:

@@ -1,14 +1,24 @@
 """Report of ssl reconstruct: report.html in the run folder, and a summary on the terminal."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import product
 from pathlib import Path
 
 from ssl_cli import console
 from ssl_cli.commands.reconstruct.collapse import CollapseWarning
-from ssl_cli.evaluation import html as html_page
-from ssl_cli.evaluation.html import REPORT, Figure, format_number, table
+from ssl_cli.evaluation.html import (
+    REPORT,
+    Alert,
+    Block,
+    Figure,
+    Metric,
+    Note,
+    Section,
+    Table,
+    format_number,
+    metrics_section,
+    write_report,
+)
 from ssl_cli.runs.folder import CONFIG, METRICS
 
 MEANINGS = {  # in the order of the report
@@ -41,22 +51,12 @@ def write(
     figures: Sequence[Figure],
 ) -> None:
     """Write report.html: warnings, config choices, metrics and figures on one page."""
-    sections = [
-        _warnings_html(warnings),
-        "<h2>Numbers</h2>",
-        '<p class="fine">All are of test images; docs/reconstruct.md has the formulas.</p>',
-        html_page.metrics_table(_metric_rows(metrics)),
-        _probes_html(metrics),
-        "<h2>Figures</h2>",
-        *map(html_page.figure_html, figures),
-    ]
-    html_page.write_report(folder, "reconstruct", (folder / CONFIG).read_text(), choices, sections)
-
-
-def _warnings_html(warnings: Sequence[CollapseWarning]) -> str:
-    if not warnings:
-        return '<p class="fine">No sign of collapse was found.</p>'
-    return "\n".join(f'<p class="warning">{escape(warning.text)}</p>' for warning in warnings)
+    rows = [Metric(*row) for row in _metric_rows(metrics)]
+    numbers = metrics_section(rows, Note("All are of test images; docs/reconstruct.md has the formulas."))
+    sections = [numbers, Section("Probes", _probes_table(metrics)), Section("Figures", figures)]
+    opening: list[Block] = [Alert(warning.text) for warning in warnings]
+    opening = opening or [Note("No sign of collapse was found.")]
+    write_report(folder, "reconstruct", (folder / CONFIG).read_text(), choices, sections, opening)
 
 
 def _metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
@@ -78,17 +78,16 @@ def _probe_rows(metrics: Mapping[str, float]) -> list[tuple[str, list[float]]]:
     return rows
 
 
-def _probes_html(metrics: Mapping[str, float]) -> str:
-    """Return the table of probes, the best features of each in bold; "" if there are none."""
-    rows = []
-    for name, values in _probe_rows(metrics):
-        cells = [f'<td class="number{" best" if value == max(values) else ""}">{value:.2%}</td>' for value in values]
-        rows.append([f"<td>{name}</td>", *cells])
-    if not rows:
-        return ""
-    head = "".join(f'<th class="number">{features}</th>' for features in FEATURES.values())
+def _probes_table(metrics: Mapping[str, float]) -> list[Table]:
+    """Return a table of probes, in which the best features of each stand out; nothing if there are none."""
+    probes = _probe_rows(metrics)
+    if not probes:
+        return []
+    rows = [[name, *(f"{value:.2%}" for value in values)] for name, values in probes]
+    best = {(k, j) for k, (_, values) in enumerate(probes) for j, value in enumerate(values, 1) if value == max(values)}
     caption = "Accuracy on test images of simple classifiers, trained on a few labelled training images"
-    return f"<p>{caption}:</p>\n{table(rows, f'<tr><th></th>{head}</tr>')}"
+    features = list(FEATURES.values())
+    return [Table(["probe", *features], rows, numbers=set(features), best=best, caption=f"{caption}:")]
 
 
 def print_summary(metrics: Mapping[str, float], warnings: Sequence[CollapseWarning], figures: Sequence[Figure]) -> None:

@@ -5,45 +5,18 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.colors import PowerNorm
 
 from ssl_cli.evaluation.plots.curves import ACCENT, MUTED, NORMAL, STYLE, save, truncate
+from ssl_cli.evaluation.plots.fonts import can_draw
 
 MAX_NAMED_CLASSES = 20  # with more classes, neither names nor counts in cells are legible
 MAX_NAME_CHARS = 16
-# Fonts that systems have for Chinese, Japanese and Korean, which matplotlib's own font lacks.
-WIDER_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Micro Hei"),
-    *("WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB"),
-    *("Heiti SC", "Arial Unicode MS"),
-)
-
-
-def fonts_for(texts: Sequence[str]) -> list[str] | None:
-    """Return font families that together have every character of the texts, or None if one is missing."""
-    missing = {ord(character) for text in texts for character in text if not character.isspace()}
-    families = list[str]()
-    for family in ("DejaVu Sans", *WIDER_FONTS):
-        has = missing & _characters(family)
-        if has or not families:
-            families.append(family)
-            missing -= has
-    return None if missing else families
-
-
-def _characters(family: str) -> set[int]:
-    """Return the characters of a font family; none if it is not installed."""
-    try:
-        path = font_manager.findfont(family, fallback_to_default=False)
-    except ValueError:
-        return set()
-    return set(font_manager.get_font(path).get_charmap())
 
 
 def can_show_names(classes: Sequence[str]) -> bool:
     """Return whether a figure can show the classes' names. Otherwise it numbers the classes from 1."""
-    return len(classes) <= MAX_NAMED_CLASSES and fonts_for(classes) is not None
+    return len(classes) <= MAX_NAMED_CLASSES and can_draw(classes)
 
 
 def confusion_matrix(path: Path, title: str, matrix: np.ndarray, classes: Sequence[str]) -> None:
@@ -53,7 +26,7 @@ def confusion_matrix(path: Path, title: str, matrix: np.ndarray, classes: Sequen
     """
     n, support = len(matrix), matrix.sum(1, keepdims=True)
     shares = np.where(support > 0, matrix / np.maximum(support, 1), np.nan)  # a class without examples stays grey
-    with plt.rc_context({**STYLE, "font.family": fonts_for(classes) or "sans-serif"}):
+    with plt.rc_context(STYLE):
         side = np.clip(0.46 * n, 2.6, 6.5)
         figure, axes = plt.subplots(figsize=(side + 2.4, side + 1.3))
         axes.set_facecolor("#e8e8e8")

@@ -9,6 +9,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from ssl_cli.evaluation.plots.fonts import fitting_fonts
+
 Panels = dict[str, dict[str, dict[float, list[float]]]]  # panel -> line -> x -> values
 
 NORMAL, ANOMALOUS, ACCENT, MUTED = "#3b7dd8", "#d9483b", "#222222", "#9a9a9a"
@@ -249,6 +251,7 @@ def _mean_and_range(axes: plt.Axes, points: dict[float, list[float]], name: str,
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Write a figure to a file and close it."""
-    figure.tight_layout()
-    figure.savefig(path)
+    with fitting_fonts(figure):
+        figure.tight_layout()
+        figure.savefig(path)
     plt.close(figure)

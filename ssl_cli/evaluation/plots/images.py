@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ssl_cli.evaluation.plots.curves import ANOMALOUS, MUTED, NORMAL, STYLE, truncate
+from ssl_cli.evaluation.plots.fonts import fitting_fonts
 
 CELL_INCHES = 0.62  # an image's width
 MIN_PIXELS, GAP = 56, 6  # an image's smallest width, and the gap between images
@@ -171,5 +172,6 @@ def history_curve(
 
 
 def _save(figure: plt.Figure, path: Path) -> None:
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.12)  # the row names at the side may be long
+    with fitting_fonts(figure):
+        figure.savefig(path, bbox_inches="tight", pad_inches=0.12)  # the row names at the side may be long
     plt.close(figure)

@@ -2,9 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,34 +14,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.classification import ClassScores, NumberScores
 from ssl_cli.evaluation.metrics.token_classification import TagScores
 from ssl_cli.tasks.question_answering import AnswerScores
-
-CHOSEN = {"model": "bert", "data": "toy", "init": "none", "seed": 0}
-Predictions = list[dict[str, Any]]
-
-
-class Toy:
-    """A task with given predictions; `scores` computes their metrics."""
-
-    monitor = "accuracy"
-
-    def __init__(self, measure: Any, submission: Mapping[str, str] | None = None):
-        self.measure, self.submitted = measure, submission or {}
-
-    def scores(self, predictions: Predictions) -> Any:
-        return self.measure(predictions) if {"label", "labels"} & predictions[0].keys() else None
-
-    def submission(self, split: str, predictions: Predictions) -> dict[str, str]:
-        return {f"{split}/{name}": content for name, content in self.submitted.items()}
-
-
-def written(
-    folder: Path, task: Toy, labels: Sequence[str], predictions: Mapping[str, Predictions], bootstrap_samples: int = 20
-) -> tuple[dict[str, float], str]:
-    """Write the outputs of a run; return its metrics and its page."""
-    (folder / "config.yaml").write_text("verb: finetune\n")
-    metrics: dict[str, float] = {}
-    outputs.write(folder, task, labels, predictions, metrics, CHOSEN, bootstrap_samples, 0)  # type: ignore[arg-type]
-    return metrics, (folder / "report.html").read_text()
+from tests.helpers.finetune_outputs import Predictions, Toy, written
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -116,7 +88,8 @@ def test_the_most_confident_mistakes_come_first(tmp_path: Path) -> None:
 def test_classes_that_no_font_can_draw_are_numbered_in_the_page(tmp_path: Path) -> None:
     names = ["a", "\U0010ffff"]
     _, page = written(tmp_path, of_classes(names), names, {"dev": classified(["a", "\U0010ffff", "a"], 9)})
-    assert '<td class="number">2</td><td>\U0010ffff</td>' in page and "Most frequent confusions" in page
+    assert '<td class="number" dir="auto">2</td><td dir="auto">\U0010ffff</td>' in page
+    assert "Most frequent confusions" in page
 
 
 def test_options_have_no_classes(tmp_path: Path) -> None:
@@ -252,7 +225,7 @@ def test_tags(tmp_path: Path, entities: bool) -> None:
         ("in", "O", "B-LOC"),
         ("<Rome>", "B-LOC", "B-PER"),
     ]
-    assert "&lt;Rome&gt;</span> <sub>B-PER, not B-LOC</sub>" in page
+    assert "&lt;Rome&gt;</mark><small>B-PER, not B-LOC</small>" in page
     assert is_drawn(tmp_path / "figures" / "confusion-dev.png")
 
 
@@ -278,7 +251,7 @@ def test_spans(tmp_path: Path) -> None:
         ("3", "Rome", "(no answer)"),
         ("1", "Italy", "Rome"),
     ]
-    assert '台北在台灣 &amp; <span style="background: #e3f4e4" title="90%">Rome</span> lies in' in page
+    assert '台北在台灣 &amp; <mark class="right" title="90%">Rome</mark> lies in' in page
     assert "(no answer)" in page and "Where &lt;1&gt;?" in page
 
 

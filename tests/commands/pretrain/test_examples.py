@@ -58,7 +58,7 @@ def test_the_report_shows_predictions_and_escapes_markup(tmp_path: Path) -> None
     report.write(tmp_path, {"model": "bert", "data": "text"}, {"val/loss": 2.5}, [example], [])
     text = (tmp_path / REPORT).read_text()
     assert "&lt;b&gt;a&lt;/b&gt;" in text
-    assert "<s>dog</s>" in text and "<s>cat</s>" not in text
+    assert "<small>dog</small>" in text and "<small>cat" not in text
     assert "<i>" not in text and "<b>a" not in text
     assert "nats per predicted token" in text
     assert str(example) == "<b>a</b> [<i> 25%, not dog][cat]"

@@ -35,14 +35,6 @@ def test_classes_that_no_font_can_show_are_numbered() -> None:
     assert classification._ticks([str(k) for k in range(119)])[1] == ["1", *map(str, range(10, 120, 10))]
 
 
-def test_a_second_font_is_used_if_the_first_lacks_a_character(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert classification.fonts_for(["plain"]) == ["DejaVu Sans"]
-    monkeypatch.setattr(classification, "WIDER_FONTS", ("no such family", "STIXNonUnicode"))
-    wide = "\ue000"  # of those two only the second has it
-    assert classification.fonts_for([wide, "plain"]) == ["DejaVu Sans", "STIXNonUnicode"]
-    assert classification.fonts_for([wide, UNKNOWN]) is None
-
-
 @pytest.mark.parametrize("n", [1, 3000])
 def test_reliability_and_scatter(tmp_path: Path, n: int) -> None:
     rng = np.random.default_rng(0)
