@@ -18,6 +18,8 @@ import torch
 from pytorch_lightning.plugins.precision import FSDPPrecision, MixedPrecision
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.fsdp.wrap import wrap
 from torch.utils.data import DataLoader
 
 from ssl_cli import console
@@ -258,10 +260,11 @@ class Learner(lightning.LightningModule):
     def _val_metrics(self) -> dict[str, float]:
         """Return the mean losses over the validation rows, and the metrics that the method computes."""
         metrics = {name: float(total) / self._n_val_rows for name, total in self._val_sums.items()}
-        if isinstance(self.method, DerivedMetrics):
-            metrics |= self.method.derived_metrics(metrics)
-        if isinstance(self.method, EpochMetrics):
-            metrics |= self.method.epoch_metrics()
+        method = self.method.module if isinstance(self.method, FullyShardedDataParallel) else self.method
+        if isinstance(method, DerivedMetrics):
+            metrics |= method.derived_metrics(metrics)
+        if isinstance(method, EpochMetrics):
+            metrics |= method.epoch_metrics()
         return metrics
 
     # --- checkpoints ---
@@ -310,6 +313,18 @@ class Learner(lightning.LightningModule):
         """Return the optimizer over the groups of weights."""
         groups, self._lr_scales = self.weight_groups.split()
         return self.make_optimizer(groups)
+
+
+class ShardedLearner(Learner):
+    """The same with the weights of the method sharded over GPUs (fully sharded data parallel).
+
+    Lightning would shard the module itself, whose forward pass would then be a whole stretch.
+    """
+
+    def configure_model(self) -> None:
+        """Shard the method."""
+        if not isinstance(self.method, FullyShardedDataParallel):
+            self.method = wrap(self.method)
 
 
 def check_losses(method: nn.Module, losses: Any) -> None:

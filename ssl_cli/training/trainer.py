@@ -38,7 +38,7 @@ from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.training import checkpoints
 from ssl_cli.training.callbacks import History, duration_s, load_final_weights, make_callbacks
-from ssl_cli.training.module import NEVER, Learner, StepSettings
+from ssl_cli.training.module import NEVER, Learner, ShardedLearner, StepSettings
 from ssl_cli.training.optim import lr_schedule, optimizer_factory
 
 # How often a run is validated by default: n times in all, or every n steps if only time ends it.
@@ -69,7 +69,8 @@ def train(
     make_optimizer = optimizer_factory(cfg.optim.optimizer)
     schedule = lr_schedule(cfg.optim, max_steps, duration_s(cfg.trainer.max_time))
     settings = step_settings(cfg.trainer, max_steps, cfg.seed)
-    learner = Learner(method, train_rows, val_rows, make_optimizer, schedule, settings)
+    make_learner = ShardedLearner if cfg.trainer.strategy == "fsdp" else Learner
+    learner = make_learner(method, train_rows, val_rows, make_optimizer, schedule, settings)
     callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor_of(method))
     precision, all_loggers = resolve_precision(cfg.trainer, method), [History(folder / HISTORY), *loggers]
     trainer = _trainer(cfg.trainer, precision, callbacks, all_loggers, folder)
