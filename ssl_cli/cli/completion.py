@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ssl_cli.cli.options import Option, options
 from ssl_cli.cli.shells import SHELLS
 from ssl_cli.config.choices import Choice, built_in_conf, choices, verb_of, verbs
@@ -103,7 +101,7 @@ def _keys(verb: str, prefix: str, before: list[str]) -> list[str]:
     group, dot, _ = prefix.partition(".")
     if not dot:
         names += [f"{group}." for group in groups if group in NODES]
-    elif group in groups:
+    elif group in NODES and group in groups:
         chosen = next((word.partition("=")[2] for word in reversed(before) if word.startswith(f"{group}=")), None)
         names += [f"{group}.{name}=" for name in _yaml_keys(group, chosen or groups[group])]
     return _up_to_next(names, prefix, ".")
@@ -111,8 +109,8 @@ def _keys(verb: str, prefix: str, before: list[str]) -> list[str]:
 
 def _defaults_of(verb: str) -> dict[str, str]:
     """Return each config group of a verb with its default choice."""
-    entries = _read(built_in_conf() / f"{verb}.yaml").get("defaults") or []
-    return {group: name or "" for entry in entries if isinstance(entry, dict) for group, name in entry.items()}
+    text = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8")
+    return dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))  # importing a reader of YAML takes longer
 
 
 def _yaml_keys(group: str, name: str, children: tuple[str, ...] = ()) -> list[str]:
@@ -135,6 +133,8 @@ def _dotted(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    import yaml  # only options of a choice need it
+
     content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return content if isinstance(content, dict) else {}
 
