@@ -5,8 +5,8 @@ measures each of them on and off, and says which still pays (docs/benchmarks.md)
 
     Linear                    oneDNN in place of MKL, in the training of small networks                1.3
     onednn_matmuls            the same for a whole transformer                                         1.7
-    freed_memory_kept         large arrays without clearing of pages                                   1.05, bfloat16 1.2
-    attend_by_matmul          attention with gradients by two plain products, up to 512 tokens         1.4 to 4
+    freed_memory_kept         large arrays without clearing of pages                                1.07, in bfloat16 1.3
+    attend_by_matmul          attention with gradients by two plain products, up to 512 tokens         1.5 to 4
     attend_single_query       attention of one query in bfloat16, for generation                       3 to 4
     PackedLinear              weights laid out in advance, for generation                              1.2 to 2.7
 
@@ -15,7 +15,7 @@ and those of a line or two that stand where they are used:
     has_bf16                  bfloat16 in training (`training/trainer.py`) and inference (`models/generation/
                               packed_weights.py`, `commands/finetune/inference.py`)                    1.6
     copy in bfloat16          weights converted once, not for each batch as autocast does
-                              (`commands/finetune/inference.py`)                                       1.03
+                              (`commands/finetune/inference.py`)                                       1.08
     default_generator         seeded alone, without a stack trace for each absent device, once a step
                               (`training/seeding.py`)                                                  0.1 ms
 """
