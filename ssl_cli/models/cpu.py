@@ -5,7 +5,7 @@ measures each of them on and off, and says which still pays (docs/benchmarks.md)
 
     Linear                    oneDNN in place of MKL, in the training of small networks                1.3
     onednn_matmuls            the same for a whole transformer                                         1.7
-    freed_memory_kept         large arrays without clearing of pages                                1.07, in bfloat16 1.3
+    freed_memory_kept         large arrays without clearing of pages                               1.07; bfloat16: 1.3
     attend_by_matmul          attention with gradients by two plain products, up to 512 tokens         1.5 to 4
     attend_single_query       attention of one query in bfloat16, for generation                       3 to 4
     PackedLinear              weights laid out in advance, for generation                              1.2 to 2.7
