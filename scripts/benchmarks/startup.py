@@ -1,4 +1,4 @@
-"""Start-up time: `ssl --help` and other pages beside `import hydra`, and `ssl detect` from start to finish.
+"""Start-up time: `ssl --help`, other pages and completion beside `import hydra`, and `ssl detect` from start to finish.
 
 Commands take turns, so that a busy machine slows all of them equally; figures are medians and ratios of medians.
 """
@@ -15,6 +15,8 @@ SSL = str(Path(sys.executable).with_name("ssl"))
 QUICK = {
     'python -c "import hydra"': [sys.executable, "-c", "import hydra"],
     "ssl --help": [SSL, "--help"],
+    "ssl completion --line 'ssl detect model=d'": [SSL, "completion", "--line", "ssl detect model=d"],
+    "ssl completion --line 'ssl detect trainer.'": [SSL, "completion", "--line", "ssl detect trainer."],
     "ssl list models": [SSL, "list", "models"],
     "ssl detect --help": [SSL, "detect", "--help"],
     "ssl detect --cfg job": [SSL, "detect", "--cfg", "job"],

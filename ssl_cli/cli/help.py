@@ -1,21 +1,18 @@
 """Help page of a verb, `ssl VERB --help`: config groups with their choices, and the options with their units."""
 
-import dataclasses
-import typing
 from collections.abc import Iterator
 from itertools import groupby, takewhile
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from ssl_cli import console
+from ssl_cli.cli.options import Option, options
 from ssl_cli.config.choices import Choice, built_in_conf, choices, did_you_mean, groups, verb_of
 from ssl_cli.config.instantiate import modality_of, read_yaml, target_of
 from ssl_cli.config.typecheck import expected
 from ssl_cli.config.verbs import VERBS, VerbSpec
 from ssl_cli.errors import InputError
-
-INTERNAL = {"verb", "choices", "summary_metrics", "facts"}
 
 
 def print_verb_help(verb: str, overrides: list[str]) -> None:
@@ -42,8 +39,8 @@ def print_verb_help(verb: str, overrides: list[str]) -> None:
         if useful:
             console.say(console.table("", [group, ""], [*_rows(group, useful, default)]))
     rows = [
-        [name, _format_default(OmegaConf.select(composed, name)), description]
-        for name, description in options(spec.options, "")
+        [option.name, _format_default(OmegaConf.select(composed, option.name)), _description(option)]
+        for option in options(spec.options)
     ]
     console.say(console.table("", ["option", "default", "what it is"], rows))
     for choice in shown:
@@ -65,16 +62,8 @@ def _choice(word: str) -> Choice:
     return known[name]
 
 
-def options(shell: type, prefix: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, description and type) of each option of a config dataclass, nested ones included."""
-    hints = typing.get_type_hints(shell, include_extras=True)
-    for field in dataclasses.fields(shell):
-        hint = hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            yield from options(hint, f"{field.name}.")  # type: ignore[arg-type]
-        elif field.name not in INTERNAL and not _is_node(hint):
-            sentence = next((word for word in get_args(hint)[1:] if isinstance(word, str)), "")
-            yield f"{prefix}{field.name}", f"{sentence} ({expected(hint)})"
+def _description(option: Option) -> str:
+    return f"{option.description} ({expected(option.hint)})"
 
 
 def _is_useful(choice: Choice, spec: VerbSpec) -> bool:
@@ -102,10 +91,6 @@ def _rows(group: str, useful: list[Choice], default: str | None) -> Iterator[lis
             for choice in members
         ]
         yield [f"{group}={folder}/...", ", ".join(names)]
-
-
-def _is_node(hint: Any) -> bool:
-    return get_origin(hint) is Annotated and get_args(hint)[0] in (Any, dict[str, Any])
 
 
 def _format_default(value: Any) -> str:

@@ -58,6 +58,9 @@ def dispatch(arguments: list[str]) -> int:
     if verb == "--version":
         print(f"ssl {__version__}")
         return OK
+    if verb == "completion":
+        print(_completion(rest))
+        return OK
     if verb not in verbs():
         raise InputError(f"{verb} is not a verb of ssl.{did_you_mean(verb, verbs())} Verbs: {', '.join(verbs())}.")
     if verb == "list" and not {"--help", "-h"} & set(rest):
@@ -71,6 +74,13 @@ def dispatch(arguments: list[str]) -> int:
         import_module("ssl_cli.cli.help").print_verb_help(verb, words)
         return OK
     return import_module("ssl_cli.cli.launch").launch(verb, rest)
+
+
+def _completion(arguments: list[str]) -> str:
+    """Return a shell's script, or the answer to its question."""
+    if arguments[:1] == ["--line"]:
+        return import_module("ssl_cli.cli.completion").answer(arguments)
+    return import_module("ssl_cli.cli.shells").script(arguments)
 
 
 def front_page() -> str:

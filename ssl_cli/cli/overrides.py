@@ -6,12 +6,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
+from ssl_cli.cli.options import INTERNAL
 from ssl_cli.config.choices import choices, did_you_mean, groups, verb_of
 from ssl_cli.config.instantiate import quote, quote_if_needed
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 
-INTERNAL = {"verb", "choices", "facts", "summary_metrics"}
 RESERVED = {
     "hydra.mode": "use -m for a sweep",
     "hydra.sweep.dir": "sweeps go to paths.outputs",

@@ -67,7 +67,10 @@ def groups() -> list[str]:
 def verbs() -> dict[str, str]:
     """Return every verb with its one-line summary."""
     built_in = {path.stem: _first_comment(path) for path in sorted(built_in_conf().glob("*.yaml"))}
-    return built_in | {"list": "Show what there is: models, data, tasks, or the runs made so far."}
+    return built_in | {
+        "list": "Show what there is: models, data, tasks, or the runs made so far.",
+        "completion": "Print a script that completes all of this in bash, zsh or fish.",
+    }
 
 
 def did_you_mean(name: str, among: Iterable[str]) -> str:

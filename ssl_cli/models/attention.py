@@ -1,7 +1,6 @@
 """Attention, masks that say which tokens each token sees, and the key-value cache of a causal model."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
+from ssl_cli.models.cpu import attend_by_matmul, attend_single_query
 from ssl_cli.models.positions import apply_rotary
 
 AttentionMask = Tensor | BlockMask | None  # (B, 1, T, S) bool, true where a token sees another; None: it sees all
@@ -58,38 +58,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, causal: bool, d
     if isinstance(mask, BlockMask):
         return _flex()[0](q, k, v, block_mask=mask)
     if q.device.type == "cpu" and torch.is_grad_enabled() and q.shape[2] <= MAX_MATMUL_TOKENS:
-        return _attend_by_matmul(q, k, v, mask, causal, dropout)
+        return attend_by_matmul(q, k, v, mask, causal, dropout)
     if q.shape[2] == 1 and q.dtype == torch.bfloat16 and q.device.type == "cpu" and not dropout:
         return attend_single_query(q, k, v, mask)
     return functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
     )
-
-
-def attend_single_query(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Compute attention for a single query, (B, H, 1, D).
-
-    On a CPU in bfloat16 it is three to five times as fast as torch's function, whose blocks are made for many queries
-    (measured with torch 2.13, 256 and 1,000 keys).
-    """
-    score = torch.matmul(k, (q / math.sqrt(q.shape[-1])).transpose(-1, -2)).transpose(-1, -2)  # (B, H, 1, S)
-    if mask is not None:
-        score = score.masked_fill(~mask, -torch.inf)
-    return torch.matmul(score.softmax(dim=-1), v)
-
-
-def _attend_by_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout: float) -> Tensor:
-    """Compute attention by two plain products, with the weights in memory.
-
-    A CPU computes the gradient up to 4 times as fast this way.
-    """
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, T, S)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
-    elif causal:
-        scores = scores + torch.full(scores.shape[-2:], -math.inf, dtype=q.dtype).triu(1)
-    weights = scores.softmax(-1)
-    return (functional.dropout(weights, dropout) if dropout else weights) @ v
 
 
 # --- masks ---

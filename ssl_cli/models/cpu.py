@@ -1,6 +1,28 @@
-"""Fast matrix products on a CPU: bfloat16 where it has instructions for it, oneDNN in place of MKL, reuse of memory."""
+"""Tricks that make a CPU faster, in one place: what each is for, and what it gains.
+
+Times as fast, with torch 2.13 on one core of an AMD CPU with AVX-512 and bfloat16 but no AMX; `scripts/bench cpu`
+measures each of them on and off, and says which still pays (docs/benchmarks.md):
+
+    Linear                    oneDNN in place of MKL, in the training of small networks                1.3
+    onednn_matmuls            the same for a whole transformer                                         1.7
+    freed_memory_kept         large arrays without clearing of pages                               1.07; bfloat16: 1.3
+    attend_by_matmul          attention with gradients by two plain products, up to 512 tokens         1.5 to 4
+    attend_single_query       attention of one query in bfloat16, for generation                       3 to 4
+    PackedLinear              weights laid out in advance, for generation                              1.2 to 2.7
+
+and those of a line or two that stand where they are used:
+
+    has_bf16                  bfloat16 in training (`training/trainer.py`) and inference (`models/generation/
+                              packed_weights.py`, `commands/finetune/inference.py`)                    1.6
+    copy in bfloat16          weights converted once, not for each batch as autocast does
+                              (`commands/finetune/inference.py`)                                       1.08
+    default_generator         seeded alone, without a stack trace for each absent device, once a step
+                              (`training/seeding.py`)                                                  0.1 ms
+"""
 
 import ctypes
+import math
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +35,7 @@ from torch.nn import functional
 # Parameters of glibc's mallopt, and their default values.
 TRIM_THRESHOLD, TRIM_DEFAULT = -1, 128 * 1024
 MMAP_MAX, MMAP_DEFAULT = -4, 65536
+LAYOUT_ROWS = 16  # the number of rows that packed weights are laid out for; they work for others too
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -30,8 +53,8 @@ def _has_onednn_avx512() -> bool:
 class Linear(nn.Linear):
     """Linear layer that trains by oneDNN on a CPU with AVX-512: (..., n_in) -> (..., n_out), in float32.
 
-    Torch multiplies by MKL, which uses half the vector width of an AMD CPU. A training step of an image network takes
-    1.6 times as long with it (docs/benchmarks.md). Outside training the layer is the same as nn.Linear.
+    Torch multiplies by MKL, which uses half the vector width of an AMD CPU. Outside training the layer is the same as
+    nn.Linear.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,17 +99,16 @@ def _can_use_onednn(x: Tensor) -> bool:
 def tuned_for_large_matmuls() -> Iterator[None]:
     """Tune this process for large matrix products on a CPU, and restore its settings on exit.
 
-    A transformer trains about twice as fast in float32 and a sixth faster in bfloat16 (docs/benchmarks.md). Small
-    products become slower.
+    Small products become slower.
     """
     with ExitStack() as settings:
-        settings.enter_context(_onednn_matmuls())
-        settings.enter_context(_freed_memory_kept())
+        settings.enter_context(onednn_matmuls())
+        settings.enter_context(freed_memory_kept())
         yield
 
 
 @contextmanager
-def _onednn_matmuls() -> Iterator[None]:
+def onednn_matmuls() -> Iterator[None]:
     """Compute float32 products by oneDNN: MKL, torch's default, uses half the vector width of an AMD CPU.
 
     Torch has no setting for this, but it calls oneDNN where float32 may be rounded to bfloat16. oneDNN rounds only on
@@ -108,7 +130,7 @@ def onednn_float32_is_exact() -> bool:
 
 
 @contextmanager
-def _freed_memory_kept() -> Iterator[None]:
+def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory in the process for the next large array.
 
     By default glibc returns it to the system, which clears every page before it hands it out again.
@@ -124,3 +146,57 @@ def _freed_memory_kept() -> Iterator[None]:
         libc.mallopt(MMAP_MAX, MMAP_DEFAULT)
         libc.mallopt(TRIM_THRESHOLD, TRIM_DEFAULT)
         libc.malloc_trim(0)
+
+
+# --- attention ---
+
+
+def attend_single_query(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Compute attention for a single query, (B, H, 1, D).
+
+    In bfloat16 it is faster than torch's function, whose blocks are made for many queries.
+    """
+    score = torch.matmul(k, (q / math.sqrt(q.shape[-1])).transpose(-1, -2)).transpose(-1, -2)  # (B, H, 1, S)
+    if mask is not None:
+        score = score.masked_fill(~mask, -torch.inf)
+    return torch.matmul(score.softmax(dim=-1), v)
+
+
+def attend_by_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout: float) -> Tensor:
+    """Compute attention by two plain products, with the attention weights in memory: the gradient is faster."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, T, S)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    elif causal:
+        scores = scores + torch.full(scores.shape[-2:], -math.inf, dtype=q.dtype).triu(1)
+    weights = scores.softmax(-1)
+    return (functional.dropout(weights, dropout) if dropout else weights) @ v
+
+
+# --- weights for inference ---
+
+
+class PackedLinear(nn.Module):
+    """Inference version of nn.Linear with weight (N, K) and bias (N,): (..., K) -> (..., N)."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None):
+        super().__init__()
+        self.bias, self.is_packed = bias, can_pack(weight)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, LAYOUT_ROWS) if self.is_packed else weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the linear map of x."""
+        if not self.is_packed:
+            return functional.linear(x, self.weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Return whether oneDNN's own layouts are available: on x86 CPUs, by the operators that torch.compile uses."""
+    return (
+        weight.device.type == "cpu"
+        and platform.machine().lower() in ("x86_64", "amd64")
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )

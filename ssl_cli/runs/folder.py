@@ -5,7 +5,7 @@ outputs/<verb>/<model>-<data>/<time>/
     environment.json   versions, device, git revision, seed, data fingerprint, wall time, peak memory, how it ended
     log.txt            all output
     history.csv        one row a validation
-    model.safetensors  (or model.skops), and what the data side learned, as JSON or safetensors
+    model.safetensors  and what the data side learned, as JSON or safetensors
     last.ckpt          the checkpoint to resume from, and previous.ckpt in case it is damaged
     figures/*.png
     metrics.json       flat numbers; written last and atomically: its presence means a finished run

@@ -1,7 +1,7 @@
 """Safety checks on a run folder, which may be untrusted: what is rejected before anything in it is used.
 
 Reading a run folder runs no code, writes nothing outside it, and takes no more memory than its files do. The readers
-ensure some of that (safetensors, skops, torch's `weights_only`); the rest is checked here. Imports no torch.
+ensure some of that (safetensors, torch's `weights_only`); the rest is checked here. Imports no torch.
 """
 
 import inspect
@@ -37,7 +37,7 @@ ALLOWED_MODULES = {
 CLASS_OF_SSL = re.compile(r"ssl_cli(\.[a-z_]\w*)+\.[A-Z]\w*")
 SECTIONS = ("model", "data", "task", "tokenizer", "optim", "optim.optimizer", "trainer", "paths", "choices", "facts")
 CHOICE = re.compile(r"\w[\w .+,-]*(/\w[\w .+,-]*)*")  # several loggers, with commas; task=glue/sst2
-TENSOR_SUFFIXES, ZIP_SUFFIXES = (".safetensors",), (".ckpt", ".skops")
+TENSORS, CHECKPOINT = ".safetensors", ".ckpt"  # suffixes
 
 
 # --- the files ----------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def check_files(folder: Path) -> None:
                 raise InputError(f"{path} is a link: a run folder holds its own files only. Put the file in its place.")
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise InputError(f"{path} is neither a file nor a folder: a run folder holds nothing else.")
-            if stat.S_ISREG(mode) and path.suffix in (*TENSOR_SUFFIXES, *ZIP_SUFFIXES):
+            if stat.S_ISREG(mode) and path.suffix in (TENSORS, CHECKPOINT):
                 _check_model_file(path)
 
 
@@ -67,7 +67,7 @@ def _check_model_file(path: Path) -> None:
     try:
         with path.open("rb") as file:
             start = file.read(9)
-        is_zip = zipfile.is_zipfile(path) and path.suffix in ZIP_SUFFIXES
+        is_zip = zipfile.is_zipfile(path) and path.suffix == CHECKPOINT
         entries = zipfile.ZipFile(path).infolist() if is_zip else []
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return  # damaged: its reader reports that
@@ -75,7 +75,7 @@ def _check_model_file(path: Path) -> None:
     # begins with a brace.
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:] != b"{":
         raise InputError(f"{path} is a pickle: it holds more than numbers, and would run code. It is not read.")
-    if path.suffix in TENSOR_SUFFIXES and start[:4] == b"PK\x03\x04":
+    if path.suffix == TENSORS and start[:4] == b"PK\x03\x04":
         raise InputError(f"{path} is a zip, as torch.save makes it: it may hold more than numbers. It is not read.")
     if sum(entry.file_size for entry in entries) > path.stat().st_size:
         raise InputError(f"{path} would unpack to more than its size: ssl compresses nothing in it. It is not read.")

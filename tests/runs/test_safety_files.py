@@ -5,17 +5,14 @@ import os
 import pickle
 import shutil
 import struct
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 import torch
 from safetensors.numpy import load_file, save_file
-from sklearn.svm import OneClassSVM
 
 import ssl_cli
 from ssl_cli.training import checkpoints
@@ -45,43 +42,12 @@ def test_an_old_pickle_in_place_of_a_checkpoint(refused: Callable[..., None]) ->
     refused(attack, "last.ckpt", ("resume",))
 
 
-def test_a_pickle_in_place_of_an_estimator(refused: Callable[..., None]) -> None:
-    refused(pickled("model.skops"), "model.skops is a pickle", model="ocsvm")
+def test_support_vectors_that_do_not_fit_their_weights(refused: Callable[..., None]) -> None:
+    def attack(folder: Path) -> None:
+        arrays = load_file(folder / "model.safetensors")
+        save_file(arrays | {"weights": np.ones(10**4)}, folder / "model.safetensors")
 
-
-def forged_estimator(folder: Path) -> None:
-    machine = OneClassSVM().fit(np.zeros((4, 5)) + np.arange(4)[:, None])
-    machine.decision_function = np.sum  # a method of the instance's own
-    skops.io.dump(machine, folder / "model.skops")
-
-
-def short_vectors(folder: Path) -> None:
-    machine = OneClassSVM().fit(np.random.default_rng(0).normal(size=(20, 5)))
-    machine._n_support = np.array([10**6, 10**6], np.int32)
-    skops.io.dump(machine, folder / "model.skops")
-
-
-def not_skops(folder: Path) -> None:
-    (folder / "model.skops").write_bytes(b"none of it")
-
-
-def other_schema(folder: Path) -> None:
-    with zipfile.ZipFile(folder / "model.skops", "w") as file:
-        file.writestr("../../hacked", "x")
-        file.writestr("schema.json", json.dumps({"__loader__": "MethodNode", "file": "../../hacked"}))
-
-
-@pytest.mark.parametrize(
-    ("attack", "sentence"),
-    [
-        (forged_estimator, "model.skops"),
-        (short_vectors, "support vectors whose shapes don't fit"),
-        (not_skops, "model.skops is damaged"),
-        (other_schema, "model.skops is damaged"),
-    ],
-)
-def test_a_forged_estimator(refused: Callable[..., None], attack: Attack, sentence: str) -> None:
-    refused(attack, sentence, ("load", "score"), "ocsvm")
+    refused(attack, "is damaged: its files don't make a model", ("load", "score"), "ocsvm")
 
 
 # --- links, and what is no file ----------------------------------------------------------------------------
@@ -172,6 +138,5 @@ def test_a_checkpoint_of_something_else(refused: Callable[..., None]) -> None:
     refused(attack, "last.ckpt is damaged: it is of another model than this run's", ("resume",))
 
 
-@pytest.mark.parametrize(("name", "model"), [("last.ckpt", "best"), ("model.skops", "ocsvm")])
-def test_a_zip_bomb(refused: Callable[..., None], name: str, model: str) -> None:
-    refused(bomb(name), f"{name} would unpack to more than its size", model=model)
+def test_a_zip_bomb(refused: Callable[..., None]) -> None:
+    refused(bomb("last.ckpt"), "last.ckpt would unpack to more than its size")

@@ -84,7 +84,11 @@ def encode_texts(
 
 
 class _WorkerPool:
-    """Worker processes that encode; for each, a thread here sends texts and waits for their tokens."""
+    """Worker processes that encode; for each, a thread here sends texts and waits for their tokens.
+
+    Joblib's pool takes as long (1.01 times; 1.05 times the CPU time; 216 MB of English, two workers), but its workers
+    outlive a killed parent by more than 45 s, and import modules from the working directory.
+    """
 
     def __init__(self, size: int, tokenizer: Tokenizer, phrases: PhraseMatcher | None):
         self.workers = [_start_worker() for _ in range(size)]

@@ -13,32 +13,28 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Count
 from ssl_cli.errors import InputError
+from ssl_cli.methods.detectors.saved_as_rows import PROBE_ROWS, SavedAsRows
 from ssl_cli.methods.detectors.subsample import subsample
 
-WEIGHTS = "model.safetensors"
 # Modules of pyod.models whose detectors read graphs, time series, texts or sounds, not tables; and suod, which loads
 # pickles from the paths that its options name.
 NOT_FOR_TABLES = re.compile(r"pyg_|ts_|embedding|audio_ae|base|suod")
 SEED_OPTIONS = ("random_state", "random_seed", "seed")  # its names in PyOD's classes
 DERIVED_OPTIONS = ("n_features", *SEED_OPTIONS)  # set from the rows and the seed
-PROBE_ROWS = 32
 
 
-class PyOD:
+class PyOD(SavedAsRows):
     """Any detector of PyOD that is fitted without labels, with its `options` as keyword arguments.
 
     Here a row's score depends only on the row and the training rows. In some of PyOD's detectors (ECOD, COPOD, ROD,
@@ -46,11 +42,11 @@ class PyOD:
     detector does so is measured after it is fitted; if so its rows are scored one by one, which takes long on large
     tables. A detector that can't score a single row (SOS, SOD, COF) is rejected.
 
-    The training rows are what is saved: PyOD can save its detectors only as pickles, which run code when they are read.
-    So `restore` fits the detector again, with the same seed, and checks that the scores are the same.
+    PyOD can save its detectors only as pickles, which run code when they are read.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
+    library: ClassVar[str] = "pyod"
 
     def __init__(
         self,
@@ -63,6 +59,11 @@ class PyOD:
         for fault in self.option_faults({"detector": detector, "options": options}):
             raise InputError(fault)
         self.detector, self.options, self.max_rows = detector, dict(options or {}), max_rows
+
+    @property
+    def name(self) -> str:
+        """Return the class of PyOD."""
+        return self.detector
 
     @staticmethod
     def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
@@ -136,24 +137,6 @@ class PyOD:
         """Return PyOD's scores, (B, D) -> (B,)."""
         with _isolated(self.seed, f"{self.detector} can't score {len(rows):,} rows"):
             return np.asarray(self.estimator.decision_function(rows.astype(np.float64)), np.float64).reshape(len(rows))
-
-    def save(self, folder: Path) -> None:
-        """Write the training rows into a run folder, and a few scores."""
-        sample = torch.from_numpy(self.rows[:PROBE_ROWS])
-        content = {"rows": np.ascontiguousarray(self.rows), "scores": self.score({"x": sample}).numpy()}
-        save_file(content, folder / WEIGHTS, {"seed": str(self.seed), "pyod": version("pyod")})
-
-    def restore(self, folder: Path) -> None:
-        """Fit the saved training rows again. Raises InputError if the scores differ from the saved ones."""
-        with safe_open(folder / WEIGHTS, "numpy") as file:
-            rows, scores, metadata = file.get_tensor("rows"), file.get_tensor("scores"), file.metadata()
-        self._fit(rows, int(metadata["seed"]))
-        new_scores = self.score({"x": torch.from_numpy(rows[:PROBE_ROWS])}).numpy()
-        if not np.allclose(new_scores, scores, rtol=1e-3, atol=1e-3 * np.abs(scores).max()):
-            raise InputError(
-                f"{folder}: {self.detector}, fitted again, gives other scores than it did. The run was made with "
-                f"pyod {metadata['pyod']}; installed is {version('pyod')}."
-            )
 
 
 def find_class(name: str) -> type:

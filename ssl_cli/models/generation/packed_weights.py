@@ -1,40 +1,21 @@
 """Transformer for token-by-token inference, with its matrices in the CPU's fastest layout and the chosen precision.
 
 A step of one token multiplies each matrix by a few rows, so it takes as long as reading the matrices from memory: half
-of that in bfloat16. In oneDNN's own layout, made in advance, a product with 16 rows takes a quarter of torch's time in
-float32 and two thirds in bfloat16; in bfloat16 a row's result then does not depend on the number of rows (measured with
-torch 2.13 on a CPU with AVX-512).
+of that in bfloat16. In oneDNN's own layout, made in advance, it is faster still (`models/cpu.py`); in bfloat16 a row's
+result then does not depend on the number of rows (measured with torch 2.13 on a CPU with AVX-512).
 """
 
 import copy
-import platform
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ssl_cli.models.attention import KVCache
-from ssl_cli.models.cpu import has_bf16
+from ssl_cli.models.cpu import PackedLinear, has_bf16
 from ssl_cli.models.transformer import Transformer
 
 Precision = Literal["auto", "32-true", "bf16-true"]
-LAYOUT_ROWS = 16  # the number of rows that the layout is made for; it works for others too
-
-
-class PackedLinear(nn.Module):
-    """Inference version of nn.Linear with weight (N, K) and bias (N,): (..., K) -> (..., N)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None):
-        super().__init__()
-        self.bias, self.is_packed = bias, can_pack(weight)
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, LAYOUT_ROWS) if self.is_packed else weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the linear map of x."""
-        if not self.is_packed:
-            return functional.linear(x, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
 
 class InferenceModel:
@@ -61,17 +42,6 @@ def resolve_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if has_bf16(device) else torch.float32
     return torch.bfloat16 if precision == "bf16-true" else torch.float32
-
-
-def can_pack(weight: Tensor) -> bool:
-    """Return whether oneDNN's own layouts are available: on x86 CPUs, by the operators that torch.compile uses."""
-    return (
-        weight.device.type == "cpu"
-        and platform.machine().lower() in ("x86_64", "amd64")
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
 
 
 def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
