@@ -55,7 +55,8 @@ class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, float]]:
         for k in itertools.count(self.start):
-            share, whole = self.rows(k), self.batch(k)
+            whole = self.batch(k)
+            share = self.rows(k) if self.world > 1 else whole
             # All processes must take the step together: one without rows computes on a row of weight 0.
             yield k, share if len(share) else whole[:1], len(share) * self.world / len(whole)
 

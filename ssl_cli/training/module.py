@@ -19,24 +19,20 @@ from pytorch_lightning.plugins.precision import FSDPPrecision, MixedPrecision
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.distributed.fsdp.wrap import wrap
 from torch.utils.data import DataLoader
 
-from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, ordered_loader
-from ssl_cli.errors import InputError
 from ssl_cli.methods.training_protocols import DerivedMetrics, EpochMetrics, monitor_of
 from ssl_cli.models.images import to_float
 from ssl_cli.training.checkpoints import all_finite
+from ssl_cli.training.loss_checks import NonFiniteLoss, check_losses, nonfinite_error
 from ssl_cli.training.means import LossMeans
-from ssl_cli.training.nonfinite import NonFiniteLoss
 from ssl_cli.training.optim import LRSchedule, OptimizerFactory, WeightGroups
 from ssl_cli.training.seeding import reseed
 from ssl_cli.training.stretches import StretchLength
 from ssl_cli.training.throughput import Throughput
 
 MONITORED = "monitored/"  # prefix of the logged values that early stopping and the progress bar read
-MAX_SHOWN_ROWS = 10  # that a message names
 NEVER = sys.maxsize  # Lightning batches until the next validation, where none is due
 
 
@@ -156,10 +152,11 @@ class Learner(lightning.LightningModule):
         if not self._losses_are_checked:
             check_losses(self.method, losses)
             self._losses_are_checked = True
+        loss, share = losses["loss"], weight / self.settings.accumulate_grad_batches
         self._means.add(losses, weight / trainer.world_size)
-        self.nonfinite_loss.record(k, losses["loss"].detach())
+        self.nonfinite_loss.record(k, loss.detach())
         with self._without_reduction(k):
-            self._backward(losses["loss"] * (weight / self.settings.accumulate_grad_batches))
+            self._backward(loss if share == 1 else loss * share)
 
     def _without_reduction(self, k: int) -> AbstractContextManager[Any]:
         """Return a context in which processes keep their gradients, unless batch `k` is the last of its step."""
@@ -214,24 +211,15 @@ class Learner(lightning.LightningModule):
 
     def check_finite(self, saved_step: int) -> None:
         """Raise InputError, with the rows of the batch, if a loss or a weight has become NaN or infinite."""
-        n_batches = self.step * self.settings.accumulate_grad_batches
+        per_step = self.settings.accumulate_grad_batches
         if self.nonfinite_loss.occurred():
             k, what = self.nonfinite_loss.batch, "The loss"
-        elif n_batches and not all_finite(self.method.state_dict()):
-            k, what = n_batches - 1, "A weight"
+        elif self.step and not all_finite(self.method.state_dict()):
+            k, what = self.step * per_step - 1, "A weight"
         else:
             return
-        rows = self.train_rows.row_ids[self._sampler().batch(k)]
-        console.note(f"rows of the batch that broke: {' '.join(str(row) for row in rows.tolist())}")
-        shown = ", ".join(str(row) for row in rows[:MAX_SHOWN_ROWS].tolist())
-        shown += " and others" if len(rows) > MAX_SHOWN_ROWS else ""
-        last = f"The last good checkpoint is of step {saved_step}." if saved_step else "No checkpoint was written yet."
-        step = k // self.settings.accumulate_grad_batches + 1
-        raise InputError(
-            f"{what} became NaN or infinite in step {step}, with the batch of these {len(rows)} "
-            f"{self.train_rows.row_name} (the first is 0; log.txt has them all): {shown}. {last} "
-            "Try a smaller optim.lr, or trainer.gradient_clip_val=1: both may change in a resumed run."
-        )
+        row_ids = self.train_rows.row_ids[self._sampler().batch(k)]
+        raise nonfinite_error(what, k // per_step + 1, row_ids, self.train_rows.row_name, saved_step)
 
     # --- rows for the loggers, once a validation ---
 
@@ -313,33 +301,3 @@ class Learner(lightning.LightningModule):
         """Return the optimizer over the groups of weights."""
         groups, self._lr_scales = self.weight_groups.split()
         return self.make_optimizer(groups)
-
-
-class ShardedLearner(Learner):
-    """The same with the weights of the method sharded over GPUs (fully sharded data parallel).
-
-    Lightning would shard the module itself, whose forward pass would then be a whole stretch.
-    """
-
-    def configure_model(self) -> None:
-        """Shard the method."""
-        if not isinstance(self.method, FullyShardedDataParallel):
-            self.method = wrap(self.method)
-
-
-def check_losses(method: nn.Module, losses: Any) -> None:
-    """Raise InputError if a method, which may be the user's own, returns anything but a dict of scalar losses."""
-    if not isinstance(losses, dict):
-        returned = f"a {type(losses).__name__}"
-    elif "loss" not in losses:
-        returned = f"one with {', '.join(map(str, losses)) or 'nothing in it'}"
-    elif wrong := [name for name, value in losses.items() if not isinstance(value, Tensor) or value.ndim]:
-        value = losses[wrong[0]]
-        kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        returned = f"one whose {wrong[0]} is {kind}"
-    else:
-        return
-    raise InputError(
-        f"{type(method).__name__}.forward must return a dict of scalar tensors, one of them called loss; "
-        f"it returns {returned}."
-    )
