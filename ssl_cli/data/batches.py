@@ -85,6 +85,9 @@ class ArrayDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
+    def __deepcopy__(self, _: dict[int, Any]) -> "ArrayDataset":
+        return self  # an average of the weights copies the module that holds the rows, which nothing changes
+
     @property
     def eval_batch_size(self) -> int:
         """Return the number of rows of a validation batch."""
@@ -111,6 +114,11 @@ class ArrayDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, item: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
         k, index, weight = item
         return {name: array[index] for name, array in self.arrays.items()} | {"k": k, "weight": weight}
+
+
+def batch_stream(dataset: ArrayDataset, sampler: InfiniteSampler) -> Iterator[dict[str, Any]]:
+    """Return the endless training batches."""
+    return map(dataset.__getitem__, sampler)
 
 
 def ordered_loader(dataset: ArrayDataset, batch_size: int) -> DataLoader:

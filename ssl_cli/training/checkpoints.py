@@ -120,7 +120,7 @@ def _checked_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
         reason = " ".join(str(error).split())[:MAX_REASON_CHARS] or type(error).__name__
         raise InputError(f"{path} is damaged ({reason}).") from error
     if "since_validation" in content:
-        raise InputError(f"{path} was written by an older version, whose checkpoints can't be resumed.")
+        raise InputError(f"{path} was made by an earlier version of ssl, whose checkpoints can't be resumed.")
     if actual != dict(shapes) or not content.keys() >= REQUIRED_KEYS:
         raise InputError(f"{path} is damaged: it is of another model than this run's.")
     return step

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import DataLoader
 
-from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, ordered_loader
+from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, batch_stream, ordered_loader
 from ssl_cli.methods.training_protocols import DerivedMetrics, EpochMetrics, monitor_of
 from ssl_cli.models.images import to_float
 from ssl_cli.training.checkpoints import all_finite
@@ -96,8 +96,8 @@ class Learner(lightning.LightningModule):
     def train_dataloader(self) -> Iterable[Iterator[dict[str, Any]]]:
         """Return what Lightning takes its batches from: each is the same endless stream, from the next step on."""
         rows, first = self._on_device(self.train_rows), self.step * self.settings.accumulate_grad_batches
-        stream = self._sampler(first, self.global_rank, self.trainer.world_size, rows.device)
-        return itertools.repeat(map(rows.__getitem__, stream))
+        sampler = self._sampler(first, self.global_rank, self.trainer.world_size, rows.device)
+        return itertools.repeat(batch_stream(rows, sampler))
 
     def val_dataloader(self) -> DataLoader:
         """Return the validation batches, in order."""

@@ -1,5 +1,6 @@
 """Optimizer and learning-rate schedule: groups of weights with their weight decay and learning-rate scales."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -60,6 +61,10 @@ def optimizer_factory(optimizer: DictConfig) -> OptimizerFactory:
             made = build_optimizer(groups)
         except ValueError as error:  # torch's own message on a learning rate or a beta out of range
             raise InputError(f"optim.optimizer can't be built: {error}.") from error
+        closure = inspect.signature(made.step).parameters.get("closure")
+        if closure and closure.default is inspect.Parameter.empty:
+            kind = type(made).__name__
+            raise InputError(f"optim.optimizer can't be {kind}: it computes the loss several times a step.")
         # A fused optimizer would divide gradients by the loss scale itself, which is too late for clipping.
         made._step_supports_amp_scaling = False
         return made

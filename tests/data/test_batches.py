@@ -1,5 +1,6 @@
 """Batch k is a function of (seed, k), and an epoch has every row once."""
 
+import copy
 from itertools import islice
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from ssl_cli.data import batches
-from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, infinite_loader, ordered_loader
+from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, batch_stream, ordered_loader
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(10, 3), (12, 4), (5, 100), (1, 1)])
@@ -55,7 +56,7 @@ def test_weights_make_the_mean_of_shares_the_mean_of_the_batch(n_rows: int, batc
 
 def test_loaders_gather_rows_of_every_array() -> None:
     rows = ArrayDataset({"x": np.arange(20).reshape(10, 2), "y": np.arange(10)})
-    batch = next(iter(infinite_loader(rows, InfiniteSampler(10, 4, seed=0, start=5))))
+    batch = next(iter(batch_stream(rows, InfiniteSampler(10, 4, seed=0, start=5))))
     assert batch["k"] == 5
     assert torch.equal(batch["x"][:, 0], 2 * batch["y"])
     assert torch.equal(torch.cat([batch["y"] for batch in ordered_loader(rows, 3)]), torch.arange(10))
@@ -79,3 +80,8 @@ def test_rows_too_many_for_a_device_stay_where_they_are(monkeypatch: pytest.Monk
     assert rows.on(torch.device("meta")).device.type == "meta"
     monkeypatch.setattr(batches, "MAX_BYTES_ON_DEVICE", 19)
     assert rows.on(torch.device("meta")) is rows
+
+
+def test_a_copy_of_what_holds_the_rows_does_not_copy_them() -> None:
+    rows = ArrayDataset({"x": torch.zeros(3, 2)})
+    assert copy.deepcopy([rows])[0] is rows

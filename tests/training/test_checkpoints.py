@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 from ssl_cli.models.mlp import MLPAutoencoder
+from ssl_cli.training.checkpoints import append_checksum
 from tests.conftest import Cli
 from tests.helpers.trained_models import OPTIONS, Unplugged, Unplugs, config, history, same, trained
 
@@ -55,6 +56,18 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"last\.ckpt is damaged .*previous\.ckpt is damaged .*start a new run"):
+        trained(tmp_path, cfg)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_not_resumed_from_step_0(tmp_path: Path) -> None:
+    cfg = config(max_steps=3)
+    trained(tmp_path, cfg)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    content["since_validation"] = content.pop("progress")
+    torch.save(content, tmp_path / "last.ckpt")
+    append_checksum(tmp_path / "last.ckpt")
+    cfg.resume = str(tmp_path)
+    with pytest.raises(InputError, match=r"last\.ckpt was made by an earlier version of ssl.*start a new run"):
         trained(tmp_path, cfg)
 
 

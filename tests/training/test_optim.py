@@ -7,8 +7,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from ssl_cli.errors import InputError
 from ssl_cli.training.callbacks import duration_s
-from ssl_cli.training.optim import ParamGroups, WeightGroups, lr_schedule
+from ssl_cli.training.optim import ParamGroups, WeightGroups, lr_schedule, optimizer_factory
 from tests.helpers.pretrain_runs import causal
 
 
@@ -27,6 +28,12 @@ def test_biases_and_norms_are_spared_the_decay() -> None:
     for name, weight in model.named_parameters():
         shrunk = 0.95 if weight.dim() > 1 else 1.0
         torch.testing.assert_close(weight.detach(), shrunk * before[name], msg=name)
+
+
+def test_an_optimizer_that_needs_a_closure_is_refused() -> None:
+    make = optimizer_factory(OmegaConf.create({"_target_": "torch.optim.LBFGS", "_partial_": True, "lr": 0.1}))
+    with pytest.raises(InputError, match=r"optim\.optimizer can't be LBFGS"):
+        make([torch.nn.Parameter(torch.zeros(2))])
 
 
 def test_schedules() -> None:
