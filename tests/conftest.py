@@ -6,8 +6,9 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
-from io import BytesIO
+from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 
 from ssl_cli.cli.main import main
 from ssl_cli.data.tables.datasets import KDD_COLUMNS
+from tests.helpers import processes
 
 Cli = Callable[..., tuple[int, str, str]]
 QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "bootstrap_samples=20"]
@@ -45,8 +47,20 @@ def cli(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 def run_ssl(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """`ssl` as a process of its own, as a user has it."""
-    command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, timeout=300)
+    return processes.run([sys.executable, "-m", "ssl_cli.cli.main", *words], cwd=cwd, env=os.environ | environment)
+
+
+def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """As `run_ssl`, but in this process, which has imported everything already."""
+    with chdir(cwd), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = main(list(words))
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def _processes_end_with_their_test() -> Iterator[None]:
+    yield
+    processes.end_processes()
 
 
 @pytest.fixture(scope="session")

@@ -16,15 +16,15 @@ import pytest
 import torch
 
 from ssl_cli.runs import folder as run_folder
-from tests.conftest import QUICK, Cli, run_ssl
-from tests.helpers.processes import SHORT_OPTIONS, SSL, assert_same_run, folder_of, start, step_of
+from tests.conftest import QUICK, Cli, run_here
+from tests.helpers.processes import DEADLINE_S, SHORT_OPTIONS, SSL, assert_same_run, folder_of, run, start, step_of
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed run of SHORT_OPTIONS."""
     place = tmp_path_factory.mktemp("whole")
-    return folder_of(run_ssl("detect", *SHORT_OPTIONS, cwd=place), place)
+    return folder_of(run_here("detect", *SHORT_OPTIONS, cwd=place), place)
 
 
 # --- disks --------------------------------------------------------------------------------------------------
@@ -32,11 +32,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def in_own_mounts(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a shell script that may mount file systems for itself alone. Skips the test if that isn't allowed."""
-    allowed = subprocess.run(["unshare", "-Urm", "true"], capture_output=True)
+    allowed = run(["unshare", "-Urm", "true"])
     if allowed.returncode:
-        pytest.skip(f"no mount namespaces here: {allowed.stderr.decode().strip()}")
-    command = ["unshare", "-Urm", "bash", "-c", script]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+        pytest.skip(f"no mount namespaces here: {allowed.stderr.strip()}")
+    return run(["unshare", "-Urm", "bash", "-c", script], cwd=cwd)
 
 
 # 700 kB: room for the first checkpoint of 400 kB, and not for the second.
@@ -85,7 +84,7 @@ def test_a_sweep_on_a_full_disk_can_be_gone_on_with(workdir: Path) -> None:
 def test_a_disk_too_small_for_any_checkpoint(workdir: Path) -> None:
     # A limit on the size of a file: what a quota does.
     command = f"ulimit -f 200; {SSL} detect {' '.join(SHORT_OPTIONS)}"  # kB
-    done = subprocess.run(["bash", "-c", command], cwd=workdir, capture_output=True, text=True, timeout=120)
+    done = run(["bash", "-c", command], cwd=workdir)
     assert done.returncode == 2
     assert "can't be written: File too large. What was saved before is kept" in done.stderr
     assert "Traceback" not in done.stderr
@@ -160,13 +159,13 @@ sys.exit(main.main(sys.argv[1:]))
 
 def test_a_clock_that_jumps_in_the_middle_of_a_run(workdir: Path, whole: Path) -> None:
     command = [sys.executable, "-c", JUMPS, "detect", *SHORT_OPTIONS, "trainer.max_time=00:01:00:00"]
-    done = subprocess.run(command, cwd=workdir, capture_output=True, text=True, timeout=120)
+    done = run(command, cwd=workdir)
     jumped = folder_of(done, workdir)
     assert_same_run(whole, jumped)
-    assert 0 < json.loads((jumped / "environment.json").read_text())["wall_time_s"] < 120
+    assert 0 < json.loads((jumped / "environment.json").read_text())["wall_time_s"] < 3600
     with (jumped / "history.csv").open() as file:
         seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
-    assert seconds == sorted(seconds) and 0 < seconds[-1] < 120
+    assert seconds == sorted(seconds) and 0 < seconds[-1] < 3600
 
 
 @pytest.mark.long
@@ -174,7 +173,7 @@ def test_runs_started_in_the_same_second_have_folders_of_their_own(workdir: Path
     before = [start("detect", "model=gaussian", "trainer=cpu", "bootstrap_samples=20", cwd=workdir) for _ in range(2)]
     folders = set()
     for process in before:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, err
         folders.add(out.strip().splitlines()[-1])
     assert len(folders) == 2

@@ -3,7 +3,6 @@
 import csv
 import gzip
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import ssl_cli
 from ssl_cli.data.io import csv_stream
 from ssl_cli.data.io.arrow import read_table
 from tests.conftest import QUICK, Cli, run_ssl
+from tests.helpers.processes import popen
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
                 file.writelines(f"{line}\n" if row % 997 else "x,y\n" for row, line in enumerate(lines))
         words = ["score", "input=new.csv", "output=o.parquet", "overwrite=true"]
         with Path("output.txt").open("w") as output:
-            process = subprocess.Popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=output, stderr=output)
+            process = popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=output, stderr=output)
             _, status, usage = os.wait4(process.pid, 0)
         assert status == 0, Path("output.txt").read_text()
         assert f"{11 * repeats:,} rejected" in Path("output.txt").read_text()

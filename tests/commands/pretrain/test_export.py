@@ -1,7 +1,6 @@
 """`ssl export`: a finished run as a checkpoint of transformers."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import ssl_cli
 from ssl_cli.commands.pretrain import export
 from tests.conftest import Cli
 from tests.helpers.pretrain_runs import MAKERS, make_run
+from tests.helpers.processes import run
 
 
 def test_transformers_opens_it_and_gives_the_same_logits(cli: Cli, workdir: Path) -> None:
@@ -90,7 +90,7 @@ sys.exit(main(["export", "output=new"]))
 def test_a_full_disk_names_the_output_folder(workdir: Path) -> None:
     make_run(Path("outputs/pretrain/gpt-pydoc/1"))
     environment = os.environ | {"PYTHONPATH": str(Path(ssl_cli.__file__).parents[1])}
-    ended = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, env=environment)
+    ended = run([sys.executable, "-c", FULL], env=environment)
     assert ended.returncode == 2
     assert "error: new can't be written: File too large" in ended.stderr and ".ssl-" not in ended.stderr
     assert sorted(path.name for path in Path().iterdir()) == ["outputs"]

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, WordPiece
 from ssl_cli.errors import InputError
 from ssl_cli.files import file_lock
+from tests.helpers.processes import run
 from tests.helpers.text_data import DOCUMENTS, Fixed, wordpiece
 
 
@@ -114,9 +114,7 @@ except InputError as error:
 
 def test_a_full_disk(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    ended = subprocess.run(
-        [sys.executable, "-c", FULL_DISK], cwd=tmp_path, capture_output=True, text=True, env=environment
-    )
+    ended = run([sys.executable, "-c", FULL_DISK], cwd=tmp_path, env=environment)
     assert re.fullmatch(r"The tokens can't be stored in cache: .*\. Set data\.cache=PATH.*\n", ended.stdout)
     assert not list((tmp_path / "cache").iterdir())
 
