@@ -30,24 +30,35 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- disks --------------------------------------------------------------------------------------------------
 
 
+STEPS = """
+import subprocess
+from ssl_cli.cli.main import main
+
+def ssl(*words):
+    print("exit code", main(list(words)), flush=True)
+
+def sh(command):
+    subprocess.run(command, shell=True, check=True)
+"""
+
+
 def in_own_mounts(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a shell script that may mount file systems for itself alone. Skips the test if that isn't allowed."""
+    """Run Python code that may mount file systems for itself alone. Skips the test if that isn't allowed."""
     allowed = run(["unshare", "-Urm", "true"])
     if allowed.returncode:
         pytest.skip(f"no mount namespaces here: {allowed.stderr.strip()}")
-    return run(["unshare", "-Urm", "bash", "-c", script], cwd=cwd)
+    return run(["unshare", "-Urm", sys.executable, "-c", STEPS + script], cwd=cwd)
 
 
 # 700 kB: room for the first checkpoint of 400 kB, and not for the second.
 FULL_DISK = f"""
-mkdir full && mount -t tmpfs -o size=700k tmpfs full
-{SSL} detect {" ".join(SHORT_OPTIONS)} paths.outputs=full
-echo "exit code $?"
-ls full/detect/*/*
-{SSL} list runs paths.outputs=full
-mount -o remount,size=50m full
-{SSL} detect resume=latest paths.outputs=full
-cp -r full/detect/*/* resumed
+sh("mkdir full && mount -t tmpfs -o size=700k tmpfs full")
+ssl("detect", *{SHORT_OPTIONS}, "paths.outputs=full")
+sh("ls full/detect/*/*")
+ssl("list", "runs", "paths.outputs=full")
+sh("mount -o remount,size=50m full")
+ssl("detect", "resume=latest", "paths.outputs=full")
+sh("cp -r full/detect/*/* resumed")
 """
 
 
@@ -64,12 +75,12 @@ def test_a_full_disk_loses_nothing_that_was_saved(workdir: Path, whole: Path) ->
     assert_same_run(whole, workdir / "resumed")
 
 
-SWEEP_ON_A_FULL_DISK = f"""
-mkdir full && mount -t tmpfs -o size=400k tmpfs full
-{SSL} detect -m model=gaussian seed=0,1,2 bootstrap_samples=20 paths.outputs=full
-echo "exit code $?"
-mount -o remount,size=50m full
-{SSL} detect -m model=gaussian seed=0,1,2 bootstrap_samples=20 paths.outputs=full sweep.skip_done=true
+SWEEP_ON_A_FULL_DISK = """
+words = "detect -m model=gaussian seed=0,1,2 bootstrap_samples=20 paths.outputs=full".split()
+sh("mkdir full && mount -t tmpfs -o size=400k tmpfs full")
+ssl(*words)
+sh("mount -o remount,size=50m full")
+ssl(*words, "sweep.skip_done=true")
 """
 
 
@@ -94,12 +105,13 @@ def test_a_disk_too_small_for_any_checkpoint(workdir: Path) -> None:
 
 
 READ_ONLY = f"""
-mkdir outputs && {SSL} detect {" ".join(QUICK)} model=gaussian > first && mount --bind outputs outputs &&
-mount -o remount,bind,ro outputs
-{SSL} detect {" ".join(QUICK)} model=gaussian > second; echo "exit code $?"
-{SSL} detect resume=latest; echo "exit code $?"
-{SSL} detect -m seed=0,1 {" ".join(QUICK)}; echo "exit code $?"
-{SSL} list runs
+sh("mkdir outputs")
+ssl("detect", *{QUICK}, "model=gaussian")
+sh("mount --bind outputs outputs && mount -o remount,bind,ro outputs")
+ssl("detect", *{QUICK}, "model=gaussian")
+ssl("detect", "resume=latest")
+ssl("detect", "-m", "seed=0,1", *{QUICK})
+ssl("list", "runs")
 """
 
 
