@@ -7,9 +7,10 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -32,13 +33,26 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Have matplotlib write a blank image for each figure, and t-SNE stop early: half of the time of a small run."""
+    blank = {"savefig": lambda _, path, **__: path.write_bytes(BLANK), "tight_layout": lambda _: None}
+    tsne = mock.patch("ssl_cli.commands.reconstruct.latent_plots.TSNE_ITERATIONS", 250)  # the fewest that it takes
+    with tsne, mock.patch.multiple("matplotlib.figure.Figure", **blank):
+        yield
+
+
 @pytest.fixture
-def cli(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """`cli("detect", "seed=1")` -> exit code, stdout, stderr; in this process, in an empty working directory."""
+def cli(workdir: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Cli:
+    """`cli("detect", "seed=1")` -> exit code, stdout, stderr; in this process, in an empty working directory.
+
+    Figures are blank, except in tests marked `figures`.
+    """
 
     def call(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = main(list(words))
+        with nullcontext() if request.node.get_closest_marker("figures") else undrawn():
+            code = main(list(words))
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -51,8 +65,8 @@ def run_ssl(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 
 
 def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """As `run_ssl`, but in this process, which has imported everything already."""
-    with chdir(cwd), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+    """As `run_ssl`, but in this process, which has imported everything already, and with blank figures."""
+    with undrawn(), chdir(cwd), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         code = main(list(words))
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
@@ -147,6 +161,9 @@ def _png(x: np.ndarray) -> bytes:
     file = BytesIO()
     Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0)).save(file, "PNG")
     return file.getvalue()
+
+
+BLANK = _png(np.zeros((3, 8, 8), np.uint8))
 
 
 def _photographs(folder: Path, rng: np.random.Generator) -> None:
