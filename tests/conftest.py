@@ -26,6 +26,19 @@ Cli = Callable[..., tuple[int, str, str]]
 QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "bootstrap_samples=20"]
 
 
+# What they test runs no command line.
+UNIT_FOLDERS = {"config", "data", "evaluation", "methods", "models", "tasks"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `unit` the tests of these folders, except the long ones and those that run a command line after all."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        uses_cli = "cli" in getattr(item, "fixturenames", ())
+        if folder in UNIT_FOLDERS and not uses_cli and not item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.unit)
+
+
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""

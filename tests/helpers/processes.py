@@ -9,9 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 SSL = f"{sys.executable} -m ssl_cli.cli.main"  # for a shell
 OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=200", "trainer.checkpoint_every_n_steps=30"]
 OPTIONS += ["bootstrap_samples=20"]
@@ -109,6 +106,9 @@ def folder_of(done: subprocess.CompletedProcess[str], cwd: Path) -> Path:
 
 def assert_same_run(one: Path, two: Path) -> None:
     """Assert that two run folders hold the same weights, metrics and scores, bit for bit."""
+    import torch  # here, because tests of what starts without torch start processes too
+    from safetensors.torch import load_file
+
     weights, again = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     for name in ("metrics.json", "scores.parquet"):
@@ -117,4 +117,6 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 def step_of(checkpoint: Path) -> int:
     """Return the step of a checkpoint."""
+    import torch
+
     return int(torch.load(checkpoint, weights_only=True)["progress"]["step"])
