@@ -53,7 +53,7 @@ def guard(group: int) -> None:
 
     A shell waits for the end of a pipe that only this process holds.
     """
-    command = ["sh", "-c", f"read -r _; kill -KILL -- -{group}"]
+    command = ["sh", "-c", f"read -r _; kill -s KILL -- -{group}"]
     _guards[group] = subprocess.Popen(
         command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
     )
