@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -88,6 +89,17 @@ def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def _processes_end_with_their_test() -> Iterator[None]:
     yield
     processes.end_processes()
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let no file grow beyond this number of bytes: writing fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))  # Python ignores the signal
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture(scope="session")

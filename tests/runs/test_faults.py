@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from ssl_cli.runs import folder as run_folder
-from tests.conftest import QUICK, Cli, run_here
-from tests.helpers.processes import DEADLINE_S, SHORT_OPTIONS, SSL, assert_same_run, folder_of, run, start, step_of
+from tests.conftest import QUICK, Cli, full_disk, run_here
+from tests.helpers.processes import DEADLINE_S, SHORT_OPTIONS, assert_same_run, folder_of, run, start, step_of
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +92,12 @@ def test_a_sweep_on_a_full_disk_can_be_gone_on_with(workdir: Path) -> None:
     assert "skipped: full/detect/" in done.stdout and "3 runs (" in done.stdout.split("exit code 2")[1]
 
 
-def test_a_disk_too_small_for_any_checkpoint(workdir: Path) -> None:
-    # A limit on the size of a file: what a quota does.
-    command = f"ulimit -f 200; {SSL} detect {' '.join(SHORT_OPTIONS)}"  # kB
-    done = run(["bash", "-c", command], cwd=workdir)
-    assert done.returncode == 2
-    assert "can't be written: File too large. What was saved before is kept" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_disk_too_small_for_any_checkpoint(cli: Cli, workdir: Path) -> None:
+    with full_disk(200_000):
+        code, _, err = cli("detect", *SHORT_OPTIONS)
+    assert code == 2
+    assert "can't be written: File too large. What was saved before is kept" in err
+    assert "Traceback" not in err
     (folder,) = workdir.glob("outputs/detect/*/*")
     assert not (folder / "metrics.json").exists() and not list(folder.glob("*.ckpt"))
     assert json.loads((folder / "environment.json").read_text())["ended"]["words"] == "File too large"
