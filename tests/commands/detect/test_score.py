@@ -3,6 +3,7 @@
 import csv
 import gzip
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,16 +15,23 @@ import pytest
 import ssl_cli
 from ssl_cli.data.io import csv_stream
 from ssl_cli.data.io.arrow import read_table
-from tests.conftest import QUICK, Cli, run_ssl
-from tests.helpers.processes import popen
+from tests.conftest import QUICK, Cli, run_here, run_ssl
+from tests.helpers.processes import folder_of, popen
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Path:
+    """A finished run on the creditcard layout, in its folder of outputs."""
+    place = tmp_path_factory.mktemp("original")
+    return folder_of(run_here("detect", *QUICK, "data=creditcard", f"paths.data={published}", cwd=place), place)
 
 
 @pytest.fixture
-def trained(cli: Cli, published: Path) -> Path:
-    """A finished run on the creditcard layout."""
-    code, out, err = cli("detect", *QUICK, "data=creditcard", f"paths.data={published}")
-    assert code == 0, err
-    return Path(out.strip().splitlines()[-1])
+def trained(original: Path, workdir: Path) -> Path:
+    """A copy of the finished run in the working directory's outputs."""
+    copy = Path(*original.parts[-4:])
+    shutil.copytree(original, copy)
+    return copy
 
 
 def source(published: Path) -> Path:
