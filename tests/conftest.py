@@ -3,12 +3,15 @@
 import gzip
 import json
 import os
+import resource
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
-from io import BytesIO
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +21,23 @@ from PIL import Image
 
 from ssl_cli.cli.main import main
 from ssl_cli.data.tables.datasets import KDD_COLUMNS
+from tests.helpers import processes
 
 Cli = Callable[..., tuple[int, str, str]]
 QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "bootstrap_samples=20"]
+
+
+# What they test runs no command line.
+UNIT_FOLDERS = {"config", "data", "evaluation", "methods", "models", "tasks"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `unit` the tests of these folders, except the long ones and those that run a command line after all."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        uses_cli = "cli" in getattr(item, "fixturenames", ())
+        if folder in UNIT_FOLDERS and not uses_cli and not item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.unit)
 
 
 @pytest.fixture
@@ -30,13 +47,26 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Have matplotlib write a blank image for each figure, and t-SNE stop early: half of the time of a small run."""
+    blank = {"savefig": lambda _, path, **__: path.write_bytes(BLANK), "tight_layout": lambda _: None}
+    tsne = mock.patch("ssl_cli.commands.reconstruct.latent_plots.TSNE_ITERATIONS", 250)  # the fewest that it takes
+    with tsne, mock.patch.multiple("matplotlib.figure.Figure", **blank):
+        yield
+
+
 @pytest.fixture
-def cli(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """`cli("detect", "seed=1")` -> exit code, stdout, stderr; in this process, in an empty working directory."""
+def cli(workdir: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> Cli:
+    """`cli("detect", "seed=1")` -> exit code, stdout, stderr; in this process, in an empty working directory.
+
+    Figures are blank, except in tests marked `figures`.
+    """
 
     def call(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = main(list(words))
+        with nullcontext() if request.node.get_closest_marker("figures") else undrawn():
+            code = main(list(words))
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -45,8 +75,31 @@ def cli(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 def run_ssl(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """`ssl` as a process of its own, as a user has it."""
-    command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | environment, timeout=300)
+    return processes.run([sys.executable, "-m", "ssl_cli.cli.main", *words], cwd=cwd, env=os.environ | environment)
+
+
+def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """As `run_ssl`, but in this process, which has imported everything already, and with blank figures."""
+    with undrawn(), chdir(cwd), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = main(list(words))
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def _processes_end_with_their_test() -> Iterator[None]:
+    yield
+    processes.end_processes()
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let no file grow beyond this number of bytes: writing fails as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))  # Python ignores the signal
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +186,9 @@ def _png(x: np.ndarray) -> bytes:
     file = BytesIO()
     Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0)).save(file, "PNG")
     return file.getvalue()
+
+
+BLANK = _png(np.zeros((3, 8, 8), np.uint8))
 
 
 def _photographs(folder: Path, rng: np.random.Generator) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "ssl_cli"
@@ -15,8 +16,10 @@ HYDRA_MAY = {"cli", "commands", "config", "runs", "training"}
 LIGHTNING_MAY = ("training.", "runs.loggers.")
 
 
-def imports() -> Iterator[tuple[str, str, str]]:
-    """Yield (module, its package, what it imports), names within ssl_cli without that prefix."""
+@cache
+def imports() -> list[tuple[str, str, str]]:
+    """Return (module, its package, what it imports) of each import, names within ssl_cli without that prefix."""
+    found = []
     for path in PACKAGE.rglob("*.py"):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         for node in ast.walk(ast.parse(path.read_text())):
@@ -26,7 +29,8 @@ def imports() -> Iterator[tuple[str, str, str]]:
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             else:
                 continue
-            yield from ((module, package_of(module), name) for name in names)
+            found += [(module, package_of(module), name) for name in names]
+    return found
 
 
 def package_of(module: str) -> str:

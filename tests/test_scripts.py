@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests.helpers.processes import run
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -60,7 +61,8 @@ def asked(folder: Path, *words: str) -> list[str]:
     (folder / "asked.txt").write_text("")
     command = ["bash", "-euo", "pipefail", "-c", 'source scripts/environment "$@"', "bash", *words]
     environment = {name: value for name, value in os.environ.items() if "CONSTRAINT" not in name}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    done = run(command, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stderr
     return (folder / "asked.txt").read_text().splitlines()
 
 

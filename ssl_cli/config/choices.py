@@ -60,8 +60,8 @@ def verb_of(recipe: Choice) -> str | None:
 
 def groups() -> list[str]:
     """Return the config groups that have at least one choice."""
-    names = {path.name for folder in conf_folders() for path in folder.iterdir() if path.is_dir()}
-    return sorted(name for name in names if choices(name))
+    paths = [path for folder in conf_folders() for path in folder.iterdir() if path.is_dir()]
+    return sorted({path.name for path in paths if any(path.glob("**/*.yaml"))})
 
 
 def verbs() -> dict[str, str]:

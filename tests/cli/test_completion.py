@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ssl_cli.cli import completion
 from ssl_cli.cli.completion import answer, complete
 from ssl_cli.cli.shells import SHELLS
 from tests.conftest import Cli
+from tests.helpers.processes import run
 
 BREAKS = " \t\n\"'><=;|&(:"  # bash's COMP_WORDBREAKS
 
@@ -112,7 +112,7 @@ def test_completing_imports_no_library_that_is_slow(workdir: Path) -> None:
         "assert main(['completion', '--line', 'ssl detect model=vae model.network.']) == 0; "
         "slow = {'hydra', 'omegaconf', 'rich', 'numpy', 'torch'} & set(sys.modules); assert not slow, slow"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run([sys.executable, "-c", code])
     assert done.returncode == 0, done.stderr
     assert "model.network.latent=" in done.stdout
 
@@ -155,6 +155,6 @@ def test_the_script_in_its_shell(workdir: Path, shell: str) -> None:
     (workdir / "my rows.csv").touch()
     plain = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
     environment = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(workdir)}
-    done = subprocess.run([shell, *plain, "-c", ASK[shell]], capture_output=True, text=True, env=environment)
+    done = run([shell, *plain, "-c", ASK[shell]], env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == COMPLETED.get(shell, ["detect", "model=pca", "input=my rows.csv"])

@@ -1,6 +1,5 @@
 """Command line: help pages, messages, exit codes."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ssl_cli.config.instantiate import names_where, target_of
 from ssl_cli.config.verbs import VERBS
 from ssl_cli.runs.safety import CHOICE
 from tests.conftest import Cli, run_ssl
+from tests.helpers.processes import run
 
 
 def test_front_page_names_every_verb(cli: Cli) -> None:
@@ -34,7 +34,7 @@ def test_pages_import_neither_torch_nor_lightning(words: list[str], workdir: Pat
         "slow = {'torch', 'pytorch_lightning', 'sklearn', 'matplotlib', 'jinja2'} & set(sys.modules); "
         "assert not slow, slow"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=workdir, capture_output=True, text=True)
+    done = run([sys.executable, "-c", code], cwd=workdir)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,6 +1,5 @@
 """Fixtures for the tests of verbs that use a finished run: small finished runs, and image files."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_cli.cli.main import main
+from tests.conftest import run_here
 
 SHORT = [
     *("trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=4", "trainer.batch_size=16"),
@@ -36,12 +35,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
     def train(model: str, *words: str) -> Path:
         if (model, *words) not in folders:
-            home, before = tmp_path_factory.mktemp(model), Path.cwd()
-            os.chdir(home)
-            try:
-                assert main(["reconstruct", f"model={model}", *SHORT, *SMALL[model], *words]) == 0
-            finally:
-                os.chdir(before)
+            home = tmp_path_factory.mktemp(model)
+            done = run_here("reconstruct", f"model={model}", *SHORT, *SMALL[model], *words, cwd=home)
+            assert done.returncode == 0, done.stderr
             (folders[model, *words],) = home.glob("outputs/reconstruct/*/*")
         return folders[model, *words]
 

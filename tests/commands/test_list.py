@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.cli.main import main
 from ssl_cli.runs import folder
-from tests.conftest import QUICK, Cli
+from tests.conftest import QUICK, Cli, run_here
+from tests.helpers.processes import folder_of
 
 WORDS = ["trainer=cpu", "bootstrap_samples=20"]
 
@@ -17,16 +17,15 @@ WORDS = ["trainer=cpu", "bootstrap_samples=20"]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four runs: two that finished, one that failed, and one as if it was killed just before it wrote its metrics."""
     place = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        for words in (["model=gaussian", "seed=0"], ["model=knn", "seed=1"], ["model=ae", "optim.lr=1e9"]):
-            main(["detect", *WORDS, *words])
-        main(["detect", *WORDS, "model=knn", "seed=2"])
-        killed = folder.find_run("latest")
-    (place / killed / "metrics.json").unlink()
-    environment = json.loads((place / killed / "environment.json").read_text())
+    gaussian = folder_of(run_here("detect", *WORDS, "model=gaussian", "seed=0", cwd=place), place)
+    (gaussian / "large").write_bytes(bytes(3_000_000))
+    for words in (["model=knn", "seed=1"], ["model=ae", "optim.lr=1e9"]):
+        run_here("detect", *WORDS, *words, cwd=place)
+    killed = folder_of(run_here("detect", *WORDS, "model=knn", "seed=2", cwd=place), place)
+    (killed / "metrics.json").unlink()
+    environment = json.loads((killed / "environment.json").read_text())
     del environment["ended"]
-    (place / killed / "environment.json").write_text(json.dumps(environment))
+    (killed / "environment.json").write_text(json.dumps(environment))
     return place
 
 
@@ -52,7 +51,9 @@ def test_states_and_last_lines(cli: Cli, outputs: Path) -> None:
     assert "top anomalies: anomalies.csv" in " ".join(rows[3])  # its last line
     metrics = folder.read_metrics(Path(rows[0][0]))
     assert rows[0][4:6] == ["test/auroc", f"{metrics['test/auroc']:.4f}"]
-    assert all(float(row[6]) > 0 and float(row[7]) > 0 for row in rows[:2])  # seconds, MB
+    environment = json.loads((Path(rows[0][0]) / "environment.json").read_text())
+    assert float(rows[0][6]) == pytest.approx(environment["wall_time_s"], abs=0.1)
+    assert float(rows[0][7]) == pytest.approx(3, abs=0.2)  # MB
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def processes(workdir: Path) -> list[int]:
 
 
 def assert_none_left(workdir: Path) -> None:
-    """Assert that the workers of a run end within 15 s."""
-    deadline = time.monotonic() + 15
+    """Assert that the workers of a run end within a few minutes; a quiet machine takes some seconds."""
+    deadline = time.monotonic() + 150
     while left := processes(workdir):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)

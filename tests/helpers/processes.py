@@ -1,4 +1,4 @@
-"""Runs of `ssl` as processes that are signalled, killed and resumed, and comparisons of what they leave."""
+"""Processes of tests, which end with their test; runs of `ssl` that are signalled, killed, resumed and compared."""
 
 import signal
 import subprocess
@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
+from typing import Any
 
 SSL = f"{sys.executable} -m ssl_cli.cli.main"  # for a shell
-OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=400", "trainer.checkpoint_every_n_steps=30"]
+OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=200", "trainer.checkpoint_every_n_steps=30"]
 OPTIONS += ["bootstrap_samples=20"]
 SHORT_OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=60", "trainer.checkpoint_every_n_steps=10"]
 SHORT_OPTIONS += ["bootstrap_samples=20"]
@@ -22,22 +20,82 @@ ALL_OPTIONS = ["trainer.ema_decay=0.9", "trainer.patience=100", "trainer.gradien
 ALL_OPTIONS += ["trainer.accumulate_grad_batches=3", "trainer.batch_size=32"]
 
 
+PAUSES = """
+import time
+from pathlib import Path
+from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
+
+class Pauses(DenoisingAutoencoder):
+    batches = 0
+
+    def forward(self, batch):
+        self.batches += self.training
+        while self.training and self.batches == {batch} and Path("pause").exists():
+            Path("paused").touch()
+            time.sleep(0.02)
+        return super().forward(batch)
+"""
+DEADLINE_S = 600  # for everything that a test waits for; a quiet machine takes ten seconds
+_guards: dict[int, subprocess.Popen[bytes]] = {}  # by process group
+
+
+def popen(command: list[str], **options: Any) -> subprocess.Popen[str]:
+    """Start a command in a process group of its own, which is killed at the end of the test."""
+    # A shell starts background jobs with Ctrl-C ignored, and their children inherit that.
+    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, text=True, start_new_session=True, preexec_fn=restore, **options)
+    guard(process.pid)
+    return process
+
+
+def guard(group: int) -> None:
+    """Have a process group killed at the end of the test, or of pytest, even if that is killed.
+
+    A shell waits for the end of a pipe that only this process holds.
+    """
+    command = ["sh", "-c", f"read -r _; kill -s KILL -- -{group}"]
+    _guards[group] = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def end_processes() -> None:
+    """Kill every process group that the test has started and that is still there."""
+    for each in _guards.values():
+        each.communicate()
+    _guards.clear()
+
+
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, and return its exit code and output; see `popen`."""
+    process = popen(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
 def start(*words: str, cwd: Path) -> subprocess.Popen[str]:
     """Start `ssl` as a process with pipes for its output."""
     command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # A shell starts background jobs with Ctrl-C ignored, and their children inherit that.
-    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, cwd=cwd, text=True, preexec_fn=restore, **pipes)
+    return popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait until the condition holds, while the process is running."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def pause_at(batch: int, cwd: Path) -> str:
+    """Return the option of a model that waits in the middle of a training batch for as long as the file `pause` exists.
+
+    Meanwhile there is a file `paused`. Without the file `pause` it is DenoisingAutoencoder.
+    """
+    (cwd / "pauses.py").write_text(PAUSES.format(batch=batch))
+    (cwd / "pause").touch()
+    return "model._target_=pauses.Pauses"
 
 
 def folder_of(done: subprocess.CompletedProcess[str], cwd: Path) -> Path:
@@ -48,6 +106,9 @@ def folder_of(done: subprocess.CompletedProcess[str], cwd: Path) -> Path:
 
 def assert_same_run(one: Path, two: Path) -> None:
     """Assert that two run folders hold the same weights, metrics and scores, bit for bit."""
+    import torch  # here, because tests of what starts without torch start processes too
+    from safetensors.torch import load_file
+
     weights, again = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     for name in ("metrics.json", "scores.parquet"):
@@ -56,4 +117,6 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 def step_of(checkpoint: Path) -> int:
     """Return the step of a checkpoint."""
+    import torch
+
     return int(torch.load(checkpoint, weights_only=True)["progress"]["step"])

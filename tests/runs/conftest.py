@@ -1,6 +1,5 @@
 """Fixtures of the tests of run folders."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,8 @@ import pandas as pd
 import pytest
 
 import ssl_cli
-from ssl_cli.cli.main import main
 from ssl_cli.errors import InputError
-from tests.conftest import QUICK, Cli
+from tests.conftest import QUICK, Cli, run_here
 from tests.helpers.untrusted_runs import CANARY, WAYS, Attack
 
 
@@ -33,17 +31,14 @@ def table(workdir: Path) -> Path:
 @pytest.fixture(scope="session")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs, of a network and of scikit-learn, and the rows that they learned from."""
-    home, before = tmp_path_factory.mktemp("honest"), Path.cwd()
+    home = tmp_path_factory.mktemp("honest")
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(120, 3)), columns=["a", "b", "c"])
     frame["kind"] = np.where(rng.random(120) < 0.5, "x", "y")
     frame.to_csv(home / "rows.csv", index=False)
-    os.chdir(home)
-    try:
-        for model in ("best", "ocsvm"):
-            assert main(["detect", *QUICK, f"model={model}", "data=table", f"data.file={home / 'rows.csv'}"]) == 0
-    finally:
-        os.chdir(before)
+    for model in ("best", "ocsvm"):
+        words = [*QUICK, f"model={model}", "data=table", f"data.file={home / 'rows.csv'}"]
+        assert run_here("detect", *words, cwd=home).returncode == 0
     return home
 
 

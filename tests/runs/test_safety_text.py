@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import ssl_cli
-from ssl_cli.cli.main import main
 from ssl_cli.errors import InputError
-from tests.conftest import Cli
+from tests.conftest import Cli, run_here
+from tests.helpers.processes import folder_of
 from tests.helpers.untrusted_runs import CANARY, Attack, bomb, configured, pickled, without_fingerprint
 
 SECRET = "the password of the safe is swordfish and nobody may know it"
@@ -18,17 +18,11 @@ SECRET = "the password of the safe is swordfish and nobody may know it"
 @pytest.fixture(scope="module")
 def honest_text(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Path:
     """A finished run of ssl pretrain."""
-    home, before = tmp_path_factory.mktemp("text"), Path.cwd()
+    home = tmp_path_factory.mktemp("text")
     words = ["trainer=cpu", "trainer.max_steps=2", "trainer.batch_size=8"]
     words += ["model.network.size=tiny", "model.network.context=24"]
     words += ["data=text", f"data.files={published}/text/stories.txt", "data.document=block", "data.cache=tokens"]
-    os.chdir(home)
-    try:
-        assert main(["pretrain", *words]) == 0
-    finally:
-        os.chdir(before)
-    (folder,) = home.glob("outputs/pretrain/*/*")
-    return folder
+    return folder_of(run_here("pretrain", *words, cwd=home), home)
 
 
 def secret(folder: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import QUICK, Cli
-from tests.helpers.processes import SHORT_OPTIONS, SSL, step_of, wait_for
+from tests.helpers.processes import DEADLINE_S, SHORT_OPTIONS, SSL, guard, popen, run, step_of, wait_for
 
 
 def on_a_terminal(*words: str, columns: int, cwd: Path) -> str:
@@ -26,7 +26,7 @@ def on_a_terminal(*words: str, columns: int, cwd: Path) -> str:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     command = [sys.executable, "-m", "ssl_cli.cli.main", *words]
-    process = subprocess.Popen(
+    process = popen(
         command, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, env=environment | {"TERM": "xterm"}
     )
     os.close(theirs)
@@ -37,7 +37,7 @@ def on_a_terminal(*words: str, columns: int, cwd: Path) -> str:
     except OSError:  # Linux reports so that the other end is closed
         pass
     os.close(ours)
-    assert process.wait(60) == 0, output.decode()
+    assert process.wait(DEADLINE_S) == 0, output.decode()
     return output.decode()
 
 
@@ -64,9 +64,9 @@ def test_no_terminal_at_all(workdir: Path) -> None:
     with (workdir / "output.txt").open("wb") as output:
         command = [sys.executable, "-m", "ssl_cli.cli.main", "detect", "model=dae", *QUICK]
         environment = {name: value for name, value in os.environ.items() if name not in ("TERM", "COLUMNS", "LANG")}
-        done = subprocess.run(
+        done = run(
             command, cwd=workdir, env=environment | {"LC_ALL": "C"},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, timeout=120,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
     text = (workdir / "output.txt").read_text(encoding="utf-8")
     assert done.returncode == 0, text
@@ -76,7 +76,7 @@ def test_no_terminal_at_all(workdir: Path) -> None:
 
 def test_a_reader_that_goes_away_does_not_end_the_run(workdir: Path) -> None:
     command = f"set -o pipefail; {SSL} detect {' '.join(SHORT_OPTIONS)} | head -1"
-    done = subprocess.run(["bash", "-c", command], cwd=workdir, capture_output=True, text=True, timeout=120)
+    done = run(["bash", "-c", command], cwd=workdir)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1 and "BrokenPipe" not in done.stderr
     assert len(list(workdir.glob("outputs/detect/*/*/metrics.json"))) == 1
@@ -97,7 +97,8 @@ def test_a_terminal_that_is_closed_stops_the_run_in_order(workdir: Path) -> None
             "trainer.max_steps=1000000",
         ]
         os.execv(command[0], command)
-    deadline = time.monotonic() + 120
+    guard(pid)
+    deadline = time.monotonic() + DEADLINE_S
     while not list(workdir.glob("outputs/detect/*/*/history.csv")) and time.monotonic() < deadline:
         select.select([terminal], [], [], 0.05)[0] and os.read(terminal, 1 << 16)
     os.close(terminal)
@@ -113,10 +114,10 @@ def test_a_terminal_that_is_closed_stops_the_run_in_order(workdir: Path) -> None
 def test_nohup_hears_no_terminal_close(workdir: Path) -> None:
     command = ["nohup", sys.executable, "-m", "ssl_cli.cli.main", "detect", "model=dae", "trainer=cpu"]
     command += ["trainer.max_steps=3000", "bootstrap_samples=20"]
-    process = subprocess.Popen(command, cwd=workdir, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = popen(command, cwd=workdir, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: list(workdir.glob("outputs/detect/*/*/history.csv")), process)
     process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, err
     assert len(list(workdir.glob("outputs/detect/*/*/metrics.json"))) == 1
 

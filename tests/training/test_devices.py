@@ -28,7 +28,7 @@ from tests.helpers.distributed_runs import (
     largest_difference,
     processes,
 )
-from tests.helpers.processes import assert_same_run, folder_of, start, step_of, wait_for
+from tests.helpers.processes import DEADLINE_S, assert_same_run, folder_of, start, step_of, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_signal_to_the_first_process_stops_both_and_the_resumed_run_ends_at_th
     process = start("detect", *DDP, *WORDS, f"paths.outputs={workdir}/outputs", cwd=workdir)
     wait_for(lambda: list(workdir.glob("*/detect/*/*/last.ckpt")), process)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 143, err
     assert "Traceback" not in err
     assert_none_left(workdir)
@@ -144,7 +144,7 @@ def test_begun_on_one_device_and_resumed_on_two(
     process = start("detect", "trainer=cpu", "trainer.strategy=ddp", *WORDS, cwd=workdir)
     wait_for(lambda: list(workdir.glob("*/detect/*/*/last.ckpt")), process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    assert process.wait(DEADLINE_S) == 143
     done = run_ssl("detect", "resume=latest", "trust=seen", "trainer.devices=2", cwd=workdir)
     assert "This run was started on 1 device(s) and continues on 2" in done.stdout
     folder = folder_of(done, workdir)
@@ -160,7 +160,7 @@ def test_more_processes_too(cli: Cli, workdir: Path, devices: int) -> None:
     process = start(*words, f"paths.outputs={workdir}/cut", cwd=workdir)
     wait_for(lambda: list(workdir.glob("cut/detect/*/*/last.ckpt")), process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    assert process.wait(DEADLINE_S) == 143
     assert_none_left(workdir)
     cut = folder_of(run_ssl("detect", "resume=latest", "paths.outputs=cut", cwd=workdir), workdir)
     assert largest_difference(whole, cut) < 1e-4
@@ -191,7 +191,7 @@ def test_a_worker_killed_is_said_in_a_sentence(workdir: Path, when: str) -> None
     try:
         (worker,) = processes(workdir)
         os.kill(worker, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=DEADLINE_S)
     finally:
         process.kill()
     assert process.returncode == 2, err

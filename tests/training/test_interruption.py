@@ -4,33 +4,45 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cli, run_ssl
-from tests.helpers.processes import ALL_OPTIONS, ENDLESS, OPTIONS, assert_same_run, folder_of, start, step_of, wait_for
+from tests.conftest import Cli, run_here
+from tests.helpers.processes import (
+    ALL_OPTIONS,
+    DEADLINE_S,
+    ENDLESS,
+    OPTIONS,
+    assert_same_run,
+    folder_of,
+    pause_at,
+    run,
+    start,
+    step_of,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed run of OPTIONS."""
     place = tmp_path_factory.mktemp("whole")
-    return folder_of(run_ssl("detect", *OPTIONS, cwd=place), place)
+    return folder_of(run_here("detect", *OPTIONS, cwd=place), place)
 
 
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
 )
 def test_a_signal_saves_the_step_and_says_how_to_go_on(workdir: Path, signum: int, code: int) -> None:
-    whole = folder_of(run_ssl("detect", *OPTIONS, *ALL_OPTIONS, "paths.outputs=whole", cwd=workdir), workdir)
-    process = start("detect", *OPTIONS, *ALL_OPTIONS, "paths.outputs=cut", cwd=workdir)
-    wait_for(lambda: list(workdir.glob("cut/detect/*/*/last.ckpt")), process)
+    whole = folder_of(run_here("detect", *OPTIONS, *ALL_OPTIONS, "paths.outputs=whole", cwd=workdir), workdir)
+    process = start("detect", *OPTIONS, *ALL_OPTIONS, pause_at(100, workdir), "paths.outputs=cut", cwd=workdir)
+    wait_for((workdir / "paused").exists, process)
     process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
+    (workdir / "pause").unlink()
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == code, err
     assert "stopping after this step; a second signal stops at once" in err
     assert "Traceback" not in err
@@ -41,7 +53,7 @@ def test_a_signal_saves_the_step_and_says_how_to_go_on(workdir: Path, signum: in
     assert sentence in err
     assert json.loads((cut / "environment.json").read_text())["ended"]["state"] == "stopped"
 
-    done = run_ssl("detect", "resume=latest", "paths.outputs=cut", cwd=workdir)
+    done = run_here("detect", "resume=latest", "trust=pauses", "paths.outputs=cut", cwd=workdir)
     assert f"resuming from step {step}" in done.stdout
     assert folder_of(done, workdir) == cut
     assert_same_run(whole, cut)
@@ -58,7 +70,7 @@ class Slow(DenoisingAutoencoder):
         self.steps += self.training
         if self.steps == 8 and self.training:
             open("in the step", "w").close()
-            time.sleep(30)
+            time.sleep(3600)
         return super().forward(batch)
 """
 
@@ -72,7 +84,7 @@ def test_ctrl_c_twice_stops_at_once(workdir: Path) -> None:
     time.sleep(0.5)
     assert process.poll() is None  # the step under way is not over
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert "Traceback" not in err and "stopped by Ctrl-C; resume with" in err
     (checkpoint,) = workdir.glob("outputs/detect/*/*/last.ckpt")
@@ -82,26 +94,27 @@ def test_ctrl_c_twice_stops_at_once(workdir: Path) -> None:
 
 def test_a_signal_outside_training_stops_at_once(workdir: Path) -> None:
     source = "import time\nfrom ssl_cli.data.tables.datasets import BreastCancer\n\n\nclass Slow(BreastCancer):\n"
-    source += "    def read(self):\n        open('reading', 'w').close()\n        time.sleep(30)\n"
+    source += "    def read(self):\n        open('reading', 'w').close()\n        time.sleep(3600)\n"
     (workdir / "slow.py").write_text(source)
     process = start("detect", *ENDLESS, "data._target_=slow.Slow", cwd=workdir)
     wait_for((workdir / "reading").exists, process)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, err.strip()) == (143, "stopped by SIGTERM")
     assert not (workdir / "outputs").exists()
 
 
 def test_killed_and_resumed_equals_never_killed(workdir: Path, whole: Path) -> None:
-    process = start("detect", *OPTIONS, "paths.outputs=killed", cwd=workdir)
-    wait_for(lambda: list(workdir.glob("killed/detect/*/*/last.ckpt")), process)
+    process = start("detect", *OPTIONS, pause_at(100, workdir), "paths.outputs=killed", cwd=workdir)
+    wait_for((workdir / "paused").exists, process)
     process.kill()
     process.wait()
+    (workdir / "pause").unlink()
     (killed,) = (path.parent for path in workdir.glob("killed/detect/*/*/last.ckpt"))
-    assert not (killed / "metrics.json").exists(), "it finished before it was killed"
-    listed = run_ssl("list", "runs", "paths.outputs=killed", cwd=workdir).stdout
+    listed = run_here("list", "runs", "paths.outputs=killed", cwd=workdir).stdout
     assert "killed" in listed.split("last message")[1]
-    assert folder_of(run_ssl("detect", "resume=latest", "paths.outputs=killed", cwd=workdir), workdir) == killed
+    done = run_here("detect", "resume=latest", "trust=pauses", "paths.outputs=killed", cwd=workdir)
+    assert folder_of(done, workdir) == killed
     assert_same_run(whole, killed)
 
 
@@ -131,9 +144,9 @@ sys.exit(main.main(sys.argv[4:]))
 def dies_and_goes_on(workdir: Path, name: str, n: int, how: str, *words: str) -> Path:
     outputs = f"{name}-{n}-{how}"
     command = [sys.executable, "-c", DIES, name, str(n), how, "detect", *words, f"paths.outputs={outputs}"]
-    died = subprocess.run(command, cwd=workdir, capture_output=True, text=True, timeout=120)
+    died = run(command, cwd=workdir)
     assert died.returncode == -signal.SIGKILL, died.stderr
-    done = run_ssl("detect", "resume=latest", f"paths.outputs={outputs}", cwd=workdir)
+    done = run_here("detect", "resume=latest", f"paths.outputs={outputs}", cwd=workdir)
     return folder_of(done, workdir)
 
 
@@ -147,7 +160,7 @@ def test_killed_between_the_two_renames_of_a_checkpoint(workdir: Path, whole: Pa
 @pytest.mark.parametrize("how", ["whole", "half"])
 def test_killed_inside_every_kind_of_write(workdir: Path, how: str) -> None:
     words = [*OPTIONS, *ALL_OPTIONS]
-    whole = folder_of(run_ssl("detect", *words, cwd=workdir), workdir)
+    whole = folder_of(run_here("detect", *words, cwd=workdir), workdir)
     places = [("last.ckpt", 1), ("previous.ckpt", 2), ("last.ckpt", 5), ("history.csv", 1)]
     # The first environment.json is written before config.yaml, when there is no run yet.
     for name, n in [*places, ("environment.json", 2), ("metrics.json", 1)]:
@@ -158,7 +171,7 @@ def test_killed_inside_every_kind_of_write(workdir: Path, how: str) -> None:
 @pytest.mark.parametrize("options", [[], ALL_OPTIONS], ids=["plain", "all options"])
 def test_killed_at_many_random_moments(workdir: Path, options: list[str]) -> None:
     words = [*OPTIONS, *options, "trainer.max_steps=3000", "trainer.checkpoint_every_n_steps=7"]
-    whole = folder_of(run_ssl("detect", *words, "paths.outputs=whole", cwd=workdir), workdir)
+    whole = folder_of(run_here("detect", *words, "paths.outputs=whole", cwd=workdir), workdir)
     generator, kills, command = random.Random(0), 0, ["detect", *words]
     while True:
         process = start(*command, "paths.outputs=cut", cwd=workdir)
@@ -169,7 +182,7 @@ def test_killed_at_many_random_moments(workdir: Path, options: list[str]) -> Non
             kills += process.wait() != 0
             command = ["detect", "resume=latest"]
             continue
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, err
         break
     assert_same_run(whole, workdir / out.strip().splitlines()[-1])
@@ -197,6 +210,6 @@ def test_a_signal_while_scoring_leaves_nothing_half_written(workdir: Path, cli: 
     process = start("score", "input=new.csv", "output=scored.csv", cwd=workdir)
     wait_for(lambda: list(workdir.glob(".ssl-*")), process)
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, err.strip()) == (143, "stopped by SIGTERM")
     assert sorted(path.name for path in workdir.iterdir()) == ["new.csv", "outputs", "t.csv"]

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 
 from tests.conftest import Cli
 from tests.helpers.distributed_runs import DDP, PLAIN, assert_near, folder_in, largest_difference
-from tests.helpers.processes import folder_of
+from tests.helpers.processes import DEADLINE_S, folder_of, popen, run
 
 
 def free_port() -> str:
@@ -25,10 +24,10 @@ def on_nodes(*words: str, cwd: Path) -> list[str]:
     common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     command = [sys.executable, "-m", "ssl_cli.cli.main", "detect", *words]
     nodes = [
-        subprocess.Popen(command, cwd=cwd, env=common | {"NODE_RANK": rank}, stdout=-1, stderr=-1, text=True)
+        popen(command, cwd=cwd, env=common | {"NODE_RANK": rank}, stdout=-1, stderr=-1)
         for rank in "01"
     ]
-    outputs = [node.communicate(timeout=200) for node in nodes]
+    outputs = [node.communicate(timeout=DEADLINE_S) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
     return [out for out, _ in outputs]
 
@@ -55,12 +54,10 @@ def test_torchrun(cli: Cli, workdir: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
     command = [*torchrun, "-m", "ssl_cli.cli.main", "detect"]
     words = [*DDP, *PLAIN, "trainer.max_steps=20", "optim.schedule=constant", "calibrate=cross", "folds=2"]
-    done = subprocess.run([*command, *words], cwd=workdir, capture_output=True, text=True, timeout=200)
+    done = run([*command, *words], cwd=workdir)
     folder = folder_of(done, workdir)
     assert done.stdout.count("auroc") == 1
-    done = subprocess.run(
-        [*command, "resume=latest", "trainer.max_steps=40"], cwd=workdir, capture_output=True, text=True
-    )
+    done = run([*command, "resume=latest", "trainer.max_steps=40"], cwd=workdir)
     assert folder_of(done, workdir) == folder == folder_in(workdir)
     words = [word.replace("max_steps=20", "max_steps=40") for word in words[2:]]
     code, _, err = cli("detect", "trainer=cpu", *words, "paths.outputs=alone")
@@ -68,7 +65,7 @@ def test_torchrun(cli: Cli, workdir: Path) -> None:
     (alone,) = (path.parent for path in workdir.glob("alone/detect/*/*/config.yaml"))
     assert largest_difference(alone, folder) < 1e-4
     assert_near(alone, folder)
-    done = subprocess.run([*command, "-m", "seed=0,1"], cwd=workdir, capture_output=True, text=True, timeout=200)
+    done = run([*command, "-m", "seed=0,1"], cwd=workdir)
     assert done.returncode != 0 and "leave out torchrun, srun or NODE_RANK" in done.stderr
 
 

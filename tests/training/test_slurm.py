@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Cli
-from tests.helpers.processes import assert_same_run, step_of
+from tests.helpers.processes import DEADLINE_S, assert_same_run, popen, step_of, wait_for
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "slurm.sbatch"
 RUN = ["model=dae", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_steps=30", "bootstrap_samples=20"]
@@ -30,7 +29,7 @@ tasks = []
 for rank in range(n):
     own = {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0", "SLURM_STEP_ID": "0"}
     own |= {"SLURM_NTASKS": str(n), "SLURM_STEP_NUM_TASKS": str(n)}
-    tasks.append(subprocess.Popen(words, env=os.environ | own, start_new_session=True))
+    tasks.append(subprocess.Popen(words, env=os.environ | own))
 signal.signal(signal.SIGTERM, lambda *_: [task.send_signal(signal.SIGTERM) for task in tasks])
 sys.exit(max(task.wait() for task in tasks))
 """
@@ -58,7 +57,7 @@ class Cluster:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         command = ["bash", str(SCRIPT), *words]
-        return subprocess.Popen(command, cwd=self.workdir, env=self.environment, stdout=-1, stderr=-1, text=True)
+        return popen(command, cwd=self.workdir, env=self.environment, stdout=-1, stderr=-1)
 
 
 def is_checkpointed(workdir: Path) -> bool:
@@ -74,13 +73,9 @@ def test_a_job_goes_back_into_the_queue_and_on_with_its_run(cli: Cli, workdir: P
     whole = workdir / out.strip().splitlines()[-1]
     cluster = Cluster(workdir, n_tasks)
     job = cluster.start(*words)
-    deadline = time.monotonic() + 120
-    while not is_checkpointed(workdir):
-        assert job.poll() is None, job.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: is_checkpointed(workdir), job)
     job.send_signal(signal.SIGTERM)
-    out, err = job.communicate(timeout=60)
+    out, err = job.communicate(timeout=DEADLINE_S)
     assert job.returncode == 143, err
     assert err.count("stopped by SIGTERM at step") == 1 and "Traceback" not in err
     assert cluster.requeued.read_text() == "requeue 4242\n"
@@ -89,7 +84,7 @@ def test_a_job_goes_back_into_the_queue_and_on_with_its_run(cli: Cli, workdir: P
     assert 0 < step < 600
 
     job = cluster.start(*words)
-    out, err = job.communicate(timeout=200)
+    out, err = job.communicate(timeout=DEADLINE_S)
     assert job.returncode == 0, err
     assert out.count(f"resuming from step {step}") == 1
     assert out.count("auroc") == 1
@@ -97,13 +92,13 @@ def test_a_job_goes_back_into_the_queue_and_on_with_its_run(cli: Cli, workdir: P
     assert_same_run(whole, folder)
 
     job = cluster.start(*words)  # by hand, or by an administrator
-    assert "is finished" in job.communicate(timeout=60)[0] and job.returncode == 0
+    assert "is finished" in job.communicate(timeout=DEADLINE_S)[0] and job.returncode == 0
 
 
 def test_bad_input_is_not_queued_again(workdir: Path) -> None:
     cluster = Cluster(workdir, 1)
     job = cluster.start("model=dea")
-    _, err = job.communicate(timeout=60)
+    _, err = job.communicate(timeout=DEADLINE_S)
     assert job.returncode == 2
     assert "model=dea is not a choice" in err
     assert not cluster.requeued.exists()

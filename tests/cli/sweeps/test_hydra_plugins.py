@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from ssl_cli.cli.launch import _hydra
 from ssl_cli.cli.sweeps.sweep import _optuna_options
 from ssl_cli.runs.table import is_lower_better
 from tests.conftest import run_ssl
-from tests.helpers.processes import start, wait_for
+from tests.helpers.processes import DEADLINE_S, run, start, wait_for
 from tests.helpers.sweeps import SMALL, newest_table
 
 EXTRA = "needs the extra sweep: pip install 'ssl-cli[sweep]'"
@@ -56,9 +55,9 @@ def test_a_killed_process_of_a_joblib_sweep_is_reported(workdir: Path) -> None:
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=gaussian,dae", "trainer.max_steps=1000000"]
     process = start("detect", "-m", *words, "trainer=cpu", cwd=workdir)
     wait_for(lambda: list(workdir.glob("outputs/detect/dae-*/*/history.csv")), process)
-    pids = subprocess.run(["pgrep", "-f", "LokyProcess", "-P", str(process.pid)], capture_output=True, text=True)
+    pids = run(["pgrep", "-f", "LokyProcess", "-P", str(process.pid)])
     os.kill(int(pids.stdout.split()[0]), signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 2
     assert "A process of this sweep died, so it is incomplete; the same command with sweep.skip_done=true" in err
 

@@ -102,6 +102,7 @@ def test_missing_tasks_are_named_and_the_average_is_partial(cli: Cli, monkeypatc
     }
 
 
+@pytest.mark.figures
 def test_seeds_and_inits_have_an_average_each(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     called = stand_in(monkeypatch)
     small_suite()

@@ -27,6 +27,7 @@ def on_photographs(cli: Cli, published: Path) -> Path:
     return detected(cli, "data=images", f"data.dir={published}/photographs", "data.normal=dog", "model=knn")[0]
 
 
+@pytest.mark.figures
 def test_one_digit_is_normal(cli: Cli) -> None:
     run, out, _ = detected(cli, "data=digits", "data.normal=4", "model=conv_ae", "trainer.max_steps=40")
     assert "data=digits seed=0: 8 x 8 grey; images: 81 train, 1,707 test, 9 calibration" in out

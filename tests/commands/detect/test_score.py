@@ -3,7 +3,7 @@
 import csv
 import gzip
 import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,15 +15,23 @@ import pytest
 import ssl_cli
 from ssl_cli.data.io import csv_stream
 from ssl_cli.data.io.arrow import read_table
-from tests.conftest import QUICK, Cli, run_ssl
+from tests.conftest import QUICK, Cli, run_here, run_ssl
+from tests.helpers.processes import folder_of, popen
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, published: Path) -> Path:
+    """A finished run on the creditcard layout, in its folder of outputs."""
+    place = tmp_path_factory.mktemp("original")
+    return folder_of(run_here("detect", *QUICK, "data=creditcard", f"paths.data={published}", cwd=place), place)
 
 
 @pytest.fixture
-def trained(cli: Cli, published: Path) -> Path:
-    """A finished run on the creditcard layout."""
-    code, out, err = cli("detect", *QUICK, "data=creditcard", f"paths.data={published}")
-    assert code == 0, err
-    return Path(out.strip().splitlines()[-1])
+def trained(original: Path, workdir: Path) -> Path:
+    """A copy of the finished run in the working directory's outputs."""
+    copy = Path(*original.parts[-4:])
+    shutil.copytree(original, copy)
+    return copy
 
 
 def source(published: Path) -> Path:
@@ -252,7 +260,7 @@ def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
                 file.writelines(f"{line}\n" if row % 997 else "x,y\n" for row, line in enumerate(lines))
         words = ["score", "input=new.csv", "output=o.parquet", "overwrite=true"]
         with Path("output.txt").open("w") as output:
-            process = subprocess.Popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=output, stderr=output)
+            process = popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=output, stderr=output)
             _, status, usage = os.wait4(process.pid, 0)
         assert status == 0, Path("output.txt").read_text()
         assert f"{11 * repeats:,} rejected" in Path("output.txt").read_text()

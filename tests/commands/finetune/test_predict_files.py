@@ -4,7 +4,6 @@ import csv
 import gzip
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ssl_cli.commands.finetune import prediction_writer
 from ssl_cli.runs.outputs import REJECTED_ROW_COLUMNS
 from tests.conftest import Cli
 from tests.helpers.finetune_runs import make_run
+from tests.helpers.processes import popen
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 
@@ -173,9 +173,7 @@ def test_memory_does_not_grow_with_the_file(run: Path) -> None:
             file.write("sentence\n")
             file.writelines(f"Birds can fly and fish can swim in {k}.\n" for k in range(n))
         words = ["predict", "input=in.csv", "output=out.jsonl", "overwrite=true"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ssl_cli.cli.main", *words], env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
+        process = popen([sys.executable, "-m", "ssl_cli.cli.main", *words], env=os.environ | {"OMP_NUM_THREADS": "1"})
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0
         peaks.append(usage.ru_maxrss)

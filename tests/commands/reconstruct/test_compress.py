@@ -10,11 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import ssl_cli
-from ssl_cli.cli.main import main
-from ssl_cli.commands.reconstruct import figures
 from ssl_cli.data.images.datasets import Digits
 from ssl_cli.methods.autoencoders.vector_quantized import VQVAE
-from tests.conftest import Cli
+from tests.conftest import Cli, run_here
 
 SMALL = {
     "vqvae": [
@@ -33,12 +31,10 @@ Pictures = Callable[[str, int], Path]
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Finished runs on the digits, by model."""
     outputs, quick = tmp_path_factory.mktemp("runs"), ["trainer=cpu", "trainer.max_steps=40", "probes=false"]
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(figures, "draw", lambda *_: [])  # which take seconds, and are tested elsewhere
     for model, options in SMALL.items():
         prior = ["prior_steps=0"] if model == "vqvae" else []
-        assert main(["reconstruct", f"model={model}", *quick, *prior, *options, f"paths.outputs={outputs}"]) == 0
-    monkeypatch.undo()
+        words = [f"model={model}", *quick, *prior, *options, f"paths.outputs={outputs}"]
+        assert run_here("reconstruct", *words, cwd=outputs).returncode == 0
     return {model: next((outputs / "reconstruct" / f"{model}-digits").iterdir()) for model in SMALL}
 
 

@@ -53,6 +53,7 @@ def mnist(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.figures
 def test_the_data_of_the_run_in_its_splits(cli: Cli, finished: Finished) -> None:
     run = finished("ae", "seed=5")
     code, out, err = cli("embed", "output=new", "map=pca", "seed=9")  # which does not change the splits

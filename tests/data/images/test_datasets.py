@@ -1,7 +1,6 @@
 """Published image datasets: what is read of their files, and what is rejected."""
 
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ssl_cli.data.images.datasets import Digits, FashionMnist, Mnist, join_split
 from ssl_cli.data.images.folder import ImageFolder
 from ssl_cli.errors import InputError
 from tests.conftest import Cli
+from tests.helpers.processes import run
 
 
 def test_idx(published: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_hub_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_datasets_is_imported_only_where_it_is_used() -> None:
     code = "import sys, ssl_cli.data.images.datasets, ssl_cli.data.images.cifar; sys.exit('datasets' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_missing_and_damaged_files_are_reported(published: Path, tmp_path: Path) -> None:

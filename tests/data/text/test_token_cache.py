@@ -2,9 +2,6 @@
 
 import json
 import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +17,7 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, WordPiece
 from ssl_cli.errors import InputError
 from ssl_cli.files import file_lock
+from tests.conftest import full_disk
 from tests.helpers.text_data import DOCUMENTS, Fixed, wordpiece
 
 
@@ -97,28 +95,12 @@ def test_an_empty_corpus(tmp_path: Path, texts: list[str]) -> None:
     assert not list(tmp_path.iterdir())
 
 
-FULL_DISK = """
-import resource, signal
-from pathlib import Path
-from ssl_cli.errors import InputError
-from tests.helpers.text_data import Fixed, wordpiece
-from ssl_cli.data.text.token_cache import load_or_build
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that may not grow gives an error, as a full disk does
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-    load_or_build(Fixed(["birds fly " * 3000] * 10), wordpiece(), Path("cache"))
-except InputError as error:
-    print(error)
-"""
-
-
 def test_a_full_disk(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    ended = subprocess.run(
-        [sys.executable, "-c", FULL_DISK], cwd=tmp_path, capture_output=True, text=True, env=environment
-    )
-    assert re.fullmatch(r"The tokens can't be stored in cache: .*\. Set data\.cache=PATH.*\n", ended.stdout)
-    assert not list((tmp_path / "cache").iterdir())
+    cache, text = tmp_path / "cache", Fixed(["birds fly " * 3000] * 10)
+    sentence = r"The tokens can't be stored in .*cache: .*\. Set data\.cache=PATH"
+    with full_disk(20_000), pytest.raises(InputError, match=sentence):
+        load_or_build(text, wordpiece(), cache)
+    assert not list(cache.iterdir())
 
 
 def test_an_interrupted_build_leaves_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Writing tokens: worker processes, limits of the number of tokens, and bounded memory."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from ssl_cli.data.text import encode, holdout, token_writer
 from ssl_cli.data.text.token_cache import load_or_build
 from ssl_cli.data.tokenizers.fast_encode import cut_between_words
+from tests.helpers.processes import run
 from tests.helpers.text_data import DOCUMENTS, Fixed, encode_each, wordpiece
 
 
@@ -156,6 +156,6 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     """300 MB of text: all processes together"""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", LARGE, str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    ended = run(command, env=environment)
     assert not ended.returncode, ended.stderr
     assert int(ended.stdout) * 1024 < 10**9

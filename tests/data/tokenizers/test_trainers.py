@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, TrainedTokenizer, Unigram, WordLevel, WordPiece
 from ssl_cli.errors import InputError
+from tests.helpers.processes import run
 from tests.helpers.text_data import encode_each
 
 TEXTS = [
@@ -125,7 +125,7 @@ def test_the_same_text_makes_the_same_file_in_any_process() -> None:
     for threads in ("1", "2", "2"):
         environment = os.environ | {"RAYON_NUM_THREADS": threads}
         command = [sys.executable, "-c", ANOTHER_PROCESS]
-        ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[3])
+        ended = run(command, env=environment, cwd=Path(__file__).parents[3])
         assert not ended.returncode, ended.stderr
         outputs.add(ended.stdout)
     assert len(outputs) == 1
