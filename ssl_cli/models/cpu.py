@@ -26,6 +26,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,6 +47,7 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and any(test() for test in tests if test)
 
 
+@cache
 def _has_onednn_avx512() -> bool:
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
@@ -65,34 +67,37 @@ class Linear(nn.Linear):
 
 
 class _OneDNNLinear(torch.autograd.Function):
-    """oneDNN's product and its gradients. Torch has no derivative of those gradients: if one may be asked for, as in a
-    contractive loss, they are plain products."""
+    """oneDNN's product, and its gradients as products of transposed views, which it takes without a copy. Torch has no
+    derivative of those gradients: if one may be asked for, as in a contractive loss, they are plain products."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the linear map of x (..., n_in)."""
         ctx.save_for_backward(x, weight)
-        ctx.onednn_x = x.detach().to_mkldnn()
-        return functional.linear(ctx.onednn_x, weight, bias).to_dense()
+        return onednn_linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, weight and bias."""
         x, weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph=True
-            rows, flat = gradient.flatten(0, -2), x.flatten(0, -2)
-            return gradient @ weight, rows.T @ flat, rows.sum(0) if ctx.needs_input_grad[2] else None
-        needed = list(ctx.needs_input_grad)
-        found = torch.ops.aten.mkldnn_linear_backward(ctx.onednn_x, gradient.contiguous().to_mkldnn(), weight, needed)
-        return tuple(
-            (part.to_dense() if part.is_mkldnn else part) if wanted else None
-            for part, wanted in zip(found, needed, strict=True)
+        # A view with gaps, as of half a code, would take oneDNN thirty times as long.
+        rows, flat = gradient.flatten(0, -2).contiguous(), x.flatten(0, -2).contiguous()  # (N, n_out), (N, n_in)
+        product = functional.linear if torch.is_grad_enabled() else onednn_linear  # with grad: create_graph=True
+        return (
+            product(gradient, weight.T) if ctx.needs_input_grad[0] else None,
+            product(rows.T, flat.T) if ctx.needs_input_grad[1] else None,
+            rows.sum(0) if ctx.needs_input_grad[2] else None,
         )
+
+
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the linear map (..., N) of x (..., K) by weight (N, K) and bias (N,), as torch.compile computes it."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def _can_use_onednn(x: Tensor) -> bool:
     is_plain_float32 = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return x.device.type == "cpu" and is_plain_float32 and _has_onednn_avx512()
+    return x.device.type == "cpu" and is_plain_float32 and _has_onednn_avx512() and _has_onednn_operators()
 
 
 @contextmanager
@@ -188,15 +193,15 @@ class PackedLinear(nn.Module):
         """Return the linear map of x."""
         if not self.is_packed:
             return functional.linear(x, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return onednn_linear(x, self.weight, self.bias)
 
 
 def can_pack(weight: Tensor) -> bool:
     """Return whether oneDNN's own layouts are available: on x86 CPUs, by the operators that torch.compile uses."""
-    return (
-        weight.device.type == "cpu"
-        and platform.machine().lower() in ("x86_64", "amd64")
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+    return weight.device.type == "cpu" and platform.machine().lower() in ("x86_64", "amd64") and _has_onednn_operators()
+
+
+@cache
+def _has_onednn_operators() -> bool:
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)

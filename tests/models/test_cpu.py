@@ -48,10 +48,13 @@ def naive_linear(layer: nn.Linear, x: Tensor, error: Tensor) -> tuple[Tensor, Te
     return x @ weight.T + layer.bias.detach().double(), error @ weight, error.T @ x, error.sum(0)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
-def test_output_and_gradients_by_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(not cpu._has_onednn_operators(), reason="this torch has no such operators of oneDNN")
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_output_and_gradients_by_onednn(monkeypatch: pytest.MonkeyPatch, has_gaps: bool) -> None:
     monkeypatch.setattr(cpu, "_can_use_onednn", lambda x: True)
-    layer, x, error = Linear(30, 20), torch.randn(7, 30, requires_grad=True), torch.randn(7, 20)
+    layer, whole, error = Linear(30, 20), torch.randn(7, 40, requires_grad=True), torch.randn(7, 20)
+    x = whole[:, :30] if has_gaps else whole[:, :30].contiguous()
+    x.retain_grad()
     out = layer(x)
     out.backward(error)
     expected = naive_linear(layer, x.detach(), error)
@@ -60,7 +63,7 @@ def test_output_and_gradients_by_onednn(monkeypatch: pytest.MonkeyPatch) -> None
         torch.testing.assert_close(value.detach().double(), correct, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+@pytest.mark.skipif(not cpu._has_onednn_operators(), reason="this torch has no such operators of oneDNN")
 def test_gradients_of_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A contractive loss or a gradient penalty asks for them."""
     monkeypatch.setattr(cpu, "_can_use_onednn", lambda x: True)
