@@ -18,13 +18,13 @@ def read_header(
     """
     if not layout.header:
         return _names_without_header(path, block, wanted, layout, delimiter), 0
-    rows, end = [], 0
-    while not rows:  # a quoted name may span lines
+    first, end = None, 0
+    while first is None:  # a quoted name may span lines
         end = end_of_line(block, 2 * end)
         start = block[:end].decode(errors="surrogateescape")
-        rows, _ = split_rows(start, delimiter, is_last=end == len(block))
-    number, names, fault, text = rows[0]
-    if fault := fault or row_fault(names, names, text, range(len(names))):
+        first = next(iter(split_rows(start, delimiter, is_last=end == len(block))[0]), None)
+    number, names, _, text = first
+    if fault := row_fault(first, names, range(len(names))):
         raise InputError(f"{path}, line {number + 1:,}: its header can't be read: {fault}.")
     if len(wanted) > 1:
         check_delimiter(path, names, "delimiter")

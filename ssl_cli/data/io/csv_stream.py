@@ -15,7 +15,7 @@ import pyarrow.csv
 from ssl_cli.data.io.arrow import NULL_TEXTS, FileLayout
 from ssl_cli.data.io.chunks import Chunk, ColumnTypes, RejectedRow, RowErrors, parse_texts
 from ssl_cli.data.io.csv_header import end_of_line, read_header
-from ssl_cli.data.io.delimited import delimiter_character, row_fault, split_rows
+from ssl_cli.data.io.delimited import Row, delimiter_character, row_fault, split_rows
 from ssl_cli.data.io.lines import read_line_blocks, replace_bytes
 from ssl_cli.errors import InputError
 
@@ -126,35 +126,34 @@ class CsvReader:
         If it is the `last` block, the open quote was a typo.
         """
         text = block.decode(errors="surrogateescape")
-        rows, rest = split_rows(text, self.delimiter, is_last=last)
-        records, places, texts, rejects = [], [], [], []
-        for row, (line, fields, fault, text) in enumerate(rows, self.row):
-            place, shown = (row, self.line + line), replace_bytes(text[:MAX_REJECT_CHARS])
-            if fault := fault or row_fault(fields, self.names, text, self.indices):
-                rejects.append(RejectedRow(*place, fault, shown))
+        rows, rest = split_rows(text, self.delimiter, is_last=last, number=self.line)
+        valid: list[Row] = []
+        numbers: list[int] = []  # of the valid rows
+        rejects: list[RejectedRow] = []
+        for number, row in enumerate(rows, self.row):
+            if fault := row_fault(row, self.names, self.indices):
+                rejects.append(_reject(number, row, fault))
             else:
-                records.append(fields)
-                places.append(place)
-                texts.append(shown)
-        chunk = self._make_chunk(records, places, texts, rejects)
+                valid.append(row)
+                numbers.append(number)
+        chunk = self._make_chunk(valid, np.array(numbers, np.int64), rejects)
         return chunk, len(block) - len(rest.encode(errors="surrogateescape"))
 
-    def _make_chunk(
-        self, records: list[list[str]], places: list[tuple[int, int]], texts: list[str], rejects: list[RejectedRow]
-    ) -> Chunk:
-        """Convert records of texts to typed columns; a record with a text that does not fit its column is rejected.
-
-        `places` are the records' rows and lines, `texts` their lines in the file.
-        """
-        errors, columns = RowErrors(len(records)), {}
-        by_name = dict(zip(self.names, zip(*records, strict=True), strict=True)) if records else {}
+    def _make_chunk(self, rows: list[Row], numbers: np.ndarray, rejects: list[RejectedRow]) -> Chunk:
+        """Convert rows of texts to typed columns; a row with a text that does not fit its column is rejected."""
+        errors, columns = RowErrors(len(rows)), {}
+        by_name = dict(zip(self.names, zip(*(row[1] for row in rows), strict=True), strict=True)) if rows else {}
         for name, dtype in self.wanted.items():
             values = pa.array(by_name.get(name, []), pa.string())
             columns[name] = parse_texts(values, dtype, name, errors)
-        rejects += [RejectedRow(*places[i], reason, texts[i]) for i, reason in errors.sorted_reasons()]
-        row = np.array([row for row, _ in places], dtype=np.int64)
+        rejects += [_reject(int(numbers[i]), rows[i], reason) for i, reason in errors.sorted_reasons()]
         table = pa.table(columns).filter(pa.array(errors.valid))
-        return Chunk(table, row[errors.valid], sorted(rejects, key=lambda reject: reject.row))
+        return Chunk(table, numbers[errors.valid], sorted(rejects, key=lambda reject: reject.row))
+
+
+def _reject(number: int, row: Row, reason: str) -> RejectedRow:
+    line, _, _, text = row
+    return RejectedRow(number, line, reason, replace_bytes(text[:MAX_REJECT_CHARS]))
 
 
 def _has_irregular_lines(block: bytes) -> bool:

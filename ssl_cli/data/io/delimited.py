@@ -26,7 +26,7 @@ RETURN_STAND_IN = "\udc0d"  # for \r within a line, which csv takes for a line e
 csv.field_size_limit(MAX_LINE_BYTES)
 
 RawRecords = Iterator[tuple[int | None, dict[str, Any] | str, str | None]]  # line, record or reason, text in the file
-Row = tuple[int, list[str], str, str]  # line, from 0 or as in the file; fields; what is wrong; text in the file
+Row = tuple[int, list[str], str, str]  # line, fields, what is wrong, text in the file
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,22 @@ def delimiter_character(name: str) -> str:
 
 
 def split_rows(
-    text: str, delimiter: str, quoted: bool = True, loose_quotes: bool = True, is_last: bool = True
-) -> tuple[list[Row], str]:
+    text: str,
+    delimiter: str,
+    quoted: bool = True,
+    loose_quotes: bool = True,
+    is_last: bool = True,
+    number: int = 0,
+) -> tuple[Iterable[Row], str]:
     r"""Return the rows of whole lines, without empty lines; and the rest, which begins with a quote that is still open.
 
-    Lines end in \n or \r\n, and a row's line counts from 0. A quoted field may hold the delimiter and line ends. A
+    Lines end in \n or \r\n, and the first has the `number`. A quoted field may hold the delimiter and line ends. A
     quote was a typo of its line if it is not closed, in the `is_last` text or within MAX_RECORD_CHARS, or if the field
     goes on after the quote that closes it; but not in the same line with `loose_quotes`.
     """
     if not quoted or '"' not in text:
         lines = text.split("\n") if "\r" not in text else [line.removesuffix("\r") for line in text.split("\n")]
-        return [(k, line.split(delimiter), "", line) for k, line in enumerate(lines) if line], ""
+        return ((k, line.split(delimiter), "", line) for k, line in enumerate(lines, number) if line), ""
     lines = io.StringIO(text, newline="\n").readlines()
     rows: list[Row] = []
     first = 0  # line at which the current row begins
@@ -96,7 +101,8 @@ def split_rows(
             for fields in reader:
                 end = start + reader.line_num
                 if fields:
-                    rows.append((first, fields, "", _join_lines(lines[first:end])))
+                    line = lines[first] if end == first + 1 else "".join(lines[first:end])
+                    rows.append((number + first, fields, "", line.rstrip("\r\n")))
                 first = end
         except csv.Error as error:
             is_open = "unexpected end" in str(error)
@@ -107,13 +113,9 @@ def split_rows(
             if "new-line" in str(error) or (loose_quotes and not is_open and n_lines == 1):
                 fields, fault = _parse_loosely(lines[first : first + n_lines], delimiter)
             n_lines = 1 if fault else n_lines
-            rows.append((first, fields, fault, _join_lines(lines[first : first + n_lines])))
+            rows.append((number + first, fields, fault, "".join(lines[first : first + n_lines]).rstrip("\r\n")))
             first += n_lines
     return rows, ""
-
-
-def _join_lines(lines: list[str]) -> str:
-    return (lines[0] if len(lines) == 1 else "".join(lines)).removesuffix("\n").removesuffix("\r")
 
 
 def _parse_loosely(lines: list[str], delimiter: str) -> tuple[list[str], str]:
@@ -121,7 +123,7 @@ def _parse_loosely(lines: list[str], delimiter: str) -> tuple[list[str], str]:
 
     A field may go on after its closing quote, and a \r within a line is an ordinary character.
     """
-    text = _join_lines(lines).replace("\r", RETURN_STAND_IN)
+    text = "".join(lines).rstrip("\r\n").replace("\r", RETURN_STAND_IN)
     # The last line is read only by a field that is open.
     reader = csv.reader([*io.StringIO(f"{text}\n", newline="\n"), '"\n'], delimiter=delimiter)
     try:
@@ -139,48 +141,51 @@ def field_count_fault(fields: Sequence[str], names: Sequence[str]) -> str:
     return "" if n_fields == len(names) else f"{n_fields} field{'s' * (n_fields != 1)} instead of {len(names)}"
 
 
-def row_fault(fields: Sequence[str], names: Sequence[str], text: str, wanted: Iterable[int]) -> str:
+def row_fault(row: Row, names: Sequence[str], wanted: Sequence[int]) -> str:
     r"""Return what is wrong with a row of a table of numbers and categories, or an empty text.
 
     It may have no \r outside of quotes, and in its wanted columns no bytes that are not UTF-8.
     """
-    if "\r" in text and "\r" in QUOTED.sub("", text):
+    _, fields, fault, text = row
+    if not fault and "\r" in text and "\r" in QUOTED.sub("", text):
         return CARRIAGE_RETURN
-    if not text.isascii() and len(fields) == len(names):
-        for index in wanted:
-            if SURROGATE.search(fields[index]):
-                return f"the column {replace_bytes(names[index])} {NOT_UTF8}"
-    return field_count_fault(fields, names)
+    if fault or len(fields) != len(names):
+        return fault or field_count_fault(fields, names)
+    for index in () if text.isascii() else wanted:
+        if SURROGATE.search(fields[index]):
+            return f"the column {replace_bytes(names[index])} {NOT_UTF8}"
+    return ""
 
 
-def _rows_of_file(
-    blocks: Iterator[TextBlock], delimiter: str, quoted: bool, loose_quotes: bool
-) -> Iterator[Row]:
-    """Yield the rows of all blocks, with their lines from 1. A quote that a block leaves open waits for the next."""
+def _row_batches(
+    blocks: Iterable[TextBlock], delimiter: str, quoted: bool, loose_quotes: bool
+) -> Iterator[Iterable[Row]]:
+    """Yield the rows of each block, with their lines from 1. A quote that a block leaves open waits for the next."""
     buffer, number, n_open, has_bytes = "", 1, 0, False  # `n_open`: length of a row that is open
 
-    def split(is_last: bool) -> Iterator[Row]:
+    def split(is_last: bool) -> Iterable[Row]:
         nonlocal buffer, number, n_open
-        rows, rest = split_rows(buffer, delimiter, quoted, loose_quotes, is_last)
-        for line, fields, fault, text in rows:
-            if has_bytes and SURROGATE.search(text):
-                yield number + line, [], f"it {NOT_UTF8}", replace_bytes(text)
-            else:
-                yield number + line, fields, fault, text
+        rows, rest = split_rows(buffer, delimiter, quoted, loose_quotes, is_last, number)
         number += buffer.count("\n") - rest.count("\n")
         buffer, n_open = rest, len(rest)
+        return map(_reject_bytes, rows) if has_bytes else rows
 
     for text, fault, block_has_bytes in blocks:
         if fault:
-            yield from split(is_last=True)
-            yield number, [], fault, text
+            yield split(is_last=True)
+            yield [(number, [], fault, text)]
             number += 1
             continue
-        buffer += text
         has_bytes = block_has_bytes or (has_bytes and n_open > 0)
+        buffer += text
         if len(buffer) >= 2 * n_open:  # so that a long row is not searched again for each block
-            yield from split(is_last=False)
-    yield from split(is_last=True)
+            yield split(is_last=False)
+    yield split(is_last=True)
+
+
+def _reject_bytes(row: Row) -> Row:
+    number, _, _, text = row
+    return (number, [], f"it {NOT_UTF8}", replace_bytes(text)) if SURROGATE.search(text) else row
 
 
 # --- rows -> records ----------------------------------------------------------------------------------------
@@ -199,17 +204,19 @@ def parse_table(path: Path, blocks: Iterator[TextBlock], dialect: CsvDialect, su
         hint = "" if dialect.columns else ": its first line must name its columns"
         raise InputError(f"{path} is empty{hint}.")
     quoted, delimiter = dialect.uses_quotes(suffix), dialect.delimiter_for(suffix, first_line)
-    rows = _rows_of_file(chain(read, blocks), delimiter, quoted, dialect.loose_quotes)
+    rows = chain.from_iterable(_row_batches(chain(read, blocks), delimiter, quoted, dialect.loose_quotes))
     first = next(row for row in rows if not row[3].isspace())
-    filled = (row for row in rows if not (quoted and row[3].isspace()))
     is_header = dialect.is_header(first[1])
     names = first[1] if is_header or dialect.columns is None else list(dialect.columns)
     if is_header:
         _check_header(path, first, dialect)
-    for number, fields, fault, text in filled if is_header else chain([first], filled):
-        if len(names) == 1 and len(fields) > 1:
+    n_names = len(names)
+    for number, fields, fault, text in rows if is_header else chain([first], rows):
+        if quoted and text.isspace():
+            continue
+        if n_names == 1 and len(fields) > 1:
             fields = [text]
-        if len(fields) != len(names) and not dialect.ragged:
+        if len(fields) != n_names and not dialect.ragged:
             fault = fault or field_count_fault(fields, names)
         yield number, fault or dict(zip(names, fields, strict=False)), text
 

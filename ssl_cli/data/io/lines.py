@@ -1,7 +1,7 @@
 r"""Lines of a file of any size, plain or compressed: what all readers of records agree on.
 
-A line ends in \n or \r\n; in a file without any \n it ends in \r. A byte order mark is skipped. A line beyond the limit is
-cut, so that memory stays bounded.
+A line ends in \n or \r\n; in a file without any \n it ends in \r. A byte order mark is skipped. A line beyond the limit
+is cut, so that memory stays bounded.
 """
 
 import re
@@ -61,7 +61,7 @@ def _group_lines(path: Path, size: int | None) -> Iterator[LineBlock]:
                 continue
         end = block.rfind(b"\n") + 1
         if end:
-            content = b"".join([*parts, block[:end]])
+            content = b"".join([*parts, memoryview(block)[:end]])
             yield LineBlock(content, offset, "", bytes_read)
             parts, n_bytes, offset = [], 0, offset + len(content)
         parts.append(block[end:])

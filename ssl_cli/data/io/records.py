@@ -67,7 +67,7 @@ def read_records(
     A line of a .txt is a record with the field `text`, unless `is_table` or the file begins like a table of the
     `dialect`. `unpack` yields the records of a JSON document that is not a list of them. `columns`: those to read of a
     Parquet file. With `issues`, as for a text, invalid UTF-8 is replaced and counted, and each carriage return ends a
-    line. `suffix`: that of the format, if the name does not decide. Raises InputError if the file cannot be read at all.
+    line. `suffix`: that of the format, if the name does not decide. Raises InputError if the file can't be read at all.
     """
     suffix = suffix or suffix_of(path)
     raw_records: RawRecords
@@ -115,8 +115,9 @@ def _is_json_document(path: Path, suffix: str, has_articles: bool) -> bool:
 
 
 def _read_json_lines(path: Path, issues: ReadIssues | None) -> RawRecords:
-    for number, text, error in _filled_lines(decode_lines(path, issues)):
-        yield number, error or _parse_object(text), text
+    for number, text, error in decode_lines(path, issues):
+        if text and not text.isspace():
+            yield number, error or _parse_object(text), text
 
 
 def _parse_object(text: str) -> dict[str, Any] | str:
@@ -146,18 +147,17 @@ def _read_json(path: Path, unpack: Unpack | None) -> RawRecords:
 # --- Parquet ------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path, columns: list[str] | None) -> RawRecords:
+def _read_parquet(path: Path, wanted: list[str] | None) -> RawRecords:
     """Yield the rows of a file, all columns or some. Columns that it lacks are left out."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            wanted = names if columns is None else [name for name in columns if name in names]
-            if columns is None or wanted:
-                check_unique_columns(path, wanted, names)
+            wanted = names if wanted is None else [name for name in wanted if name in names]
+            check_unique_columns(path, wanted, names)
             for batch in file.iter_batches(PARQUET_BATCH, columns=wanted or None):
-                values = [_to_python(column) for column in batch.columns]
-                for row in zip(*values, strict=True):
-                    yield None, dict(zip(batch.schema.names, row, strict=True)), None
+                columns, names = [_to_python(column) for column in batch.columns], batch.schema.names
+                for values in zip(*columns, strict=True):
+                    yield None, dict(zip(names, values, strict=True)), None
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date may be outside Python's range
