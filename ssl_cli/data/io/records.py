@@ -7,6 +7,7 @@ not UTF-8 spoils only its own line, or with `issues` is replaced and counted.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,8 +157,8 @@ def _read_parquet(path: Path, wanted: list[str] | None) -> RawRecords:
             check_unique_columns(path, wanted, names)
             for batch in file.iter_batches(PARQUET_BATCH, columns=wanted or None):
                 columns, names = [_to_python(column) for column in batch.columns], batch.schema.names
-                for values in zip(*columns, strict=True):
-                    yield None, dict(zip(names, values, strict=True)), None
+                for record in map(dict, map(zip, repeat(names), zip(*columns, strict=True))):
+                    yield None, record, None
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date may be outside Python's range
