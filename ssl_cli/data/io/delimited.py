@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.lines import MAX_LINE_BYTES, NOT_UTF8, SURROGATE, TextBlock, replace_bytes
+from ssl_cli.data.io.lines import MAX_LINE_BYTES, NOT_UTF8, SURROGATE, TextBlock, read_first_line, replace_bytes
 from ssl_cli.errors import InputError
 
 TAB_NAMES = ("tab", "\\t")
@@ -191,20 +191,19 @@ def _reject_bytes(row: Row) -> Row:
 # --- rows -> records ----------------------------------------------------------------------------------------
 
 
-def parse_table(path: Path, blocks: Iterator[TextBlock], dialect: CsvDialect, suffix: str) -> RawRecords:
+def parse_table(path: Path, blocks: Iterable[TextBlock], dialect: CsvDialect, suffix: str) -> RawRecords:
     """Yield the records of a table's blocks. In a table of one column the delimiter is an ordinary character.
 
     Raises InputError if the table is empty or its header cannot be read.
     """
-    read: list[TextBlock] = []
-    first_line = next(_filled_lines(blocks, read), None)
-    if first_line is None:
+    first_line = read_first_line(path)
+    if not first_line:
         if dialect.ragged:
             return
         hint = "" if dialect.columns else ": its first line must name its columns"
         raise InputError(f"{path} is empty{hint}.")
     quoted, delimiter = dialect.uses_quotes(suffix), dialect.delimiter_for(suffix, first_line)
-    rows = chain.from_iterable(_row_batches(chain(read, blocks), delimiter, quoted, dialect.loose_quotes))
+    rows = chain.from_iterable(_row_batches(blocks, delimiter, quoted, dialect.loose_quotes))
     first = next(row for row in rows if not row[3].isspace())
     is_header = dialect.is_header(first[1])
     names = first[1] if is_header or dialect.columns is None else list(dialect.columns)
@@ -219,13 +218,6 @@ def parse_table(path: Path, blocks: Iterator[TextBlock], dialect: CsvDialect, su
         if len(fields) != n_names and not dialect.ragged:
             fault = fault or field_count_fault(fields, names)
         yield number, fault or dict(zip(names, fields, strict=False)), text
-
-
-def _filled_lines(blocks: Iterator[TextBlock], read: list[TextBlock]) -> Iterator[str]:
-    """Yield the lines that are not blank, and append the blocks that they are from to `read`."""
-    for block in blocks:
-        read.append(block)
-        yield from (line for line in block.text.split("\n") if line.strip())
 
 
 def _check_header(path: Path, header: Row, dialect: CsvDialect) -> None:

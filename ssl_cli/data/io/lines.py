@@ -123,6 +123,16 @@ def decode_lines(path: Path, issues: ReadIssues | None = None) -> NumberedLines:
                 yield number, line, fault
 
 
+def filled_lines(path: Path, issues: ReadIssues | None = None) -> NumberedLines:
+    """Yield the lines of `decode_lines` that are not blank."""
+    return (line for line in decode_lines(path, issues) if line[1] and not line[1].isspace())
+
+
+def read_first_line(path: Path) -> str:
+    """Return the first line of a file that is not blank, or an empty text."""
+    return next(filled_lines(path), (0, "", ""))[1]
+
+
 # --- files that a user writes for a verb, with one text per line ----------------------------------------------
 
 
@@ -138,12 +148,11 @@ def read_numbered_lines(option: str, name: str) -> dict[int, str]:
     """
     issues = ReadIssues()
     try:
-        lines = list(decode_lines(Path(name).expanduser(), issues))
+        filled = {number: text for number, text, _ in filled_lines(Path(name).expanduser(), issues)}
     except InputError as error:
         raise InputError(f"{option}={error}") from error
     if issues.n_invalid:
         raise InputError(f"{option}={name} is not UTF-8 text: {issues.messages()[0]} Convert it.")
-    filled = {number: text for number, text, _ in lines if text.strip()}
     if not filled:
         raise InputError(f"{option}={name} has no text: write one per line.")
     return filled

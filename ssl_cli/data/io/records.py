@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from ssl_cli.data.io.delimited import CsvDialect, RawRecords, check_unique_columns, parse_table
 from ssl_cli.data.io.files import read_blocks, uncompressed_name
-from ssl_cli.data.io.lines import NumberedLines, decode_lines, read_text_blocks
+from ssl_cli.data.io.lines import filled_lines, read_first_line, read_text_blocks
 from ssl_cli.data.io.text import ReadIssues
 from ssl_cli.errors import InputError
 
@@ -77,8 +77,8 @@ def read_records(
     elif suffix in JSON:
         is_document = _is_json_document(path, suffix, unpack is not None)
         raw_records = _read_json(path, unpack) if is_document else _read_json_lines(path, issues)
-    elif suffix == TEXT and not is_table and not (dialect and dialect.matches_first_line(_first_line(path))):
-        lines = _filled_lines(decode_lines(path, issues))
+    elif suffix == TEXT and not is_table and not (dialect and dialect.matches_first_line(read_first_line(path))):
+        lines = filled_lines(path, issues)
         raw_records = ((number, error or {"text": text}, text) for number, text, error in lines)
     else:
         raw_records = parse_table(path, read_text_blocks(path, issues), dialect or CsvDialect(), suffix)
@@ -95,20 +95,12 @@ def suffix_of(path: Path) -> str:
     return suffix
 
 
-def _filled_lines(lines: NumberedLines) -> NumberedLines:
-    return (line for line in lines if line[1] and not line[1].isspace())
-
-
-def _first_line(path: Path) -> str:
-    return next(_filled_lines(decode_lines(path)), (0, "", ""))[1]
-
-
 # --- JSON ---------------------------------------------------------------------------------------------------
 
 
 def _is_json_document(path: Path, suffix: str, has_articles: bool) -> bool:
     """Return whether a file is one list of records, or SQuAD's articles, and not one record per line."""
-    first = _first_line(path)
+    first = read_first_line(path)
     if suffix in JSON_LINES:
         return first.lstrip().startswith("[")
     record = _parse_object(first)
@@ -116,9 +108,8 @@ def _is_json_document(path: Path, suffix: str, has_articles: bool) -> bool:
 
 
 def _read_json_lines(path: Path, issues: ReadIssues | None) -> RawRecords:
-    for number, text, error in decode_lines(path, issues):
-        if text and not text.isspace():
-            yield number, error or _parse_object(text), text
+    for number, text, error in filled_lines(path, issues):
+        yield number, error or _parse_object(text), text
 
 
 def _parse_object(text: str) -> dict[str, Any] | str:

@@ -14,7 +14,9 @@ from ssl_cli.errors import InputError
 from tests.helpers.table_stream import TEXT, VALID_ROWS, read_all, write_csv
 
 
-@pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
 def test_compressed_file(suffix: str, compress: object, tmp_path: Path) -> None:
     raw = write_csv(tmp_path / "a.csv", VALID_ROWS).read_bytes()
     path = tmp_path / f"a.csv{suffix}"
