@@ -15,7 +15,7 @@ import pyarrow.csv
 from ssl_cli.data.io.arrow import NULL_TEXTS, FileLayout
 from ssl_cli.data.io.chunks import Chunk, ColumnTypes, RejectedRow, RowErrors, parse_texts
 from ssl_cli.data.io.csv_header import end_of_line, read_header
-from ssl_cli.data.io.delimited import Row, delimiter_character, row_fault, split_rows
+from ssl_cli.data.io.delimited import delimiter_character, row_fault, split_rows
 from ssl_cli.data.io.lines import read_line_blocks, replace_bytes
 from ssl_cli.errors import InputError
 
@@ -60,11 +60,12 @@ class CsvReader:
 
         If Arrow cannot parse it, it is parsed again in small blocks, and those that still fail row by row.
         """
+        n_open = len(self.pending)
         block, self.pending = self.pending + block, b""
         if (table := self._parse_with_arrow(block)) is not None:
             yield self._advance(self._valid_chunk(table), block, bytes_read)
             return
-        start, size = 0, SMALL_BLOCK_BYTES
+        start, size = 0, max(SMALL_BLOCK_BYTES, 2 * n_open)
         while start < len(block):
             end = end_of_line(block, start + size)
             piece = block[start:end]
@@ -75,8 +76,9 @@ class CsvReader:
                 if not n_bytes and end == len(block):
                     self.pending = piece
                     return
-                if not n_bytes:  # the first row does not end in this piece
-                    size *= 2
+                if not n_bytes:  # the first row does not end before the next quote
+                    quote = block.find(b'"', end)
+                    size = max(2 * size, (len(block) if quote < 0 else quote) - start)
                     continue
                 piece = piece[:n_bytes]
             yield self._advance(chunk, piece, bytes_read)
@@ -123,37 +125,43 @@ class CsvReader:
     def _parse_rows(self, block: bytes, last: bool) -> tuple[Chunk, int]:
         """Return the rows of a block, and the number of its bytes up to a row that is open at its end.
 
-        If it is the `last` block, the open quote was a typo.
+        If it is the `last` block, the open quote was a typo. Of a large block, which holds one that was searched for
+        far ahead, only the first rows are read.
         """
         text = block.decode(errors="surrogateescape")
-        rows, rest = split_rows(text, self.delimiter, is_last=last, number=self.line)
-        valid: list[Row] = []
-        numbers: list[int] = []  # of the valid rows
-        rejects: list[RejectedRow] = []
+        max_lines = block.count(b"\n", 0, SMALL_BLOCK_BYTES) + 1
+        rows, rest = split_rows(text, self.delimiter, is_last=last, number=self.line, max_lines=max_lines)
+        records, places, texts, rejects = [], [], [], []  # no row itself is kept: Python's collector would visit it
         for number, row in enumerate(rows, self.row):
+            line, fields, _, text = row
             if fault := row_fault(row, self.names, self.indices):
-                rejects.append(_reject(number, row, fault))
+                rejects.append(_reject(number, line, fault, text))
             else:
-                valid.append(row)
-                numbers.append(number)
-        chunk = self._make_chunk(valid, np.array(numbers, np.int64), rejects)
+                records.append(fields)
+                places += number, line
+                texts.append(text)
+        chunk = self._make_chunk(records, np.array(places, np.int64).reshape(-1, 2), texts, rejects)
         return chunk, len(block) - len(rest.encode(errors="surrogateescape"))
 
-    def _make_chunk(self, rows: list[Row], numbers: np.ndarray, rejects: list[RejectedRow]) -> Chunk:
-        """Convert rows of texts to typed columns; a row with a text that does not fit its column is rejected."""
-        errors, columns = RowErrors(len(rows)), {}
-        by_name = dict(zip(self.names, zip(*(row[1] for row in rows), strict=True), strict=True)) if rows else {}
+    def _make_chunk(
+        self, records: list[list[str]], places: np.ndarray, texts: list[str], rejects: list[RejectedRow]
+    ) -> Chunk:
+        """Convert records of texts to typed columns; a record with a text that does not fit its column is rejected.
+
+        `places` (N, 2) are the records' rows and lines, `texts` their lines in the file.
+        """
+        errors, columns = RowErrors(len(records)), {}
+        by_name = dict(zip(self.names, zip(*records, strict=True), strict=True)) if records else {}
         for name, dtype in self.wanted.items():
             values = pa.array(by_name.get(name, []), pa.string())
             columns[name] = parse_texts(values, dtype, name, errors)
-        rejects += [_reject(int(numbers[i]), rows[i], reason) for i, reason in errors.sorted_reasons()]
+        rejects += [_reject(*places[i].tolist(), reason, texts[i]) for i, reason in errors.sorted_reasons()]
         table = pa.table(columns).filter(pa.array(errors.valid))
-        return Chunk(table, numbers[errors.valid], sorted(rejects, key=lambda reject: reject.row))
+        return Chunk(table, places[errors.valid, 0], sorted(rejects, key=lambda reject: reject.row))
 
 
-def _reject(number: int, row: Row, reason: str) -> RejectedRow:
-    line, _, _, text = row
-    return RejectedRow(number, line, reason, replace_bytes(text[:MAX_REJECT_CHARS]))
+def _reject(row: int, line: int, reason: str, text: str) -> RejectedRow:
+    return RejectedRow(row, line, reason, replace_bytes(text[:MAX_REJECT_CHARS]))
 
 
 def _has_irregular_lines(block: bytes) -> bool:

@@ -81,20 +81,22 @@ def split_rows(
     loose_quotes: bool = True,
     is_last: bool = True,
     number: int = 0,
+    max_lines: int | None = None,
 ) -> tuple[Iterable[Row], str]:
-    r"""Return the rows of whole lines, without empty lines; and the rest, which begins with a quote that is still open.
+    r"""Return the rows of whole lines, without empty lines; and the rest, which begins with a row that is still open.
 
     Lines end in \n or \r\n, and the first has the `number`. A quoted field may hold the delimiter and line ends. A
     quote was a typo of its line if it is not closed, in the `is_last` text or within MAX_RECORD_CHARS, or if the field
-    goes on after the quote that closes it; but not in the same line with `loose_quotes`.
+    goes on after the quote that closes it; but not in the same line with `loose_quotes`. If the text has quotes, the
+    rest may also be what comes after the first `max_lines`.
     """
     if not quoted or '"' not in text:
         lines = text.split("\n") if "\r" not in text else [line.removesuffix("\r") for line in text.split("\n")]
         return ((k, line.split(delimiter), "", line) for k, line in enumerate(lines, number) if line), ""
     lines = io.StringIO(text, newline="\n").readlines()
     rows: list[Row] = []
-    first = 0  # line at which the current row begins
-    while first < len(lines):
+    first, limit = 0, len(lines) if max_lines is None else max_lines  # `first`: where the current row begins
+    while first < min(limit, len(lines)):
         start = first
         reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), delimiter=delimiter, strict=True)
         try:
@@ -104,6 +106,8 @@ def split_rows(
                     line = lines[first] if end == first + 1 else "".join(lines[first:end])
                     rows.append((number + first, fields, "", line.rstrip("\r\n")))
                 first = end
+                if first >= limit:
+                    break
         except csv.Error as error:
             is_open = "unexpected end" in str(error)
             if is_open and not is_last and sum(map(len, lines[first:])) < MAX_RECORD_CHARS:
@@ -115,7 +119,7 @@ def split_rows(
             n_lines = 1 if fault else n_lines
             rows.append((number + first, fields, fault, "".join(lines[first : first + n_lines]).rstrip("\r\n")))
             first += n_lines
-    return rows, ""
+    return rows, "".join(lines[first:])
 
 
 def _parse_loosely(lines: list[str], delimiter: str) -> tuple[list[str], str]:
