@@ -22,7 +22,7 @@ def read_header(
     while first is None:  # a quoted name may span lines
         end = end_of_line(block, 2 * end)
         start = block[:end].decode(errors="surrogateescape")
-        first = next(iter(split_rows(start, delimiter, is_last=end == len(block))[0]), None)
+        first = next(split_rows(start, delimiter, is_last=end == len(block)), None)
     number, names, _, text = first
     if fault := row_fault(first, names, range(len(names))):
         raise InputError(f"{path}, line {number + 1:,}: its header can't be read: {fault}.")

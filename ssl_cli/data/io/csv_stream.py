@@ -15,7 +15,7 @@ import pyarrow.csv
 from ssl_cli.data.io.arrow import NULL_TEXTS, FileLayout
 from ssl_cli.data.io.chunks import Chunk, ColumnTypes, RejectedRow, RowErrors, parse_texts
 from ssl_cli.data.io.csv_header import end_of_line, read_header
-from ssl_cli.data.io.delimited import delimiter_character, row_fault, split_rows
+from ssl_cli.data.io.delimited import Row, delimiter_character, row_fault, split_rows
 from ssl_cli.data.io.lines import read_line_blocks, replace_bytes
 from ssl_cli.errors import InputError
 
@@ -130,16 +130,22 @@ class CsvReader:
         """
         text = block.decode(errors="surrogateescape")
         max_lines = block.count(b"\n", 0, SMALL_BLOCK_BYTES) + 1
-        rows, rest = split_rows(text, self.delimiter, is_last=last, number=self.line, max_lines=max_lines)
-        records, places, texts, rejects = [], [], [], []  # no row itself is kept: Python's collector would visit it
-        for number, row in enumerate(rows, self.row):
-            line, fields, _, text = row
+        rest = ""
+
+        def rows() -> Iterator[Row]:
+            nonlocal rest
+            rest = yield from split_rows(text, self.delimiter, is_last=last, number=self.line, max_lines=max_lines)
+
+        # No row itself is kept: Python's collector would visit each.
+        records, places, texts, rejects = list[list[str]](), list[int](), list[str](), list[RejectedRow]()
+        for number, row in enumerate(rows(), self.row):
+            line, fields, _, row_text = row
             if fault := row_fault(row, self.names, self.indices):
-                rejects.append(_reject(number, line, fault, text))
+                rejects.append(_reject(number, line, fault, row_text))
             else:
                 records.append(fields)
                 places += number, line
-                texts.append(text)
+                texts.append(row_text)
         chunk = self._make_chunk(records, np.array(places, np.int64).reshape(-1, 2), texts, rejects)
         return chunk, len(block) - len(rest.encode(errors="surrogateescape"))
 
@@ -155,7 +161,8 @@ class CsvReader:
         for name, dtype in self.wanted.items():
             values = pa.array(by_name.get(name, []), pa.string())
             columns[name] = parse_texts(values, dtype, name, errors)
-        rejects += [_reject(*places[i].tolist(), reason, texts[i]) for i, reason in errors.sorted_reasons()]
+        for i, reason in errors.sorted_reasons():
+            rejects.append(_reject(int(places[i, 0]), int(places[i, 1]), reason, texts[i]))
         table = pa.table(columns).filter(pa.array(errors.valid))
         return Chunk(table, places[errors.valid, 0], sorted(rejects, key=lambda reject: reject.row))
 

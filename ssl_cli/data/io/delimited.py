@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ TAB_NAMES = ("tab", "\\t")
 DELIMITERS = ",;\t"  # those that are recognized in a .csv
 MAX_RECORD_CHARS = 1 << 25  # a quoted field over more characters of several lines counts as a quote never closed
 OPEN_QUOTE = "a quote is opened and not closed"
+END = "the end of the file"  # in place of a fault, of a block that ends an open row
 CARRIAGE_RETURN = "the line contains a carriage return"
 QUOTED = re.compile('"[^"]*"')
 RETURN_STAND_IN = "\udc0d"  # for \r within a line, which csv takes for a line end; text read from a file has none
@@ -82,8 +83,8 @@ def split_rows(
     is_last: bool = True,
     number: int = 0,
     max_lines: int | None = None,
-) -> tuple[Iterable[Row], str]:
-    r"""Return the rows of whole lines, without empty lines; and the rest, which begins with a row that is still open.
+) -> Generator[Row, None, str]:
+    r"""Yield the rows of whole lines, without empty lines. Return the rest, which begins with a row that is still open.
 
     Lines end in \n or \r\n, and the first has the `number`. A quoted field may hold the delimiter and line ends. A
     quote was a typo of its line if it is not closed, in the `is_last` text or within MAX_RECORD_CHARS, or if the field
@@ -92,9 +93,9 @@ def split_rows(
     """
     if not quoted or '"' not in text:
         lines = text.split("\n") if "\r" not in text else [line.removesuffix("\r") for line in text.split("\n")]
-        return ((k, line.split(delimiter), "", line) for k, line in enumerate(lines, number) if line), ""
+        yield from ((k, line.split(delimiter), "", line) for k, line in enumerate(lines, number) if line)
+        return ""
     lines = io.StringIO(text, newline="\n").readlines()
-    rows: list[Row] = []
     first, limit = 0, len(lines) if max_lines is None else max_lines  # `first`: where the current row begins
     while first < min(limit, len(lines)):
         start = first
@@ -104,22 +105,22 @@ def split_rows(
                 end = start + reader.line_num
                 if fields:
                     line = lines[first] if end == first + 1 else "".join(lines[first:end])
-                    rows.append((number + first, fields, "", line.rstrip("\r\n")))
+                    yield number + first, fields, "", line.rstrip("\r\n")
                 first = end
                 if first >= limit:
                     break
         except csv.Error as error:
             is_open = "unexpected end" in str(error)
             if is_open and not is_last and sum(map(len, lines[first:])) < MAX_RECORD_CHARS:
-                return rows, "".join(lines[first:])
+                break
             n_lines = start + reader.line_num - first
             fields, fault = [], OPEN_QUOTE
             if "new-line" in str(error) or (loose_quotes and not is_open and n_lines == 1):
                 fields, fault = _parse_loosely(lines[first : first + n_lines], delimiter)
             n_lines = 1 if fault else n_lines
-            rows.append((number + first, fields, fault, "".join(lines[first : first + n_lines]).rstrip("\r\n")))
+            yield number + first, fields, fault, "".join(lines[first : first + n_lines]).rstrip("\r\n")
             first += n_lines
-    return rows, "".join(lines[first:])
+    return "".join(lines[first:])
 
 
 def _parse_loosely(lines: list[str], delimiter: str) -> tuple[list[str], str]:
@@ -161,35 +162,39 @@ def row_fault(row: Row, names: Sequence[str], wanted: Sequence[int]) -> str:
     return ""
 
 
-def _row_batches(
+def _rows_of_file(
     blocks: Iterable[TextBlock], delimiter: str, quoted: bool, loose_quotes: bool
-) -> Iterator[Iterable[Row]]:
-    """Yield the rows of each block, with their lines from 1. A quote that a block leaves open waits for the next."""
+) -> Iterator[Row]:
+    """Yield the rows of all blocks, with their lines from 1. A quote that a block leaves open waits for the next."""
     buffer, number, n_open, has_bytes = "", 1, 0, False  # `n_open`: length of a row that is open
-
-    def split(is_last: bool) -> Iterable[Row]:
-        nonlocal buffer, number, n_open
-        rows, rest = split_rows(buffer, delimiter, quoted, loose_quotes, is_last, number)
+    for text, fault, block_has_bytes in chain(blocks, [TextBlock("", END, False)]):
+        has_bytes = block_has_bytes or (has_bytes and n_open > 0)
+        if not fault:
+            buffer += text
+            if len(buffer) < 2 * n_open:  # so that a long row is not searched again for each block
+                continue
+        rows = split_rows(buffer, delimiter, quoted, loose_quotes, fault != "", number)
+        rest = yield from _reject_bytes(rows) if has_bytes else rows
         number += buffer.count("\n") - rest.count("\n")
         buffer, n_open = rest, len(rest)
-        return map(_reject_bytes, rows) if has_bytes else rows
-
-    for text, fault, block_has_bytes in blocks:
-        if fault:
-            yield split(is_last=True)
-            yield [(number, [], fault, text)]
+        if fault and fault != END:
+            yield number, [], fault, text
             number += 1
-            continue
-        has_bytes = block_has_bytes or (has_bytes and n_open > 0)
-        buffer += text
-        if len(buffer) >= 2 * n_open:  # so that a long row is not searched again for each block
-            yield split(is_last=False)
-    yield split(is_last=True)
 
 
-def _reject_bytes(row: Row) -> Row:
-    number, _, _, text = row
-    return (number, [], f"it {NOT_UTF8}", replace_bytes(text)) if SURROGATE.search(text) else row
+def _reject_bytes(rows: Generator[Row, None, str]) -> Generator[Row, None, str]:
+    rest = ""
+
+    def tracked() -> Iterator[Row]:
+        nonlocal rest
+        rest = yield from rows
+
+    for number, fields, fault, text in tracked():
+        if SURROGATE.search(text):
+            yield number, [], f"it {NOT_UTF8}", replace_bytes(text)
+        else:
+            yield number, fields, fault, text
+    return rest
 
 
 # --- rows -> records ----------------------------------------------------------------------------------------
@@ -207,7 +212,7 @@ def parse_table(path: Path, blocks: Iterable[TextBlock], dialect: CsvDialect, su
         hint = "" if dialect.columns else ": its first line must name its columns"
         raise InputError(f"{path} is empty{hint}.")
     quoted, delimiter = dialect.uses_quotes(suffix), dialect.delimiter_for(suffix, first_line)
-    rows = chain.from_iterable(_row_batches(blocks, delimiter, quoted, dialect.loose_quotes))
+    rows = _rows_of_file(blocks, delimiter, quoted, dialect.loose_quotes)
     first = next(row for row in rows if not row[3].isspace())
     is_header = dialect.is_header(first[1])
     names = first[1] if is_header or dialect.columns is None else list(dialect.columns)

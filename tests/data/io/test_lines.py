@@ -61,7 +61,10 @@ def test_invalid_bytes_spoil_their_line(tmp_path: Path) -> None:
 
 
 def test_a_quote_that_is_open_at_the_end_of_a_block_waits_for_the_next() -> None:
-    rows, rest = split_rows('a,b\n"c\nd', ",", is_last=False)
-    assert (list(rows), rest) == ([(0, ["a", "b"], "", "a,b")], '"c\nd')
-    rows, rest = split_rows('"c\nd', ",", number=7)
-    assert (list(rows), rest) == ([(7, [], "a quote is opened and not closed", '"c'), (8, ["d"], "", "d")], "")
+    rows = split_rows('a,b\n"c\nd', ",", is_last=False)
+    assert next(rows) == (0, ["a", "b"], "", "a,b")
+    with pytest.raises(StopIteration) as end:
+        next(rows)
+    assert end.value.value == '"c\nd'
+    typo = (7, [], "a quote is opened and not closed", '"c')
+    assert list(split_rows('"c\nd', ",", number=7)) == [typo, (8, ["d"], "", "d")]
