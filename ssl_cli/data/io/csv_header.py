@@ -1,6 +1,7 @@
 """Names of the columns of a CSV that is streamed: from its header, or from the training file."""
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 from ssl_cli.data.io.arrow import FileLayout
@@ -45,7 +46,8 @@ def _names_without_header(
 ) -> list[str]:
     """Return the training file's columns, with or without the label, to match the field count of most first rows."""
     lines = block[:1_000_000].decode(errors="replace").split("\n")
-    first = [line.rstrip("\r").split(delimiter) for line in lines if line.rstrip("\r")][:50]
+    filled = (line.rstrip("\r") for line in lines if line.rstrip("\r"))
+    first = [line.split(delimiter) for line in islice(filled, 50)]
     if set(wanted) <= set(first[0]):
         raise InputError(f"{path} begins with the names of its columns: set header=true.")
     n_fields = Counter(len(fields) for fields in first).most_common(1)[0][0]

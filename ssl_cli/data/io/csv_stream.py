@@ -146,8 +146,10 @@ class CsvReader:
                 records.append(fields)
                 places += number, line
                 texts.append(row_text)
-        chunk = self._make_chunk(records, np.array(places, np.int64).reshape(-1, 2), texts, rejects)
-        return chunk, len(block) - len(rest.encode(errors="surrogateescape"))
+        n_bytes = len(block) - len(rest.encode(errors="surrogateescape"))
+        if not n_bytes:
+            return Chunk(self._empty_table(), np.arange(0)), 0
+        return self._make_chunk(records, np.array(places, np.int64).reshape(-1, 2), texts, rejects), n_bytes
 
     def _make_chunk(
         self, records: list[list[str]], places: np.ndarray, texts: list[str], rejects: list[RejectedRow]
