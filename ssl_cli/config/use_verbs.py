@@ -12,7 +12,7 @@ class ScoreConfig(VerbConfig):
     """Options of ssl score."""
 
     run: Annotated[Path, "a run folder of ssl detect, or latest"]
-    input: Annotated[Path, "a .csv (or .csv.gz, .bz2, .zst, .lz4) or .parquet file of rows to score"]
+    input: Annotated[Path, "a .csv (or .csv.gz, .bz2, .xz, .zst, .lz4) or .parquet file of rows to score"]
     output: Annotated[
         Annotated[str, Pattern(r".+\.(csv|parquet)", "a path that ends in .csv or .parquet")], "file for the scores"
     ]

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.csv_stream import OPEN_QUOTE
-from ssl_cli.data.io.delimited import CsvDialect
-from ssl_cli.data.io.records import PARQUET, read_records, suffix_of
+from ssl_cli.data.io.delimited import OPEN_QUOTE, CsvDialect
+from ssl_cli.data.io.records import PARQUET, Records, read_records, suffix_of
 from ssl_cli.data.io.text import ReadIssues
-from ssl_cli.data.text.records import Records
 from ssl_cli.errors import InputError
 from ssl_cli.tasks.examples import Columns, ExampleSplit, InvalidExample, SkippedRecord, as_sentence, name_list
 

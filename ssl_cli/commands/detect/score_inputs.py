@@ -20,7 +20,7 @@ from ssl_cli.errors import InputError
 
 MB = 1 << 20  # bytes
 NAME = "name"  # column with an image's file
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".gz", ".bz2", ".zst", ".lz4", ".parquet", ".npz")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".parquet", ".npz")
 
 
 class TableInput:

@@ -1,15 +1,16 @@
-"""Reading of table files into Arrow tables: CSV (plain or gzipped), Parquet and npz.
+"""Reading of table files into Arrow tables: CSV (plain or compressed), Parquet and npz.
 
 Errors name the file, and the line if possible.
 """
 
 import hashlib
+import lzma
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +18,13 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ssl_cli.config.types import Delimiter
+from ssl_cli.data.io.delimited import CsvDialect, check_delimiter, check_unique_columns, delimiter_character
+from ssl_cli.data.io.records import read_records
 from ssl_cli.errors import InputError
 
 # Texts of a CSV that mean a missing value: Arrow's own (empty, NA, NaN, null, ...) and UCI's question mark.
 NULL_TEXTS = ["", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "-nan", "-NaN", "n/a", "<NA>"]
-TAB_NAMES = ("tab", "\\t")
-READ_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile)
+READ_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -49,25 +51,19 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
         elif path.suffix == ".npz":
             table = _read_npz(path)
         else:
-            table = _read_csv(path, names, "\t" if delimiter in TAB_NAMES else delimiter)
+            table = _read_csv(path, names, delimiter_character(delimiter))
         columns = table.column_names
     except InputError:
         raise
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8: save it as UTF-8.") from error
     except READ_ERRORS as error:
+        if path.suffix not in (".parquet", ".npz"):
+            _raise_first_fault(path, names, delimiter)
         reason = str(error).splitlines()[0] if str(error) else "it is cut off"
         raise InputError(f"{path} can't be read: {reason}.") from error
     if table.num_rows == 0:
         raise InputError(f"{path} has no rows.")
-    if duplicates := [name for name, count in Counter(columns).items() if count > 1]:
-        raise InputError(f"{path} has more than one column called {', '.join(duplicates)}: rename them.")
-    if len(columns) == 1 and (other := next((char for char in ";\t|" if char in columns[0]), None)):
-        name = "tab" if other == "\t" else f"'{other}'"
-        raise InputError(
-            f"{path} has the single column {columns[0]!r}: its fields seem to be separated by {name}; "
-            f"set data.delimiter={name}."
-        )
+    check_unique_columns(path, columns, columns)
+    check_delimiter(path, columns, "data.delimiter", ";\t|")
     return _plain_columns(path, table)
 
 
@@ -91,36 +87,23 @@ def _plain_columns(path: Path, table: pa.Table) -> pa.Table:
     return table
 
 
+def _raise_first_fault(path: Path, names: list[str] | None, delimiter: str) -> None:
+    """Raise InputError for what is wrong with a CSV that Arrow cannot read, in the words of the reader of records."""
+    columns = None if names is None else tuple(names)
+    dialect = CsvDialect(delimiter, quoting=True, columns=columns, loose_quotes=True)
+    for record in read_records(path, dialect, suffix=".csv"):
+        if isinstance(record.record, str):
+            raise InputError(f"{path}, {record.place}: {record.record}.")
+
+
 def _read_csv(path: Path, names: list[str] | None, delimiter: str) -> pa.Table:
     """Read a CSV, with integers as floats, and columns that turn out not to be numeric as text.
 
-    Raises InputError for an empty file, and for a row with another number of fields.
+    Arrow infers a column's type from the first block, and fails at a later value that does not fit.
     """
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty: it must contain a table, a row a line.")
-    invalid_rows: list[pyarrow.csv.InvalidRow] = []
-
-    def note(row: pyarrow.csv.InvalidRow) -> str:
-        invalid_rows.append(row)
-        return "error"
-
     read = pyarrow.csv.ReadOptions(column_names=names)
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note)
-    try:
-        return _parse_csv(path, read, parse)
-    except pa.ArrowInvalid as error:
-        if not invalid_rows:
-            raise
-        row = invalid_rows[0]
-        raise InputError(
-            f"{path} can't be read: the row {row.text[:100]!r} has {row.actual_columns} field(s) instead of "
-            f"{row.expected_columns}."
-        ) from error
-
-
-def _parse_csv(path: Path, read: pyarrow.csv.ReadOptions, parse: pyarrow.csv.ParseOptions) -> pa.Table:
-    """Parse a CSV. Arrow infers a column's type from the first block, and fails at a later value that does not fit."""
-    with pyarrow.csv.open_csv(path, read, parse, _convert_options({})) as reader:
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with pyarrow.csv.open_csv(_csv_source(path), read, parse, _convert_options({})) as reader:
         inferred = reader.schema
     float_columns = {
         field.name for field in inferred if pa.types.is_integer(field.type) or pa.types.is_null(field.type)
@@ -128,12 +111,17 @@ def _parse_csv(path: Path, read: pyarrow.csv.ReadOptions, parse: pyarrow.csv.Par
     types = dict.fromkeys(float_columns, pa.float64())
     while True:
         try:
-            return pyarrow.csv.read_csv(path, read, parse, _convert_options(types))
+            return pyarrow.csv.read_csv(_csv_source(path), read, parse, _convert_options(types))
         except pa.ArrowInvalid as error:
             match = re.search(r"In CSV column #(\d+): .*conversion error", str(error))
             if not match or types.get(column := inferred.names[int(match[1])]) == pa.string():
                 raise
             types[column] = pa.string()
+
+
+def _csv_source(path: Path) -> Any:
+    """Return what Arrow reads: it opens all kinds of compression by itself but xz."""
+    return lzma.open(path) if path.suffix.lower() == ".xz" else path
 
 
 def _convert_options(types: dict[str, pa.DataType]) -> pyarrow.csv.ConvertOptions:

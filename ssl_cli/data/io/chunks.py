@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.data.io.columns import missing_to_null
+from ssl_cli.data.io.delimited import check_unique_columns
 from ssl_cli.errors import InputError
 
 ColumnTypes = dict[str, pa.DataType]
@@ -44,8 +45,7 @@ def check_columns(path: Path, wanted: list[str], names: list[str]) -> None:
         all_absent = len(absent) == len(wanted)
         hint = " If the file has no header, set header=false." if all_absent else did_you_mean(absent[0], names)
         raise InputError(f"{path} lacks the column {', '.join(absent[:10])}; it has {', '.join(names[:20])}.{hint}")
-    if duplicates := [name for name in wanted if names.count(name) > 1]:
-        raise InputError(f"{path} has more than one column called {', '.join(duplicates)}: rename them.")
+    check_unique_columns(path, wanted, names)
 
 
 class RowErrors:

@@ -1,33 +1,27 @@
 """Streaming of a CSV of any size as chunks of valid rows and rejected rows.
 
 The file is read in blocks of whole lines. Arrow parses a whole block where it can. A block with anything irregular (a
-row that does not fit, a field over several lines, bytes that are not UTF-8) is parsed again line by line. Both ways
-give the same rows, and no line is lost: each is a row of a chunk, a rejected row, or blank.
+row that does not fit, a field over several lines, bytes that are not UTF-8) is parsed by the reader of records. Both
+ways give the same rows, and no line is lost: each is a row of a chunk, a rejected row, or blank.
 """
 
-import csv
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from ssl_cli.data.io.arrow import NULL_TEXTS, TAB_NAMES, FileLayout
+from ssl_cli.data.io.arrow import NULL_TEXTS, FileLayout
 from ssl_cli.data.io.chunks import Chunk, ColumnTypes, RejectedRow, RowErrors, parse_texts
-from ssl_cli.data.io.csv_header import MAX_RECORD_BYTES, may_continue, read_header, split_fields
+from ssl_cli.data.io.csv_header import end_of_line, read_header
+from ssl_cli.data.io.delimited import Row, delimiter_character, row_fault, split_rows
+from ssl_cli.data.io.lines import read_line_blocks, replace_bytes
 from ssl_cli.errors import InputError
 
 BLOCK_BYTES = 16 << 20
 SMALL_BLOCK_BYTES = 1 << 18  # a block with something irregular is tried again in blocks of this size
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
-SURROGATE = re.compile("[\udc80-\udcff]")  # what Python's surrogateescape makes of a byte that is not UTF-8
-OPEN_QUOTE = "a quote is opened and not closed"
-CARRIAGE_RETURN = "the line contains a carriage return"
-MAX_REJECT_CHARS = 10_000  # characters of a rejected line that are kept
-csv.field_size_limit(2 * BLOCK_BYTES)  # as long as Arrow allows a field to be
+MAX_REJECT_CHARS = 10_000  # characters of a rejected row that are kept
 
 
 def read_csv_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout) -> Iterator[Chunk]:
@@ -35,47 +29,22 @@ def read_csv_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout) -> Iter
 
     Raises InputError if the file is empty, is not a CSV or lacks a column.
     """
-    delimiter = "\t" if layout.delimiter in TAB_NAMES else layout.delimiter
-    with path.open("rb") as file:
-        blocks = _read_blocks(file, path)
-        first, is_whole = next(blocks, (b"", True))
-        if not first.strip(b"\r\n"):
-            raise InputError(f"{path} is empty.")
-        if not is_whole:
-            raise InputError(f"{path} has no line end in its first {BLOCK_BYTES >> 20} MB: it is not a CSV.")
-        names, body, n_lines = read_header(path, first, wanted, layout, delimiter)
-        reader = CsvReader(names, wanted, delimiter, n_lines)
-        yield from reader.read(body, file.tell())
-        for block, is_whole in blocks:
-            yield from (reader.read if is_whole else reader.reject_line)(block, file.tell())
-        yield from reader.read(b"", path.stat().st_size, last=True)
-
-
-def _read_blocks(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bool]]:
-    """Yield blocks of whole lines, with True; or the beginning of a line longer than a block, with False.
-
-    The rest of such a line is skipped, so that memory stays bounded.
-    """
-    compression = COMPRESSIONS.get(path.suffix.lower())
-    stream: Any = pa.CompressedInputStream(pa.PythonFile(file, "r"), compression) if compression else file
-    rest, skipping = b"", False
-    while block := stream.read(BLOCK_BYTES):
-        if skipping:
-            end = block.find(b"\n") + 1
-            if not end:
-                continue
-            block, skipping = block[end:], False
-        end = block.rfind(b"\n") + 1
-        if end:
-            yield rest + block[:end], True
-            rest = block[end:]
-        elif len(rest) + len(block) > BLOCK_BYTES:
-            yield (rest + block)[:MAX_REJECT_CHARS], False
-            rest, skipping = b"", True
+    delimiter = delimiter_character(layout.delimiter)
+    blocks = read_line_blocks(path, BLOCK_BYTES)
+    first = next(blocks, None)
+    if first is None or not first.content.strip(b"\r\n"):
+        raise InputError(f"{path} is empty.")
+    if first.fault:
+        raise InputError(f"{path} begins with {first.fault}: it is not a CSV.")
+    names, start = read_header(path, first.content, wanted, layout, delimiter)
+    reader = CsvReader(names, wanted, delimiter, first.content.count(b"\n", 0, start))
+    yield from reader.read(first.content[start:], first.bytes_read)
+    for block in blocks:
+        if block.fault:
+            yield from reader.reject_line(block.content, block.fault, block.bytes_read)
         else:
-            rest += block
-    if rest:
-        yield rest, True
+            yield from reader.read(block.content, block.bytes_read)
+    yield from reader.read(b"", path.stat().st_size, last=True)
 
 
 class CsvReader:
@@ -83,47 +52,63 @@ class CsvReader:
 
     def __init__(self, names: list[str], wanted: ColumnTypes, delimiter: str, lines_before: int):
         self.names, self.wanted, self.delimiter = names, wanted, delimiter
+        self.indices = [names.index(name) for name in wanted]
         self.line, self.row, self.pending = lines_before + 1, 0, b""  # the line and row that come next
 
     def read(self, block: bytes, bytes_read: int, last: bool = False) -> Iterator[Chunk]:
         """Yield the rows of a block of whole lines.
 
-        If Arrow cannot parse it, it is parsed again in small blocks, and those that still fail line by line.
+        If Arrow cannot parse it, it is parsed again in small blocks, and those that still fail row by row.
         """
+        n_open = len(self.pending)
         block, self.pending = self.pending + block, b""
-        table = None if _has_irregular_lines(block) else self._parse_with_arrow(block)
-        if table is not None:
-            yield self._count_rows(Chunk(table, np.arange(self.row, self.row + len(table)), bytes_read=bytes_read))
-            self.line += block.count(b"\n")
+        if (table := self._parse_with_arrow(block)) is not None:
+            yield self._advance(self._valid_chunk(table), block, bytes_read)
             return
-        if len(block) <= SMALL_BLOCK_BYTES:
-            yield self._count_rows(self._parse_by_line(block, last, bytes_read))
-            return
-        start = 0
+        start, size = 0, max(SMALL_BLOCK_BYTES, 2 * n_open)
         while start < len(block):
-            end = block.rfind(b"\n", start, start + SMALL_BLOCK_BYTES) + 1 or block.find(b"\n", start) + 1 or len(block)
-            yield from self.read(block[start:end], bytes_read, last and end == len(block))
-            start = end
+            end = end_of_line(block, start + size)
+            piece = block[start:end]
+            if size == SMALL_BLOCK_BYTES and (table := self._parse_with_arrow(piece)) is not None:
+                chunk = self._valid_chunk(table)
+            else:
+                chunk, n_bytes = self._parse_rows(piece, last and end == len(block))
+                if not n_bytes and end == len(block):
+                    self.pending = piece
+                    return
+                if not n_bytes:  # the first row does not end before the next quote
+                    quote = block.find(b'"', end)
+                    size = max(2 * size, (len(block) if quote < 0 else quote) - start)
+                    continue
+                piece = piece[:n_bytes]
+            yield self._advance(chunk, piece, bytes_read)
+            start, size = start + len(piece), SMALL_BLOCK_BYTES
 
-    def reject_line(self, beginning: bytes, bytes_read: int) -> Iterator[Chunk]:
-        """Yield a chunk that rejects one line longer than a block, given its beginning."""
+    def reject_line(self, beginning: bytes, fault: str, bytes_read: int) -> Iterator[Chunk]:
+        """Yield a chunk that rejects one line that is too long, given its beginning."""
         yield from self.read(b"", bytes_read, last=True)
-        reason = f"a line of more than {BLOCK_BYTES >> 20} MB"
-        reject = RejectedRow(self.row, self.line, reason, beginning.decode(errors="replace"))
-        self.line += 1
-        yield self._count_rows(Chunk(self._empty_table(), np.arange(0), [reject], bytes_read))
+        reject = RejectedRow(self.row, self.line, fault, beginning.decode(errors="replace"))
+        yield self._advance(Chunk(self._empty_table(), np.arange(0), [reject]), b"\n", bytes_read)
 
-    def _count_rows(self, chunk: Chunk) -> Chunk:
+    def _advance(self, chunk: Chunk, block: bytes, bytes_read: int) -> Chunk:
+        """Count the rows of a chunk and the lines of the block that it is from."""
+        chunk.bytes_read = bytes_read
         self.row += len(chunk.row) + len(chunk.rejects)
+        self.line += block.count(b"\n")
         return chunk
 
     def _empty_table(self) -> pa.Table:
         return pa.table({name: pa.array([], dtype) for name, dtype in self.wanted.items()})
 
+    def _valid_chunk(self, table: pa.Table) -> Chunk:
+        return Chunk(table, np.arange(self.row, self.row + len(table)))
+
     def _parse_with_arrow(self, block: bytes) -> pa.Table | None:
         """Return the rows of a block, or None if Arrow cannot parse one of them."""
         if not block.strip(b"\r\n"):
             return self._empty_table()
+        if _has_irregular_lines(block):
+            return None
         convert = pyarrow.csv.ConvertOptions(
             column_types=self.wanted,
             include_columns=list(self.wanted),
@@ -137,89 +122,55 @@ class CsvReader:
         except pa.ArrowInvalid:
             return None
 
-    def _parse_by_line(self, block: bytes, last: bool, bytes_read: int) -> Chunk:
-        """Parse the records of a block one by one; an open record at its end becomes `pending`, unless it is `last`."""
-        lines = block.split(b"\n")
-        ends_whole = lines[-1] == b""
-        if ends_whole:
-            lines.pop()
-        records, places, texts, rejects = [], [], [], []
-        row, index = self.row, 0
-        while index < len(lines):
-            if not lines[index].rstrip(b"\r"):
-                index += 1
-                continue
-            parsed = self._parse_record(lines, index)
-            if parsed is None and not last and sum(map(len, lines[index:])) < MAX_RECORD_BYTES:
-                self.pending = b"\n".join(lines[index:]) + b"\n" * ends_whole
-                break
-            fields, n_lines, reason = parsed or ([], 1, OPEN_QUOTE)
-            text = b"\n".join(lines[index : index + n_lines]).decode(errors="replace").rstrip("\r")
-            if reason:
-                rejects.append(RejectedRow(row, self.line + index, reason, text[:MAX_REJECT_CHARS]))
+    def _parse_rows(self, block: bytes, last: bool) -> tuple[Chunk, int]:
+        """Return the rows of a block, and the number of its bytes up to a row that is open at its end.
+
+        If it is the `last` block, the open quote was a typo. Of a large block, which holds one that was searched for
+        far ahead, only the first rows are read.
+        """
+        text = block.decode(errors="surrogateescape")
+        max_lines = block.count(b"\n", 0, SMALL_BLOCK_BYTES) + 1
+        rest = ""
+
+        def rows() -> Iterator[Row]:
+            nonlocal rest
+            rest = yield from split_rows(text, self.delimiter, is_last=last, number=self.line, max_lines=max_lines)
+
+        # No row itself is kept: Python's collector would visit each.
+        records, places, texts, rejects = list[list[str]](), list[int](), list[str](), list[RejectedRow]()
+        for number, row in enumerate(rows(), self.row):
+            line, fields, _, row_text = row
+            if fault := row_fault(row, self.names, self.indices):
+                rejects.append(_reject(number, line, fault, row_text))
             else:
                 records.append(fields)
-                places.append((row, self.line + index))
-                texts.append(text[:MAX_REJECT_CHARS])
-            row, index = row + 1, index + n_lines
-        self.line += index
-        chunk = self._make_chunk(records, places, texts, rejects)
-        chunk.bytes_read = bytes_read
-        return chunk
-
-    def _parse_record(self, lines: list[bytes], index: int) -> tuple[list[str], int, str] | None:
-        """Return the fields of the record that begins at a line, its number of lines, and what is wrong with it.
-
-        Returns None if its quote is not closed by the end of the block.
-        """
-        line = lines[index]
-        if not may_continue(line, self.delimiter):
-            fields, reason = self._parse_fields(line)
-            return fields, 1, reason
-        fields, reason = self._parse_fields(line, strict=True)
-        if not reason:
-            return fields, 1, ""
-        size, quotes, end = len(line), line.count(b'"'), index + 1
-        while quotes % 2 and size <= MAX_RECORD_BYTES:
-            if end == len(lines):
-                return None
-            size, quotes, end = size + len(lines[end]), quotes + lines[end].count(b'"'), end + 1
-        fields, reason = self._parse_fields(b"\n".join(lines[index:end]), strict=True)
-        # If the lines together are not a record, the quote was a typo: it must not swallow the lines after it.
-        return ([], 1, OPEN_QUOTE) if reason else (fields, end - index, "")
-
-    def _parse_fields(self, record: bytes, strict: bool = False) -> tuple[list[str], str]:
-        """Return a record's fields, and what is wrong with it. `strict`: a quoted field ends where its quote closes."""
-        text = record.removesuffix(b"\r").decode(errors="surrogateescape")
-        if "\r" in text and '"' not in text:
-            return [], CARRIAGE_RETURN
-        try:
-            fields = split_fields(text, self.delimiter, strict)
-        except csv.Error as error:
-            return [], CARRIAGE_RETURN if "new-line character" in str(error) else str(error)
-        if len(fields) != len(self.names):
-            return [], f"{len(fields)} field{'s' * (len(fields) > 1)} instead of {len(self.names)}"
-        for name in self.wanted if not text.isascii() else ():
-            if SURROGATE.search(fields[self.names.index(name)]):
-                return [], f"the column {name} contains bytes that are not valid UTF-8"
-        return fields, ""
+                places += number, line
+                texts.append(row_text)
+        n_bytes = len(block) - len(rest.encode(errors="surrogateescape"))
+        if not n_bytes:
+            return Chunk(self._empty_table(), np.arange(0)), 0
+        return self._make_chunk(records, np.array(places, np.int64).reshape(-1, 2), texts, rejects), n_bytes
 
     def _make_chunk(
-        self, records: list[list[str]], places: list[tuple[int, int]], texts: list[str], rejects: list[RejectedRow]
+        self, records: list[list[str]], places: np.ndarray, texts: list[str], rejects: list[RejectedRow]
     ) -> Chunk:
         """Convert records of texts to typed columns; a record with a text that does not fit its column is rejected.
 
-        `places` are the records' rows and lines, `texts` their lines in the file.
+        `places` (N, 2) are the records' rows and lines, `texts` their lines in the file.
         """
         errors, columns = RowErrors(len(records)), {}
         by_name = dict(zip(self.names, zip(*records, strict=True), strict=True)) if records else {}
         for name, dtype in self.wanted.items():
             values = pa.array(by_name.get(name, []), pa.string())
             columns[name] = parse_texts(values, dtype, name, errors)
-        rejects += [RejectedRow(*places[i], reason, texts[i]) for i, reason in errors.sorted_reasons()]
-        row = np.array([row for row, _ in places], dtype=np.int64)
+        for i, reason in errors.sorted_reasons():
+            rejects.append(_reject(int(places[i, 0]), int(places[i, 1]), reason, texts[i]))
         table = pa.table(columns).filter(pa.array(errors.valid))
-        return Chunk(table, row[errors.valid], sorted(rejects, key=lambda reject: reject.row))
+        return Chunk(table, places[errors.valid, 0], sorted(rejects, key=lambda reject: reject.row))
+
+
+def _reject(row: int, line: int, reason: str, text: str) -> RejectedRow:
+    return RejectedRow(row, line, reason, replace_bytes(text[:MAX_REJECT_CHARS]))
 
 
 def _has_irregular_lines(block: bytes) -> bool:

@@ -1,23 +1,33 @@
-"""Parsing of TSV and CSV lines into records by column name. A malformed line spoils only its own record."""
+"""The one parser of CSV and TSV: blocks of text -> rows of fields -> records by column name.
+
+A row that cannot be read comes with the reason, and spoils only itself: an open quote ends with its line.
+"""
 
 import csv
-from collections import deque
-from collections.abc import Iterator
+import io
+import re
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.arrow import TAB_NAMES
-from ssl_cli.data.io.csv_stream import OPEN_QUOTE
+from ssl_cli.data.io.lines import MAX_LINE_BYTES, NOT_UTF8, SURROGATE, TextBlock, read_first_line, replace_bytes
 from ssl_cli.errors import InputError
 
-MAX_RECORD_CHARS = 1 << 20  # a quoted field over more characters of several lines counts as a quote never closed
+TAB_NAMES = ("tab", "\\t")
 DELIMITERS = ",;\t"  # those that are recognized in a .csv
+MAX_RECORD_CHARS = 1 << 25  # a quoted field over more characters of several lines counts as a quote never closed
+OPEN_QUOTE = "a quote is opened and not closed"
+END = "the end of the file"  # in place of a fault, of a block that ends an open row
+CARRIAGE_RETURN = "the line contains a carriage return"
+QUOTED = re.compile('"[^"]*"')
+RETURN_STAND_IN = "\udc0d"  # for \r within a line, which csv takes for a line end; text read from a file has none
+csv.field_size_limit(MAX_LINE_BYTES)
 
-NumberedLines = Iterator[tuple[int, str, str]]  # line number, text, and what is wrong with it
 RawRecords = Iterator[tuple[int | None, dict[str, Any] | str, str | None]]  # line, record or reason, text in the file
-Row = tuple[int, list[str], str, str]  # line number, fields, what is wrong, text
+Row = tuple[int, list[str], str, str]  # line, fields, what is wrong, text in the file
 
 
 @dataclass(frozen=True)
@@ -25,17 +35,21 @@ class CsvDialect:
     """Format of TSV and CSV files. `delimiter` and `quoting` of None follow from the file's suffix.
 
     `columns`: names for a file without a header. `text_columns`: names that identify a header even so.
+    `ragged`: a file may be empty, and a row may have fewer or more fields than the header. `loose_quotes`: a field may
+    go on after its closing quote.
     """
 
     delimiter: str | None = None
     quoting: bool | None = None
     columns: tuple[str, ...] | None = None
     text_columns: tuple[str, ...] = ()
+    ragged: bool = False
+    loose_quotes: bool = False
 
     def delimiter_for(self, suffix: str, first: str) -> str:
         """Return the delimiter. If it is not set, the first line decides for a .csv, and all else has tabs."""
         if self.delimiter is not None:
-            return "\t" if self.delimiter in TAB_NAMES else self.delimiter
+            return delimiter_character(self.delimiter)
         return max(DELIMITERS, key=first.count) if suffix == ".csv" else "\t"
 
     def uses_quotes(self, suffix: str) -> bool:
@@ -53,92 +67,189 @@ class CsvDialect:
         return len(fields) > 1 and is_known
 
 
-def parse_table(path: Path, lines: NumberedLines, dialect: CsvDialect, suffix: str) -> RawRecords:
-    """Yield the records of a table's lines. In a table of one column the delimiter is an ordinary character.
+def delimiter_character(name: str) -> str:
+    """Return the character that an option names, which may be spelled `tab`."""
+    return "\t" if name in TAB_NAMES else name
+
+
+# --- text -> rows -------------------------------------------------------------------------------------------
+
+
+def split_rows(
+    text: str,
+    delimiter: str,
+    quoted: bool = True,
+    loose_quotes: bool = True,
+    is_last: bool = True,
+    number: int = 0,
+    max_lines: int | None = None,
+) -> Generator[Row, None, str]:
+    r"""Yield the rows of whole lines, without empty lines. Return the rest, which begins with a row that is still open.
+
+    Lines end in \n or \r\n, and the first has the `number`. A quoted field may hold the delimiter and line ends. A
+    quote was a typo of its line if it is not closed, in the `is_last` text or within MAX_RECORD_CHARS, or if the field
+    goes on after the quote that closes it; but not in the same line with `loose_quotes`. If the text has quotes, the
+    rest may also be what comes after the first `max_lines`.
+    """
+    if not quoted or '"' not in text:
+        lines = text.split("\n") if "\r" not in text else [line.removesuffix("\r") for line in text.split("\n")]
+        yield from ((k, line.split(delimiter), "", line) for k, line in enumerate(lines, number) if line)
+        return ""
+    lines = io.StringIO(text, newline="\n").readlines()
+    first, limit = 0, len(lines) if max_lines is None else max_lines  # `first`: where the current row begins
+    while first < min(limit, len(lines)):
+        start = first
+        reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), delimiter=delimiter, strict=True)
+        try:
+            for fields in reader:
+                end = start + reader.line_num
+                if fields:
+                    line = lines[first] if end == first + 1 else "".join(lines[first:end])
+                    yield number + first, fields, "", line.rstrip("\r\n")
+                first = end
+                if first >= limit:
+                    break
+        except csv.Error as error:
+            is_open = "unexpected end" in str(error)
+            if is_open and not is_last and sum(map(len, lines[first:])) < MAX_RECORD_CHARS:
+                break
+            n_lines = start + reader.line_num - first
+            fields, fault = [], OPEN_QUOTE
+            if "new-line" in str(error) or (loose_quotes and not is_open and n_lines == 1):
+                fields, fault = _parse_loosely(lines[first : first + n_lines], delimiter)
+            n_lines = 1 if fault else n_lines
+            yield number + first, fields, fault, "".join(lines[first : first + n_lines]).rstrip("\r\n")
+            first += n_lines
+    return "".join(lines[first:])
+
+
+def _parse_loosely(lines: list[str], delimiter: str) -> tuple[list[str], str]:
+    r"""Return the fields of a row, and what is wrong with it.
+
+    A field may go on after its closing quote, and a \r within a line is an ordinary character.
+    """
+    text = "".join(lines).rstrip("\r\n").replace("\r", RETURN_STAND_IN)
+    # The last line is read only by a field that is open.
+    reader = csv.reader([*io.StringIO(f"{text}\n", newline="\n"), '"\n'], delimiter=delimiter)
+    try:
+        fields = next(reader)
+    except csv.Error as error:
+        return [], str(error)
+    if reader.line_num != len(lines):
+        return [], OPEN_QUOTE
+    return [field.replace(RETURN_STAND_IN, "\r") for field in fields], ""
+
+
+def field_count_fault(fields: Sequence[str], names: Sequence[str]) -> str:
+    """Return what is wrong with a row that has another number of fields than there are columns; or an empty text."""
+    n_fields = len(fields)
+    return "" if n_fields == len(names) else f"{n_fields} field{'s' * (n_fields != 1)} instead of {len(names)}"
+
+
+def row_fault(row: Row, names: Sequence[str], wanted: Sequence[int]) -> str:
+    r"""Return what is wrong with a row of a table of numbers and categories, or an empty text.
+
+    It may have no \r outside of quotes, and in its wanted columns no bytes that are not UTF-8.
+    """
+    _, fields, fault, text = row
+    if not fault and "\r" in text and "\r" in QUOTED.sub("", text):
+        return CARRIAGE_RETURN
+    if fault or len(fields) != len(names):
+        return fault or field_count_fault(fields, names)
+    for index in () if text.isascii() else wanted:
+        if SURROGATE.search(fields[index]):
+            return f"the column {replace_bytes(names[index])} {NOT_UTF8}"
+    return ""
+
+
+def _rows_of_file(
+    blocks: Iterable[TextBlock], delimiter: str, quoted: bool, loose_quotes: bool
+) -> Iterator[Row]:
+    """Yield the rows of all blocks, with their lines from 1. A quote that a block leaves open waits for the next."""
+    buffer, number, n_open, has_bytes = "", 1, 0, False  # `n_open`: length of a row that is open
+    for text, fault, block_has_bytes in chain(blocks, [TextBlock("", END, False)]):
+        has_bytes = block_has_bytes or (has_bytes and n_open > 0)
+        if not fault:
+            buffer += text
+            if len(buffer) < 2 * n_open:  # so that a long row is not searched again for each block
+                continue
+        rows = split_rows(buffer, delimiter, quoted, loose_quotes, fault != "", number)
+        rest = yield from _reject_bytes(rows) if has_bytes else rows
+        number += buffer.count("\n") - rest.count("\n")
+        buffer, n_open = rest, len(rest)
+        if fault and fault != END:
+            yield number, [], fault, text
+            number += 1
+
+
+def _reject_bytes(rows: Generator[Row, None, str]) -> Generator[Row, None, str]:
+    rest = ""
+
+    def tracked() -> Iterator[Row]:
+        nonlocal rest
+        rest = yield from rows
+
+    for number, fields, fault, text in tracked():
+        if SURROGATE.search(text):
+            yield number, [], f"it {NOT_UTF8}", replace_bytes(text)
+        else:
+            yield number, fields, fault, text
+    return rest
+
+
+# --- rows -> records ----------------------------------------------------------------------------------------
+
+
+def parse_table(path: Path, blocks: Iterable[TextBlock], dialect: CsvDialect, suffix: str) -> RawRecords:
+    """Yield the records of a table's blocks. In a table of one column the delimiter is an ordinary character.
 
     Raises InputError if the table is empty or its header cannot be read.
     """
-    first = next((line for line in lines if line[1].strip()), None)
-    if first is None:
+    first_line = read_first_line(path)
+    if not first_line:
+        if dialect.ragged:
+            return
         hint = "" if dialect.columns else ": its first line must name its columns"
         raise InputError(f"{path} is empty{hint}.")
-    if "\r" in first[1] and '"' not in first[1]:
-        raise InputError(f"{path} ends its lines with carriage returns alone: save it with line feeds.")
-    split = _split_quoted if dialect.uses_quotes(suffix) else _split_plain
-    rows = split(chain([first], lines), dialect.delimiter_for(suffix, first[1]))
-    first_row = next(rows)
-    is_header = dialect.is_header(first_row[1])
-    names = first_row[1] if is_header or dialect.columns is None else list(dialect.columns)
+    quoted, delimiter = dialect.uses_quotes(suffix), dialect.delimiter_for(suffix, first_line)
+    rows = _rows_of_file(blocks, delimiter, quoted, dialect.loose_quotes)
+    first = next(row for row in rows if not row[3].isspace())
+    is_header = dialect.is_header(first[1])
+    names = first[1] if is_header or dialect.columns is None else list(dialect.columns)
     if is_header:
-        _check_header(path, first_row)
-    for number, fields, reason, text in rows if is_header else chain([first_row], rows):
-        if len(names) == 1 and len(fields) > 1:
+        _check_header(path, first, dialect)
+    n_names = len(names)
+    for number, fields, fault, text in rows if is_header else chain([first], rows):
+        if quoted and text.isspace():
+            continue
+        if n_names == 1 and len(fields) > 1:
             fields = [text]
-        if not reason and len(fields) != len(names):
-            reason = f"it has {len(fields)} field(s) instead of {len(names)} ({', '.join(names)})"
-        yield number, reason or dict(zip(names, fields, strict=True)), text
+        if len(fields) != n_names and not dialect.ragged:
+            fault = fault or field_count_fault(fields, names)
+        yield number, fault or dict(zip(names, fields, strict=False)), text
 
 
-def _check_header(path: Path, header: Row) -> None:
+def _check_header(path: Path, header: Row, dialect: CsvDialect) -> None:
     number, names, error, _ = header
     if error:
         raise InputError(f"{path}, line {number:,}: its header can't be read: {error}.")
-    check_unique_columns(path, names)
+    check_unique_columns(path, dialect.text_columns if dialect.ragged else names, names)
+    if dialect.ragged and set(names).isdisjoint(dialect.text_columns):
+        check_delimiter(path, names, "data.delimiter")
 
 
-def check_unique_columns(path: Path, names: list[str]) -> None:
-    """Raise InputError if two columns have the same name."""
-    if duplicates := [name for name in names if name and names.count(name) > 1]:
-        name = duplicates[0]
-        raise InputError(f"{path} has {names.count(name)} columns called {name}: rename all but one.")
+def check_unique_columns(path: Path, wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Raise InputError if a wanted column occurs more than once in a file."""
+    counts = Counter(names)
+    if duplicates := [name for name in dict.fromkeys(wanted) if name and counts[name] > 1]:
+        raise InputError(f"{path} has more than one column called {', '.join(duplicates)}: rename them.")
 
 
-def _split_plain(lines: NumberedLines, delimiter: str) -> Iterator[Row]:
-    return ((number, text.split(delimiter), error, text) for number, text, error in lines if text)
-
-
-def _split_quoted(lines: NumberedLines, delimiter: str) -> Iterator[Row]:
-    """Yield rows whose quoted fields may hold the delimiter and line feeds. A quote that never closes is a typo."""
-    ahead: deque[tuple[int, str, str]] = deque()  # lines that were read in search of a closing quote
-    while line := ahead.popleft() if ahead else next(lines, None):
-        number, text, error = line
-        fields = None if error else _parse_quoted(text, delimiter)
-        if fields is not None or error:
-            if text.strip():
-                yield number, fields or [], error, text
-            continue
-        record = _read_until_closed(text, ahead, lines)
-        fields = _parse_quoted(record, delimiter)
-        if fields is None:
-            yield number, [], OPEN_QUOTE, text
-            continue
-        yield number, fields, "", record
-        for _ in range(record.count("\n")):
-            ahead.popleft()
-
-
-def _read_until_closed(text: str, ahead: deque[tuple[int, str, str]], lines: NumberedLines) -> str:
-    """Join a line with those after it until the number of quotes is even. The added lines are left in `ahead`."""
-    record, quotes, n_added = [text], text.count('"'), 0
-    size = len(text)
-    while quotes % 2 and size < MAX_RECORD_CHARS:
-        if n_added == len(ahead) and (following := next(lines, None)):
-            ahead.append(following)
-        if n_added == len(ahead) or ahead[n_added][2]:
-            break
-        line = ahead[n_added][1]
-        record.append(line)
-        quotes, size, n_added = quotes + line.count('"'), size + len(line) + 1, n_added + 1
-    return "\n".join(record)
-
-
-def _parse_quoted(text: str, delimiter: str) -> list[str] | None:
-    """Return the fields of a record, or None if a quote is not closed or the record ends before the text does."""
-    if '"' not in text:
-        return text.split(delimiter)
-    reader = csv.reader([f"{line}\n" for line in text.split("\n")], delimiter=delimiter, strict=True)
-    try:
-        fields = next(reader)
-    except csv.Error:
-        return None
-    return fields if reader.line_num == text.count("\n") + 1 else None
+def check_delimiter(path: Path, names: Sequence[str], option: str, signs: str = ";\t|,") -> None:
+    """Raise InputError if a single name of a column seems to be several; `option` sets what separates them."""
+    if len(names) == 1 and (sign := next((sign for sign in signs if sign in names[0]), None)):
+        shown = "tab" if sign == "\t" else f"'{sign}'"
+        raise InputError(
+            f"{path} has the single column {names[0][:80]!r}: its fields seem to be separated by {shown}; "
+            f"set {option}={shown}."
+        )

@@ -1,4 +1,4 @@
-"""Text files: finding them by path, folder or pattern, and reading their bytes in blocks, plain or compressed."""
+"""Files: finding them by path, folder or pattern, and reading their bytes in blocks, plain or compressed."""
 
 import bz2
 import glob
@@ -9,14 +9,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from ssl_cli.errors import InputError
 
 READ_BYTES = 1 << 20  # bytes of a block
-COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+ARROW_COMPRESSIONS = {".zst": "zstd", ".lz4": "lz4"}
+COMPRESSED = (".gz", ".bz2", ".xz", *ARROW_COMPRESSIONS)
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
@@ -83,12 +84,20 @@ def file_versions(paths: list[Path]) -> list[object]:
     return [[place, stat.st_size, stat.st_mtime_ns] for place, stat in zip(places, stats, strict=True)]
 
 
-def read_blocks(path: Path) -> Iterator[bytes]:
-    """Yield the decompressed bytes of a file. Raises InputError if it cannot be read to its end."""
+def read_blocks(path: Path, size: int | None = None) -> Iterator[bytes]:
+    """Yield the decompressed bytes of a file in blocks of at most `size` (None: READ_BYTES).
+
+    Raises InputError if it cannot be read to its end.
+    """
+    return (block for block, _ in read_blocks_with_progress(path, size))
+
+
+def read_blocks_with_progress(path: Path, size: int | None = None) -> Iterator[tuple[bytes, int]]:
+    """Yield the blocks of `read_blocks`, each with the number of bytes of the file itself that are read so far."""
     try:
-        with _open(path) as stream:
-            while block := stream.read(READ_BYTES):
-                yield block
+        with path.open("rb") as file, _decompress(file, path.suffix.lower()) as stream:
+            while block := stream.read(size or READ_BYTES):
+                yield block, file.tell()
     except READ_ERRORS as error:
         if isinstance(error, EOFError) or "Truncated" in str(error):
             raise InputError(f"{path} is cut off: its compressed data end too early; download it again.") from error
@@ -97,12 +106,13 @@ def read_blocks(path: Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _decompress(file: BinaryIO, suffix: str) -> Iterator[Any]:
     openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    suffix = path.suffix.lower()
-    if suffix == ".zst":
-        with path.open("rb") as file, pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd") as stream:
+    if suffix in ARROW_COMPRESSIONS:
+        with pa.CompressedInputStream(pa.PythonFile(file, "r"), ARROW_COMPRESSIONS[suffix]) as stream:
+            yield stream
+    elif suffix in openers:
+        with openers[suffix](file) as stream:
             yield stream
     else:
-        with openers[suffix](path) if suffix in openers else path.open("rb") as stream:
-            yield stream
+        yield file

@@ -1,37 +1,38 @@
 """Streaming of records from a file of any size: text lines, CSV, TSV, JSON or Parquet; plain or compressed.
 
-A record that cannot be read comes as the reason, with its place, so that the caller decides. Reading continues after
-it: an open quote ends with its line, and a byte that is not UTF-8 spoils only its own line.
+The one reader of records, for text corpora and labelled tasks. A record that cannot be read comes as the reason, with
+its place, so that the caller decides. Reading continues after it: an open quote ends with its line, and a byte that is
+not UTF-8 spoils only its own line, or with `issues` is replaced and counted.
 """
 
-import codecs
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet
 
-from ssl_cli.data.io.delimited import CsvDialect, NumberedLines, RawRecords, check_unique_columns, parse_table
+from ssl_cli.data.io.delimited import CsvDialect, RawRecords, check_unique_columns, parse_table
 from ssl_cli.data.io.files import read_blocks, uncompressed_name
-from ssl_cli.data.io.text import CONVERT, NOT_TEXT
+from ssl_cli.data.io.lines import filled_lines, read_first_line, read_text_blocks
+from ssl_cli.data.io.text import ReadIssues
 from ssl_cli.errors import InputError
 
-MAX_LINE_BYTES = 1 << 24  # the rest of a longer line is skipped
 PARQUET_BATCH = 256  # records of a Parquet file
-LINE_TOO_LONG = f"a line of more than {MAX_LINE_BYTES >> 20} MB"
 PARQUET, TEXT = ".parquet", ".txt"
 JSON_LINES = (".jsonl", ".ndjson")
-SUFFIXES = (".csv", ".tsv", *JSON_LINES, ".json", PARQUET, TEXT)
+JSON = (*JSON_LINES, ".json")
+SUFFIXES = (".csv", ".tsv", *JSON, PARQUET, TEXT)
 
+# The place of each record in its file, and its fields; or the reason why it cannot be read.
+Records = Iterable[tuple[str, dict[str, Any] | str]]
 # The records of a JSON document, or None if it is a plain list of records.
 Unpack = Callable[[Path, Any], Iterator[dict[str, Any]] | None]
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A record, or the reason why it cannot be read; `row` counts from 0, `line` from 1. `raw`: its text in the file.
 
     `line` and `raw` are None for a record that does not stand on lines of its own.
@@ -54,15 +55,33 @@ class Record:
 
 
 def read_records(
-    path: Path, dialect: CsvDialect | None = None, is_table: bool = False, unpack: Unpack | None = None
+    path: Path,
+    dialect: CsvDialect | None = None,
+    is_table: bool = False,
+    unpack: Unpack | None = None,
+    columns: list[str] | None = None,
+    issues: ReadIssues | None = None,
+    suffix: str | None = None,
 ) -> Iterator[Record]:
     """Yield all records of a file.
 
     A line of a .txt is a record with the field `text`, unless `is_table` or the file begins like a table of the
-    `dialect`. `unpack` yields the records of a JSON document that is not a list of them. Raises InputError if the file
-    cannot be read at all.
+    `dialect`. `unpack` yields the records of a JSON document that is not a list of them. `columns`: those to read of a
+    Parquet file. With `issues`, as for a text, invalid UTF-8 is replaced and counted, and each carriage return ends a
+    line. `suffix`: that of the format, if the name does not decide. Raises InputError if the file can't be read at all.
     """
-    raw_records = _raw_records(path, dialect or CsvDialect(), is_table, unpack)
+    suffix = suffix or suffix_of(path)
+    raw_records: RawRecords
+    if suffix == PARQUET:
+        raw_records = _read_parquet(path, columns)
+    elif suffix in JSON:
+        is_document = _is_json_document(path, suffix, unpack is not None)
+        raw_records = _read_json(path, unpack) if is_document else _read_json_lines(path, issues)
+    elif suffix == TEXT and not is_table and not (dialect and dialect.matches_first_line(read_first_line(path))):
+        lines = filled_lines(path, issues)
+        raw_records = ((number, error or {"text": text}, text) for number, text, error in lines)
+    else:
+        raw_records = parse_table(path, read_text_blocks(path, issues), dialect or CsvDialect(), suffix)
     return (Record(row, line, record, raw) for row, (line, record, raw) in enumerate(raw_records))
 
 
@@ -76,66 +95,20 @@ def suffix_of(path: Path) -> str:
     return suffix
 
 
-def _raw_records(path: Path, dialect: CsvDialect, is_table: bool, unpack: Unpack | None) -> RawRecords:
-    suffix = suffix_of(path)
-    if suffix == PARQUET:
-        return _read_parquet(path)
-    if suffix in (*JSON_LINES, ".json"):
-        return _read_json(path, unpack) if _is_json_document(path, suffix) else _read_json_lines(path)
-    if suffix == TEXT and not (is_table or dialect.matches_first_line(_first_line(path))):
-        return ((number, error or {"text": text}, text) for number, text, error in _filled_lines(path))
-    return parse_table(path, decode_lines(path), dialect, suffix)
+# --- JSON ---------------------------------------------------------------------------------------------------
 
 
-# --- lines --------------------------------------------------------------------------------------------------
-
-
-def decode_lines(path: Path) -> NumberedLines:
-    """Yield all lines of a text file or table, with their numbers and errors. Raises InputError if it is not text."""
-    for number, raw in enumerate(_split_lines(path), 1):
-        if number == 1:
-            if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise InputError(f"{path} {NOT_TEXT}: it begins like UTF-16; {CONVERT.format('UTF-16')}.")
-            raw = raw.removeprefix(codecs.BOM_UTF8)
-        try:
-            text, error = raw.removesuffix(b"\r").decode(), LINE_TOO_LONG if len(raw) > MAX_LINE_BYTES else ""
-        except UnicodeDecodeError:
-            text, error = raw.decode(errors="replace"), "it contains bytes that are not valid UTF-8"
-        yield number, text, error
-
-
-def _split_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file; only the beginning of a line that is too long."""
-    rest = b""
-    for block in read_blocks(path):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from whole
-        rest = rest[: MAX_LINE_BYTES + 1]
-    yield rest
-
-
-def _filled_lines(path: Path) -> NumberedLines:
-    return (line for line in decode_lines(path) if line[1].strip())
-
-
-def _first_line(path: Path) -> str:
-    return next(_filled_lines(path), (0, "", ""))[1]
-
-
-# --- JSON, Parquet ------------------------------------------------------------------------------------------
-
-
-def _is_json_document(path: Path, suffix: str) -> bool:
+def _is_json_document(path: Path, suffix: str, has_articles: bool) -> bool:
     """Return whether a file is one list of records, or SQuAD's articles, and not one record per line."""
-    first = _first_line(path)
+    first = read_first_line(path)
     if suffix in JSON_LINES:
         return first.lstrip().startswith("[")
     record = _parse_object(first)
-    return isinstance(record, str) or isinstance(record.get("data"), list)
+    return isinstance(record, str) or (has_articles and isinstance(record.get("data"), list))
 
 
-def _read_json_lines(path: Path) -> RawRecords:
-    for number, text, error in _filled_lines(path):
+def _read_json_lines(path: Path, issues: ReadIssues | None) -> RawRecords:
+    for number, text, error in filled_lines(path, issues):
         yield number, error or _parse_object(text), text
 
 
@@ -163,15 +136,33 @@ def _read_json(path: Path, unpack: Unpack | None) -> RawRecords:
         yield None, item if is_object else "it is not a JSON object, {...}", None if is_object else json.dumps(item)
 
 
-def _read_parquet(path: Path) -> RawRecords:
+# --- Parquet ------------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path, wanted: list[str] | None) -> RawRecords:
+    """Yield the rows of a file, all columns or some. Columns that it lacks are left out."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            check_unique_columns(path, file.schema_arrow.names)
-            for batch in file.iter_batches(PARQUET_BATCH):
-                for record in batch.to_pylist():
+            names = file.schema_arrow.names
+            wanted = names if wanted is None else [name for name in wanted if name in names]
+            check_unique_columns(path, wanted, names)
+            for batch in file.iter_batches(PARQUET_BATCH, columns=wanted or None):
+                columns, names = [_to_python(column) for column in batch.columns], batch.schema.names
+                for record in map(dict, map(zip, repeat(names), zip(*columns, strict=True))):
                     yield None, record, None
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # a date may be outside Python's range
         reason = (str(error).splitlines() or ["it is damaged"])[0].rstrip(".")
         raise InputError(f"{path} can't be read: {reason}.") from error
+
+
+def _to_python(column: pa.Array) -> list[Any]:
+    """Return the values of a column; bytes of a text that are not UTF-8 become surrogates."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        if pa.types.is_nested(column.type):
+            raise
+        contents = column.cast(pa.binary()).to_pylist()
+        return [None if content is None else content.decode(errors="surrogateescape") for content in contents]

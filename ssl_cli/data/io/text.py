@@ -90,21 +90,33 @@ def _last_character_boundary(block: bytes) -> int:
 
 
 def _decode(block: bytes, path: Path, offset: int, issues: ReadIssues) -> str:
-    """Decode bytes that begin at an `offset` in the decompressed file."""
+    """Decode bytes that begin at an `offset` in the decompressed file. All line ends become \\n."""
     if not offset:
-        if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise InputError(f"{path} {NOT_TEXT}: it begins like UTF-16; {CONVERT.format('UTF-16')}.")
-        offset = len(codecs.BOM_UTF8) if block.startswith(codecs.BOM_UTF8) else 0
-        block = block[offset:]
-    try:
-        text = block.decode()
-    except UnicodeDecodeError:
-        text = _decode_invalid(block, path, offset, issues)
+        start = skip_byte_order_mark(path, block)
+        offset, block = len(block) - len(start), start
+    text = decode_block(block, path, offset, issues)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
+def skip_byte_order_mark(path: Path, start: bytes) -> bytes:
+    """Return the bytes at a file's beginning without the mark of UTF-8. Raises InputError if they are UTF-16."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{path} {NOT_TEXT}: it begins like UTF-16; {CONVERT.format('UTF-16')}.")
+    return start.removeprefix(codecs.BOM_UTF8)
+
+
+def decode_block(block: bytes, path: Path, offset: int, issues: ReadIssues) -> str:
+    """Decode bytes that begin at an `offset` in the decompressed file. What is not UTF-8 is replaced and counted.
+
+    Raises InputError if that is more than a tenth.
+    """
+    try:
+        return block.decode()
+    except UnicodeDecodeError:
+        return _decode_invalid(block, path, offset, issues)
+
+
 def _decode_invalid(block: bytes, path: Path, offset: int, issues: ReadIssues) -> str:
-    """Decode bytes and replace what is not UTF-8. Raises InputError if that is more than a tenth."""
     text = block.decode(errors="replace")
     n = text.count("\ufffd") - block.count("\ufffd".encode())
     if n > 100 and n > len(text) / 10:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.data.io.files import uncompressed_name
-from ssl_cli.data.io.json_lines import SUFFIXES, Records, read_json_lines
-from ssl_cli.data.io.text import LINE, ReadIssues, read_text, replace_surrogates, split_text
+from ssl_cli.data.io.lines import decode_lines
+from ssl_cli.data.io.records import JSON, Records, read_records
+from ssl_cli.data.io.text import ReadIssues, replace_surrogates
 from ssl_cli.errors import InputError
 
 Column = int | str | None  # a number, from the left or (below 0) from the right; a name; None: the usual column
@@ -58,8 +59,8 @@ def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> Tagge
     issues, warnings = ReadIssues(), list[str]()
     sentences: Sequence[Sentence]
     name = uncompressed_name(path.name)
-    if name.endswith(SUFFIXES):
-        records = read_json_lines(path, issues)
+    if name.endswith(JSON):
+        records = ((record.place, record.record) for record in read_records(path, issues=issues, suffix=".jsonl"))
         sentences = sentences_from_records(str(path), records, word, tag, tagged, issues).sentences
     elif name.endswith(CONLLU):
         columns = _field_number(word, "form"), _field_number(tag, "upos")
@@ -79,7 +80,9 @@ def read_sentences(path: Path, word: Column, tag: Column, tagged: bool) -> Tagge
 def _read_blocks(path: Path, issues: ReadIssues) -> Iterator[Lines]:
     """Yield the blocks of lines between blank lines."""
     block: Lines = []
-    for number, line in enumerate(split_text(read_text(path, issues), LINE, issues), 1):
+    for number, line, error in decode_lines(path, issues):
+        if error:
+            raise InputError(f"{path}, line {number:,}: {error}.")
         if line.strip():
             block.append((number, line))
         elif block:

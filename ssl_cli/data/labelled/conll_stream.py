@@ -6,9 +6,9 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.data.io.delimited import NumberedLines
 from ssl_cli.data.io.files import uncompressed_name
-from ssl_cli.data.io.records import SUFFIXES, TEXT, Record, decode_lines
+from ssl_cli.data.io.lines import NumberedLines, decode_lines
+from ssl_cli.data.io.records import SUFFIXES, TEXT, Record
 from ssl_cli.data.labelled.conll import (
     CONLLU,
     FIELDS,

@@ -11,10 +11,10 @@ from ssl_cli.config.types import Path as FilePath
 from ssl_cli.config.types import Range
 from ssl_cli.data.io.files import file_versions, list_files
 from ssl_cli.data.io.hub_errors import describe_hub_error
-from ssl_cli.data.io.json_lines import read_json_lines
+from ssl_cli.data.io.records import read_records
 from ssl_cli.data.io.text import read_text, split_text
 from ssl_cli.data.text.holdout import hold_out
-from ssl_cli.data.text.records import extract_texts, parquet_rows
+from ssl_cli.data.text.records import extract_texts
 from ssl_cli.data.text.sources import TextSource
 from ssl_cli.errors import InputError
 
@@ -130,8 +130,9 @@ class Wikitext(PublishedCorpus):
             return
         for path in files:
             if path.suffix == ".parquet":
-                rows = extract_texts(str(path), parquet_rows(path, FIELD), FIELD, self.issues)
-                yield from map(_join_lines, _row_batches(rows))
+                rows = read_records(path, columns=[FIELD], issues=self.issues)
+                texts = extract_texts(path, rows, FIELD, self.issues)
+                yield from map(_join_lines, _row_batches(texts))
             else:
                 yield from read_text(path, self.issues)
 
@@ -166,4 +167,5 @@ class C4(PublishedCorpus):
                 yield from columns[FIELD]
             return
         for path in files:
-            yield from extract_texts(str(path), read_json_lines(path, self.issues), FIELD, self.issues)
+            pages = read_records(path, issues=self.issues, suffix=".jsonl")
+            yield from extract_texts(path, pages, FIELD, self.issues)

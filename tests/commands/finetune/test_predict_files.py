@@ -39,9 +39,8 @@ def test_a_file_with_bad_lines(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPa
     assert code == 0, err
     assert out.splitlines()[-1] == "out.jsonl" and "records: 6 in = 3 predicted + 3 rejected" in out
     assert err == (
-        "warning: 3 records can't be read and are in rejects.csv: line 3: it has 1 field(s) instead of 2 (idx, "
-        "sentence); line 5: there is no text in the column sentence: it is empty; line 6: a quote is opened and not "
-        "closed\n"
+        "warning: 3 records can't be read and are in rejects.csv: line 3: 1 field instead of 2; line 5: there is no "
+        "text in the column sentence: it is empty; line 6: a quote is opened and not closed\n"
     )
     found = read_predictions("out.jsonl")
     assert [(one["row"], one["id"], one["text"]) for one in found] == [

@@ -32,7 +32,6 @@ def test_unpaired_quote_in_the_header_is_a_character(tmp_path: Path) -> None:
         ("id,amuont,kind,ok,day,clock,at\n", r"lacks the column amount; it has id, amuont.* Did you mean amuont\?"),
         ("0,1,a\n", "lacks the column amount, kind, .* If the file has no header, set header=false"),
         ("id,amount,amount,kind,ok,day,clock,at\n", "more than one column called amount"),
-        ("id,amount\r0,1\r2,3\r", "ends its lines with carriage returns alone"),
         ('id,amount\r"\n', "its header can't be read"),
         ("id;amount;kind;ok;day;clock;at\n", "its fields seem to be separated by ';'; set delimiter=';'"),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ssl_cli.data.io import csv_stream
+from ssl_cli.data.io import csv_stream, delimited, lines
 from tests.helpers.table_stream import NAMES, TEXT, VALID_ROWS, WANTED, read_all, write_csv
 
 
@@ -135,13 +135,13 @@ def test_crlf_within_quotes_and_quotes_inside_fields(
 
 def test_arrow_parses_all_but_the_block_of_an_invalid_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_stream, "SMALL_BLOCK_BYTES", 1000)
-    parse_by_line, sizes = csv_stream.CsvReader._parse_by_line, []
+    parse_rows, sizes = csv_stream.CsvReader._parse_rows, []
 
-    def spy(reader: csv_stream.CsvReader, block: bytes, last: bool, done: int) -> object:
+    def spy(reader: csv_stream.CsvReader, block: bytes, last: bool) -> object:
         sizes.append(len(block))
-        return parse_by_line(reader, block, last, done)
+        return parse_rows(reader, block, last)
 
-    monkeypatch.setattr(csv_stream.CsvReader, "_parse_by_line", spy)
+    monkeypatch.setattr(csv_stream.CsvReader, "_parse_rows", spy)
     _, row, rejects = read_all(write_csv(tmp_path / "a.csv", [*VALID_ROWS[3:] * 300, "9,x", *VALID_ROWS[3:] * 300]))
     assert [(reject.row, reject.line) for reject in rejects] == [(900, 902)]
     assert len(row) == 1800
@@ -153,7 +153,7 @@ def test_open_quote_swallows_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyP
     lines = [*VALID_ROWS * 20, open_quote, *VALID_ROWS * 20, open_quote, *VALID_ROWS * 20]
     for block in (16 << 20, 5000):
         monkeypatch.setattr(csv_stream, "BLOCK_BYTES", block)
-        monkeypatch.setattr(csv_stream, "MAX_RECORD_BYTES", 2000)
+        monkeypatch.setattr(delimited, "MAX_RECORD_CHARS", 2000)
         _, row, rejects = read_all(write_csv(tmp_path / "a.csv", lines))
         assert [reject.row for reject in rejects] == [120, 241]
         assert len(row) == 360
@@ -161,6 +161,7 @@ def test_open_quote_swallows_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_line_longer_than_a_block_is_one_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_stream, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1500)
     _, row, rejects = read_all(write_csv(tmp_path / "a.csv", [*VALID_ROWS, "x" * 5432, *VALID_ROWS, "y" * 9000]))
     assert [(reject.row, reject.line) for reject in rejects] == [(6, 8), (13, 15)]
     assert row == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]

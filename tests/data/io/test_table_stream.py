@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,14 +14,16 @@ from ssl_cli.errors import InputError
 from tests.helpers.table_stream import TEXT, VALID_ROWS, read_all, write_csv
 
 
-@pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
 def test_compressed_file(suffix: str, compress: object, tmp_path: Path) -> None:
     raw = write_csv(tmp_path / "a.csv", VALID_ROWS).read_bytes()
     path = tmp_path / f"a.csv{suffix}"
     path.write_bytes(compress(raw))  # type: ignore[operator]
     assert len(read_all(path)[1]) == 6
     path.write_bytes(compress(raw * 50)[:-20])  # type: ignore[operator]
-    with pytest.raises(InputError, match=r"a\.csv.* can't be read"):
+    with pytest.raises(InputError, match=r"a\.csv.* is cut off"):
         read_all(path)
 
 
