@@ -23,6 +23,7 @@ PLAIN_WIDTH = 120  # columns, when there is no terminal to ask
 NARROW = 60  # columns: on a narrower terminal a table of several columns rarely fits
 GAP = 2  # columns between two cells
 PLAIN_LINES = 10  # progress lines that a task prints without a terminal
+PLAIN_INTERVAL_S = 10  # after which a line may repeat an old text
 # Characters that a terminal obeys instead of showing them: control characters except newline and tab, and those that
 # reorder a line.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -177,12 +178,15 @@ def logging_to(path: Path) -> Iterator[None]:
             _log = None
 
 
-Advance = Callable[[int, str], None]
+Advance = Callable[[int, str | None], None]
 
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Advance]:
-    """Yield `advance(done, text)`, where `done` counts up to `total`: a bar on a terminal, else about ten lines."""
+    """Yield `advance(done, text)`, where `done` counts up to `total`: a bar on a terminal, else about ten lines.
+
+    The text None is the last one again, for which a line waits ten seconds: a new text may come before.
+    """
     console = _console()
     if console.is_terminal and not console.quiet:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
@@ -190,18 +194,23 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
         task = bar.add_task(description, total=total, text="")
         _write(console, bar.start)
         try:
-            yield lambda done, text: _write(console, lambda: bar.update(task, completed=done, text=text))
+            yield lambda done, text: _write(
+                console, lambda: bar.update(task, completed=done, **({} if text is None else {"text": text}))
+            )
         finally:
             _write(console, bar.stop)
         return
 
-    started_s, n_printed = time.monotonic(), 0
+    started_s = last_s = time.monotonic()
+    n_printed, last_text = 0, ""
 
-    def advance(done: int, text: str) -> None:
-        nonlocal n_printed
-        n_due = done * PLAIN_LINES // total if total else int((time.monotonic() - started_s) / 10)
-        if n_due > n_printed:
-            n_printed = n_due
-            _print(console, f"{description} {done}/{total or '?'} {text}".rstrip())
+    def advance(done: int, text: str | None) -> None:
+        nonlocal n_printed, last_text, last_s
+        now_s = time.monotonic()
+        n_due = done * PLAIN_LINES // total if total else int((now_s - started_s) / PLAIN_INTERVAL_S)
+        if n_due > n_printed and (text is not None or now_s - last_s > PLAIN_INTERVAL_S):
+            n_printed, last_s = n_due, now_s
+            last_text = last_text if text is None else text
+            _print(console, f"{description} {done}/{total or '?'} {last_text}".rstrip())
 
     yield advance

@@ -213,25 +213,21 @@ class ShowProgress(Callback):
         """Advance the bar after each stretch, except where a validation follows, which does it."""
         assert isinstance(module, Learner)
         if not module.is_validated_after(module.step):
-            self._advance(trainer, module)
+            self.advance(self._done(module), None)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Advance the bar with the new validation's values."""
-        self._advance(trainer, module)
-
-    def _advance(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         assert isinstance(module, Learner)
-        split = module.val_rows.split
         values = " ".join(
-            f"{split}/{name.removeprefix(MONITORED)} {value:.4g}"
+            f"{module.val_rows.split}/{name.removeprefix(MONITORED)} {value:.4g}"
             for name, value in trainer.callback_metrics.items()
             if name.startswith(MONITORED)
         )
-        if self.only_limit_s is None:
-            self.advance(module.step, values)
-        else:
-            elapsed_s = min(int(module.elapsed_s()), int(self.only_limit_s))
-            self.advance(elapsed_s, f"step {module.step} {values}")
+        self.advance(self._done(module), values if self.only_limit_s is None else f"step {module.step} {values}")
+
+    def _done(self, module: Learner) -> int:
+        """Return the steps taken, or the seconds if only time limits the training."""
+        return module.step if self.only_limit_s is None else min(int(module.elapsed_s()), int(self.only_limit_s))
 
     def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Close the bar."""

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -29,24 +28,11 @@ from ssl_cli.training.loss_checks import NonFiniteLoss, check_losses, nonfinite_
 from ssl_cli.training.means import LossMeans
 from ssl_cli.training.optim import LRSchedule, OptimizerFactory, WeightGroups
 from ssl_cli.training.seeding import reseed
-from ssl_cli.training.stretches import StretchLength
+from ssl_cli.training.stretches import StepSettings, StretchLength
 from ssl_cli.training.throughput import Throughput
 
 MONITORED = "monitored/"  # prefix of the logged values that early stopping and the progress bar read
 NEVER = sys.maxsize  # Lightning batches until the next validation, where none is due
-
-
-@dataclass(frozen=True)
-class StepSettings:
-    """What a step is made of, and after which steps something is due; `max_steps` is -1 if only time ends the run."""
-
-    batch_size: int  # rows, over all devices
-    accumulate_grad_batches: int
-    gradient_clip_val: float | None
-    validate_every_n_steps: int
-    checkpoint_every_n_steps: int
-    max_steps: int
-    seed: int
 
 
 class Learner(lightning.LightningModule):

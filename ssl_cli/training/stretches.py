@@ -6,11 +6,25 @@ What a step computes does not depend on how many share its stretch.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 TARGET_S = 0.05  # a signal, a loss that is NaN and the time limit are looked at between stretches
 GROWTH = 4  # at most, from one stretch to the next: the first steps of a run are slower than the others
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What a step is made of, and after which steps something is due; `max_steps` is -1 if only time ends the run."""
+
+    batch_size: int  # rows, over all devices
+    accumulate_grad_batches: int
+    gradient_clip_val: float | None
+    validate_every_n_steps: int
+    checkpoint_every_n_steps: int
+    max_steps: int
+    seed: int
 
 
 class StretchLength:

@@ -38,9 +38,10 @@ from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.training import checkpoints
 from ssl_cli.training.callbacks import History, duration_s, load_final_weights, make_callbacks
-from ssl_cli.training.module import NEVER, Learner, StepSettings
+from ssl_cli.training.module import NEVER, Learner
 from ssl_cli.training.optim import lr_schedule, optimizer_factory
 from ssl_cli.training.sharded import ShardedLearner
+from ssl_cli.training.stretches import StepSettings
 
 # How often a run is validated by default: n times in all, or every n steps if only time ends it.
 DEFAULT_VALIDATIONS, DEFAULT_VALIDATION_STEPS = 10, 100

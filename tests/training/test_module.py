@@ -14,7 +14,8 @@ from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.variational import VAE
 from ssl_cli.models.mlp import MLPAutoencoder
-from ssl_cli.training.module import Learner, StepSettings
+from ssl_cli.training.module import Learner
+from ssl_cli.training.stretches import StepSettings
 from ssl_cli.training.trainer import train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 1, 6, 6), dtype=np.uint8)
