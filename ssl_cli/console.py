@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -194,9 +194,7 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
         task = bar.add_task(description, total=total, text="")
         _write(console, bar.start)
         try:
-            yield lambda done, text: _write(
-                console, lambda: bar.update(task, completed=done, **({} if text is None else {"text": text}))
-            )
+            yield lambda done, text: _write(console, lambda: _update(bar, task, done, text))
         finally:
             _write(console, bar.stop)
         return
@@ -214,3 +212,10 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
             _print(console, f"{description} {done}/{total or '?'} {last_text}".rstrip())
 
     yield advance
+
+
+def _update(bar: Progress, task: TaskID, done: int, text: str | None) -> None:
+    if text is None:
+        bar.update(task, completed=done)
+    else:
+        bar.update(task, completed=done, text=text)
