@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.models import cpu
+from ssl_cli.models.convnet import ConvDecoder, ConvEncoder
 from ssl_cli.models.generation.packed_weights import InferenceModel
 from ssl_cli.models.mlp import mlp
 from ssl_cli.models.transformer import Transformer
@@ -76,6 +77,17 @@ def linear_layers() -> Iterator[Trick]:
     x, widths = torch.rand(256, 784), [784, 512, 256, 512, 784]
     torch_layers, own_layers = mlp(widths, "gelu"), mlp(widths, "gelu", cpu.Linear)
     yield Trick("Linear: a step of 784-512-256-512-784", training_step(own_layers, x), training_step(torch_layers, x))
+
+
+def convolutions() -> Iterator[Trick]:
+    """Yield the layout in which convolutions train, in the network of a VQ-VAE of MNIST."""
+    shape, channels, x = [1, 28, 28], [32, 64], torch.rand(128, 1, 28, 28)
+
+    def network() -> nn.Sequential:
+        return nn.Sequential(ConvEncoder(shape, channels, "relu", 2), ConvDecoder(shape, channels, "relu", 2))
+
+    last = training_step(network().to(memory_format=torch.channels_last), x)
+    yield Trick("channels_last: a step in float32", last, training_step(network(), x))
 
 
 def transformer_steps() -> Iterator[Trick]:
@@ -198,7 +210,7 @@ def main() -> None:
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {cpu_kind()}, one thread, medians of {options.rounds} rounds.\n")
     print("| trick | on, ms | off, ms | times as fast | |\n|---|---|---|---|---|")
-    for group in (linear_layers, transformer_steps, attention, weights_for_inference, seeding):
+    for group in (linear_layers, convolutions, transformer_steps, attention, weights_for_inference, seeding):
         for trick in group():
             if options.only not in trick.name:
                 continue
