@@ -3,7 +3,7 @@
 Times as fast, with torch 2.13 on one core of an AMD CPU with AVX-512 and bfloat16 but no AMX; `scripts/bench cpu`
 measures each of them on and off, and says which still pays (docs/benchmarks.md):
 
-    Linear                    oneDNN in place of MKL, in the training of small networks                1.3
+    Linear                    oneDNN in place of MKL, in the training of small networks                1.9
     onednn_matmuls            the same for a whole transformer                                         1.7
     freed_memory_kept         large arrays without clearing of pages                               1.07; bfloat16: 1.3
     attend_by_matmul          attention with gradients by two plain products, up to 512 tokens         1.5 to 4
@@ -14,7 +14,7 @@ and those of a line or two that stand where they are used:
 
     has_bf16                  bfloat16 in training (`training/trainer.py`) and inference (`models/generation/
                               packed_weights.py`, `commands/finetune/inference.py`)                    1.6
-    channels_last             the weights of convolutions in training (`training/trainer.py`)          1.05
+    channels_last             the weights of convolutions in training (`training/trainer.py`)          1.05 to 1.14
     copy in bfloat16          weights converted once, not for each batch as autocast does
                               (`commands/finetune/inference.py`)                                       1.08
     default_generator         seeded alone, without a stack trace for each absent device, once a step
