@@ -87,7 +87,8 @@ def test_two_processes_are_one_run_with_the_losses_of_one_process(
     assert len(batches) == 300 * 3
 
 
-@pytest.mark.parametrize("n_steps", [7, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("n_steps", [1, 7, 32])
 def test_the_length_of_a_stretch_changes_no_bit(
     workdir: Path, two: tuple[Path, subprocess.CompletedProcess[str]], n_steps: int
 ) -> None:

@@ -11,6 +11,7 @@ from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 from ssl_cli.models.mlp import MLPAutoencoder
+from ssl_cli.training.module import Learner
 from ssl_cli.training.trainer import compiled, step_limit, train
 from tests.conftest import Cli
 from tests.helpers.trained_models import OPTIONS, ROWS, config, history, same, trained
@@ -74,6 +75,16 @@ def test_accumulating_two_half_batches_is_one_whole_batch(tmp_path: Path) -> Non
         train(method, ArrayDataset({"x": ROWS[:40]}), ArrayDataset({"x": ROWS[40:]}), cfg, folder)
         ends.append(torch.cat([weights.flatten() for weights in method.parameters()]))
     torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-6)
+
+
+def test_scaling_the_loss_as_16_mixed_does_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # By a power of two, so that nothing is rounded; gradients are clipped after it is divided out again.
+    cfg, scaler = config(max_steps=12, gradient_clip_val=0.1), torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    plain = trained(tmp_path, cfg)
+    monkeypatch.setattr(Learner, "_loss_scaler", lambda _: scaler)
+    (tmp_path / "scaled").mkdir()
+    assert same(plain, trained(tmp_path / "scaled", cfg))
+    assert scaler.get_scale() == 2.0**10
 
 
 def test_early_stopping_returns_to_the_best_weights(tmp_path: Path) -> None:

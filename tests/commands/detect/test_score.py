@@ -234,15 +234,14 @@ def test_an_empty_file_and_a_parquet_file_of_another_type(cli: Cli, published: P
     assert "the column V1 holds timestamp[ms]; it must hold numbers" in err
 
 
-def test_as_a_process_on_a_run_of_another_folder(workdir: Path, published: Path) -> None:
+def test_as_a_process_on_a_run_of_another_folder(cli: Cli, workdir: Path, published: Path) -> None:
     words = [*QUICK, "model=gaussian", "data=creditcard", f"paths.data={published}", "paths.outputs=elsewhere"]
-    assert run_ssl("detect", *words, cwd=workdir).returncode == 0
+    assert cli("detect", *words)[0] == 0
     done = run_ssl("score", f"input={source(published)}", "output=o.csv", "paths.outputs=elsewhere", cwd=workdir)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "o.csv"
-    done = run_ssl("score", "--help", cwd=workdir)
-    assert "constant memory" in done.stdout
-    assert "model=" not in done.stdout
+    shown = cli("score", "--help")[1]
+    assert "constant memory" in shown and "model=" not in shown
 
 
 @pytest.mark.long
