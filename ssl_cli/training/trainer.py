@@ -33,7 +33,7 @@ from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.head import SupervisedHead
 from ssl_cli.methods.training_protocols import MatmulBound, monitor_of
-from ssl_cli.models.cpu import has_bf16, tuned_for_large_matmuls
+from ssl_cli.models.cpu import has_bf16, set_layout, tuned_for_large_matmuls
 from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.training import checkpoints
@@ -70,7 +70,7 @@ def train(
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
     make_optimizer = optimizer_factory(cfg.optim.optimizer)
     schedule = lr_schedule(cfg.optim, max_steps, duration_s(cfg.trainer.max_time))
-    method.to(memory_format=torch.channels_last)  # convolutions are 5 % faster on a CPU; other weights stay as they are
+    set_layout(method, torch.channels_last)
     settings = step_settings(cfg.trainer, max_steps, cfg.seed)
     make_learner = ShardedLearner if cfg.trainer.strategy == "fsdp" else Learner
     learner = make_learner(method, train_rows, val_rows, make_optimizer, schedule, settings)
@@ -83,7 +83,8 @@ def train(
     with tuned, compiled(method, on_cpu) if cfg.trainer.compile else nullcontext():
         trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)
     load_final_weights(callbacks, learner)
-    method.to(trainer.strategy.root_device, torch.float32).to(memory_format=torch.contiguous_format).eval()
+    method.to(trainer.strategy.root_device, torch.float32).eval()
+    set_layout(method, torch.contiguous_format)
 
 
 @contextmanager
