@@ -168,6 +168,7 @@ sys.exit(main.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.long
 def test_a_clock_that_jumps_in_the_middle_of_a_run(workdir: Path, whole: Path) -> None:
     command = [sys.executable, "-c", JUMPS, "detect", *SHORT_OPTIONS, "trainer.max_time=00:01:00:00"]
     done = run(command, cwd=workdir)
