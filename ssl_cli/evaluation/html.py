@@ -66,7 +66,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Rows of texts, one for each column.
 
     Columns in `numbers` are aligned as numbers, those in `names` shown as code. The cells in `best`, (row, column) from
@@ -142,7 +142,7 @@ class Section:
         return [block for block in self.blocks if isinstance(block, Section)]
 
 
-Block = Note | Alert | Figure | Facts | Code | Table | Metrics | Passage | Section
+Block = Note | Alert | Figure | Facts | Code | PageTable | Metrics | Passage | Section
 
 
 # --- the page -----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ssl_cli.evaluation import html
-from ssl_cli.evaluation.html import Figure, Metric, Metrics, Note, Piece, Section, Table
+from ssl_cli.evaluation.html import Figure, Metric, Metrics, Note, PageTable, Piece, Section
 
 PACKAGE = Path(html.__file__).parents[1]
 TAG = re.compile(r"</?(p|div|span|section|h[1-6]|table|thead|tbody|tr|th|td|ul|ol|li|img|figure|figcaption|mark)[ >]")
@@ -44,7 +44,8 @@ def test_nested_sections_are_in_the_contents(tmp_path: Path) -> None:
 
 
 def test_cells_of_a_table(tmp_path: Path) -> None:
-    table = Table(["file", "share"], [["a<b", "0.5"]], numbers={"share"}, names={"file"}, best={(0, 1)}, folded="all 1")
+    options = {"numbers": {"share"}, "names": {"file"}, "best": {(0, 1)}, "folded": "all 1"}
+    table = PageTable(["file", "share"], [["a<b", "0.5"]], **options)
     text = page(tmp_path, table)
     assert "<code>a&lt;b</code>" in text and '<td class="number best" dir="auto">0.5</td>' in text
     assert "<summary>all 1</summary>" in text

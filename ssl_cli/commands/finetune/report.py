@@ -9,8 +9,8 @@ from ssl_cli.evaluation.html import (
     Figure,
     Metric,
     Note,
+    PageTable,
     Section,
-    Table,
     format_number,
     metrics_section,
     write_report,
@@ -56,7 +56,7 @@ def write(
     """
     rows = [Metric(key, value, meaning, each) for key, value, each, meaning in _metric_rows(metrics, meanings)]
     notes = [INTERVALS] + [CHOSEN_ON_DEV] * any(key.startswith("dev/") for key in metrics)
-    listed = Table(["file", "content"], list(files.items()), names={"file"})
+    listed = PageTable(["file", "content"], list(files.items()), names={"file"})
     sections = [metrics_section(rows, *map(Note, notes)), Section("Curves", figures), *predictions]
     config = (folder / CONFIG).read_text()
     write_report(folder, "finetune", config, chosen, [*sections, Section("Files", [listed])])

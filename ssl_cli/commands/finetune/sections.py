@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_cli.evaluation.html import Block, Figure, Note, Passage, Section, Table, format_number
+from ssl_cli.evaluation.html import Block, Figure, Note, PageTable, Passage, Section, format_number
 from ssl_cli.evaluation.metrics.calibration import reliability
 from ssl_cli.evaluation.metrics.confusion import PerClassMetrics, confusion_matrix, most_confused, per_class_metrics
 from ssl_cli.evaluation.plots import classification
@@ -71,7 +71,7 @@ def confusion_section(
     return ReportSection(blocks=[Section(f"By {SINGULAR[what]}", blocks)])
 
 
-def class_table(split: SplitPredictions, what: str, names: Sequence[str], metrics: PerClassMetrics) -> Table:
+def class_table(split: SplitPredictions, what: str, names: Sequence[str], metrics: PerClassMetrics) -> PageTable:
     """Return a table of per-class metrics, folded if it is long, and write it to <what>-<split>.csv.
 
     Classes are numbered if figures show numbers instead of names.
@@ -85,7 +85,7 @@ def class_table(split: SplitPredictions, what: str, names: Sequence[str], metric
     if not classification.can_show_names(names):
         columns, cells = ["number", *columns], [(str(k), *row) for k, row in enumerate(cells, 1)]
     folded = f"all {len(names)} {what}" if len(names) > classification.MAX_NAMED_CLASSES else ""
-    return Table(columns, cells, numbers={*columns} - {"class"}, folded=folded)
+    return PageTable(columns, cells, numbers={*columns} - {"class"}, folded=folded)
 
 
 def _confused_pairs(matrix: np.ndarray, names: Sequence[str]) -> list[Section]:
@@ -94,7 +94,7 @@ def _confused_pairs(matrix: np.ndarray, names: Sequence[str]) -> list[Section]:
     if classification.can_show_names(names) or not pairs:
         return []
     rows = [(names[truth], names[predicted], f"{count:,}") for truth, predicted, count in pairs]
-    table = Table(["truth", "prediction", "count"], rows, numbers={"count"})
+    table = PageTable(["truth", "prediction", "count"], rows, numbers={"count"})
     return [Section("Most frequent confusions", [table])]
 
 
@@ -122,7 +122,7 @@ def mistakes_section(
     write_csv(split.folder / name, columns, rows)
     if passages:
         return ReportSection(blocks=[Section(title, [Note(f"{COLOURS} Also in {name}."), *passages])])
-    table = Table(columns, [[_short(row[column]) for column in columns] for row in rows])
+    table = PageTable(columns, [[_short(row[column]) for column in columns] for row in rows])
     return ReportSection(blocks=[Section(title, [Note(f"Also in {name}."), table])])
 
 

@@ -13,8 +13,8 @@ from ssl_cli.evaluation.html import (
     Figure,
     Metric,
     Note,
+    PageTable,
     Section,
-    Table,
     format_number,
     metrics_section,
     write_report,
@@ -78,7 +78,7 @@ def _probe_rows(metrics: Mapping[str, float]) -> list[tuple[str, list[float]]]:
     return rows
 
 
-def _probes_table(metrics: Mapping[str, float]) -> list[Table]:
+def _probes_table(metrics: Mapping[str, float]) -> list[PageTable]:
     """Return a table of probes, in which the best features of each stand out; nothing if there are none."""
     probes = _probe_rows(metrics)
     if not probes:
@@ -87,7 +87,7 @@ def _probes_table(metrics: Mapping[str, float]) -> list[Table]:
     best = {(k, j) for k, (_, values) in enumerate(probes) for j, value in enumerate(values, 1) if value == max(values)}
     caption = "Accuracy on test images of simple classifiers, trained on a few labelled training images"
     features = list(FEATURES.values())
-    return [Table(["probe", *features], rows, numbers=set(features), best=best, caption=f"{caption}:")]
+    return [PageTable(["probe", *features], rows, numbers=set(features), best=best, caption=f"{caption}:")]
 
 
 def print_summary(metrics: Mapping[str, float], warnings: Sequence[CollapseWarning], figures: Sequence[Figure]) -> None:

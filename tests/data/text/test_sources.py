@@ -134,7 +134,7 @@ def test_a_long_record_is_whole_and_its_text_is_cut(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ('{"texts": "a", "id": 1}', "line 1: there is no field text, only texts, id. Did you mean texts."),
         ('"a"', "line 1: it is not a JSON object: each line must be one, {...}."),
@@ -146,10 +146,10 @@ def test_a_long_record_is_whole_and_its_text_is_cut(tmp_path: Path, monkeypatch:
     ],
 )
 def test_files_that_are_meant_otherwise_are_refused_at_their_first_record(
-    tmp_path: Path, content: str, told: str
+    tmp_path: Path, content: str, message: str
 ) -> None:
     path = write_file(tmp_path / "a.jsonl", f"\n{content}\n".lstrip())
-    assert refusal(jsonl(path)) == f"{path}, {told}"
+    assert refusal(jsonl(path)) == f"{path}, {message}"
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -269,8 +269,9 @@ def test_a_hub_that_fails_and_a_folder_that_is_absent(tmp_path: Path, monkeypatc
         raise ConnectionError("Couldn't reach it\nand much more")
 
     monkeypatch.setattr("datasets.load_dataset", fail)
-    told = refusal(C4(dir=str(tmp_path / "c4"), hub="allenai/c4", name="en", val=0.1))
-    assert told.startswith("allenai/c4 can't be streamed: the hub can't be reached") and ". Put its files in" in told
+    message = refusal(C4(dir=str(tmp_path / "c4"), hub="allenai/c4", name="en", val=0.1))
+    assert message.startswith("allenai/c4 can't be streamed: the hub can't be reached")
+    assert ". Put its files in" in message
     assert "is not a folder. Put its files in" in refusal(C4(dir=str(tmp_path / "c4"), name="en", val=0.1))
     write_file(tmp_path / "wiki" / "train.txt", "x")
     with pytest.raises(InputError, match=r"holds no validation files.*or set data\.val=0\.05"):
