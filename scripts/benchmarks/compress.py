@@ -97,7 +97,7 @@ def load_images(data: str) -> Images:
 def train_model(words: list[str], steps: int, images: Images) -> Any:
     """Train a model by the code that `ssl reconstruct` runs, on the CPU."""
     cfg = composed(*words, "trainer=cpu", f"trainer.max_steps={steps}", f"trainer.validate_every_n_steps={steps}")
-    cfg.facts = {"shape": list(images.train.shape[1:])}
+    cfg.facts = {"shape": list(images.train.shape[1:]), "categories": []}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         model = new_model(cfg)
         fit(model, ArrayDataset({"x": images.train}), ArrayDataset({"x": images.train[:VAL_IMAGES]}), cfg, Path(folder))

@@ -134,7 +134,7 @@ def read(name: str, n_rows: int) -> Task:
 def train_ours(task: Task, batch_size: int, epochs: int) -> tuple[float, Scores]:
     """Train by the code that `ssl detect` runs, with validation, history and checkpoints."""
     cfg = composed(*OURS, f"trainer.batch_size={batch_size}", f"trainer.max_epochs={epochs}")
-    cfg.facts = {"shape": [task.x.shape[1]]}
+    cfg.facts = {"shape": [task.x.shape[1]], "categories": []}
 
     with tempfile.TemporaryDirectory() as folder:
 

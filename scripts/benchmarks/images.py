@@ -245,7 +245,7 @@ def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
         cfg = compose("reconstruct", ["data=mnist", f"paths.data={SHARED}", *overrides])
     OmegaConf.set_struct(cfg, False)
-    cfg.facts = {"shape": list(SHAPE)}
+    cfg.facts = {"shape": list(SHAPE), "categories": []}
     return cfg
 
 

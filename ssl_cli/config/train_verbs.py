@@ -30,7 +30,11 @@ class DetectConfig(RunConfig):
 class ReconstructConfig(RunConfig):
     """Options of ssl reconstruct."""
 
-    prior_steps: Annotated[Natural, "optimizer steps of a vqvae's prior over its codes; 0: no prior, it can't generate"]
+    prior_steps: Annotated[
+        Natural | None,
+        "optimizer steps of a vqvae's prior over its codes; null: two thirds of the model's (or of its max_time); "
+        "0: no prior, it can't generate",
+    ]
     importance_samples: Annotated[Count, "posterior samples for each image's test/nll, of a variational model"]
     likelihood_images: Annotated[Count, "number of test images for test/elbo and test/nll, from the first"]
     probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, if there are labels"]

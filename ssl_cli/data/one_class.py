@@ -49,9 +49,14 @@ class OneClassData:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def facts(self) -> dict[str, list[int]]:
-        """Return the facts for the config: the shape of a row."""
-        return {"shape": [int(size) for size in self.splits["train"].x.shape[1:]]}
+    def facts(self) -> dict[str, list[Any]]:
+        """Return the facts for the config: the shape of a row, and the first and end feature of each category."""
+        return {"shape": [int(size) for size in self.splits["train"].x.shape[1:]], "categories": self.categories}
+
+    @property
+    def categories(self) -> list[list[int]]:
+        """Return the first and end feature of each category, [] if there are none."""
+        return []
 
     @property
     def size(self) -> str:
@@ -64,7 +69,7 @@ class OneClass:
     """Options of the protocol, and how it splits rows. Subclasses read tables or images."""
 
     gives: ClassVar[tuple[str, ...]] = ("x",)
-    offers: ClassVar[Mapping[str, type]] = {"shape": list}
+    offers: ClassVar[Mapping[str, type]] = {"shape": list, "categories": list}
     rows: ClassVar[str]  # the plural noun for rows in messages
 
     contamination: Annotated[

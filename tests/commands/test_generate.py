@@ -113,7 +113,7 @@ def test_a_prior_that_was_never_fitted(cli: Cli, finished: Finished) -> None:
     assert code == 2 and "was trained with prior_steps=0: the prior that generates codes was never fitted" in err
     assert not Path("new").exists()
     (run,) = Path("outputs/reconstruct").glob("*/*")
-    assert f"Fit it with `ssl reconstruct resume={run} prior_steps=2000`" in err
+    assert f"Fit it with `ssl reconstruct resume={run} prior_steps=null`" in err
     assert cli("reconstruct", f"resume={run}", "prior_steps=3")[0] == 0
     assert cli("generate", "n=2", "output=new")[0] == 0, "the remedy works"
 

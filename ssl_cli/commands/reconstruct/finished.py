@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_cli.commands.finished import Finished
 from ssl_cli.config.typecheck import expected, fits
-from ssl_cli.config.types import Count, Seed
+from ssl_cli.config.types import Count, Natural, Seed
 from ssl_cli.data.images.reader import ImageReader, RejectedFiles
 from ssl_cli.errors import InputError
 from ssl_cli.methods.protocols import Decodes, Embeds, Generates, HasCodes, HasPrior, Reconstructs
@@ -102,12 +102,12 @@ class ReconstructRun(Finished):
         if not isinstance(self.model, HasPrior):
             return
         steps = self.config.get("prior_steps")
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-            raise InputError(f"{self.folder} is damaged: its config's prior_steps must be a whole number.")
+        if not fits(steps, Natural | None):
+            raise InputError(f"{self.folder} is damaged: its config's prior_steps must be a whole number or null.")
         if steps == 0:
             raise InputError(
                 f"{self.folder} was trained with prior_steps=0: the prior that generates codes was never fitted, so it "
-                f"can't generate images. Fit it with `{resume_command('reconstruct', self.folder)} prior_steps=2000`."
+                f"can't generate images. Fit it with `{resume_command('reconstruct', self.folder)} prior_steps=null`."
             )
 
     def _validated(self, images: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Second training stage of models with a prior: the network that generates new grids of codes."""
 
 import hashlib
+import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from ssl_cli.process import is_worker
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.runs.safety import read_json_object
 from ssl_cli.training import checkpoints
-from ssl_cli.training.trainer import train
+from ssl_cli.training.callbacks import duration_s
+from ssl_cli.training.trainer import step_limit, train
 
 PRIOR = "prior"  # folder in the run folder, with the history and the checkpoints of the prior
 CODES = "codes.json"  # file in it: a hash of the codes that the prior was fitted to
 VAL_SHARE, PATIENCE = 0.05, 5  # share of the images; validations without improvement
+DEFAULT_SHARE = Fraction(2, 3)  # of the model's own training
 
 
 def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
@@ -28,7 +32,7 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
 
     Does nothing if the model has no prior, or `cfg.prior_steps` is 0.
     """
-    if not isinstance(model, HasPrior) or not cfg.prior_steps:
+    if not isinstance(model, HasPrior) or cfg.prior_steps == 0:
         return
     prior: Any = model.prior
     codes = map_batches(model, lambda batch: model.codes({"x": batch}), x).reshape(len(x), *prior.grid)  # (N, h, w)
@@ -36,10 +40,9 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
     # Images are often sorted by class, so the validation images are drawn at random.
     is_val[np.random.default_rng([cfg.seed, 7]).permutation(len(x))[: max(1, round(VAL_SHARE * len(x)))]] = True
     # A prior soon overfits a small dataset, so the weights of the best validation are kept.
-    limits = {"max_steps": cfg.prior_steps, "max_epochs": None, "max_time": None, "patience": PATIENCE}
-    prior_cfg = OmegaConf.merge(cfg, {"trainer": limits})
+    prior_cfg = OmegaConf.merge(cfg, {"trainer": prior_limits(cfg, len(x)) | {"patience": PATIENCE}})
     assert isinstance(prior_cfg, DictConfig)
-    console.say(f"prior: {cfg.prior_steps:,} steps over the codes of {len(x):,} images")
+    console.say(f"prior: {describe_prior(cfg, len(x))} over the codes of {len(x):,} images")
     prior_folder = folder / PRIOR
     prior_folder.mkdir(exist_ok=True)
     if not _was_fitted_to(codes, prior_folder):
@@ -51,6 +54,27 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
     train(prior.train().requires_grad_(True), rows.take(~is_val), rows.take(is_val), prior_cfg, prior_folder)
     prior.requires_grad_(False)
     model.prior_is_fitted.fill_(True)
+
+
+def prior_limits(cfg: DictConfig, n_images: int) -> dict[str, Any]:
+    """Return the trainer's limits for the prior: `prior_steps`, or a share of the limits of the model's own training on
+    `n_images` images."""
+    limits = {"max_steps": cfg.prior_steps, "max_epochs": None, "max_time": None}
+    if cfg.prior_steps is None:
+        max_steps = step_limit(cfg.trainer, -(-n_images // cfg.trainer.batch_size))
+        if max_steps > 0:
+            limits["max_steps"] = math.ceil(DEFAULT_SHARE * max_steps)
+        if cfg.trainer.max_time is not None:
+            seconds = math.ceil(DEFAULT_SHARE * round(duration_s(cfg.trainer.max_time)))
+            limits["max_time"] = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return limits
+
+
+def describe_prior(cfg: DictConfig, n_images: int) -> str:
+    """Return how long the prior is trained, such as `2,000 steps`."""
+    limits = prior_limits(cfg, n_images)
+    steps = [f"{limits['max_steps']:,} steps"] if limits["max_steps"] else []
+    return " or ".join(steps + ([limits["max_time"]] if limits["max_time"] else []))
 
 
 def _was_fitted_to(codes: np.ndarray, folder: Path) -> bool:

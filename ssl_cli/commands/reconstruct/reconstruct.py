@@ -11,11 +11,12 @@ from ssl_cli.commands.reconstruct import apply, collapse, evaluate, report
 from ssl_cli.commands.reconstruct import figures as figure_files
 from ssl_cli.commands.reconstruct.finished import READER
 from ssl_cli.commands.reconstruct.predictions import model_outputs
-from ssl_cli.commands.reconstruct.prior import fit_prior
+from ssl_cli.commands.reconstruct.prior import describe_prior, fit_prior
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.images.datasets import ImageData, format_shape
 from ssl_cli.methods.build import new_model
+from ssl_cli.methods.protocols import HasPrior
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.session import run_session
@@ -35,6 +36,9 @@ def run(cfg: DictConfig) -> Path:
     model = new_model(cfg)
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
+        if isinstance(model, HasPrior) and cfg.prior_steps != 0:
+            length = describe_prior(cfg, len(data.splits["train"].x))
+            console.say(f"then its prior: {length}; prior_steps=0 leaves it out")
         train = make_dataset(data, "train")
         fit(model, train, make_dataset(data, "val") if "val" in data.splits else train, cfg, folder, trackers)
         fit_prior(model, data.splits["train"].x, cfg, folder)

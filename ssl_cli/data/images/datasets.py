@@ -76,8 +76,8 @@ class ImageData:
 
     @property
     def facts(self) -> dict[str, list[int]]:
-        """Return the facts for the config: the shape (C, H, W) of an image."""
-        return {"shape": [int(size) for size in self.splits["train"].x.shape[1:]]}
+        """Return the facts for the config: the shape (C, H, W) of an image; it has no categories."""
+        return {"shape": [int(size) for size in self.splits["train"].x.shape[1:]], "categories": []}
 
 
 @dataclass(kw_only=True)

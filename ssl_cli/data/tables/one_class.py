@@ -42,6 +42,15 @@ class TableData(OneClassData):
         """The number of features, for messages."""
         return f"{len(self.preprocessor.feature_names)} features"
 
+    @property
+    def categories(self) -> list[list[int]]:
+        """Return the first and end feature of each category."""
+        return [
+            [block.start, block.stop]
+            for column, block in self.preprocessor.feature_slices
+            if column["kind"] == "symbol"
+        ]
+
 
 @dataclass(kw_only=True)
 class OneClassTable(OneClass):

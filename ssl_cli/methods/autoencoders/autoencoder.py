@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from ssl_cli.config.types import Natural
 from ssl_cli.errors import InputError
+from ssl_cli.methods.columns import Categories, pool_by_category, sum_by_column
 from ssl_cli.models.images import at_least_float32, float_batches, random_shift, smoothed_relative_error
 from ssl_cli.models.mlp import EncoderDecoder
 
@@ -23,7 +24,9 @@ class Autoencoder(nn.Module):
 
     A row's score divides the error of each feature by the usual error of that feature, `spread`, which is measured on
     the training rows after training: so a small error in a feature that is always right counts more than a large one
-    in a feature that never is. An image's score is the mean of its `smoothed_relative_error` instead.
+    in a feature that never is. The features of a category have one usual error, that of the category as a whole:
+    otherwise a row with a rare value would have a large score. An image's score is the mean of its
+    `smoothed_relative_error` instead.
 
     New rows are decoded from codes drawn from a Gaussian with the mean and the covariance of the training rows' codes.
     """
@@ -44,6 +47,7 @@ class Autoencoder(nn.Module):
             Literal["linear", "sigmoid"], "sigmoid: pixels between 0 and 1; implied by loss=cross_entropy"
         ] = "linear",
         shift: Annotated[Natural, "largest random shift of a training image, in pixels"] = 0,
+        categories: Categories | None = None,
     ):
         super().__init__()
         check_outputs_per_latent(network, 1)
@@ -51,7 +55,7 @@ class Autoencoder(nn.Module):
         if len(network.shape) == 1 and (chosen := [name for name, is_chosen in image_options.items() if is_chosen]):
             defaults = "for the rows of a table leave loss=squared_error, output=linear, shift=0"
             raise InputError(f"model.{chosen[0]} is for images: {defaults}.")
-        self.network, self.loss, self.shift = network, loss, shift
+        self.network, self.loss, self.shift, self.categories = network, loss, shift, categories or []
         self.has_sigmoid = output == "sigmoid" or loss == "cross_entropy"
         n_features = torch.Size(network.shape).numel()
         self.register_buffer("spread", torch.ones(n_features))  # (D,)
@@ -85,8 +89,8 @@ class Autoencoder(nn.Module):
     # --- after training ---
 
     def fit_statistics(self, x: Tensor) -> None:
-        """Set `spread` to the root mean squared error of each feature over the training rows (N, *shape), and compute
-        the mean and the covariance of their codes."""
+        """Set `spread` to the root mean squared error of each feature, or category, over the training rows (N, *shape),
+        and compute the mean and the covariance of their codes."""
         squared = torch.zeros_like(self.spread, dtype=torch.float64)
         total = torch.zeros_like(self.code_mean, dtype=torch.float64)
         products = torch.zeros_like(self.code_factor, dtype=torch.float64)
@@ -94,7 +98,7 @@ class Autoencoder(nn.Module):
             squared += (self.reconstruct({"x": part}) - part).flatten(1).double().square().sum(0)
             code = self.embed({"x": part}).double()
             total, products = total + code.sum(0), products + code.T @ code
-        self.spread.copy_((squared / len(x)).sqrt() + self.min_spread)
+        self.spread.copy_(pool_by_category(squared / len(x), self.categories).sqrt() + self.min_spread)
         mean = total / len(x)
         self.code_mean.copy_(mean)
         self.code_factor.copy_(covariance_root(products / len(x) - mean.outer(mean)))
@@ -172,8 +176,3 @@ def covariance_root(covariance: Tensor) -> Tensor:
     """Return F with F @ F.T = covariance, (Z, Z) -> (Z, Z), even if the covariance is singular."""
     variance, directions = torch.linalg.eigh(covariance)
     return directions * variance.clamp(min=0).sqrt()
-
-
-def sum_by_column(contributions: Tensor, columns: list[slice]) -> Tensor:
-    """Return the sum over the features of each column, (B, D) -> (B, columns)."""
-    return torch.stack([contributions[:, column].sum(1) for column in columns], dim=1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.methods.autoencoders.autoencoder import STATISTICS_BATCH, Autoencoder, Batch
+from ssl_cli.methods.columns import Categories
 from ssl_cli.models.images import float_batches
 from ssl_cli.models.mlp import EncoderDecoder
 
@@ -20,8 +21,8 @@ class BinaryAutoencoder(Autoencoder):
     alphabet: ClassVar[int] = 2
     code_counts: Tensor
 
-    def __init__(self, network: EncoderDecoder):
-        super().__init__(network)
+    def __init__(self, network: EncoderDecoder, categories: Categories | None = None):
+        super().__init__(network, categories=categories)
         self.register_buffer("code_counts", torch.zeros(network.latent, 2, dtype=torch.int64))  # (bits, 2)
 
     def _encode(self, x: Tensor) -> Tensor:

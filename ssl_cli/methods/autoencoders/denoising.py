@@ -10,6 +10,7 @@ from ssl_cli.config.types import Natural, Positive
 from ssl_cli.data.images.augment import Deform
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.autoencoder import Autoencoder, Batch
+from ssl_cli.methods.columns import Categories
 from ssl_cli.models.mlp import EncoderDecoder
 
 Noise = Literal["gaussian", "masking", "swap", "salt_pepper", "deform"]
@@ -39,8 +40,9 @@ class DenoisingAutoencoder(Autoencoder):
         loss: Literal["squared_error", "cross_entropy"] = "squared_error",
         output: Literal["linear", "sigmoid"] = "linear",
         shift: Annotated[Natural, "largest random shift of a training image, in pixels"] = 0,
+        categories: Categories | None = None,
     ):
-        super().__init__(network, loss, output, shift)
+        super().__init__(network, loss, output, shift, categories)
         for fault in self.option_faults({"noise": noise, "level": level}):
             raise InputError(fault)
         if noise in IMAGE_NOISE and len(network.shape) == 1:

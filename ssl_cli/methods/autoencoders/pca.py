@@ -9,6 +9,7 @@ from torch import Tensor
 from ssl_cli.config.types import Count
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
+from ssl_cli.methods.columns import Categories
 from ssl_cli.models.mlp import Shape
 from ssl_cli.models.pca import fit_pca
 
@@ -43,8 +44,8 @@ class PCA(Autoencoder):
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
 
-    def __init__(self, shape: Shape, latent: Annotated[Count, "components kept"]):
-        super().__init__(_Projection(shape, latent))
+    def __init__(self, shape: Shape, latent: Annotated[Count, "components kept"], categories: Categories | None = None):
+        super().__init__(_Projection(shape, latent), categories=categories)
 
     def collapse_advice(self, sign: str, enough: int) -> str:
         """Return what to try against a sign of collapse, see `AdvisesOnCollapse`."""

@@ -10,12 +10,8 @@ from torch.nn import functional
 
 from ssl_cli.config.types import Count, Natural, NonNegative, Positive
 from ssl_cli.errors import InputError
-from ssl_cli.methods.autoencoders.autoencoder import (
-    Batch,
-    check_outputs_per_latent,
-    init_output_to_mean,
-    sum_by_column,
-)
+from ssl_cli.methods.autoencoders.autoencoder import Batch, check_outputs_per_latent, init_output_to_mean
+from ssl_cli.methods.columns import sum_by_column
 from ssl_cli.models.images import at_least_float32
 from ssl_cli.models.mlp import EncoderDecoder
 

@@ -9,19 +9,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ssl_cli.config.types import NonNegative
+from ssl_cli.methods.columns import Categories
 
 
 class Gaussian:
     """Gaussian with full covariance; the score is the squared Mahalanobis distance over the number of features.
 
     `ridge`, as a share of the mean variance, is added to the covariance's diagonal: then it can be inverted even if
-    features depend on each other.
+    features depend on each other. The covariance of a category of W values is multiplied by W - 1: then the category
+    adds as much to the mean distance of the training rows as a number does, and not W - 1 times as much.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
 
-    def __init__(self, ridge: Annotated[NonNegative, "added to the diagonal, as a share of the mean variance"] = 1e-6):
-        self.ridge = ridge
+    def __init__(
+        self,
+        ridge: Annotated[NonNegative, "added to the diagonal, as a share of the mean variance"] = 1e-6,
+        categories: Categories | None = None,
+    ):
+        self.ridge, self.categories = ridge, categories or []
 
     def fit(self, x: np.ndarray, seed: int) -> None:
         """Compute the mean and the covariance of rows (N, D); nothing is random."""
@@ -29,6 +35,9 @@ class Gaussian:
         self.mean = rows.mean(0)  # (D,)
         centred = rows - self.mean
         covariance = centred.T @ centred / len(rows)  # (D, D)
+        for start, end in self.categories:
+            block = covariance[start:end, start:end]
+            block *= max(1, int((block.diagonal() > 0).sum()) - 1)
         floor = max(self.ridge, 1e-12) * covariance.diagonal().mean()
         ridge = floor * torch.eye(len(covariance), dtype=torch.float64)
         self.cholesky = torch.linalg.cholesky(covariance + ridge).contiguous()  # (D, D)

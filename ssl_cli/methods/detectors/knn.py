@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.autoencoders.autoencoder import sum_by_column
+from ssl_cli.methods.columns import sum_by_column
 from ssl_cli.methods.detectors.subsample import subsample
 
 

@@ -10,7 +10,7 @@ from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.autoencoders.autoencoder import sum_by_column
+from ssl_cli.methods.columns import Categories, pool_by_category, sum_by_column
 from ssl_cli.methods.detectors.subsample import subsample
 
 MAX_DEVIATION = 1e4  # standard deviations; values beyond it are clipped, as they are no less abnormal
@@ -26,7 +26,8 @@ class ResidualKNN:
     The first space has asinh of the standardized features: a feature with a few huge values would otherwise outweigh
     all others. The second has the standardized features and their residuals, which remain when a feature's linear
     prediction from the row's other features is subtracted. It uses the inverse of Ledoit and Wolf's covariance (2004):
-    a row may be normal in each feature and still break the rule that relates them. The score is the sum over the two
+    a row may be normal in each feature and still break the rule that relates them. The features of a category share the
+    category's standard deviation, in both spaces, so that it weighs as one column. The score is the sum over the two
     spaces of the mean log distance. Only the choice of the kept rows is random, if there are more than `max_rows`.
     """
 
@@ -38,22 +39,28 @@ class ResidualKNN:
         max_rows: Annotated[
             Count | None, "training rows kept to measure distances to, fewer beyond 333 features; null: all"
         ] = 10_000,
+        categories: Categories | None = None,
     ):
-        self.k, self.max_rows = k, max_rows
+        self.k, self.max_rows, self.categories = k, max_rows, categories or []
 
     def fit(self, x: np.ndarray, seed: int) -> None:
         """Compute both spaces from rows (N, D), and keep rows to measure distances to."""
         rows = x.astype(np.float64)  # (N, D)
-        state = dict(zip(("mean", "std"), _moments(rows), strict=True))
+        state = dict(zip(("mean", "std"), self._moments(rows), strict=True))
         z = ((rows - state["mean"]) / state["std"]).clip(-MAX_DEVIATION, MAX_DEVIATION)
-        state |= zip(("drawn_mean", "drawn_std"), _moments(np.arcsinh(z)), strict=True)
+        state |= zip(("drawn_mean", "drawn_std"), self._moments(np.arcsinh(z)), strict=True)
         precision = _precision(z)  # (D, D)
         # Column j maps a row to feature j minus its prediction from the others, in units of its standard deviation.
         state["residual"] = precision / np.sqrt(precision.diagonal())
-        state |= zip(("residual_mean", "residual_std"), _moments(z @ state["residual"]), strict=True)
+        state |= zip(("residual_mean", "residual_std"), self._moments(z @ state["residual"]), strict=True)
         self.state = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
         max_rows = None if self.max_rows is None else min(self.max_rows, 1 + MAX_KEPT_VALUES // (3 * x.shape[1]))
         self._keep(torch.from_numpy(np.ascontiguousarray(subsample(x, max_rows, seed))))
+
+    def _moments(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the standard deviation of each feature, or category; 1 instead of 0 if it is constant."""
+        std = np.sqrt(pool_by_category(x.var(0), self.categories))
+        return x.mean(0), np.where(std < 1e-9, 1.0, std)
 
     def _keep(self, rows: Tensor) -> None:
         self.rows = rows  # (N, D)
@@ -105,12 +112,6 @@ class ResidualKNN:
         """Read the rows and parameters back."""
         self.state = load_file(folder / "model.safetensors")
         self._keep(self.state.pop("rows"))
-
-
-def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each feature, 1 instead of 0 if the feature is constant."""
-    std = x.std(0)
-    return x.mean(0), np.where(std < 1e-9, 1.0, std)
 
 
 def _precision(z: np.ndarray) -> np.ndarray:

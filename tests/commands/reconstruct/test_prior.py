@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from ssl_cli.commands.reconstruct.prior import describe_prior
 from ssl_cli.runs.folder import read_history
 from tests.conftest import Cli
 
@@ -24,10 +27,32 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+NO_LIMIT = {"max_steps": None, "max_epochs": None, "max_time": None, "default_steps": 3000}
+
+
+@pytest.mark.parametrize(
+    ("prior_steps", "limits", "expected"),
+    [
+        (None, {}, "2,000 steps"),
+        (None, {"max_steps": 60}, "40 steps"),
+        (None, {"max_epochs": 2}, "20 steps"),  # of 1,900 images in batches of 128
+        (None, {"max_time": "01:00:00"}, "00:40:00"),
+        (None, {"max_steps": 30, "max_time": "00:00:30"}, "20 steps or 00:00:20"),
+        (7, {"max_steps": 60, "max_time": "01:00:00"}, "7 steps"),
+    ],
+)
+def test_a_prior_takes_two_thirds_of_the_steps(
+    prior_steps: int | None, limits: dict[str, int | str], expected: str
+) -> None:
+    trainer = NO_LIMIT | {"batch_size": 128, "accumulate_grad_batches": 1} | limits
+    cfg = OmegaConf.create({"prior_steps": prior_steps, "trainer": trainer})
+    assert describe_prior(cfg, n_images=1900) == expected
+
+
 def test_other_codes_get_another_prior(cli: Cli) -> None:
     code, out, err = cli("reconstruct", *SMALL)
     assert code == 0, err
-    assert "eval mode" not in out + err
+    assert "eval mode" not in out + err and "then its prior: 6 steps; prior_steps=0 leaves it out" in out
     run = Path(out.splitlines()[-1])
     first, digest = weights(run), json.loads((run / "prior" / "codes.json").read_text())["sha256"]
 
