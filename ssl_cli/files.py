@@ -3,6 +3,7 @@
 import csv
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+CHUNK_BYTES = 1 << 20
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of a file system without locks
 
 
@@ -83,6 +85,21 @@ def write_csv(path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]])
     write_text(path, text.getvalue())
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object as a JSON file, indented, with non-ASCII characters as they are."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+def to_json(content: Mapping[str, Any]) -> str:
+    """Return an object as the text of a JSON file, indented, with non-ASCII characters as they are."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as a JSON file. Raises ValueError for NaN and infinity, which are not JSON."""
+    write_text(path, to_json(content))
+
+
+def sha256_of(path: Path, last: int = 0) -> bytes:
+    """Return the SHA-256 of a file, without its `last` bytes."""
+    digest, n_left = hashlib.sha256(), path.stat().st_size - last
+    with path.open("rb") as file:
+        while n_left > 0 and (chunk := file.read(min(n_left, CHUNK_BYTES))):
+            digest.update(chunk)
+            n_left -= len(chunk)
+    return digest.digest()

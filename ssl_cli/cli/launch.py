@@ -39,6 +39,7 @@ from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 from ssl_cli.process import is_worker
 from ssl_cli.runs import folder as run_folder
+from ssl_cli.runs.digests import check_digests_to_resume
 from ssl_cli.runs.safety import check_targets, saved_cache
 
 UNKNOWN_HOME = "Could not determine home directory"  # pathlib's message for the home of an unknown user
@@ -214,6 +215,7 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     cfg = run_folder.read_config(folder)
     if cfg.verb != verb:
         raise InputError(f"{folder} is a run of ssl {cfg.verb}: use `{run_folder.resume_command(cfg.verb, folder)}`.")
+    check_digests_to_resume(folder)
     check_targets(cfg, folder, tuple(trusted.split()))
     check(cfg, verb)
     if not is_worker():  # workers use no loggers

@@ -14,6 +14,7 @@ from ssl_cli.config.instantiate import build, locate, names_where
 from ssl_cli.config.typecheck import provides
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import check_weight_shapes
+from ssl_cli.runs.digests import check_digests
 from ssl_cli.runs.folder import RunFilter, find_run, read_config, read_metrics
 from ssl_cli.runs.safety import check_targets
 
@@ -78,6 +79,7 @@ class Finished:
     def __init__(self, folder: Path, trust: tuple[str, ...] = ()):
         self.folder = folder
         self.config = read_config(folder)
+        check_digests(folder, self.config.verb)
         self.metrics = read_metrics(folder)
         check_targets(self.config, folder, trust)
         check_saved(self.config, folder)

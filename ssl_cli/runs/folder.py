@@ -8,6 +8,7 @@ outputs/<verb>/<model>-<data>/<time>/
     model.safetensors  and what the data side learned, as JSON or safetensors
     last.ckpt          the checkpoint to resume from, and previous.ckpt in case it is damaged
     figures/*.png
+    digests.json       the SHA-256 of each file that is read when the run is used
     metrics.json       flat numbers; written last and atomically: its presence means a finished run
 """
 
@@ -151,8 +152,12 @@ def read_config(folder: Path) -> DictConfig:
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    """Return the content of metrics.json. Raises InputError if a value is not a number."""
-    metrics = safety.read_json_object(folder / METRICS)
+    """Return the numbers of metrics.json, without those that are null: NaN or infinite.
+
+    Raises InputError if another value is not a number.
+    """
+    content = safety.read_json_object(folder / METRICS)
+    metrics = {name: value for name, value in content.items() if value is not None}
     safety.check_are_numbers(folder / METRICS, metrics, list(metrics))
     return metrics
 

@@ -1,5 +1,6 @@
 """The record of a run: its folder is made, locked and filled, and how the run ended is written down."""
 
+import math
 import os
 import platform
 import resource
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
@@ -19,8 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console
 from ssl_cli.errors import InputError
-from ssl_cli.files import write_json, write_text
+from ssl_cli.files import to_json, write_bytes, write_json, write_text
 from ssl_cli.process import Interrupted, is_worker
+from ssl_cli.runs.digests import DIGESTS, write_digests
 from ssl_cli.runs.duplicates import config_hash, matching_runs
 from ssl_cli.runs.folder import (
     CONFIG,
@@ -75,13 +77,23 @@ def open_run_folder(cfg: DictConfig, fingerprint: str) -> Iterator[tuple[Path, d
             raise
 
 
+def without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return metrics as JSON can hold them, null for NaN and infinity, which is said in the log."""
+    values: dict[str, float | None] = {}
+    for name, value in metrics.items():
+        values[name] = float(value) if math.isfinite(value) else None
+        if values[name] is None:
+            console.warn(f"{name} is {float(value)}, which JSON can't hold: {METRICS} has null")
+    return values
+
+
 class RunRecord:
     """The files of a run folder that describe the run itself, written at its start and at its end."""
 
     def __init__(self, cfg: DictConfig, fingerprint: str, folder: Path):
         self.cfg, self.fingerprint, self.folder = cfg, fingerprint, folder
         self.started_s = time.monotonic()
-        files = (folder / METRICS, folder / CONFIG, folder / ENVIRONMENT)
+        files = (folder / name for name in (CONFIG, ENVIRONMENT, DIGESTS, METRICS))
         self.contents_before = {path: path.read_bytes() for path in files if path.is_file()}
         self.mtimes_before = _model_mtimes(folder)
         self.earlier = earlier = read_environment(folder)
@@ -116,7 +128,9 @@ class RunRecord:
     def finish(self, metrics: dict[str, float]) -> None:
         """Write the metrics, which makes the run a finished one."""
         self._write_end({"state": FINISHED})
-        write_json(self.folder / METRICS, {name: float(value) for name, value in metrics.items()})
+        text = to_json(without_nan(metrics))
+        write_digests(self.folder, {METRICS: text})
+        write_text(self.folder / METRICS, text)
 
     def fail(self, error: BaseException) -> None:
         """Write down how the run ended, as far as the disk allows.
@@ -130,7 +144,7 @@ class RunRecord:
         if self.contents_before and isinstance(error, Exception) and self._is_unchanged(was_finished):
             with suppress(OSError):
                 for path, content in self.contents_before.items():
-                    path.write_bytes(content)
+                    write_bytes(path, content)
             self.environment = self.earlier
         if not (was_finished and self.environment is self.earlier):
             with suppress(OSError):

@@ -5,7 +5,6 @@ A checkpoint is written to a temporary name, flushed to the disk, and then renam
 have checksums, but a flipped bit in its directory can still make torch read wrong bytes.)
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -18,8 +17,9 @@ from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.errors import InputError
+from ssl_cli.files import sha256_of
 
-CHECKSUM_BYTES, CHUNK_BYTES = 32, 1 << 20
+CHECKSUM_BYTES = 32
 MAX_REASON_CHARS = 100
 LAST, PREVIOUS, PARTIAL = "last.ckpt", "previous.ckpt", "last.part"
 # Keys that Lightning and the module read from a checkpoint.
@@ -49,21 +49,16 @@ def append_checksum(path: Path) -> None:
         assert file.read(2) == b"\0\0", "the length of the comment"
         file.seek(-2, os.SEEK_END)
         file.write(CHECKSUM_BYTES.to_bytes(2, "little"))
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").digest()
-        file.seek(0, os.SEEK_END)
-        file.write(digest)
+        file.flush()
+        file.write(sha256_of(path))
         file.flush()
         os.fsync(file.fileno())
 
 
 def _has_valid_checksum(path: Path) -> bool:
-    digest, n_left = hashlib.sha256(), path.stat().st_size - CHECKSUM_BYTES
     with path.open("rb") as file:
-        while n_left > 0 and (chunk := file.read(min(n_left, CHUNK_BYTES))):
-            digest.update(chunk)
-            n_left -= len(chunk)
-        return file.read() == digest.digest()
+        file.seek(max(0, path.stat().st_size - CHECKSUM_BYTES))
+        return file.read() == sha256_of(path, last=CHECKSUM_BYTES)
 
 
 def _flush_names(folder: Path) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import ssl_cli
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots import image_grid
+from ssl_cli.runs.digests import write_digests
 from tests.commands.conftest import Finished
 from tests.conftest import QUICK, Cli
 
@@ -164,6 +165,7 @@ def test_a_model_that_cannot_generate(cli: Cli, workdir: Path, finished: Finishe
     config.model, config.choices.model = {"_target_": "mine.Mine"}, "mine"
     OmegaConf.save(config, run / "config.yaml")
     save_file({"scale": torch.ones(1)}, run / "model.safetensors")
+    write_digests(run)
     assert "trust=mine" in cli("generate", "output=new")[2]
     code, _, err = cli("generate", "output=new", "trust=mine", f"run={run}")
     assert code == 2 and "model=mine can't generate images; " in err and "vae" in err.split(";")[1]
@@ -260,6 +262,7 @@ def test_a_damaged_run(cli: Cli, finished: Finished, what: str) -> None:
     run = finished("vqvae")
     damage, sentence = DAMAGES[what]
     damage(run)
+    write_digests(run)
     code, _, err = cli("generate", f"run={run}", "output=new")
     assert code == 2 and sentence in err, err
     assert str(run) in err and "Traceback" not in err and len(err) < 1000

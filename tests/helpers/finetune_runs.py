@@ -12,6 +12,7 @@ from torch import nn
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
+from ssl_cli.runs.digests import write_digests
 from tests.helpers.pretrain_runs import tokenizer_of
 
 NETWORK = {
@@ -62,6 +63,7 @@ def make_run(
         (folder / "learned.json").write_text(json.dumps(learned))
     save_model(_with_large_weights(build(OmegaConf.create(model))), str(folder / "model.safetensors"))
     tokenizer.save(folder / "tokenizer.json")
+    write_digests(folder)
     return folder
 
 

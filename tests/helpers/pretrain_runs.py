@@ -15,6 +15,7 @@ from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, TrainedTok
 from ssl_cli.methods.language.causal_lm import CausalLM
 from ssl_cli.methods.language.masked_lm import MaskedLM
 from ssl_cli.models.transformer import Transformer
+from ssl_cli.runs.digests import write_digests
 
 TEXT = [
     "Birds can fly. Fish can swim. A dog can run, and a bird can sing.",
@@ -99,4 +100,5 @@ def make_run(folder: Path, model: str = "gpt", tokenizer: str = "bpe", **options
     (folder / "metrics.json").write_text(json.dumps({"val/loss": 1.0}))
     save_model(language_model, str(folder / "model.safetensors"))
     words.save(folder / "tokenizer.json")
+    write_digests(folder)
     return folder

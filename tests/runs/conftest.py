@@ -10,6 +10,7 @@ import pytest
 
 import ssl_cli
 from ssl_cli.errors import InputError
+from ssl_cli.runs.digests import write_digests
 from tests.conftest import QUICK, Cli, run_here
 from tests.helpers.untrusted_runs import CANARY, WAYS, Attack
 
@@ -53,6 +54,7 @@ def refused(honest: Path, cli: Cli, workdir: Path) -> Callable[..., None]:
         folder = Path("outputs/detect/theirs") / original.name
         shutil.copytree(original, folder)
         attack(folder)
+        write_digests(folder)  # as its author would
         for way in ways:
             if way == "load":
                 with pytest.raises(InputError) as raised:

@@ -14,6 +14,7 @@ import ssl_cli
 from ssl_cli.commands.detect.finished import DetectRun
 from ssl_cli.errors import InputError
 from ssl_cli.runs import folder as run_folder
+from ssl_cli.runs.digests import write_digests
 from tests.conftest import QUICK, Cli
 from tests.helpers.detect_runs import MODELS, finished
 
@@ -141,6 +142,7 @@ def test_a_run_folder_names_no_foreign_class(cli: Cli, table: Path, target: str)
     cfg = OmegaConf.load(folder / "config.yaml")
     cfg.model.ridge = {"_target_": target, "command": "touch hacked"}
     OmegaConf.save(cfg, folder / "config.yaml")
+    write_digests(folder)
     with pytest.raises(InputError, match=f"names {target}, which isn't one of ssl's own classes"):
         DetectRun(folder)
     code, _, err = cli("detect", f"resume={folder}")

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 import ssl_cli
 from ssl_cli.errors import InputError
+from ssl_cli.runs.digests import write_digests
 from ssl_cli.runs.safety import check_targets
 from tests.conftest import Cli
 from tests.helpers.untrusted_runs import SYSTEM, Attack, configured
@@ -133,6 +134,7 @@ def test_a_resumed_run_writes_into_its_own_folder_only(honest: Path, cli: Cli, w
     (original,) = honest.glob("outputs/detect/best-table/*")
     shutil.copytree(original, workdir / "theirs")
     configured(paths__outputs=str(workdir / "elsewhere"), resume="/elsewhere")(workdir / "theirs")
+    write_digests(workdir / "theirs")
     code, out, err = cli("detect", "resume=theirs")
     assert code == 0, err
     assert out.strip().endswith("theirs")

@@ -47,7 +47,7 @@ def test_support_vectors_that_do_not_fit_their_weights(refused: Callable[..., No
         arrays = load_file(folder / "model.safetensors")
         save_file(arrays | {"weights": np.ones(10**4)}, folder / "model.safetensors")
 
-    refused(attack, "is damaged: its files don't make a model", ("load", "score"), "ocsvm")
+    refused(attack, "model.safetensors is damaged: weights must be", ("load", "score"), "ocsvm")
 
 
 # --- links, and what is no file ----------------------------------------------------------------------------

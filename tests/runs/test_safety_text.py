@@ -8,6 +8,7 @@ import pytest
 
 import ssl_cli
 from ssl_cli.errors import InputError
+from ssl_cli.runs.digests import write_digests
 from tests.conftest import Cli, run_here
 from tests.helpers.processes import folder_of
 from tests.helpers.untrusted_runs import CANARY, Attack, bomb, configured, pickled, without_fingerprint
@@ -53,6 +54,7 @@ def test_a_private_text_goes_into_no_untrusted_run(
     (workdir / "secret.txt").write_text(f"{SECRET}\n\n" * 100)
     folder = shutil.copytree(honest_text, workdir / "theirs")
     attack(folder)
+    write_digests(folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     code, _, err = cli("pretrain", "resume=theirs", "trainer.max_steps=4", "data.cache=tokens")
     assert code == 2
@@ -68,6 +70,7 @@ def test_what_a_run_began_with_is_not_looked_for(honest_text: Path, cli: Cli, wo
     folder = shutil.copytree(honest_text, workdir / "theirs")
     taken = {"_target_": "ssl_cli.data.tokenizers.pretrained.PretrainedTokenizer", "folder": str(workdir)}
     configured(**{section: str(workdir) if section == "init" else taken})(folder)
+    write_digests(folder)
     code, _, err = cli("pretrain", "resume=theirs", "trainer.max_steps=4", "data.cache=tokens")
     assert code == 0, err
 
@@ -100,6 +103,7 @@ def test_a_model_of_text_with_surprises(
 ) -> None:
     folder = shutil.copytree(honest_text, workdir / "theirs")
     attack(folder)
+    write_digests(folder)
     with pytest.raises(InputError) as raised:
         ssl_cli.load(folder)
     code, _, err = cli("fill", "run=theirs", "text=the [MASK]")
@@ -116,5 +120,6 @@ def test_tables_that_dwarf_the_weights(honest_text: Path, workdir: Path, monkeyp
     folder = shutil.copytree(honest_text, workdir / "theirs")
     assert ssl_cli.load(folder)
     configured(model__network__context=131_072)(folder)
+    write_digests(folder)
     with pytest.raises(InputError, match="is far smaller than the tables of the config's model: 34 MB"):
         ssl_cli.load(folder)

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.reconstruct.finished import ReconstructRun, map_full_batches
 from ssl_cli.commands.reconstruct.sslz import FREQUENCY_TOTAL, frequencies
+from ssl_cli.files import sha256_of
 from ssl_cli.methods.protocols import DecodesCodes
 from ssl_cli.models.images import to_uint8
 
@@ -31,8 +32,7 @@ class ImageCodec:
     @property
     def fingerprint(self) -> bytes:
         """Return a hash of the weights and the model's config, which determine an image's codes and its pixels."""
-        with (self.run.folder / WEIGHTS).open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        weights = sha256_of(self.run.folder / WEIGHTS).hex()
         model = {"weights": weights, "model": OmegaConf.to_container(self.run.config.model)}
         return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).digest()[:FINGERPRINT_BYTES]
 

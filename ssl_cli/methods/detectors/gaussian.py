@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_cli.config.types import NonNegative
 from ssl_cli.methods.columns import Categories
+from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
 
 
 class Gaussian:
@@ -65,9 +66,10 @@ class Gaussian:
 
     def save(self, folder: Path) -> None:
         """Write the mean and the Cholesky factor into a run folder."""
-        save_file({"mean": self.mean, "cholesky": self.cholesky}, folder / "model.safetensors")
+        save_file({"mean": self.mean, "cholesky": self.cholesky}, folder / WEIGHTS)
 
     def restore(self, folder: Path) -> None:
         """Read the mean and the Cholesky factor back."""
-        state = load_file(folder / "model.safetensors")
+        state = load_file(folder / WEIGHTS)
+        check_shapes(folder / WEIGHTS, state, {"mean": "D", "cholesky": "D D"})
         self.mean, self.cholesky = state["mean"], state["cholesky"]

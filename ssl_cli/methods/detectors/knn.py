@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_cli.config.types import Count
 from ssl_cli.methods.columns import sum_by_column
+from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
 from ssl_cli.methods.detectors.subsample import subsample
 
 
@@ -49,8 +50,10 @@ class KNN:
 
     def save(self, folder: Path) -> None:
         """Write the training rows into a run folder."""
-        save_file({"rows": np.ascontiguousarray(self.rows)}, folder / "model.safetensors")
+        save_file({"rows": np.ascontiguousarray(self.rows)}, folder / WEIGHTS)
 
     def restore(self, folder: Path) -> None:
         """Read the training rows back, and index them."""
-        self._keep(load_file(folder / "model.safetensors")["rows"])
+        arrays = load_file(folder / WEIGHTS)
+        check_shapes(folder / WEIGHTS, arrays, {"rows": "N D"})
+        self._keep(arrays["rows"])

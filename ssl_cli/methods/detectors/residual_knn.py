@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_cli.config.types import Count
 from ssl_cli.methods.columns import Categories, pool_by_category, sum_by_column
+from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
 from ssl_cli.methods.detectors.subsample import subsample
 
 MAX_DEVIATION = 1e4  # standard deviations; values beyond it are clipped, as they are no less abnormal
@@ -18,6 +19,11 @@ DISTANCE_OFFSET = 0.01  # added to a distance before its logarithm, which is the
 MIN_EIGENVALUE_SHARE = 1e-3  # least eigenvalue of the covariance, as a share of their mean
 MAX_KEPT_VALUES = 10_000_000  # in the kept rows: wide tables keep fewer rows, which bounds the time to score a row
 CHUNK_ROWS = 1024  # rows scored at a time
+SHAPES = {  # of the saved arrays
+    **dict.fromkeys(("mean", "std", "drawn_mean", "drawn_std", "residual_mean", "residual_std"), "D"),
+    "residual": "D D",
+    "rows": "N D",
+}
 
 
 class ResidualKNN:
@@ -106,12 +112,15 @@ class ResidualKNN:
 
     def save(self, folder: Path) -> None:
         """Write the kept rows and the parameters of both spaces into a run folder."""
-        save_file(self.state | {"rows": self.rows}, folder / "model.safetensors")
+        save_file(self.state | {"rows": self.rows}, folder / WEIGHTS)
 
     def restore(self, folder: Path) -> None:
         """Read the rows and parameters back."""
-        self.state = load_file(folder / "model.safetensors")
-        self._keep(self.state.pop("rows"))
+        arrays = load_file(folder / WEIGHTS)
+        check_shapes(folder / WEIGHTS, arrays, SHAPES)
+        rows = arrays.pop("rows")
+        self.state = arrays
+        self._keep(rows)
 
 
 def _precision(z: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ssl_cli.errors import InputError
+from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
 
-WEIGHTS = "model.safetensors"
 PROBE_ROWS = 32  # training rows whose scores are saved, to be compared
 
 
@@ -49,9 +49,9 @@ class SavedAsRows:
 
     def restore(self, folder: Path) -> None:
         """Fit the saved training rows again. Raises InputError if the scores differ from the saved ones."""
-        check_can_be_read(folder)
         with safe_open(folder / WEIGHTS, "numpy") as file:
             rows, scores, metadata = file.get_tensor("rows"), file.get_tensor("scores"), file.metadata()
+        check_shapes(folder / WEIGHTS, {"rows": rows, "scores": scores}, {"rows": "N D", "scores": "P"})
         self._fit(rows, int(metadata["seed"]))
         if not np.allclose(self._probe(), scores, rtol=1e-3, atol=1e-3 * np.abs(scores).max()):
             raise InputError(
@@ -61,12 +61,3 @@ class SavedAsRows:
 
     def _probe(self) -> np.ndarray:
         return self.score({"x": torch.from_numpy(self.rows[:PROBE_ROWS])}).numpy()
-
-
-def check_can_be_read(folder: Path) -> None:
-    """Raise InputError for a run of an earlier version of ssl, which has its estimator in a file of skops."""
-    if (folder / "model.skops").exists() and not (folder / WEIGHTS).exists():
-        raise InputError(
-            f"{folder} was made by an earlier version of ssl: its model.skops is not read any more. "
-            f"`ssl detect resume={folder}` fits the same model again."
-        )

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ssl_cli.config.types import Count, OpenShare, Positive, Range
 from ssl_cli.methods.columns import Categories, rank_categories
-from ssl_cli.methods.detectors.saved_as_rows import WEIGHTS, SavedAsRows, check_can_be_read
+from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
+from ssl_cli.methods.detectors.saved_as_rows import SavedAsRows
 from ssl_cli.methods.detectors.subsample import subsample
 
 KERNEL_SIZE = 1 << 22  # numbers of the kernel matrix that are in memory at once
@@ -99,7 +100,8 @@ class OneClassSvm:
 
     def restore(self, folder: Path) -> None:
         """Read the support vectors and their weights back."""
-        check_can_be_read(folder)
         arrays = load_file(folder / WEIGHTS)
+        shapes = {"support_vectors": "S D", "weights": "S", "offset": "1", "width": "1"}
+        check_shapes(folder / WEIGHTS, arrays, shapes)
         self.support_vectors, self.weights = arrays["support_vectors"], arrays["weights"]
         self.offset, self.width = arrays["offset"], arrays["width"]

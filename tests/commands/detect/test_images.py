@@ -12,6 +12,7 @@ import ssl_cli
 from ssl_cli.data.images.datasets import Digits
 from ssl_cli.data.io.arrow import read_table
 from ssl_cli.errors import InputError
+from ssl_cli.runs.digests import write_digests
 from tests.conftest import QUICK, Cli
 
 
@@ -125,6 +126,7 @@ def test_bad_input_gets_one_sentence_and_no_run(cli: Cli, words: list[str], sent
 def test_an_untrusted_reader_of_another_shape(cli: Cli, on_photographs: Path) -> None:
     path = on_photographs / "preprocessor.json"
     path.write_text(path.read_text().replace("32", "31", 1))
+    write_digests(on_photographs)
     with pytest.raises(InputError, match=r"preprocessor\.json is damaged: its rows do not have the model's shape"):
         ssl_cli.load(on_photographs)
 

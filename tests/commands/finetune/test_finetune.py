@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import ssl_cli
 from ssl_cli.commands.finetune.inference import predict_all
 from ssl_cli.models.cpu import has_bf16
+from ssl_cli.runs.digests import write_digests
 from ssl_cli.runs.folder import read_history
 from tests.conftest import Cli
 from tests.helpers.pretrain_runs import make_run
@@ -165,6 +166,7 @@ def test_other_weights_in_the_same_folder_are_another_run(cli: Cli, files: list[
     weights = load_file(start / "model.safetensors")
     weights["network.last_norm.weight"] += 0.1
     save_file(weights, start / "model.safetensors")
+    write_digests(start)
     assert run(cli, *words) != first
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import ssl_cli
 from ssl_cli.commands.finetune.finished import FinetuneRun
 from ssl_cli.errors import InputError
+from ssl_cli.runs.digests import write_digests
 from tests.helpers.finetune_runs import make_run
 
 TAGS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -145,6 +146,7 @@ ATTACKS: list[tuple[Callable[[Path], None], str]] = [
 def test_a_damaged_or_untrusted_run(tmp_path: Path, attack: Callable[[Path], object], sentence: str) -> None:
     folder = make_run(tmp_path / "run")
     attack(folder)
+    write_digests(folder)
     with pytest.raises(InputError) as raised:
         ssl_cli.load(folder)
     assert sentence in str(raised.value) and "\n" not in str(raised.value), raised.value
@@ -160,6 +162,7 @@ def test_the_tuned_parameters_must_exist(tmp_path: Path) -> None:
     ):
         copy = Path(shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True))
         (copy / "learned.json").write_text(content or "") if content else (copy / "learned.json").unlink()
+        write_digests(copy)
         with pytest.raises(InputError) as raised:
             ssl_cli.load(copy)
         assert sentence in str(raised.value)

@@ -13,6 +13,7 @@ from ssl_cli.commands.pretrain.finished import PretrainRun
 from ssl_cli.errors import InputError
 from ssl_cli.models.generation.decode import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
+from ssl_cli.runs.digests import write_digests
 from tests.helpers.pretrain_runs import make_run, tokenizer_of
 
 
@@ -74,6 +75,7 @@ def test_the_mask_may_have_another_name(tmp_path: Path) -> None:
     path = folder / "tokenizer.json"
     before = ssl_cli.load(folder).fill("Birds can [MASK].")  # type: ignore[attr-defined]
     path.write_text(path.read_text().replace("[MASK]", "<mask>"))
+    write_digests(folder)
     assert ssl_cli.load(folder).fill("Birds can [MASK].") == before  # type: ignore[attr-defined]
     assert ssl_cli.load(folder).fill("Birds can <mask>.") == before  # type: ignore[attr-defined]
 
@@ -177,17 +179,21 @@ def test_invalid_values(tmp_path: Path, options: Any, sampling: Any, sentence: s
 def test_a_damaged_run(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "other", "bert", "bpe")
     (folder / "tokenizer.json").write_text(tokenizer_of("wordpiece").to_json().replace("[MASK]", "[HOLE]"))
+    write_digests(folder)
     with pytest.raises(InputError, match=r"tokenizer.json is damaged: its mask token isn't the model's"):
         ssl_cli.load(folder)
     (folder / "tokenizer.json").write_text("{")
+    write_digests(folder)
     with pytest.raises(InputError, match=r"tokenizer.json can't be read as a tokenizer"):
         ssl_cli.load(folder)
     (folder / "tokenizer.json").unlink()
+    write_digests(folder)
     with pytest.raises(InputError, match=r"tokenizer.json"):
         ssl_cli.load(folder)
 
     folder = make_run(tmp_path / "small", "gpt", "wordpiece")
     tokenizer_of("bpe").save(folder / "tokenizer.json")
+    write_digests(folder)
     with pytest.raises(InputError, match=r"is damaged: it has 300 tokens, the model"):
         ssl_cli.load(folder)
 
@@ -196,6 +202,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     weights = load_file(folder / "model.safetensors")
     save_file({name: value * float("nan") for name, value in weights.items()}, folder / "model.safetensors")
+    write_digests(folder)
     with pytest.raises(InputError, match="NaN or infinite: train it again"):
         ssl_cli.load(folder)
 
@@ -205,5 +212,6 @@ def test_a_huge_model_is_rejected_before_it_is_built(tmp_path: Path) -> None:
     config = OmegaConf.load(folder / "config.yaml")
     config.model.network.width = 10**7
     OmegaConf.save(config, folder / "config.yaml")
+    write_digests(folder)
     with pytest.raises(InputError, match="the config's model"):
         ssl_cli.load(folder)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 import ssl_cli
 from ssl_cli.data.images.datasets import Digits
 from ssl_cli.methods.autoencoders.vector_quantized import VQVAE
+from ssl_cli.runs.digests import write_digests
 from tests.conftest import Cli, run_here
 
 SMALL = {
@@ -188,9 +189,11 @@ def test_a_model_that_was_trained_further_is_another_model(
     weights = load_file(changed / "model.safetensors")
     weights["code_counts"][0, 0] += 1
     save_file(weights, changed / "model.safetensors")
+    write_digests(changed)
     assert "another model" in fault(cli, "decompress", f"run={changed}", "input=x.sslz", "output=out")
     weights["code_counts"].fill_(-1)
     save_file(weights, changed / "model.safetensors")
+    write_digests(changed)
     assert "code_counts are damaged" in fault(cli, "compress", f"run={changed}", f"input={source}", "output=y.sslz")
 
 

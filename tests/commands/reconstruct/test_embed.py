@@ -18,6 +18,7 @@ from ssl_cli.commands.reconstruct.finished import ReconstructRun
 from ssl_cli.commands.reconstruct.latent_plots import label_ids, project_to_plane
 from ssl_cli.config.instantiate import build
 from ssl_cli.errors import InputError
+from ssl_cli.runs.digests import write_digests
 from tests.commands.conftest import Finished
 from tests.conftest import Cli
 
@@ -128,6 +129,7 @@ def test_data_that_have_changed_since(cli: Cli, finished: Finished, mnist: Path)
     config = OmegaConf.load(run / "config.yaml")
     config.data = {"_target_": "ssl_cli.data.images.datasets.Mnist", "dir": str(mnist), "val": 0.05}
     OmegaConf.save(config, run / "config.yaml")
+    write_digests(run)
     code, _, err = cli("embed", "output=new")
     assert code == 0 and f"the data have changed since {run} was made" in err
 
@@ -221,6 +223,7 @@ def test_an_untrusted_data_config(cli: Cli, finished: Finished, node: dict, sent
     config = OmegaConf.load(run / "config.yaml")
     config.data = node
     OmegaConf.save(config, run / "config.yaml")
+    write_digests(run)
     code, _, err = cli("embed", "output=new")
     assert code == 2 and sentence in err, err
     assert not Path("new").exists() and not Path("hacked").exists()

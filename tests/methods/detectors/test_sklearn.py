@@ -40,10 +40,3 @@ def test_a_forest_with_other_scores_in_this_scikit_learn_is_rejected(tmp_path: P
     save_file(content, tmp_path / "model.safetensors", {"seed": "0", "scikit-learn": "1.0"})
     with pytest.raises(InputError, match=r"gives other scores than it did\. The run was made with scikit-learn 1\.0"):
         IsolationForest(n_estimators=10).restore(tmp_path)
-
-
-@pytest.mark.parametrize("detector", [IsolationForest, OneClassSvm])
-def test_a_file_of_skops_is_not_read(tmp_path: Path, detector: type[IsolationForest | OneClassSvm]) -> None:
-    (tmp_path / "model.skops").touch()
-    with pytest.raises(InputError, match=r"`ssl detect resume=.* fits the same model again"):
-        detector().restore(tmp_path)
