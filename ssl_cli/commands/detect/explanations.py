@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from ssl_cli.data.images.datasets import DESCRIPTION_COLUMNS, OneClassImages
@@ -114,34 +113,22 @@ def explain_batch(model: Explains, data: TableData, x: np.ndarray, index: list[i
         outputs = model.explain(batch, [column_slice for _, column_slice in slices])
     expected, weights = (output.cpu().numpy() for output in outputs)  # (N, D), (N, columns)
     shares = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
-    contributions = []
-    for k, row in enumerate(index):
-        largest = np.argsort(-shares[k], kind="stable")[:MAX_FEATURES]
-        contributions.append(
-            [
-                FeatureContribution(
-                    slices[j][0]["name"],
-                    _actual_value(data, slices[j][0]["name"], row),
-                    format_value(slices[j][0], expected[k, slices[j][1]]),
-                    float(shares[k, j]),
-                )
-                for j in largest
-                if shares[k, j] > 0
-            ]
-        )
-    return contributions
-
-
-def _actual_value(data: TableData, column: str, row: int) -> str:
-    """Return a value of the table as it was read."""
-    cell = data.columns[column][row]
-    try:
-        value = cell.as_py()
-    except (OverflowError, ValueError):  # a date that Arrow can represent and Python can't
-        return str(cell.cast(pa.string()))
-    if value is None or value != value:
-        return "(missing)"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    order = np.argsort(-shares, kind="stable")[:, :MAX_FEATURES]
+    largest = [[int(j) for j in order[k] if shares[k, j] > 0] for k in range(len(index))]
+    names = sorted({slices[j][0]["name"] for of_row in largest for j in of_row})
+    actual = data.original_values(names, index)
+    return [
+        [
+            FeatureContribution(
+                slices[j][0]["name"],
+                actual[slices[j][0]["name"], row],
+                format_value(slices[j][0], expected[k, slices[j][1]]),
+                float(shares[k, j]),
+            )
+            for j in largest[k]
+        ]
+        for k, row in enumerate(index)
+    ]
 
 
 def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:

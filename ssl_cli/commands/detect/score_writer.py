@@ -34,8 +34,8 @@ class ScoreWriter:
     judges all rows of the file together. Then the flags are known only at the end, and the file is written twice.
     """
 
-    def __init__(self, calibration: np.ndarray, threshold: float | None, fdr: float, keep: list[str]):
-        self.calibration, self.threshold, self.fdr, self.keep = np.sort(calibration), threshold, fdr, keep
+    def __init__(self, calibration: np.ndarray, threshold: float | None, fdr: float):
+        self.calibration, self.threshold, self.fdr = np.sort(calibration), threshold, fdr
         self.counts = np.zeros(len(calibration) + 1, dtype=np.int64)  # [n]: rows with n calibration scores above
         self.n_scored = self.n_rejected = self.n_flagged = 0
         self.examples: list[RejectedRow] = []
@@ -75,7 +75,7 @@ class ScoreWriter:
     def add(self, chunk: Chunk, scores: np.ndarray) -> None:
         """Write the valid rows of a chunk with their scores (N,), and its rejected rows."""
         above = counts_above(self.calibration, scores)
-        columns: dict[str, Any] = {name: chunk.table[name] for name in self.keep}
+        columns: dict[str, Any] = dict(chunk.kept)
         columns |= {"row": chunk.row, "score": scores, "p_value": (1 + above) / len(self.counts)}
         if self.threshold is None:
             self.counts += np.bincount(above, minlength=len(self.counts))

@@ -14,6 +14,7 @@ from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Delimiter, Pattern
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.data.io.arrow import FileLayout, fingerprint, read_table
+from ssl_cli.data.io.csv_source import declared_delimiter_of
 from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable, find_file
 from ssl_cli.errors import InputError
 
@@ -48,7 +49,8 @@ class Table(OneClassTable):
         path = Path(self.file).expanduser()
         label = None if self.label is None else str(self.label)
         table = read_table(path, delimiter=self.delimiter)
-        return make_labelled_table(path, table, label, self.normal, self.drop, delimiter=self.delimiter)
+        delimiter = declared_delimiter_of(path) or self.delimiter
+        return make_labelled_table(path, table, label, self.normal, self.drop, delimiter=delimiter)
 
 
 @dataclass(kw_only=True)
@@ -139,7 +141,7 @@ class NslKdd(OneClassTable):
         tables = {split: read_table(path, names=[*KDD_COLUMNS, "label", "difficulty"]) for split, path in paths.items()}
         both = pa.concat_tables(tables.values(), promote_options="permissive")
         table = make_labelled_table(paths["train"], both, "label", "normal", ["difficulty"], header=False)
-        table.fingerprint = fingerprint(*paths.values())
+        table.fingerprint, table.files = fingerprint(*paths.values()), tuple(paths.values())
         table.published_split = np.concatenate([np.full(file.num_rows, split) for split, file in tables.items()])
         table.row = np.concatenate([np.arange(file.num_rows) for file in tables.values()])
         return table
@@ -213,6 +215,7 @@ def make_labelled_table(
         anomaly,
         fingerprint(path),
         layout=FileLayout(table.column_names, header, delimiter, features.column_names),
+        files=(path,),
     )
 
 

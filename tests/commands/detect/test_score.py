@@ -44,15 +44,17 @@ def scored(path: Path) -> dict[str, list]:
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_scores_are_those_of_the_run(cli: Cli, published: Path, trained: Path, suffix: str) -> None:
-    code, out, err = cli("score", f"input={source(published)}", f"output=out.{suffix}", "keep=[Time,Class]")
+    code, out, err = cli("score", f"input={source(published)}", f"output=out.{suffix}", "keep=[Time,V1,Class]")
     assert code == 0, err
     assert "rows: 80 in = 80 scored + 0 rejected" in out
     assert out.strip().endswith(f"out.{suffix}")
     run, table = ssl_cli.load(trained), read_table(source(published))
     found = scored(Path(f"out.{suffix}"))
-    assert list(found) == ["Time", "Class", "row", "score", "p_value", "flagged"]
+    assert list(found) == ["Time", "V1", "Class", "row", "score", "p_value", "flagged"]
     assert found["row"] == list(range(80))
     assert [float(time) for time in found["Time"]] == table["Time"].to_pylist()
+    if suffix == "parquet":  # a feature too stands as in the file
+        assert found["V1"] == [line.split(",")[1] for line in source(published).read_text().splitlines()[1:]]
     np.testing.assert_allclose(found["score"], run.score(table), rtol=1e-6)
     np.testing.assert_allclose(found["p_value"], run.p_value(table))
     np.testing.assert_array_equal(np.array(found["flagged"]).astype(bool), run.flag(table))

@@ -171,7 +171,7 @@ def test_malformed_question_is_an_error(
         ("dev.json", b'{"rows": []}', r"is not a file of questions"),
         ("dev.json", b'{"data": ' + b"9" * 5000 + b"}", r"dev.json can't be read: it has a number of too many digits"),
         ("dev.json", b"[" * 100_000, r"dev.json can't be read: its brackets are nested deeper"),
-        ("dev.json", '{"data": []}'.encode("utf-16"), r"dev.json is not UTF-8 text: it begins like UTF-16"),
+        ("dev.json", '{"data": []}'.encode("utf-32"), r"dev.json is in UTF-32, not UTF-8: convert it"),
         ("dev.json.gz", gzip.compress(b"{}" * 1000, mtime=0)[:-9], r"dev.json.gz is cut off"),
         ("dev.json.gz", b"{}", r"dev.json.gz can't be read"),
     ],
