@@ -1,6 +1,5 @@
 """Explanations: the top anomalies, and the features that contribute most to their scores, with expected values."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ssl_cli.data.one_class import OneClassData, OneClassSplit
 from ssl_cli.data.tables.inverse import format_value
 from ssl_cli.data.tables.one_class import TableData
 from ssl_cli.evaluation.thresholds import Threshold, p_values
+from ssl_cli.files import CsvWriter
 from ssl_cli.methods.protocols import Explains
 from ssl_cli.methods.scoring import device_of
 
@@ -131,7 +131,7 @@ def explain_batch(model: Explains, data: TableData, x: np.ndarray, index: list[i
     ]
 
 
-def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:
+def write(path: Path, data: OneClassData, anomalies: list[Anomaly], escape_formulas: bool) -> None:
     """Write a CSV with rank, row number in the file, score, p-value, whether flagged, and label.
 
     For images, the class and the file follow; for rows of a table, MAX_FEATURES contributions of four columns each.
@@ -141,8 +141,8 @@ def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:
     if isinstance(data, OneClassImages):
         columns = list(DESCRIPTION_COLUMNS)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["rank", "row", "score", "p_value", "flagged", "label", *columns])
+        writer = CsvWriter(file, escape_formulas)
+        writer.write(["rank", "row", "score", "p_value", "flagged", "label", *columns])
         for rank, anomaly in enumerate(anomalies, 1):
             cells = [
                 cell
@@ -152,4 +152,4 @@ def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:
             if isinstance(data, OneClassImages):
                 cells = data.images.describe(anomaly.index)
             p_value, label = ("" if value is None else value for value in (anomaly.p_value, anomaly.label))
-            writer.writerow([rank, anomaly.row, anomaly.score, p_value, anomaly.flagged, label, *cells])
+            writer.write([rank, anomaly.row, anomaly.score, p_value, anomaly.flagged, label, *cells])

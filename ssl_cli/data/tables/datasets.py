@@ -164,13 +164,22 @@ class BreastCancerOriginal(OneClassTable):
 
 @dataclass(kw_only=True)
 class AdBench(OneClassTable):
-    """One of ADBench's classical data sets (an npz of X and y), by name: cardio, or 6_cardio."""
+    """One of ADBench's classical data sets (an npz of X and y), by name, cardio or 6_cardio, or by file."""
 
     dir: str
-    name: Annotated[str, "the data set's name, with or without its number"]
+    name: Annotated[str | None, "the data set's name, with or without its number"] = None
+    file: Annotated[FilePath | None, "path of its .npz, if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
-        """Read the npz of the name. Raises InputError if there is none."""
+        """Read the npz. Raises InputError if there is none, or neither a name nor a file."""
+        if self.name is not None and self.file is not None:
+            raise InputError("data.name and data.file are two ways to name one of ADBench's sets: set only one of them.")
+        path = self._named_file() if self.file is None else Path(self.file).expanduser()
+        return make_labelled_table(path, read_table(path), "y", 0)
+
+    def _named_file(self) -> Path:
+        if self.name is None:
+            raise InputError("Which of ADBench's sets? Set data.name=cardio (one in data.dir), or data.file=FILE.npz.")
         folder = Path(self.dir).expanduser()
         sets = {re.sub(r"^\d+_", "", path.stem).lower(): path for path in sorted(folder.glob("*.npz"))}
         if not sets:
@@ -183,7 +192,7 @@ class AdBench(OneClassTable):
             raise InputError(
                 f"data.name={self.name} is not in {folder}.{did_you_mean(wanted, sets)} It has {', '.join(sets)}."
             )
-        return make_labelled_table(sets[wanted], read_table(sets[wanted]), "y", 0)
+        return sets[wanted]
 
 
 def make_labelled_table(

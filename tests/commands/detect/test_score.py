@@ -267,3 +267,21 @@ def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
         assert f"{11 * repeats:,} rejected" in Path("output.txt").read_text()
         peaks.append(usage.ru_maxrss / 1024)  # MB
     assert peaks[1] < peaks[0] + 150
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_formulas_are_escaped_on_request(cli: Cli, published: Path, trained: Path, escaped: bool) -> None:
+    header, *lines = source(published).read_text().splitlines()
+    texts = ["=1+1", "-1", "@x", "a"]
+    rows = [f"{line},{text}" for line, text in zip(lines, texts, strict=False)]
+    Path("new.csv").write_text("\n".join([f"{header},+note", *rows, "=bad"]))
+    words = ["score", "input=new.csv", "output=out.csv", "keep=[+note,V1]", f"escape_formulas={escaped}"]
+    code, out, err = cli(*words)
+    assert code == 0, err
+    with Path("out.csv").open(newline="") as file, Path("rejects.csv").open(newline="") as rejects:
+        (name, *_), *found = csv.reader(file)
+        rejected = list(csv.reader(rejects))[1]
+    expected = ["'+note", "'=1+1", "-1", "'@x", "a"] if escaped else ["+note", *texts]
+    assert [name, *(row[0] for row in found)] == expected
+    assert [row[1] for row in found] == [line.split(",")[1] for line in lines[:4]]  # numbers below 0 among them
+    assert rejected[3] == ("'=bad" if escaped else "=bad")

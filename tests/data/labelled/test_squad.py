@@ -69,6 +69,14 @@ def test_unpaired_surrogates_are_replaced_and_counted(tmp_path: Path) -> None:
     assert read(path)[0].answers == (("鸟\ufffd", 0),)
 
 
+def test_questions_without_a_word_are_left_out_and_counted(tmp_path: Path) -> None:
+    questions = [make_question(), make_question(id="q2", question=" "), make_question(id="q3", question="")]
+    found = read(write_squad(tmp_path / "dev.json", *questions))
+    assert [question.id for question in found] == ["q1"]
+    assert len(found.warnings) == 1 and found.warnings[0].startswith("2 record(s) left out: ")
+    assert "paragraph 1, question 2 (id q2): its question is empty" in found.warnings[0]
+
+
 def test_squad2_marks_questions_without_an_answer(tmp_path: Path) -> None:
     path = write_squad(
         tmp_path / "dev.json",
