@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ssl_cli.config.run import Node, RunConfig
-from ssl_cli.config.types import Count, Natural, OpenShare, Path, Pattern, Range
+from ssl_cli.config.types import Count, EscapeFormulas, Natural, OpenShare, Path, Pattern, Range
 
 
 @dataclass(kw_only=True)
@@ -24,6 +24,7 @@ class DetectConfig(RunConfig):
     folds: Annotated[int, Range(2), "with calibrate=cross: number of folds, each scored by a model that did not see it"]
     bootstrap_samples: Annotated[Count, "bootstrap samples for each 95 % interval"]
     anomalies: Annotated[Count, "top anomalies listed in anomalies.csv, with explanations"]
+    escape_formulas: EscapeFormulas = False
 
 
 @dataclass(kw_only=True)
@@ -47,6 +48,7 @@ class ReconstructConfig(RunConfig):
         None
     )
     overwrite: Annotated[bool, "with run=: write into an output folder that exists"] = False
+    escape_formulas: EscapeFormulas = False
     trust: Annotated[
         str | None, "with run=: your package whose classes may be built from the run folder; null: none"
     ] = None
@@ -91,3 +93,4 @@ class FinetuneConfig(RunConfig):
     lora: Annotated[Count | None, "rank of LoRA adapters, which are then trained alone, with the head; null: no LoRA"]
     bootstrap_samples: Annotated[Count, "bootstrap samples for each 95 % interval"]
     predict_train: Annotated[bool, "write predictions for the training examples too"]
+    escape_formulas: EscapeFormulas = False  # which configs of earlier versions lack

@@ -49,3 +49,6 @@ NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 OpenShare = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 Delimiter = Annotated[str, Pattern(r"""[^"\r\n]|tab|\\t""", "one character (but no quote), or tab")]
+EscapeFormulas = Annotated[
+    bool, "put an apostrophe before the texts in CSV files that a spreadsheet would take for formulas"
+]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from ssl_cli.config.run import VerbConfig
-from ssl_cli.config.types import Count, Delimiter, NonNegative, Path, Pattern, Range, Seed
+from ssl_cli.config.types import Count, Delimiter, EscapeFormulas, NonNegative, Path, Pattern, Range, Seed
 
 
 @dataclass(kw_only=True)
@@ -21,6 +21,7 @@ class ScoreConfig(VerbConfig):
     overwrite: Annotated[bool, "replace an output that exists"]
     header: Annotated[bool | None, "whether the first line of a CSV names its columns; null: as in the training file"]
     delimiter: Annotated[Delimiter | None, "character that separates fields of a CSV; null: as in the training file"]
+    escape_formulas: EscapeFormulas
     trust: Annotated[str | None, "your package whose classes may be built from the run folder; null: none"]
 
 
@@ -99,6 +100,7 @@ class PredictConfig(UseConfig):
         "with input: file for the predictions",
     ]
     rejects: Annotated[Path | None, "file for records that can't be read; null: rejects.csv beside the output"]
+    escape_formulas: EscapeFormulas
     precision: Annotated[
         Literal["auto", "32-true", "bf16-true"], "of the weights; auto: bf16-true if the device supports it"
     ]
@@ -121,6 +123,7 @@ class EmbedConfig(UseConfig):
     map: Annotated[Literal["tsne", "pca"], "how codes are projected to two dimensions for the map"]
     output: Annotated[Path | None, "folder for codes.parquet and the map; null: a new one in outputs"]
     seed: Annotated[Seed, "of the map, and of the splits of a data set from data="]
+    escape_formulas: EscapeFormulas
 
 
 @dataclass(kw_only=True)

@@ -104,7 +104,9 @@ VERBS: dict[str, VerbSpec] = {
         data="ImageSource",
         modalities=("image",),
         changeable=CHANGEABLE | {"prior_steps", "importance_samples", "likelihood_images", "probes"},
-        only_with_run=frozenset({"run", "input", "output", "overwrite", "trust", "paths.outputs"}),
+        only_with_run=frozenset(
+            {"run", "input", "output", "overwrite", "escape_formulas", "trust", "paths.outputs"}
+        ),
         of_other_verbs={f"data.{name}": "detect" for name in ("contamination", "calibration", "normal")},
     ),
     "score": VerbSpec(options=ScoreConfig, command="detect.score"),

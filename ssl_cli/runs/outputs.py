@@ -128,10 +128,10 @@ def _move_content(folder: Path, place: Path) -> None:
             path.replace(target)
 
 
-def write_rejected_files(folder: Path, rejected: Sequence[tuple[str, str]]) -> None:
+def write_rejected_files(folder: Path, rejected: Sequence[tuple[str, str]], escape_formulas: bool) -> None:
     """Write the table of input files that cannot be read, each (name, reason)."""
     rows = [dict(zip(REJECTED_FILE_COLUMNS, reject, strict=True)) for reject in rejected]
-    write_csv(folder / REJECTS, REJECTED_FILE_COLUMNS, rows)
+    write_csv(folder / REJECTS, REJECTED_FILE_COLUMNS, rows, escape_formulas)
 
 
 def warn_about_rejected_files(rejected: Sequence[tuple[str, str]], n_read: int, reasons_written: bool = True) -> None:

@@ -237,6 +237,8 @@ def missing_column(names: Sequence[str], record: Mapping[str, Any], option: str)
     """Return the message that a record has none of these columns, with those that it has."""
     columns = [str(name) for name in record]
     hint = next((hint for name in names if (hint := did_you_mean(name, columns))), "")
+    if any(f'"{name}"' in columns for name in names):
+        hint = " Its fields are quoted: set task.quoting=true."
     return f"there is no column {' or '.join(names)} (task.{option}), only {name_list(columns)}.{hint}".rstrip(".")
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.data.io.delimited import OPEN_QUOTE, CsvDialect
-from ssl_cli.data.io.records import PARQUET, Records, read_records, suffix_of
+from ssl_cli.data.io.records import PARQUET, Record, Records, read_records, suffix_of
 from ssl_cli.data.io.text import ReadIssues
 from ssl_cli.errors import InputError
 from ssl_cli.tasks.examples import Columns, ExampleSplit, InvalidExample, SkippedRecord, as_sentence, name_list
 
+FIELD_COUNT = re.compile(r"\d+ fields? instead of \d+")
 MAX_CLASSES = 100  # more classes are an error, unless there are several examples of each
 
 
@@ -29,12 +30,20 @@ class RecordSource:
     @classmethod
     def of_file(cls, path: Path, dialect: CsvDialect, has_labels: bool) -> "RecordSource":
         """Return the records of a file. `has_labels` says whether the task lists its labels."""
-        records = ((entry.place, _with_advice(entry.record)) for entry in read_records(path, dialect, is_table=True))
-        return cls(str(path), records, has_labels and suffix_of(path) == PARQUET)
+        suffix = suffix_of(path)
+        quoted = dialect.uses_quotes(suffix)
+        entries = read_records(path, dialect, is_table=True)
+        records = ((entry.place, _with_advice(entry, quoted)) for entry in entries)
+        return cls(str(path), records, has_labels and suffix == PARQUET)
 
 
-def _with_advice(record: dict[str, Any] | str) -> dict[str, Any] | str:
-    return f"{record}; if quotes are plain characters, set task.quoting=false" if record == OPEN_QUOTE else record
+def _with_advice(entry: Record, quoted: bool) -> dict[str, Any] | str:
+    record = entry.record
+    if record == OPEN_QUOTE:
+        return f"{record}; if quotes are plain characters, set task.quoting=false"
+    if isinstance(record, str) and FIELD_COUNT.fullmatch(record) and not quoted and '"' in entry.text:
+        return f"{record}; if its fields are quoted, set task.quoting=true"
+    return record
 
 
 def read_split(source: RecordSource, columns: Columns, needs_label: bool, skips: bool) -> ExampleSplit:

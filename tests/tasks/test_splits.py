@@ -5,6 +5,7 @@ import decimal
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +60,23 @@ def test_an_open_quote_is_rejected_and_never_merges_lines(tmp_path: Path) -> Non
     assert "2 record(s) left out" in found.warnings[0] and "line 5: a quote" in found.warnings[0]
     found = task_of("classify", quoting=False).read(files(tmp_path, ".csv", train=content, dev=content))["train"]
     assert [one.label for one in found] == ["a", "a", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("options", "suffix", "content", "fault"),
+    [
+        ({}, ".tsv", 'text\tlabel\n"a\n bird"\tb\n', "line 2: 1 field instead of 2; if its fields are quoted"),
+        ({}, ".tsv", '"text"\t"label"\n"a"\t"b"\n', '"label". Its fields are quoted'),
+        ({"quoting": False}, ".csv", 'text,label\n"a, b",c\n', "line 2: 3 fields instead of 2; if its fields are quoted"),
+        ({"columns": ["text", "label"]}, ".tsv", '"a\n bird"\tb\n', "1 field instead of 2; if its fields are quoted"),
+    ],
+)
+def test_quoted_fields_that_are_read_as_plain_ones_name_the_option(
+    tmp_path: Path, options: dict[str, Any], suffix: str, content: str, fault: str
+) -> None:
+    task = task_of("classify", **options)
+    message = read_error(task, files(tmp_path, suffix, train=content, dev=content))
+    assert fault in message and message.rstrip(".").endswith("set task.quoting=true")
 
 
 def test_ids_of_any_kind_can_be_written_as_json(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ def varied_settings(outcomes: Iterable[Outcome], exclude: tuple[str, ...] = ()) 
     return [name for name in names if name not in exclude and len({values.get(name) for values in settings}) > 1]
 
 
+def escapes_formulas(outcomes: Iterable[Outcome]) -> bool:
+    """Return whether the runs escape formulas in their CSV files (`escape_formulas=true`), and so the tables do."""
+    return any(outcome.settings.get("escape_formulas", "").lower() == "true" for outcome in outcomes)
+
+
 def group_by_settings(outcomes: Iterable[Outcome], names: list[str]) -> dict[tuple[str, ...], list[Outcome]]:
     """Return the outcomes grouped by their values of the named settings."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
@@ -70,7 +75,7 @@ def write_table(folder: Path) -> list[Outcome]:
     outcomes = read_outcomes(folder)
     rows = [outcome.row() for outcome in outcomes]
     columns = [*dict.fromkeys(name for row in rows for name in row if name not in RESULT_COLUMNS), *RESULT_COLUMNS]
-    write_csv(folder / TABLE, columns, rows)
+    write_csv(folder / TABLE, columns, rows, escapes_formulas(outcomes))
     return outcomes
 
 
@@ -122,7 +127,7 @@ def show_seed_summary(folder: Path, verb: str, outcomes: list[Outcome]) -> None:
     for key, group in group_by_settings(outcomes, others).items():
         rows += [dict(zip(others, key, strict=True)) | summary for summary in _summaries(group, verb)]
     columns = [*others, *SEED_COLUMNS]
-    write_csv(folder / SEEDS, columns, rows)
+    write_csv(folder / SEEDS, columns, rows, escapes_formulas(outcomes))
     cells = [[_cell(row.get(name, "")) for name in columns] for row in rows]
     console.say(console.table(f"over the seeds ({folder / SEEDS})", columns, cells, right=set(SEED_COLUMNS[1:])))
 

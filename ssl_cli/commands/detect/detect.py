@@ -51,7 +51,7 @@ def run(cfg: DictConfig) -> Path:
         save(model, data, calibration.scores, folder)
         metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.bootstrap_samples, cfg.seed)
         report.write_scores(folder, scores, data, calibration.scores, threshold)
-        explanations.write(folder / explanations.ANOMALIES, data, anomalies)
+        explanations.write(folder / explanations.ANOMALIES, data, anomalies, cfg.get("escape_formulas", False))
         report.draw(folder, model, data, scores["test"], threshold, metrics, anomalies)
         report.print_summary(folder, data, threshold, metrics, anomalies)
     return folder

@@ -1,12 +1,10 @@
 """Explanations: the top anomalies, and the features that contribute most to their scores, with expected values."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from ssl_cli.data.images.datasets import DESCRIPTION_COLUMNS, OneClassImages
@@ -14,6 +12,7 @@ from ssl_cli.data.one_class import OneClassData, OneClassSplit
 from ssl_cli.data.tables.inverse import format_value
 from ssl_cli.data.tables.one_class import TableData
 from ssl_cli.evaluation.thresholds import Threshold, p_values
+from ssl_cli.files import CsvWriter
 from ssl_cli.methods.protocols import Explains
 from ssl_cli.methods.scoring import device_of
 
@@ -114,37 +113,25 @@ def explain_batch(model: Explains, data: TableData, x: np.ndarray, index: list[i
         outputs = model.explain(batch, [column_slice for _, column_slice in slices])
     expected, weights = (output.cpu().numpy() for output in outputs)  # (N, D), (N, columns)
     shares = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
-    contributions = []
-    for k, row in enumerate(index):
-        largest = np.argsort(-shares[k], kind="stable")[:MAX_FEATURES]
-        contributions.append(
-            [
-                FeatureContribution(
-                    slices[j][0]["name"],
-                    _actual_value(data, slices[j][0]["name"], row),
-                    format_value(slices[j][0], expected[k, slices[j][1]]),
-                    float(shares[k, j]),
-                )
-                for j in largest
-                if shares[k, j] > 0
-            ]
-        )
-    return contributions
+    order = np.argsort(-shares, kind="stable")[:, :MAX_FEATURES]
+    largest = [[int(j) for j in order[k] if shares[k, j] > 0] for k in range(len(index))]
+    names = sorted({slices[j][0]["name"] for of_row in largest for j in of_row})
+    actual = data.original_values(names, index)
+    return [
+        [
+            FeatureContribution(
+                slices[j][0]["name"],
+                actual[slices[j][0]["name"], row],
+                format_value(slices[j][0], expected[k, slices[j][1]]),
+                float(shares[k, j]),
+            )
+            for j in largest[k]
+        ]
+        for k, row in enumerate(index)
+    ]
 
 
-def _actual_value(data: TableData, column: str, row: int) -> str:
-    """Return a value of the table as it was read."""
-    cell = data.columns[column][row]
-    try:
-        value = cell.as_py()
-    except (OverflowError, ValueError):  # a date that Arrow can represent and Python can't
-        return str(cell.cast(pa.string()))
-    if value is None or value != value:
-        return "(missing)"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:
+def write(path: Path, data: OneClassData, anomalies: list[Anomaly], escape_formulas: bool) -> None:
     """Write a CSV with rank, row number in the file, score, p-value, whether flagged, and label.
 
     For images, the class and the file follow; for rows of a table, MAX_FEATURES contributions of four columns each.
@@ -154,8 +141,8 @@ def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:
     if isinstance(data, OneClassImages):
         columns = list(DESCRIPTION_COLUMNS)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["rank", "row", "score", "p_value", "flagged", "label", *columns])
+        writer = CsvWriter(file, escape_formulas)
+        writer.write(["rank", "row", "score", "p_value", "flagged", "label", *columns])
         for rank, anomaly in enumerate(anomalies, 1):
             cells = [
                 cell
@@ -165,4 +152,4 @@ def write(path: Path, data: OneClassData, anomalies: list[Anomaly]) -> None:
             if isinstance(data, OneClassImages):
                 cells = data.images.describe(anomaly.index)
             p_value, label = ("" if value is None else value for value in (anomaly.p_value, anomaly.label))
-            writer.writerow([rank, anomaly.row, anomaly.score, p_value, anomaly.flagged, label, *cells])
+            writer.write([rank, anomaly.row, anomaly.score, p_value, anomaly.flagged, label, *cells])

@@ -13,7 +13,7 @@ from ssl_cli.data.images.datasets import format_shape
 from ssl_cli.data.images.decode import SUFFIXES
 from ssl_cli.data.images.reader import ImageReader
 from ssl_cli.data.io.arrow import FileLayout
-from ssl_cli.data.io.chunks import Chunk, ColumnTypes, RejectedRow
+from ssl_cli.data.io.chunks import Chunk, RejectedRow
 from ssl_cli.data.io.table_stream import read_chunks
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.errors import InputError
@@ -54,8 +54,7 @@ class TableInput:
 
     def __iter__(self) -> Iterator[tuple[Chunk, np.ndarray, int]]:
         """Yield chunks, their valid rows as the model takes them (N, D), and how much is read so far, in `unit`."""
-        wanted: ColumnTypes = dict.fromkeys(self.keep, pa.string()) | self.preprocessor.column_types
-        for chunk in read_chunks(self.source, wanted, self.layout):
+        for chunk in read_chunks(self.source, self.preprocessor.column_types, self.layout, self.keep):
             self._count_missing(chunk.table)
             yield chunk, self.preprocessor.transform(chunk.table), chunk.bytes_read // MB
 
@@ -83,7 +82,7 @@ class ImageInput:
     `rows` and `unit` are the words for a row and for what is counted; `total` is unknown.
     """
 
-    rows, unit, keep = "images", "images", [NAME]
+    rows, unit = "images", "images"
     total = None
 
     def __init__(self, reader: ImageReader, source: Path, keep: list[str], header: bool | None, delimiter: str | None):
@@ -100,8 +99,8 @@ class ImageInput:
         """Yield chunks, their images (N, C, H, W) uint8, and how many files are read so far."""
         for batch in self.reader.read_batches(self.source):
             rejects = [RejectedRow(file_id, None, reason, name) for file_id, name, reason in batch.rejected]
-            table = pa.table({NAME: pa.array(batch.names, pa.string())})
-            yield Chunk(table, batch.file_ids, rejects, batch.n_done), batch.x, batch.n_done
+            names = {NAME: pa.array(batch.names, pa.string())}
+            yield Chunk(pa.table(names), names, batch.file_ids, rejects, batch.n_done), batch.x, batch.n_done
 
     def warnings(self) -> list[str]:
         """Return no warnings: images have nothing to warn about besides rejects."""

@@ -1,19 +1,20 @@
 """Writer of ssl score: scores of a stream of rows -> a file that appears at its place only when it is complete."""
 
-import csv
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from ssl_cli.data.io.chunks import Chunk, RejectedRow
 from ssl_cli.evaluation.thresholds import benjamini_hochberg, counts_above
+from ssl_cli.files import FORMULA, CsvWriter, escape_formula
 from ssl_cli.runs.outputs import (
     REJECTED_ROW_COLUMNS,
     disk_errors_as_input_errors,
@@ -32,10 +33,12 @@ class ScoreWriter:
 
     A row is flagged if its score is above `threshold`. If that is None, Benjamini and Hochberg's procedure at `fdr`
     judges all rows of the file together. Then the flags are known only at the end, and the file is written twice.
+    `escape_formulas` concerns the texts of CSV files.
     """
 
-    def __init__(self, calibration: np.ndarray, threshold: float | None, fdr: float, keep: list[str]):
-        self.calibration, self.threshold, self.fdr, self.keep = np.sort(calibration), threshold, fdr, keep
+    def __init__(self, calibration: np.ndarray, threshold: float | None, fdr: float, escape_formulas: bool):
+        self.calibration, self.threshold, self.fdr = np.sort(calibration), threshold, fdr
+        self.escape_formulas = escape_formulas
         self.counts = np.zeros(len(calibration) + 1, dtype=np.int64)  # [n]: rows with n calibration scores above
         self.n_scored = self.n_rejected = self.n_flagged = 0
         self.examples: list[RejectedRow] = []
@@ -49,9 +52,10 @@ class ScoreWriter:
         ):
             scored, flagged, rejected = folder / "scored", folder / "flagged", reject_folder / "rejects"
             self._output_path, self._rejects_path = output, rejects
-            table = _TableFile(scored, ".parquet" if self.threshold is None else output.suffix)
+            table = self._table_file(scored, ".parquet" if self.threshold is None else output.suffix)
             reject_file = rejected.open("w", newline="", encoding="utf-8")
-            self._table, self._rejects = table, _reject_writer(reject_file)
+            self._table, self._rejects = table, CsvWriter(reject_file, self.escape_formulas)
+            self._rejects.write(REJECTED_ROW_COLUMNS)
             try:
                 yield
                 with disk_errors_as_input_errors(output):
@@ -75,7 +79,7 @@ class ScoreWriter:
     def add(self, chunk: Chunk, scores: np.ndarray) -> None:
         """Write the valid rows of a chunk with their scores (N,), and its rejected rows."""
         above = counts_above(self.calibration, scores)
-        columns: dict[str, Any] = {name: chunk.table[name] for name in self.keep}
+        columns: dict[str, Any] = dict(chunk.kept)
         columns |= {"row": chunk.row, "score": scores, "p_value": (1 + above) / len(self.counts)}
         if self.threshold is None:
             self.counts += np.bincount(above, minlength=len(self.counts))
@@ -86,15 +90,19 @@ class ScoreWriter:
         with disk_errors_as_input_errors(self._output_path):
             self._table.write(pa.table(columns))
         with disk_errors_as_input_errors(self._rejects_path):
-            self._rejects.writerows([reject.row, reject.line, reject.reason, reject.text] for reject in chunk.rejects)
+            for reject in chunk.rejects:
+                self._rejects.write([reject.row, reject.line, reject.reason, reject.text])
         self.examples += chunk.rejects[: MAX_EXAMPLES - len(self.examples)]
         self.n_scored += len(scores)
         self.n_rejected += len(chunk.rejects)
 
+    def _table_file(self, path: Path, suffix: str) -> "_TableFile":
+        return _TableFile(path, suffix, self.escape_formulas and suffix == ".csv")
+
     def _write_flags(self, scored: Path, flagged: Path, suffix: str) -> None:
         """Copy the file `scored` to `flagged`, with the column `flagged` instead of ABOVE."""
         max_above = benjamini_hochberg(self.counts, self.fdr)
-        output = _TableFile(flagged, suffix)
+        output = self._table_file(flagged, suffix)
         with pyarrow.parquet.ParquetFile(scored) as file:
             # The empty table creates the file even if there are no rows.
             for table in chain([file.schema_arrow.empty_table()], map(pa.table, file.iter_batches())):
@@ -107,11 +115,13 @@ class ScoreWriter:
 class _TableFile:
     """A CSV or Parquet file that tables are appended to."""
 
-    def __init__(self, path: Path, suffix: str):
-        self.path, self.suffix = path, suffix
+    def __init__(self, path: Path, suffix: str, escape_formulas: bool):
+        self.path, self.suffix, self.escape_formulas = path, suffix, escape_formulas
         self.writer: Any = None  # created with the first table, which has the file's columns
 
     def write(self, table: pa.Table) -> None:
+        if self.escape_formulas:
+            table = pa.table({escape_formula(name): _escape(table[name]) for name in table.column_names})
         if self.writer is None:
             writer_class = pyarrow.parquet.ParquetWriter if self.suffix == ".parquet" else pyarrow.csv.CSVWriter
             self.writer = writer_class(self.path, table.schema)
@@ -123,8 +133,11 @@ class _TableFile:
             writer.close()
 
 
-def _reject_writer(file: TextIO) -> Any:
-    """Return a CSV writer of rejected rows, after writing the header."""
-    writer = csv.writer(file)
-    writer.writerow(REJECTED_ROW_COLUMNS)
-    return writer
+def _escape(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in which no text is a formula; few texts are looked at one by one."""
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return values
+    values = values.combine_chunks()
+    mask = pc.fill_null(pc.match_substring_regex(values, f"^{FORMULA}"), False)
+    escaped = [escape_formula(text) for text in values.filter(mask).to_pylist()]
+    return pc.replace_with_mask(values, mask, pa.array(escaped, values.type))

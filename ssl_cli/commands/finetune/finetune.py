@@ -85,7 +85,10 @@ def run(cfg: DictConfig) -> Path | None:
             console.say(f"tuned on dev: {', '.join(f'{name}={value:.4g}' for name, value in learned.items())}")
         metrics |= median_throughput(read_history(folder / HISTORY), EXAMPLES_PER_S)
         chosen = {**cfg.choices, "init": cfg.init, "seed": cfg.seed}
-        outputs.write(folder, task, labels, predictions, metrics, chosen, cfg.bootstrap_samples, cfg.seed)
+        escape_formulas = cfg.get("escape_formulas", False)
+        outputs.write(
+            folder, task, labels, predictions, metrics, chosen, cfg.bootstrap_samples, cfg.seed, escape_formulas
+        )
     return folder
 
 

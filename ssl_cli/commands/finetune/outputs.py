@@ -37,11 +37,12 @@ def write(
     chosen: Mapping[str, object],
     bootstrap_samples: int,
     seed: int,
+    escape_formulas: bool = False,
 ) -> None:
     """Write everything but metrics.json: the predictions of each split, figures and the report.
 
     The metrics of each labelled split, with 95 % intervals, are added to `metrics`. `chosen` are the choices to show,
-    such as model and data. Raises InputError, as `check_file_names` does, before anything is written.
+    such as model and data. `escape_formulas` concerns the texts of CSV files. Raises InputError, as `check_file_names` does, before anything is written.
     """
     check_file_names(folder, task, predictions)
     (folder / "figures").mkdir(exist_ok=True)
@@ -54,7 +55,8 @@ def write(
             continue
         values, section = scores.metrics(), ReportSection()
         if split != TRAIN_SPLIT:
-            section = _build_section(SplitPredictions(folder, split, split_predictions, labels, scores))
+            shown = SplitPredictions(folder, split, split_predictions, labels, scores, escape_formulas)
+            section = _build_section(shown)
             sections.append(Section(f"Predictions: {split}", section.blocks))
             values = _with_intervals(values, scores, len(split_predictions), bootstrap_samples, seed)
         metrics.update({f"{split}/{name}": value for name, value in (values | section.metrics).items()})

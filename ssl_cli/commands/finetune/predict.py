@@ -81,7 +81,7 @@ def predict_file(cfg: DictConfig) -> Path:
         raise InputError(f"input={source} is {'a folder, not a file' if source.is_dir() else 'not a file'}.")
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     console.say(f"predict {source} with {finished.folder}")
-    out, started = PredictionWriter(), time.monotonic()
+    out, started = PredictionWriter(cfg.escape_formulas), time.monotonic()
     with out.writing(output, rejects), console.progress("predicting, records", None) as advance:
         for chunk in chunks(finished.task.records(source, finished.labels)):
             predict_chunk(finished, chunk, out, cfg.precision)

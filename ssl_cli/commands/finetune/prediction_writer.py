@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ssl_cli.data.io.records import Record
+from ssl_cli.files import CsvWriter, escape_formula
 from ssl_cli.runs.outputs import (
     REJECTED_ROW_COLUMNS,
     disk_errors_as_input_errors,
@@ -26,7 +27,8 @@ ROW = "row"
 class PredictionWriter:
     """Writes predictions, each with its record's number as `row`, and rejected records, and counts both."""
 
-    def __init__(self) -> None:
+    def __init__(self, escape_formulas: bool = False) -> None:
+        self.escape_formulas = escape_formulas  # of CSV files
         self.n_predicted = self.n_rejected = 0
         self.first_rejects: list[str] = []  # place and reason of each
 
@@ -37,9 +39,10 @@ class PredictionWriter:
             parts = {output: here / "predictions", rejects: there / "rejects"}
             with disk_errors_as_input_errors(output):
                 predictions, lines = map(_open, parts.values())
-            self._predictions = _CsvLines(predictions) if output.suffix == ".csv" else _JsonLines(predictions)
-            self._rejects, self._output = csv.writer(lines), output
-            self._rejects.writerow(REJECTED_ROW_COLUMNS)
+            is_csv = output.suffix == ".csv"
+            self._predictions = _CsvLines(predictions, self.escape_formulas) if is_csv else _JsonLines(predictions)
+            self._rejects, self._output = CsvWriter(lines, self.escape_formulas), output
+            self._rejects.write(REJECTED_ROW_COLUMNS)
             try:
                 yield
                 with disk_errors_as_input_errors(output):
@@ -63,7 +66,7 @@ class PredictionWriter:
     def reject(self, entry: Record, reason: str) -> None:
         """Write a rejected record with the reason."""
         with disk_errors_as_input_errors(self._output):
-            self._rejects.writerow([entry.row, entry.line, reason, entry.text[:MAX_REJECT_CHARS]])
+            self._rejects.write([entry.row, entry.line, reason, entry.text[:MAX_REJECT_CHARS]])
         self.n_rejected += 1
         if len(self.first_rejects) < MAX_NAMED_REJECTS:
             place = f"row {entry.row:,}" if entry.line is None else f"line {entry.line:,}"
@@ -91,8 +94,8 @@ class _CsvLines:
     A field that the first prediction lacks, such as an id, becomes a last column; the file is then written again.
     """
 
-    def __init__(self, file: TextIO):
-        self.file, self.out, self.columns = file, csv.writer(file), list[str]()
+    def __init__(self, file: TextIO, escape_formulas: bool):
+        self.file, self.out, self.columns = file, CsvWriter(file, escape_formulas), list[str]()
         self.n_in_header = 0  # columns of the header as it was written
 
     def write(self, prediction: Prediction) -> None:
@@ -100,23 +103,24 @@ class _CsvLines:
         self.columns += [name for name in fields if name not in self.columns]
         if not self.n_in_header:
             self.n_in_header = len(self.columns)
-            self.out.writerow(self.columns)
-        self.out.writerow([fields.get(name) for name in self.columns])
+            self.out.write(self.columns)
+        self.out.write([fields.get(name) for name in self.columns])
 
     def end(self) -> None:
         self.file.close()
         if len(self.columns) > self.n_in_header:
-            _widen(Path(self.file.name), self.columns)
+            _widen(Path(self.file.name), self.columns, self.out.escape_formulas)
 
 
-def _widen(path: Path, columns: list[str]) -> None:
+def _widen(path: Path, columns: list[str], escape_formulas: bool) -> None:
     """Write the rows again with all `columns`; missing values are empty."""
     widened = path.with_name(f"{path.name}-widened")
     with path.open(newline="", encoding="utf-8") as before, _open(widened) as file:
-        rows, out = csv.reader(before), csv.writer(file)
+        rows, out = csv.reader(before), CsvWriter(file)  # the rows are escaped already
         next(rows)
-        out.writerow(columns)
-        out.writerows([*row, *[""] * (len(columns) - len(row))] for row in rows)
+        out.write(map(escape_formula, columns) if escape_formulas else columns)
+        for row in rows:
+            out.write([*row, *[""] * (len(columns) - len(row))])
     widened.replace(path)
 
 

@@ -32,6 +32,7 @@ class SplitPredictions:
     predictions: Sequence[Prediction]
     labels: Sequence[str]
     scores: Scores
+    escape_formulas: bool = False  # of the CSV files
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def class_table(split: SplitPredictions, what: str, names: Sequence[str], metric
     rows = list(zip(names, metrics.precision, metrics.recall, metrics.f1, map(int, metrics.support), strict=True))
     written = [(name, *(f"{share:.4f}" for share in shares), support) for name, *shares, support in rows]
     records = [dict(zip(columns, row, strict=True)) for row in written]
-    write_csv(split.folder / f"{what}-{split.name}.csv", columns, records)
+    write_csv(split.folder / f"{what}-{split.name}.csv", columns, records, split.escape_formulas)
     cells = [(name, *map(format_number, values)) for name, *values in rows]
     if not classification.can_show_names(names):
         columns, cells = ["number", *columns], [(str(k), *row) for k, row in enumerate(cells, 1)]
@@ -119,7 +120,7 @@ def mistakes_section(
     if not rows:
         return ReportSection(blocks=[Section(title, [Note("None.")])])
     name, columns = f"mistakes-{split.name}.csv", list(rows[0])
-    write_csv(split.folder / name, columns, rows)
+    write_csv(split.folder / name, columns, rows, split.escape_formulas)
     if passages:
         return ReportSection(blocks=[Section(title, [Note(f"{COLOURS} Also in {name}."), *passages])])
     table = PageTable(columns, [[_short(row[column]) for column in columns] for row in rows])

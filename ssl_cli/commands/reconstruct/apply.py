@@ -43,8 +43,8 @@ def run(cfg: DictConfig) -> Path:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             image_grid.save(folder / file, image)
         image_grid.pairs(folder / GRID, x, rebuilt)
-        write_errors(folder / ERRORS, names, files, mse)
-        write_rejected_files(folder, rejected)
+        write_errors(folder / ERRORS, names, files, mse, cfg.escape_formulas)
+        write_rejected_files(folder, rejected, cfg.escape_formulas)
     print_summary(mse, finished.reader.shape, rejected)
     return place
 
@@ -84,11 +84,12 @@ def mean_squared_errors(x: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
     return np.array([np.square((a.astype(np.float64) - b) / 255).mean() for a, b in zip(x, rebuilt, strict=True)])
 
 
-def write_errors(path: Path, names: list[str], files: list[str], mse: np.ndarray) -> None:
+def write_errors(path: Path, names: list[str], files: list[str], mse: np.ndarray, escape_formulas: bool) -> None:
     """Write a table of each image's name, its PNG file, and its error."""
     numbers = ([f"{value:.6g}" for value in values] for values in (mse, map(psnr, mse)))
     rows = zip(names, files, *numbers, strict=True)
-    write_csv(path, ERROR_COLUMNS, [dict(zip(ERROR_COLUMNS, row, strict=True)) for row in rows])
+    table = [dict(zip(ERROR_COLUMNS, row, strict=True)) for row in rows]
+    write_csv(path, ERROR_COLUMNS, table, escape_formulas)
 
 
 def print_summary(mse: np.ndarray, shape: list[int], rejected: RejectedFiles) -> None:

@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> Path:
         pyarrow.parquet.write_table(table, folder / CODES)
         draw_map(folder / MAP, np.stack(table["code"].to_numpy()), table["label"].to_pylist(), cfg.map, cfg.seed)
         if cfg.input is not None:
-            write_rejected_files(folder, inputs.rejected)
+            write_rejected_files(folder, inputs.rejected, cfg.escape_formulas)
     print_summary(table, inputs.rejected)
     return place
 

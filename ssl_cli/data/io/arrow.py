@@ -18,7 +18,14 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ssl_cli.config.types import Delimiter
-from ssl_cli.data.io.delimited import CsvDialect, check_delimiter, check_unique_columns, delimiter_character
+from ssl_cli.data.io.csv_source import open_csv
+from ssl_cli.data.io.delimited import (
+    CsvDialect,
+    check_delimiter,
+    check_unique_columns,
+    column_names,
+    delimiter_character,
+)
 from ssl_cli.data.io.records import read_records
 from ssl_cli.errors import InputError
 
@@ -45,18 +52,20 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path} is not a file.")
+    suffix = path.suffix.lower()
     try:
-        if path.suffix == ".parquet":
+        if suffix == ".parquet":
             table = _drop_pandas_index(pyarrow.parquet.read_table(path))
-        elif path.suffix == ".npz":
+        elif suffix == ".npz":
             table = _read_npz(path)
         else:
             table = _read_csv(path, names, delimiter_character(delimiter))
+            table = table.rename_columns(column_names(table.column_names))
         columns = table.column_names
     except InputError:
         raise
     except READ_ERRORS as error:
-        if path.suffix not in (".parquet", ".npz"):
+        if suffix not in (".parquet", ".npz"):
             _raise_first_fault(path, names, delimiter)
         reason = str(error).splitlines()[0] if str(error) else "it is cut off"
         raise InputError(f"{path} can't be read: {reason}.") from error
@@ -80,7 +89,7 @@ def _plain_columns(path: Path, table: pa.Table) -> pa.Table:
             table = table.set_column(index, column.name, table[index].cast(column.type.value_type))
         elif pa.types.is_string_view(column.type):
             table = table.set_column(index, column.name, table[index].cast(pa.string()))
-        elif pa.types.is_binary(column.type) and path.suffix not in (".parquet", ".npz"):
+        elif pa.types.is_binary(column.type) and path.suffix.lower() not in (".parquet", ".npz"):
             raise InputError(
                 f"{path}: the column {column.name} contains bytes that are not valid UTF-8; save the file as UTF-8."
             )
@@ -102,8 +111,9 @@ def _read_csv(path: Path, names: list[str] | None, delimiter: str) -> pa.Table:
     Arrow infers a column's type from the first block, and fails at a later value that does not fit.
     """
     read = pyarrow.csv.ReadOptions(column_names=names)
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    with pyarrow.csv.open_csv(_csv_source(path), read, parse, _convert_options({})) as reader:
+    source, declared = open_csv(path)
+    parse = pyarrow.csv.ParseOptions(delimiter=declared or delimiter, newlines_in_values=True)
+    with pyarrow.csv.open_csv(source, read, parse, _convert_options({})) as reader:
         inferred = reader.schema
     float_columns = {
         field.name for field in inferred if pa.types.is_integer(field.type) or pa.types.is_null(field.type)
@@ -111,17 +121,12 @@ def _read_csv(path: Path, names: list[str] | None, delimiter: str) -> pa.Table:
     types = dict.fromkeys(float_columns, pa.float64())
     while True:
         try:
-            return pyarrow.csv.read_csv(_csv_source(path), read, parse, _convert_options(types))
+            return pyarrow.csv.read_csv(open_csv(path)[0], read, parse, _convert_options(types))
         except pa.ArrowInvalid as error:
             match = re.search(r"In CSV column #(\d+): .*conversion error", str(error))
             if not match or types.get(column := inferred.names[int(match[1])]) == pa.string():
                 raise
             types[column] = pa.string()
-
-
-def _csv_source(path: Path) -> Any:
-    """Return what Arrow reads: it opens all kinds of compression by itself but xz."""
-    return lzma.open(path) if path.suffix.lower() == ".xz" else path
 
 
 def _convert_options(types: dict[str, pa.DataType]) -> pyarrow.csv.ConvertOptions:

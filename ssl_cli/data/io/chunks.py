@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +30,13 @@ class RejectedRow:
 class Chunk:
     """The valid rows of a part of a file, and its rejected rows.
 
-    `table` has the requested columns, `row` (N,) the rows' numbers in the file. `bytes_read` counts from the file's
-    beginning to the end of the chunk.
+    `table` has the requested columns, with their types, and `kept` those to copy, as they are in the file: the texts of
+    a CSV, the values of a Parquet file. `row` (N,) are the rows' numbers in the file. `bytes_read` counts from the
+    file's beginning to the end of the chunk.
     """
 
     table: pa.Table
+    kept: dict[str, Any]  # column -> (N,) values
     row: np.ndarray
     rejects: list[RejectedRow] = field(default_factory=list)
     bytes_read: int = 0

@@ -5,17 +5,17 @@ from itertools import islice
 from pathlib import Path
 
 from ssl_cli.data.io.arrow import FileLayout
-from ssl_cli.data.io.chunks import ColumnTypes, check_columns
-from ssl_cli.data.io.delimited import check_delimiter, row_fault, split_rows
+from ssl_cli.data.io.chunks import check_columns
+from ssl_cli.data.io.delimited import check_delimiter, column_names, row_fault, split_rows
 from ssl_cli.errors import InputError
 
 
 def read_header(
-    path: Path, block: bytes, wanted: ColumnTypes, layout: FileLayout, delimiter: str
+    path: Path, block: bytes, wanted: list[str], layout: FileLayout, delimiter: str, number: int = 0
 ) -> tuple[list[str], int]:
     """Return the names of a file's columns, and the number of bytes of its first block before the first row.
 
-    Raises InputError if the header cannot be read or lacks a wanted column.
+    `number`: lines of the file before the block. Raises InputError if the header cannot be read or lacks a wanted column.
     """
     if not layout.header:
         return _names_without_header(path, block, wanted, layout, delimiter), 0
@@ -24,14 +24,15 @@ def read_header(
         end = end_of_line(block, 2 * end)
         start = block[:end].decode(errors="surrogateescape")
         first = next(split_rows(start, delimiter, is_last=end == len(block)), None)
-    number, names, _, text = first
-    if fault := row_fault(first, names, range(len(names))):
-        raise InputError(f"{path}, line {number + 1:,}: its header can't be read: {fault}.")
+    empty_lines, header, _, text = first
+    if fault := row_fault(first, header, range(len(header))):
+        raise InputError(f"{path}, line {number + empty_lines + 1:,}: its header can't be read: {fault}.")
+    names = column_names(header)
     if len(wanted) > 1:
         check_delimiter(path, names, "delimiter")
-    check_columns(path, list(wanted), names)
+    check_columns(path, wanted, names)
     end = 0
-    for _ in range(number + text.count("\n") + 1):
+    for _ in range(empty_lines + text.count("\n") + 1):
         end = end_of_line(block, end)
     return names, end
 
@@ -42,7 +43,7 @@ def end_of_line(block: bytes, start: int) -> int:
 
 
 def _names_without_header(
-    path: Path, block: bytes, wanted: ColumnTypes, layout: FileLayout, delimiter: str
+    path: Path, block: bytes, wanted: list[str], layout: FileLayout, delimiter: str
 ) -> list[str]:
     """Return the training file's columns, with or without the label, to match the field count of most first rows."""
     lines = block[:1_000_000].decode(errors="replace").split("\n")

@@ -5,16 +5,19 @@ row that does not fit, a field over several lines, bytes that are not UTF-8) is 
 ways give the same rows, and no line is lost: each is a row of a chunk, a rejected row, or blank.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from ssl_cli.data.io.arrow import NULL_TEXTS, FileLayout
 from ssl_cli.data.io.chunks import Chunk, ColumnTypes, RejectedRow, RowErrors, parse_texts
 from ssl_cli.data.io.csv_header import end_of_line, read_header
+from ssl_cli.data.io.csv_source import declared_delimiter_of
 from ssl_cli.data.io.delimited import Row, delimiter_character, row_fault, split_rows
 from ssl_cli.data.io.lines import read_line_blocks, replace_bytes
 from ssl_cli.errors import InputError
@@ -24,20 +27,26 @@ SMALL_BLOCK_BYTES = 1 << 18  # a block with something irregular is tried again i
 MAX_REJECT_CHARS = 10_000  # characters of a rejected row that are kept
 
 
-def read_csv_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout) -> Iterator[Chunk]:
-    """Yield the chunks of a CSV, plain or compressed, with the wanted columns.
+def read_csv_chunks(
+    path: Path, wanted: ColumnTypes, layout: FileLayout, keep: Sequence[str] = ()
+) -> Iterator[Chunk]:
+    """Yield the chunks of a CSV, plain or compressed, with the wanted columns, and those to keep as they are written.
 
     Raises InputError if the file is empty, is not a CSV or lacks a column.
     """
-    delimiter = delimiter_character(layout.delimiter)
+    declared = declared_delimiter_of(path)
+    delimiter = declared or delimiter_character(layout.delimiter)
     blocks = read_line_blocks(path, BLOCK_BYTES)
     first = next(blocks, None)
     if first is None or not first.content.strip(b"\r\n"):
         raise InputError(f"{path} is empty.")
     if first.fault:
         raise InputError(f"{path} begins with {first.fault}: it is not a CSV.")
-    names, start = read_header(path, first.content, wanted, layout, delimiter)
-    reader = CsvReader(names, wanted, delimiter, first.content.count(b"\n", 0, start))
+    before = 0 if declared is None else _end_of_declaration(first.content)
+    columns, n_lines = list(dict.fromkeys([*keep, *wanted])), first.content.count(b"\n", 0, before)
+    names, start = read_header(path, first.content[before:], columns, layout, delimiter, n_lines)
+    start += before
+    reader = CsvReader(names, wanted, keep, delimiter, first.content.count(b"\n", 0, start))
     yield from reader.read(first.content[start:], first.bytes_read)
     for block in blocks:
         if block.fault:
@@ -50,9 +59,12 @@ def read_csv_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout) -> Iter
 class CsvReader:
     """Parser of consecutive blocks of a CSV. A quoted field that a block leaves open waits for the next block."""
 
-    def __init__(self, names: list[str], wanted: ColumnTypes, delimiter: str, lines_before: int):
-        self.names, self.wanted, self.delimiter = names, wanted, delimiter
-        self.indices = [names.index(name) for name in wanted]
+    def __init__(
+        self, names: list[str], wanted: ColumnTypes, keep: Sequence[str], delimiter: str, lines_before: int
+    ):
+        self.names, self.wanted, self.keep, self.delimiter = names, wanted, keep, delimiter
+        self.indices = [names.index(name) for name in dict.fromkeys([*keep, *wanted])]
+        self.parsed = wanted | dict.fromkeys(keep, pa.string())  # the types as which Arrow parses the columns
         self.line, self.row, self.pending = lines_before + 1, 0, b""  # the line and row that come next
 
     def read(self, block: bytes, bytes_read: int, last: bool = False) -> Iterator[Chunk]:
@@ -62,16 +74,15 @@ class CsvReader:
         """
         n_open = len(self.pending)
         block, self.pending = self.pending + block, b""
-        if (table := self._parse_with_arrow(block)) is not None:
-            yield self._advance(self._valid_chunk(table), block, bytes_read)
+        if (chunk := self._parse_with_arrow(block)) is not None:
+            yield self._advance(chunk, block, bytes_read)
             return
         start, size = 0, max(SMALL_BLOCK_BYTES, 2 * n_open)
         while start < len(block):
             end = end_of_line(block, start + size)
             piece = block[start:end]
-            if size == SMALL_BLOCK_BYTES and (table := self._parse_with_arrow(piece)) is not None:
-                chunk = self._valid_chunk(table)
-            else:
+            chunk = self._parse_with_arrow(piece) if size == SMALL_BLOCK_BYTES else None
+            if chunk is None:
                 chunk, n_bytes = self._parse_rows(piece, last and end == len(block))
                 if not n_bytes and end == len(block):
                     self.pending = piece
@@ -88,7 +99,9 @@ class CsvReader:
         """Yield a chunk that rejects one line that is too long, given its beginning."""
         yield from self.read(b"", bytes_read, last=True)
         reject = RejectedRow(self.row, self.line, fault, beginning.decode(errors="replace"))
-        yield self._advance(Chunk(self._empty_table(), np.arange(0), [reject]), b"\n", bytes_read)
+        chunk = self._empty_chunk()
+        chunk.rejects = [reject]
+        yield self._advance(chunk, b"\n", bytes_read)
 
     def _advance(self, chunk: Chunk, block: bytes, bytes_read: int) -> Chunk:
         """Count the rows of a chunk and the lines of the block that it is from."""
@@ -97,30 +110,42 @@ class CsvReader:
         self.line += block.count(b"\n")
         return chunk
 
-    def _empty_table(self) -> pa.Table:
-        return pa.table({name: pa.array([], dtype) for name, dtype in self.wanted.items()})
+    def _empty_chunk(self) -> Chunk:
+        columns = {name: pa.array([], dtype) for name, dtype in self.wanted.items()}
+        return Chunk(pa.table(columns), {name: pa.array([], pa.string()) for name in self.keep}, np.arange(0))
 
-    def _valid_chunk(self, table: pa.Table) -> Chunk:
-        return Chunk(table, np.arange(self.row, self.row + len(table)))
+    def _parse_with_arrow(self, block: bytes) -> Chunk | None:
+        """Return the rows of a block, or None if Arrow cannot parse one of them.
 
-    def _parse_with_arrow(self, block: bytes) -> pa.Table | None:
-        """Return the rows of a block, or None if Arrow cannot parse one of them."""
+        What is kept is parsed as text, and then converted if it is wanted too.
+        """
         if not block.strip(b"\r\n"):
-            return self._empty_table()
+            return self._empty_chunk()
         if _has_irregular_lines(block):
             return None
         convert = pyarrow.csv.ConvertOptions(
-            column_types=self.wanted,
-            include_columns=list(self.wanted),
+            column_types=self.parsed,
+            include_columns=list(self.parsed),
             null_values=NULL_TEXTS,
-            strings_can_be_null=True,
+            strings_can_be_null=not self.keep,
         )
         read = pyarrow.csv.ReadOptions(column_names=self.names)
         parse = pyarrow.csv.ParseOptions(delimiter=self.delimiter)
         try:
-            return pyarrow.csv.read_csv(pa.py_buffer(block), read, parse, convert)
+            table = pyarrow.csv.read_csv(pa.py_buffer(block), read, parse, convert)
+            return self._split_columns(table)
         except pa.ArrowInvalid:
             return None
+
+    def _split_columns(self, table: pa.Table) -> Chunk | None:
+        """Return a chunk of the columns of a block; None if a text that is kept does not fit the type wanted of it."""
+        errors, columns = RowErrors(len(table)), {}
+        for name, dtype in self.wanted.items():
+            is_text = self.keep and self.parsed[name] == pa.string()
+            columns[name] = parse_texts(table[name].combine_chunks(), dtype, name, errors) if is_text else table[name]
+        kept = {name: _filled(table[name]) for name in self.keep}
+        row = np.arange(self.row, self.row + len(table))
+        return Chunk(pa.table(columns), kept, row) if errors.valid.all() else None
 
     def _parse_rows(self, block: bytes, last: bool) -> tuple[Chunk, int]:
         """Return the rows of a block, and the number of its bytes up to a row that is open at its end.
@@ -148,7 +173,7 @@ class CsvReader:
                 texts.append(row_text)
         n_bytes = len(block) - len(rest.encode(errors="surrogateescape"))
         if not n_bytes:
-            return Chunk(self._empty_table(), np.arange(0)), 0
+            return self._empty_chunk(), 0
         return self._make_chunk(records, np.array(places, np.int64).reshape(-1, 2), texts, rejects), n_bytes
 
     def _make_chunk(
@@ -158,15 +183,26 @@ class CsvReader:
 
         `places` (N, 2) are the records' rows and lines, `texts` their lines in the file.
         """
-        errors, columns = RowErrors(len(records)), {}
+        errors = RowErrors(len(records))
         by_name = dict(zip(self.names, zip(*records, strict=True), strict=True)) if records else {}
-        for name, dtype in self.wanted.items():
-            values = pa.array(by_name.get(name, []), pa.string())
-            columns[name] = parse_texts(values, dtype, name, errors)
+        texts_of = {name: pa.array(by_name.get(name, []), pa.string()) for name in self.parsed}
+        columns = {name: parse_texts(texts_of[name], dtype, name, errors) for name, dtype in self.wanted.items()}
         for i, reason in errors.sorted_reasons():
             rejects.append(_reject(int(places[i, 0]), int(places[i, 1]), reason, texts[i]))
-        table = pa.table(columns).filter(pa.array(errors.valid))
-        return Chunk(table, places[errors.valid, 0], sorted(rejects, key=lambda reject: reject.row))
+        valid = pa.array(errors.valid)
+        kept = {name: _filled(texts_of[name]).filter(valid) for name in self.keep}
+        rejects = sorted(rejects, key=lambda reject: reject.row)
+        return Chunk(pa.table(columns).filter(valid), kept, places[errors.valid, 0], rejects)
+
+
+def _end_of_declaration(block: bytes) -> int:
+    """Return where the line `sep=;` ends, which may come after empty lines."""
+    return end_of_line(block, len(block) - len(block.lstrip(b"\r\n")))
+
+
+def _filled(texts: Any) -> Any:
+    """Return texts with null for the empty ones, which a CSV then has as empty cells and not as `""`."""
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 
 def _reject(row: int, line: int, reason: str, text: str) -> RejectedRow:

@@ -23,6 +23,7 @@ OPEN_QUOTE = "a quote is opened and not closed"
 END = "the end of the file"  # in place of a fault, of a block that ends an open row
 CARRIAGE_RETURN = "the line contains a carriage return"
 QUOTED = re.compile('"[^"]*"')
+DECLARATION = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's first line of a CSV, such as sep=;
 RETURN_STAND_IN = "\udc0d"  # for \r within a line, which csv takes for a line end; text read from a file has none
 csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -70,6 +71,17 @@ class CsvDialect:
 def delimiter_character(name: str) -> str:
     """Return the character that an option names, which may be spelled `tab`."""
     return "\t" if name in TAB_NAMES else name
+
+
+def declared_delimiter(first_line: str) -> str | None:
+    """Return the delimiter that a CSV's first line declares, as Excel's `sep=;` does; None if it is no such line."""
+    match = DECLARATION.fullmatch(first_line.rstrip("\r\n"))
+    return match and match[1]
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """Return the names in a header without blanks around them, as in `amount, ratio`."""
+    return [name.strip(" \t") for name in header]
 
 
 # --- text -> rows -------------------------------------------------------------------------------------------
@@ -211,13 +223,21 @@ def parse_table(path: Path, blocks: Iterable[TextBlock], dialect: CsvDialect, su
             return
         hint = "" if dialect.columns else ": its first line must name its columns"
         raise InputError(f"{path} is empty{hint}.")
-    quoted, delimiter = dialect.uses_quotes(suffix), dialect.delimiter_for(suffix, first_line)
+    quoted = dialect.uses_quotes(suffix)
+    declared = declared_delimiter(first_line) if quoted else None
+    delimiter = declared or dialect.delimiter_for(suffix, first_line)
     rows = _rows_of_file(blocks, delimiter, quoted, dialect.loose_quotes)
-    first = next(row for row in rows if not row[3].isspace())
-    is_header = dialect.is_header(first[1])
-    names = first[1] if is_header or dialect.columns is None else list(dialect.columns)
+    filled = (row for row in rows if not row[3].isspace())
+    if declared:
+        next(filled)
+    if (first := next(filled, None)) is None:
+        raise InputError(f"{path} is empty but for its first line, {first_line.strip()}.")
+    number, header, fault, _ = first
+    is_header = dialect.is_header(names := column_names(header))
     if is_header:
-        _check_header(path, first, dialect)
+        _check_header(path, number, names, fault, dialect)
+    elif dialect.columns is not None:
+        names = list(dialect.columns)
     n_names = len(names)
     for number, fields, fault, text in rows if is_header else chain([first], rows):
         if quoted and text.isspace():
@@ -229,10 +249,9 @@ def parse_table(path: Path, blocks: Iterable[TextBlock], dialect: CsvDialect, su
         yield number, fault or dict(zip(names, fields, strict=False)), text
 
 
-def _check_header(path: Path, header: Row, dialect: CsvDialect) -> None:
-    number, names, error, _ = header
-    if error:
-        raise InputError(f"{path}, line {number:,}: its header can't be read: {error}.")
+def _check_header(path: Path, number: int, names: list[str], fault: str, dialect: CsvDialect) -> None:
+    if fault:
+        raise InputError(f"{path}, line {number:,}: its header can't be read: {fault}.")
     check_unique_columns(path, dialect.text_columns if dialect.ragged else names, names)
     if dialect.ragged and set(names).isdisjoint(dialect.text_columns):
         check_delimiter(path, names, "data.delimiter")

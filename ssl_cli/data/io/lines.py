@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_cli.data.io.files import read_blocks_with_progress
-from ssl_cli.data.io.text import ReadIssues, decode_block, skip_byte_order_mark
+from ssl_cli.data.io.text import ReadIssues, decode_block
+from ssl_cli.data.io.utf8 import read_utf8_blocks, skip_byte_order_mark
 from ssl_cli.errors import InputError
 
 MAX_LINE_BYTES = 1 << 27  # the rest of a longer line is skipped
@@ -36,10 +36,10 @@ class LineBlock(NamedTuple):
 
 
 def read_line_blocks(path: Path, size: int | None = None) -> Iterator[LineBlock]:
-    """Yield the blocks of a file that is read `size` bytes at a time. Raises InputError if it is in UTF-16."""
+    """Yield the blocks of a file that is read `size` bytes at a time."""
     blocks = _group_lines(path, size)
     for first in blocks:
-        content = skip_byte_order_mark(path, first.content)
+        content = skip_byte_order_mark(first.content)
         yield first._replace(content=content, offset=len(first.content) - len(content))
         break
     yield from blocks
@@ -48,9 +48,9 @@ def read_line_blocks(path: Path, size: int | None = None) -> Iterator[LineBlock]
 def _group_lines(path: Path, size: int | None) -> Iterator[LineBlock]:
     parts, offset, is_cut, returns = [b""], 0, False, None  # `parts`: of the line that begins at `offset`
     n_bytes = bytes_read = 0  # of the parts, and of the file
-    for block, bytes_read in read_blocks_with_progress(path, size):
+    for block, bytes_read in read_utf8_blocks(path, size):
         if returns is None:
-            returns = _ends_in_returns(block[:SNIFFED_BYTES])
+            returns = ends_in_returns(block[:SNIFFED_BYTES])
         if returns:
             block = block.replace(b"\r", b"\n")
         if is_cut:  # skip the rest of a line that was too long
@@ -73,7 +73,7 @@ def _group_lines(path: Path, size: int | None) -> Iterator[LineBlock]:
         yield LineBlock(b"".join(parts), offset, "", bytes_read)
 
 
-def _ends_in_returns(start: bytes) -> bool:
+def ends_in_returns(start: bytes) -> bool:
     """Return whether the lines of a file end in \\r alone, given its start. A last \\r may belong to \\r\\n."""
     return b"\r" in start[:-1] and b"\n" not in start
 

@@ -1,6 +1,6 @@
 """Streaming of a table file of any size as chunks of valid rows, and rejected rows with their lines and reasons."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,10 @@ BINARY_TESTS = (
 )
 
 
-def read_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout) -> Iterator[Chunk]:
+def read_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout, keep: Sequence[str] = ()) -> Iterator[Chunk]:
     """Yield the chunks of a CSV (plain or compressed) or Parquet file, in order.
 
-    Raises InputError, before the first chunk, if the file cannot be read or lacks a column.
+    `wanted` are the columns to convert, `keep` those to copy as they are; a column may be both. Raises InputError, before the first chunk, if the file cannot be read or lacks a column.
     """
     if not path.is_file():
         raise InputError(f"{path} is not a file.")
@@ -41,7 +41,7 @@ def read_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout) -> Iterator
         raise InputError(f"{path}: an npz can't be read in chunks; save it as CSV or Parquet.")
     try:
         is_parquet = path.suffix.lower() == ".parquet"
-        yield from _read_parquet(path, wanted) if is_parquet else read_csv_chunks(path, wanted, layout)
+        yield from _read_parquet(path, wanted, keep) if is_parquet else read_csv_chunks(path, wanted, layout, keep)
     except READ_ERRORS as error:
         if isinstance(error, InputError):
             raise
@@ -49,16 +49,17 @@ def read_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout) -> Iterator
         raise InputError(f"{path} can't be read: {reason}.") from error
 
 
-def _read_parquet(path: Path, wanted: ColumnTypes) -> Iterator[Chunk]:
+def _read_parquet(path: Path, wanted: ColumnTypes, keep: Sequence[str]) -> Iterator[Chunk]:
     with pyarrow.parquet.ParquetFile(path) as file:
-        check_columns(path, list(wanted), file.schema_arrow.names)
+        columns = list(dict.fromkeys([*keep, *wanted]))
+        check_columns(path, columns, file.schema_arrow.names)
         n_rows, size, start = max(file.metadata.num_rows, 1), path.stat().st_size, 0
-        for batch in file.iter_batches(CHUNK_ROWS, columns=list(wanted)):
+        for batch in file.iter_batches(CHUNK_ROWS, columns=columns):
             end = start + len(batch)
-            yield _make_chunk(path, pa.table(batch), wanted, np.arange(start, end), size * end // n_rows)
+            yield _make_chunk(path, pa.table(batch), wanted, keep, np.arange(start, end), size * end // n_rows)
             start = end
         if not start:
-            yield _make_chunk(path, file.schema_arrow.empty_table(), wanted, np.arange(0), size)
+            yield _make_chunk(path, file.schema_arrow.empty_table(), wanted, keep, np.arange(0), size)
 
 
 def _is_timestamp(dtype: pa.DataType) -> bool:
@@ -66,18 +67,16 @@ def _is_timestamp(dtype: pa.DataType) -> bool:
     return pa.types.is_temporal(dtype) and not pa.types.is_duration(dtype)
 
 
-def _make_chunk(path: Path, table: pa.Table, wanted: ColumnTypes, row: np.ndarray, bytes_read: int) -> Chunk:
+def _make_chunk(
+    path: Path, table: pa.Table, wanted: ColumnTypes, keep: Sequence[str], row: np.ndarray, bytes_read: int
+) -> Chunk:
     """Check a table's types and parse its texts.
 
     Numbers and dates may have any numeric or date type. A text must parse as the wanted type, or its row is rejected.
     """
     columns, errors = {}, RowErrors(len(table))
     for name, dtype in wanted.items():
-        values = table[name]
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        if pa.types.is_nested(values.type) or any(test(values.type) for test in BINARY_TESTS):
-            raise InputError(f"{path}: the column {name} holds {values.type}, which is neither a number nor a text.")
+        values = _plain_values(path, name, table[name])
         if any(test(values.type) for test in TEXT_TESTS):
             values = parse_texts(values.cast(pa.string()).combine_chunks(), dtype, name, errors)
         elif (
@@ -91,4 +90,17 @@ def _make_chunk(path: Path, table: pa.Table, wanted: ColumnTypes, row: np.ndarra
         RejectedRow(int(row[i]), None, reason, str(table.slice(i, 1).to_pylist()[0]))
         for i, reason in errors.sorted_reasons()
     ]
-    return Chunk(pa.table(columns).filter(pa.array(errors.valid)), row[errors.valid], rejects, bytes_read)
+    valid = pa.array(errors.valid)
+    kept = {name: _plain_values(path, name, table[name]).filter(valid) for name in keep}
+    return Chunk(pa.table(columns).filter(valid), kept, row[errors.valid], rejects, bytes_read)
+
+
+def _plain_values(path: Path, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column without Arrow's encodings. Raises InputError if it holds lists or bytes."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_string_view(values.type):
+        values = values.cast(pa.string())
+    if pa.types.is_nested(values.type) or any(test(values.type) for test in BINARY_TESTS):
+        raise InputError(f"{path}: the column {name} holds {values.type}, which is neither a number nor a text.")
+    return values

@@ -1,12 +1,11 @@
 """Text of files of any size, read in pieces and split into documents. Invalid UTF-8 is replaced, counted and named."""
 
-import codecs
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ssl_cli.data.io.files import read_blocks
+from ssl_cli.data.io.utf8 import CONVERT, read_utf8_blocks, skip_byte_order_mark
 from ssl_cli.errors import InputError
 
 MAX_DOCUMENT_CHARS = 1 << 22  # a longer document is cut, so that memory stays bounded
@@ -16,7 +15,6 @@ SEPARATORS = {"line": LINE, "block": re.compile(r"\n(?:[^\S\n]*\n)+"), "file": N
 BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 SURROGATE = re.compile("[\ud800-\udfff]")  # halves of a character: JSON can spell them, UTF-8 cannot
 NOT_TEXT = "is not UTF-8 text"
-CONVERT = "convert it, for example with iconv -f {} -t UTF-8"
 
 
 @dataclass
@@ -71,7 +69,7 @@ def read_text(path: Path, issues: ReadIssues) -> Iterator[str]:
     Raises InputError if the file cannot be read, or is not in UTF-8 at all.
     """
     rest, offset = b"", 0  # the bytes that are not decoded yet, and where they begin
-    for block in read_blocks(path):
+    for block, _ in read_utf8_blocks(path):
         block = rest + block
         end = block.rfind(b"\n") + 1 or _last_character_boundary(block)
         yield _decode(block[:end], path, offset, issues)
@@ -92,17 +90,10 @@ def _last_character_boundary(block: bytes) -> int:
 def _decode(block: bytes, path: Path, offset: int, issues: ReadIssues) -> str:
     """Decode bytes that begin at an `offset` in the decompressed file. All line ends become \\n."""
     if not offset:
-        start = skip_byte_order_mark(path, block)
+        start = skip_byte_order_mark(block)
         offset, block = len(block) - len(start), start
     text = decode_block(block, path, offset, issues)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def skip_byte_order_mark(path: Path, start: bytes) -> bytes:
-    """Return the bytes at a file's beginning without the mark of UTF-8. Raises InputError if they are UTF-16."""
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{path} {NOT_TEXT}: it begins like UTF-16; {CONVERT.format('UTF-16')}.")
-    return start.removeprefix(codecs.BOM_UTF8)
 
 
 def decode_block(block: bytes, path: Path, offset: int, issues: ReadIssues) -> str:

@@ -102,7 +102,7 @@ def _read_columns(path: Path, blocks: Iterable[Lines], columns: tuple[int, int],
     """
     has_tags = tagged
     for index, block in enumerate(blocks):
-        rows = [split_cells(line) for _, line in block]
+        rows = [row for _, row in word_rows(block, is_conllu=False)]
         if not index and not tagged:
             has_tags = column_index(columns[1], rows[0]) not in (None, column_index(columns[0], rows[0]))
         words = _take_column(path, block, rows, columns[0], "word")
@@ -110,10 +110,29 @@ def _read_columns(path: Path, blocks: Iterable[Lines], columns: tuple[int, int],
         yield Sentence(index, words, tags, tuple(number for number, _ in block))
 
 
+def word_rows(lines: Iterable[tuple[int, str]], is_conllu: bool) -> list[tuple[int, list[str]]]:
+    """Return the cells of each word of a sentence, with the number of its line.
+
+    Lines of -DOCSTART- are no words; in CoNLL-U neither are comments, multiword tokens (1-2) and empty nodes (8.1).
+    Raises ValueError, with the line, if one of CoNLL-U does not begin with a number.
+    """
+    if not is_conllu:
+        return [(number, split_cells(line)) for number, line in lines if not line.startswith(NEW_DOCUMENT)]
+    rows = [(number, _strip_cells(line.split("\t"))) for number, line in lines if not line.startswith("#")]
+    if (bad_line := next((number for number, row in rows if not has_token_id(row)), None)) is not None:
+        raise ValueError(f"line {bad_line:,} {NO_TOKEN_ID}")
+    return [(number, row) for number, row in rows if row[0].isdecimal()]
+
+
 def split_cells(line: str) -> list[str]:
-    """Return the cells of a line, separated by tabs, or by spaces if it has no tab."""
-    # Not by str.split: what Unicode counts as white space may be the word itself.
-    return line.split("\t") if "\t" in line else [cell for cell in line.split(" ") if cell]
+    """Return the cells of a line, separated by tabs, or by spaces if it has no tab, without spaces around them."""
+    # Not by str.split and str.strip: what Unicode counts as white space may be the word itself.
+    line = line.rstrip(" \t")
+    return _strip_cells(line.split("\t")) if "\t" in line else [cell for cell in line.split(" ") if cell]
+
+
+def _strip_cells(cells: Iterable[str]) -> list[str]:
+    return [cell.strip(" ") for cell in cells]
 
 
 def column_index(column: int, row: Sequence[str]) -> int | None:
@@ -151,15 +170,13 @@ def _column_number(column: Column, default: int) -> int:
 def _read_conllu(path: Path, blocks: Iterable[Lines], columns: tuple[int, int], tagged: bool) -> Iterator[Sentence]:
     """Yield sentences of words only: without comments, multiword tokens (1-2) and empty nodes (8.1)."""
     for index, block in enumerate(blocks):
-        lines = [(number, line) for number, line in block if not line.startswith("#")]
-        rows = [line.split("\t") for _, line in lines]
-        bad_lines = (number for (number, _), row in zip(lines, rows, strict=True) if not has_token_id(row))
-        if (bad_line := next(bad_lines, None)) is not None:
-            raise InputError(f"{path}, line {bad_line:,} {NO_TOKEN_ID}.")
-        chosen = [k for k, row in enumerate(rows) if is_word(row)]
-        if not chosen:
+        try:
+            numbered = dict(word_rows(block, is_conllu=True))
+        except ValueError as reason:
+            raise InputError(f"{path}, {reason}.") from reason
+        if not numbered:
             continue
-        lines, rows = [lines[k] for k in chosen], [rows[k] for k in chosen]
+        rows, lines = list(numbered.values()), [line for line in block if line[0] in numbered]
         words = _take_column(path, lines, rows, columns[0], "word")
         tags = _take_column(path, lines, rows, columns[1], "tag")
         has_tags = any(tag != EMPTY_FIELD for tag in tags)
@@ -169,18 +186,12 @@ def _read_conllu(path: Path, blocks: Iterable[Lines], columns: tuple[int, int], 
                 f"{EMPTY_FIELD}): choose another field with task.tag, or leave the sentence out."
             )
         sent_id = sentence_id([line for _, line in block])
-        numbers = tuple(number for number, _ in lines)
-        yield Sentence(index if sent_id is None else sent_id, words, tags if has_tags else None, numbers)
+        yield Sentence(index if sent_id is None else sent_id, words, tags if has_tags else None, tuple(numbered))
 
 
 def has_token_id(row: Sequence[str]) -> bool:
     """Return whether a row of CoNLL-U begins with an id: 3 (word), 1-2 (multiword token) or 8.1 (empty node)."""
     return re.fullmatch(r"\d+([-.]\d+)?", row[0]) is not None
-
-
-def is_word(row: Sequence[str]) -> bool:
-    """Return whether a row of CoNLL-U is a word: its id is an integer."""
-    return row[0].isdecimal()
 
 
 def sentence_id(block: Iterable[str]) -> str | None:
@@ -218,6 +229,7 @@ def sentences_from_records(
             words = _text_list(record, word if isinstance(word, str) else "tokens", where, issues)
             name = tag if isinstance(tag, str) else "tags"
             tags = _text_list(record, name, where, issues) if tagged or record.get(name) is not None else None
+            tags = None if tags is None else tuple(_strip_cells(tags))
             if tags is not None and len(tags) != len(words):
                 raise ValueError(f"there are {len(words)} words and {len(tags)} tags: each word needs one")
         except ValueError as reason:

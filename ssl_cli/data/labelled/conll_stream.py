@@ -13,13 +13,11 @@ from ssl_cli.data.labelled.conll import (
     CONLLU,
     FIELDS,
     NEW_DOCUMENT,
-    NO_TOKEN_ID,
     Column,
     column_index,
-    has_token_id,
-    is_word,
     sentence_id,
     split_cells,
+    word_rows,
 )
 
 CONLL = ".conll"
@@ -94,12 +92,10 @@ def _parse_block(block: Block, column: int, is_conllu: bool) -> dict[str, Any] |
         return f"it has more than {MAX_SENTENCE_LINES:,} lines: blank lines must separate sentences"
     if (faulty := next(((number, error) for number, _, error in block if error), None)) is not None:
         return "{1}, in line {0:,}".format(*faulty)
-    rows = [(number, split_cells(text)) for number, text, _ in block if not text.startswith(NEW_DOCUMENT)]
-    if is_conllu:
-        rows = [(number, text.split("\t")) for number, text, _ in block if not text.startswith("#")]
-        if (bad_line := next((number for number, row in rows if not has_token_id(row)), None)) is not None:
-            return f"line {bad_line:,} {NO_TOKEN_ID}"
-        rows = [(number, row) for number, row in rows if is_word(row)]
+    try:
+        rows = word_rows([(number, text) for number, text, _ in block], is_conllu)
+    except ValueError as reason:
+        return str(reason)
     words = [(number, _cell(row, column)) for number, row in rows]
     if lacking := [number for number, word in words if word is None]:
         return f"it has no column {column} in line {lacking[0]:,}, where its word should be (task.word)"

@@ -53,13 +53,12 @@ def read_squad(path: Path, null_answers: bool, require_found: bool) -> Questions
     """Return the questions of a file, in order.
 
     `null_answers`: a question may have no answer. `require_found`: each answer must be in its passage. Raises
-    InputError, with the question's place and id, if the file is malformed or breaks these rules.
+    InputError, with the question's place and id, if the file is malformed or breaks these rules. A question without a
+    word, as CMRC's trial file has two, is left out and counted.
     """
     issues = ReadIssues()
     raw_questions = flatten_questions(path, _read_json(path, issues))
-    questions = _make_questions(raw_questions, str(path), null_answers, require_found)
-    questions.warnings = tuple(issues.messages())
-    return questions
+    return _make_questions(raw_questions, str(path), null_answers, require_found, issues)
 
 
 def questions_from_hub(
@@ -69,7 +68,7 @@ def questions_from_hub(
 
     The options and errors are those of `read_squad`.
     """
-    return _make_questions(_flatten_records(records, source), source, null_answers, require_found)
+    return _make_questions(_flatten_records(records, source), source, null_answers, require_found, ReadIssues())
 
 
 def locate_answer(context: str, text: str, start: int | None) -> int | None:
@@ -185,10 +184,15 @@ def _check_object(value: Any, place: str) -> None:
 # --- questions ---
 
 
-def _make_questions(raw_questions: RawQuestions, source: str, null_answers: bool, require_found: bool) -> Questions:
+def _make_questions(
+    raw_questions: RawQuestions, source: str, null_answers: bool, require_found: bool, issues: ReadIssues
+) -> Questions:
     """Return the questions. Raises InputError if one is malformed, an id is used twice or there are none."""
     questions: dict[str, Question] = {}
     for place, raw in raw_questions:
+        if isinstance(text := raw.get("question"), str) and not text.strip():
+            issues.add_skipped(f"{place} (id {raw.get('id')}): its question is empty")
+            continue
         question = _make_question(place, raw, null_answers)
         if question.id in questions:
             raise InputError(f"{place}: its id {question.id} is used twice; ids must be unique.")
@@ -196,8 +200,10 @@ def _make_questions(raw_questions: RawQuestions, source: str, null_answers: bool
             _check_answers_found(question, place)
         questions[question.id] = question
     if not questions:
-        raise InputError(f"{source} has no questions.")
-    return Questions(questions.values())
+        raise InputError(" ".join([f"{source} has no questions.", *issues.messages()]))
+    kept = Questions(questions.values())
+    kept.warnings = tuple(issues.messages())
+    return kept
 
 
 def _make_question(place: str, raw: RawQuestion, null_answers: bool) -> Question:

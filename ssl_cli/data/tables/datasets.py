@@ -14,6 +14,7 @@ from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Delimiter, Pattern
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.data.io.arrow import FileLayout, fingerprint, read_table
+from ssl_cli.data.io.csv_source import declared_delimiter_of
 from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable, find_file
 from ssl_cli.errors import InputError
 
@@ -48,7 +49,8 @@ class Table(OneClassTable):
         path = Path(self.file).expanduser()
         label = None if self.label is None else str(self.label)
         table = read_table(path, delimiter=self.delimiter)
-        return make_labelled_table(path, table, label, self.normal, self.drop, delimiter=self.delimiter)
+        delimiter = declared_delimiter_of(path) or self.delimiter
+        return make_labelled_table(path, table, label, self.normal, self.drop, delimiter=delimiter)
 
 
 @dataclass(kw_only=True)
@@ -139,7 +141,7 @@ class NslKdd(OneClassTable):
         tables = {split: read_table(path, names=[*KDD_COLUMNS, "label", "difficulty"]) for split, path in paths.items()}
         both = pa.concat_tables(tables.values(), promote_options="permissive")
         table = make_labelled_table(paths["train"], both, "label", "normal", ["difficulty"], header=False)
-        table.fingerprint = fingerprint(*paths.values())
+        table.fingerprint, table.files = fingerprint(*paths.values()), tuple(paths.values())
         table.published_split = np.concatenate([np.full(file.num_rows, split) for split, file in tables.items()])
         table.row = np.concatenate([np.arange(file.num_rows) for file in tables.values()])
         return table
@@ -162,13 +164,22 @@ class BreastCancerOriginal(OneClassTable):
 
 @dataclass(kw_only=True)
 class AdBench(OneClassTable):
-    """One of ADBench's classical data sets (an npz of X and y), by name: cardio, or 6_cardio."""
+    """One of ADBench's classical data sets (an npz of X and y), by name, cardio or 6_cardio, or by file."""
 
     dir: str
-    name: Annotated[str, "the data set's name, with or without its number"]
+    name: Annotated[str | None, "the data set's name, with or without its number"] = None
+    file: Annotated[FilePath | None, "path of its .npz, if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
-        """Read the npz of the name. Raises InputError if there is none."""
+        """Read the npz. Raises InputError if there is none, or neither a name nor a file."""
+        if self.name is not None and self.file is not None:
+            raise InputError("data.name and data.file are two ways to name one of ADBench's sets: set only one of them.")
+        path = self._named_file() if self.file is None else Path(self.file).expanduser()
+        return make_labelled_table(path, read_table(path), "y", 0)
+
+    def _named_file(self) -> Path:
+        if self.name is None:
+            raise InputError("Which of ADBench's sets? Set data.name=cardio (one in data.dir), or data.file=FILE.npz.")
         folder = Path(self.dir).expanduser()
         sets = {re.sub(r"^\d+_", "", path.stem).lower(): path for path in sorted(folder.glob("*.npz"))}
         if not sets:
@@ -181,7 +192,7 @@ class AdBench(OneClassTable):
             raise InputError(
                 f"data.name={self.name} is not in {folder}.{did_you_mean(wanted, sets)} It has {', '.join(sets)}."
             )
-        return make_labelled_table(sets[wanted], read_table(sets[wanted]), "y", 0)
+        return sets[wanted]
 
 
 def make_labelled_table(
@@ -213,6 +224,7 @@ def make_labelled_table(
         anomaly,
         fingerprint(path),
         layout=FileLayout(table.column_names, header, delimiter, features.column_names),
+        files=(path,),
     )
 
 

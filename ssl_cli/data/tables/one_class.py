@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from ssl_cli.data.io.arrow import FileLayout
+from ssl_cli.data.io.cells import read_cells
 from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
 from ssl_cli.data.tables.preprocessing import Scaling, TablePreprocessor
 from ssl_cli.errors import InputError
+
+MISSING = "(missing)"
 
 
 @dataclass
@@ -18,7 +21,8 @@ class LabelledTable:
     """The feature columns of a file, and its labels.
 
     `anomaly` (N,) bool, or None without labels. `published_split` (N,): "train" or "test", if there is one. `row` (N,):
-    the rows' numbers in their file, if they are not 0, 1, 2, ... `layout`: that of the file, if there is one.
+    the rows' numbers in their file, if they are not 0, 1, 2, ... `layout`: that of the file, if there is one; `files`:
+    the files that the rows are from, in order.
     """
 
     columns: pa.Table
@@ -27,15 +31,17 @@ class LabelledTable:
     published_split: np.ndarray | None = None
     row: np.ndarray | None = None
     layout: FileLayout | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(kw_only=True)
 class TableData(OneClassData):
-    """One-class splits of a table. `columns` is the table as it was read, to show rows with their original values."""
+    """One-class splits of a table. `columns` is the table as it was read, `files` are those that it was read from."""
 
     rows: ClassVar[str] = "rows"
 
     columns: pa.Table
+    files: tuple[Path, ...] = ()
 
     @property
     def size(self) -> str:
@@ -50,6 +56,26 @@ class TableData(OneClassData):
             for column, block in self.preprocessor.feature_slices
             if column["kind"] == "symbol"
         ]
+
+    def original_values(self, columns: list[str], index: list[int]) -> dict[tuple[str, int], str]:
+        """Return (column, position) -> value of some rows as it is in the file, "(missing)" if there is none.
+
+        `index` are the rows' positions in the table.
+        """
+        texts = read_cells(self.files, self.preprocessor.layout, columns, index)
+        values = ((column, row, _typed_value(self.columns[column][row])) for column in columns for row in index)
+        return {(column, row): texts.get((column, row), value) if value else MISSING for column, row, value in values}
+
+
+def _typed_value(cell: pa.Scalar) -> str:
+    """Return a value as text without loss, and a missing one as an empty text."""
+    try:
+        value = cell.as_py()
+    except (OverflowError, ValueError):  # a date that Arrow can represent and Python can't
+        return str(cell.cast(pa.string()))
+    if value is None or value != value:
+        return ""
+    return f"{value:.17g}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
 @dataclass(kw_only=True)
@@ -85,7 +111,12 @@ class OneClassTable(OneClass):
         }
         notes = [f"column {name} is left out: {reason}" for name, reason in preprocessor.dropped.items()]
         return TableData(
-            splits=splits, columns=table.columns, preprocessor=preprocessor, fingerprint=table.fingerprint, notes=notes
+            splits=splits,
+            columns=table.columns,
+            files=table.files,
+            preprocessor=preprocessor,
+            fingerprint=table.fingerprint,
+            notes=notes,
         )
 
 

@@ -157,6 +157,6 @@ def test_without_labels_the_top_anomalies_of_all_rows_are_listed(cli: Cli, workd
     assert code == 0, err
     with (Path(out.strip().splitlines()[-1]) / "anomalies.csv").open(newline="") as file:
         assert {(row["row"], row["actual_1"], row["label"]) for row in csv.DictReader(file)} == {
-            ("77", "-60", ""),
-            ("3", "50", ""),
+            ("77", "-60.0", ""),  # as in the file
+            ("3", "50.0", ""),
         }

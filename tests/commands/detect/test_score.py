@@ -44,15 +44,17 @@ def scored(path: Path) -> dict[str, list]:
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_scores_are_those_of_the_run(cli: Cli, published: Path, trained: Path, suffix: str) -> None:
-    code, out, err = cli("score", f"input={source(published)}", f"output=out.{suffix}", "keep=[Time,Class]")
+    code, out, err = cli("score", f"input={source(published)}", f"output=out.{suffix}", "keep=[Time,V1,Class]")
     assert code == 0, err
     assert "rows: 80 in = 80 scored + 0 rejected" in out
     assert out.strip().endswith(f"out.{suffix}")
     run, table = ssl_cli.load(trained), read_table(source(published))
     found = scored(Path(f"out.{suffix}"))
-    assert list(found) == ["Time", "Class", "row", "score", "p_value", "flagged"]
+    assert list(found) == ["Time", "V1", "Class", "row", "score", "p_value", "flagged"]
     assert found["row"] == list(range(80))
     assert [float(time) for time in found["Time"]] == table["Time"].to_pylist()
+    if suffix == "parquet":  # a feature too stands as in the file
+        assert found["V1"] == [line.split(",")[1] for line in source(published).read_text().splitlines()[1:]]
     np.testing.assert_allclose(found["score"], run.score(table), rtol=1e-6)
     np.testing.assert_allclose(found["p_value"], run.p_value(table))
     np.testing.assert_array_equal(np.array(found["flagged"]).astype(bool), run.flag(table))
@@ -265,3 +267,21 @@ def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
         assert f"{11 * repeats:,} rejected" in Path("output.txt").read_text()
         peaks.append(usage.ru_maxrss / 1024)  # MB
     assert peaks[1] < peaks[0] + 150
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_formulas_are_escaped_on_request(cli: Cli, published: Path, trained: Path, escaped: bool) -> None:
+    header, *lines = source(published).read_text().splitlines()
+    texts = ["=1+1", "-1", "@x", "a"]
+    rows = [f"{line},{text}" for line, text in zip(lines, texts, strict=False)]
+    Path("new.csv").write_text("\n".join([f"{header},+note", *rows, "=bad"]))
+    words = ["score", "input=new.csv", "output=out.csv", "keep=[+note,V1]", f"escape_formulas={escaped}"]
+    code, out, err = cli(*words)
+    assert code == 0, err
+    with Path("out.csv").open(newline="") as file, Path("rejects.csv").open(newline="") as rejects:
+        (name, *_), *found = csv.reader(file)
+        rejected = list(csv.reader(rejects))[1]
+    expected = ["'+note", "'=1+1", "-1", "'@x", "a"] if escaped else ["+note", *texts]
+    assert [name, *(row[0] for row in found)] == expected
+    assert [row[1] for row in found] == [line.split(",")[1] for line in lines[:4]]  # numbers below 0 among them
+    assert rejected[3] == ("'=bad" if escaped else "=bad")

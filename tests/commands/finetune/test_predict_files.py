@@ -188,3 +188,19 @@ def test_a_full_disk(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> No
     code, _, err = cli("predict", "input=in.txt", "output=out.jsonl")
     assert code == 2 and err == "error: out.jsonl can't be written: No space left on device.\n"
     assert sorted(map(str, Path().iterdir())) == ["in.txt", "outputs"]
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_formulas_in_a_csv_are_escaped_on_request(
+    cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch, escaped: bool
+) -> None:
+    monkeypatch.setattr(prediction_writer, "CHUNK_RECORDS", 1)
+    Path("in.csv").write_text('idx,sentence\n,=1+1\n=2,-5\n"=3"\n')  # an id that the first lacks: written again
+    words = ["input=in.csv", "output=out.csv", "precision=32-true", f"escape_formulas={escaped}"]
+    assert cli("predict", *words)[0] == 0
+    with Path("out.csv").open(newline="") as file, Path("rejects.csv").open(newline="") as rejects:
+        found, rejected = list(csv.DictReader(file)), list(csv.DictReader(rejects))
+    sign = "'" if escaped else ""
+    assert [row["text"] for row in found] == [f"{sign}=1+1", "-5"]
+    assert found[1]["id"] == f"{sign}=2"
+    assert rejected[0]["text"] == '"=3"'

@@ -183,7 +183,7 @@ def test_nothing_to_rebuild(cli: Cli, finished: Finished, pictures: Path) -> Non
     [
         (
             ["run=latest", "model=vae"],
-            "model: no effect with run=, which trains nothing. Options with run=: input, output, ",
+            "model: no effect with run=, which trains nothing. Options with run=: escape_formulas, input, output, ",
         ),
         (["run=latest", "seed=1", "data.val=0.1"], "seed, data.val: no effect with run="),
         (["run=latest", "trainer.max_epochs=null"], "trainer.max_epochs: no effect with run="),

@@ -1,5 +1,7 @@
 """Tests of streaming a CSV: no row is lost; each is in a chunk or among the rejects, whatever is wrong with it."""
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from ssl_cli.data.io import csv_stream, delimited, lines
+from ssl_cli.data.io.arrow import FileLayout
+from ssl_cli.data.io.table_stream import read_chunks
 from tests.helpers.table_stream import NAMES, TEXT, VALID_ROWS, WANTED, read_all, write_csv
 
 
@@ -192,3 +196,40 @@ def test_no_row_is_lost_in_random_damage(tmp_path: Path, monkeypatch: pytest.Mon
 
 def _spanning(body: bytes) -> bool:
     return any(line.count(b'"') % 2 for line in body.split(b"\n"))
+
+
+KEPT_CSV = b"""zip,acct,when,x
+00501,9007199254740993,2026-03-28 00:00:00+00:00,1.50
+"=1+1", 9007199254740995 ,NA,-2e3
+"a ""b"", c",?,2026-03-28T00:37,
+"""
+KEPT = {
+    "zip": ["00501", "=1+1", 'a "b", c'],
+    "acct": ["9007199254740993", " 9007199254740995 ", "?"],
+    "when": ["2026-03-28 00:00:00+00:00", "NA", "2026-03-28T00:37"],
+    "x": ["1.50", "-2e3", None],
+}
+
+
+@pytest.mark.parametrize("with_arrow", [True, False])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_what_is_kept_stands_as_in_the_file(
+    with_arrow: bool, compress: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ("a.csv" if compress is bytes else "a.csv.gz")
+    path.write_bytes(compress(KEPT_CSV))
+    if not with_arrow:
+        monkeypatch.setattr(csv_stream.CsvReader, "_parse_with_arrow", lambda *_: None)
+    wanted = {"acct": pa.float64(), "x": pa.float64(), "zip": TEXT}
+    (chunk,) = (chunk for chunk in read_chunks(path, wanted, FileLayout(list(KEPT)), list(KEPT)) if len(chunk.row))
+    assert {name: values.to_pylist() for name, values in chunk.kept.items()} == KEPT
+    assert chunk.table["x"].to_pylist() == [1.5, -2000, None]
+    assert chunk.table["acct"].to_pylist() == [9007199254740992, 9007199254740996, None]
+
+
+def test_a_kept_text_that_is_no_number_is_rejected_where_a_number_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n01,x\nzz,y\n02,z\n")
+    chunks = read_chunks(tmp_path / "a.csv", {"a": pa.float64()}, FileLayout(["a", "b"]), ["a"])
+    chunk = next(chunks)
+    assert chunk.kept["a"].to_pylist() == ["01", "02"] and chunk.row.tolist() == [0, 2]
+    assert [reject.reason for reject in chunk.rejects] == ["the column a holds 'zz', which is not a number"]

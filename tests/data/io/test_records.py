@@ -156,7 +156,7 @@ def test_long_line_is_cut_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("a.csv", b"\n \n", "is empty: its first line must name its columns."),
         ("a.csv", b"text,text\na,b", "has more than one column called text: rename them."),
         ("a.csv", b'"text\n', "line 1: its header can't be read: a quote is opened and not closed."),
-        ("a.csv", "text\na".encode("utf-16"), "begins like UTF-16; convert it"),
+        ("a.csv", "text\na".encode("utf-32"), "is in UTF-32, not UTF-8: convert it"),
         ("a.json", b'{"rows": \n[1]}', "is not a list of records"),
         ("a.json", b"[1,\n2", "line 2: it is not JSON ("),
         ("a.parquet", b"no", "can't be read: "),

@@ -3,13 +3,16 @@
 import bz2
 import gzip
 import lzma
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.columns import QUANTITIES
+from ssl_cli.data.io.table_stream import read_chunks
 from ssl_cli.errors import InputError
 from tests.helpers.table_stream import TEXT, VALID_ROWS, read_all, write_csv
 
@@ -35,6 +38,21 @@ def test_parquet_keeps_types_and_rejects_texts_that_are_not_numbers(tmp_path: Pa
     assert row == [0, 1, 3, 4]
     assert [(reject.row, reject.line) for reject in rejects] == [(2, None)]
     assert "the column amount holds 'x', which is not a number" in rejects[0].reason
+
+
+def test_what_is_kept_of_parquet_has_its_type(tmp_path: Path) -> None:
+    columns = {
+        "acct": pa.array([9007199254740993, None]),
+        "amount": pa.array([0.1 + 0.2, 1e22]),
+        "code": pa.array(["NA", "007"]).dictionary_encode(),
+        "price": pa.array([Decimal("1.10"), Decimal("2.00")]),
+    }
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    wanted = {"acct": pa.float64(), "code": TEXT}
+    (chunk,) = read_chunks(tmp_path / "a.parquet", wanted, FileLayout(list(columns)), list(columns))
+    kept = {name: values.to_pylist() for name, values in chunk.kept.items()}
+    assert kept == {name: values.to_pylist() for name, values in columns.items()}
+    assert chunk.table["code"].to_pylist() == [None, "007"]
 
 
 def test_distant_timestamps_and_durations(tmp_path: Path) -> None:

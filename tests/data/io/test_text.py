@@ -66,9 +66,8 @@ def test_invalid_utf8_is_counted_and_named_by_byte(tmp_path: Path, monkeypatch: 
     assert message.endswith("; and 8 more.")
 
 
-@pytest.mark.parametrize("coding", ["gb18030", "utf-16"])
-def test_text_in_another_encoding_is_an_error(tmp_path: Path, coding: str) -> None:
-    path = write_file(tmp_path / "a.txt", ("床前明月光，疑是地上霜。\n" * 30).encode(coding))
+def test_text_in_another_encoding_is_an_error(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a.txt", ("床前明月光，疑是地上霜。\n" * 30).encode("gb18030"))
     with pytest.raises(InputError, match=r"a\.txt is not UTF-8 text.*iconv") as caught:
         read(path)
     assert "\n" not in str(caught.value)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ssl_cli.data.labelled.conll import TaggedSentences, read_sentences
+from ssl_cli.data.labelled.conll_stream import stream_sentences
 from ssl_cli.errors import InputError
 
 NEWS = """EU NNP I-ORG
@@ -130,3 +131,29 @@ def test_errors_name_file_and_line(tmp_path: Path, name: str, text: str, options
 def test_published_counts(shared: Path, path: str, n_sentences: int, n_words: int) -> None:
     sentences = read_sentences(shared / path, None, None, True)
     assert (len(sentences), sum(len(sentence.words) for sentence in sentences)) == (n_sentences, n_words)
+
+
+def test_blanks_around_fields_are_no_part_of_them(tmp_path: Path) -> None:
+    plain = "Ann\tB-PER\nin\tO\n\nRome\tB-LOC\n"
+    blank = "Ann\tB-PER \n in \t O\t\n\nRome\t B-LOC  \t \n"
+    (tmp_path / "plain.txt").write_text(plain)
+    (tmp_path / "blank.txt").write_text(blank)
+    found = [read_sentences(tmp_path / name, None, None, tagged=True) for name in ("plain.txt", "blank.txt")]
+    assert list(found[0]) == list(found[1])
+    (tmp_path / "blank.conll").write_text(blank)
+    records = [record.record for record in stream_sentences(tmp_path / "blank.conll", None)]
+    assert records == [{"tokens": ["Ann", "in"]}, {"tokens": ["Rome"]}]
+
+
+def test_a_line_that_ends_in_a_tab_has_no_tag(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ann\tB-PER\nin\t\n")
+    with pytest.raises(InputError, match=r"line 2: 'in' has 1 column\(s\) and no separate one for the tag"):
+        read_sentences(tmp_path / "a.txt", None, None, tagged=True)
+
+
+def test_types_of_the_case_with_trailing_blanks(shared: Path) -> None:
+    folder = shared.parent / "cases" / "conll_trailing_space"
+    if not folder.is_dir():
+        pytest.skip("there is no folder of cases")
+    tags = {tag for sentence in read_sentences(folder / "tr_t2.txt", None, None, True) for tag in sentence.tags or ()}
+    assert {tag.strip() for tag in tags} == tags

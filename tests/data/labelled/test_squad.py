@@ -69,6 +69,14 @@ def test_unpaired_surrogates_are_replaced_and_counted(tmp_path: Path) -> None:
     assert read(path)[0].answers == (("鸟\ufffd", 0),)
 
 
+def test_questions_without_a_word_are_left_out_and_counted(tmp_path: Path) -> None:
+    questions = [make_question(), make_question(id="q2", question=" "), make_question(id="q3", question="")]
+    found = read(write_squad(tmp_path / "dev.json", *questions))
+    assert [question.id for question in found] == ["q1"]
+    assert len(found.warnings) == 1 and found.warnings[0].startswith("2 record(s) left out: ")
+    assert "paragraph 1, question 2 (id q2): its question is empty" in found.warnings[0]
+
+
 def test_squad2_marks_questions_without_an_answer(tmp_path: Path) -> None:
     path = write_squad(
         tmp_path / "dev.json",
@@ -171,7 +179,7 @@ def test_malformed_question_is_an_error(
         ("dev.json", b'{"rows": []}', r"is not a file of questions"),
         ("dev.json", b'{"data": ' + b"9" * 5000 + b"}", r"dev.json can't be read: it has a number of too many digits"),
         ("dev.json", b"[" * 100_000, r"dev.json can't be read: its brackets are nested deeper"),
-        ("dev.json", '{"data": []}'.encode("utf-16"), r"dev.json is not UTF-8 text: it begins like UTF-16"),
+        ("dev.json", '{"data": []}'.encode("utf-32"), r"dev.json is in UTF-32, not UTF-8: convert it"),
         ("dev.json.gz", gzip.compress(b"{}" * 1000, mtime=0)[:-9], r"dev.json.gz is cut off"),
         ("dev.json.gz", b"{}", r"dev.json.gz can't be read"),
     ],

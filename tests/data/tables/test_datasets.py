@@ -35,6 +35,12 @@ def test_published_layouts(published: Path) -> None:
     assert "id" not in original.columns.column_names
     for name in ("cardio", "6_cardio", "CARDIO"):
         assert AdBench(dir=str(published / "adbench"), name=name).read().anomaly.sum() == 8
+    file = str(published / "adbench" / "6_cardio.npz")
+    assert AdBench(dir="nowhere", file=file).read().anomaly.sum() == 8
+    with pytest.raises(InputError, match=r"Set data\.name=cardio .*, or data\.file=FILE\.npz\."):
+        AdBench(dir="nowhere").read()
+    with pytest.raises(InputError, match="set only one of them"):
+        AdBench(dir="nowhere", name="cardio", file=file).read()
 
 
 def test_nslkdd_keeps_its_published_split(published: Path) -> None:
