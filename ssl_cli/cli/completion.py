@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ssl_cli.cli.flags import CONFIG_KINDS, INFO_KINDS, SHORT
 from ssl_cli.cli.options import Option, options
 from ssl_cli.cli.shells import SHELLS
-from ssl_cli.config.choices import Choice, built_in_conf, choices, verb_of, verbs
-from ssl_cli.config.verbs import VERBS, VerbSpec
+from ssl_cli.config.choices import choices, default_choices, search_first, suitable_choices, verbs
+from ssl_cli.config.verbs import VERBS
 
 FIRST_WORDS = ("--help", "--version")
-FLAGS = ("--help", "--cfg")  # of every verb
+FLAGS = ("--help", "--cfg", "--info")  # of every verb
+CHOICE_FLAGS = ("--config-dir",)  # of verbs with config groups
 SWEEP_FLAGS = ("-m", "--multirun")
-LIST_WORDS = ("models", "data", "tasks", "runs", "--sort", "--best")
-CONFIG_KINDS = ("job", "hydra", "all")  # for --cfg
+LIST_WORDS = ("models", "data", "tasks", "runs", "--sort", "--best", "--config-dir")
 NODES = ("model", "data", "task", "tokenizer")  # groups whose options are those of the choice
 RUN_OPTIONS = ("run", "resume", "init", "like")  # options that take a run folder, or latest
 
@@ -52,21 +53,34 @@ def complete(line: str) -> list[str]:
     *before, last = words[start + 1 :] or [""]
     if not before:
         return _starting([*verbs(), *FIRST_WORDS], last)
-    verb = before[0]
+    verb, flag = before[0], SHORT.get(before[-1], before[-1])
     if verb == "completion":
         return _starting(SHELLS, last)
+    if flag == "--config-dir":
+        return [path for path in _paths(last) if path.endswith("/")]
+    search_first(_config_dir(before))
     if verb == "list":
         return _starting(LIST_WORDS, last)
     if verb not in VERBS:
         return []
-    if before[-1] in ("--cfg", "-c"):
-        return _starting(CONFIG_KINDS, last)
+    if flag in ("--cfg", "--info"):
+        return _starting(CONFIG_KINDS if flag == "--cfg" else INFO_KINDS, last)
     key, equals, value = last.partition("=")
     if equals:
         return [f"{key}={found}" for found in _values(verb, key, value, before[1:])]
     if last.startswith("-"):
-        return _starting([*FLAGS, *(SWEEP_FLAGS if VERBS[verb].makes_runs else ())], last)
+        more = [*(CHOICE_FLAGS if default_choices(verb) else ()), *(SWEEP_FLAGS if VERBS[verb].makes_runs else ())]
+        return _starting([*FLAGS, *more], last)
     return _keys(verb, last, before[1:])
+
+
+def _config_dir(words: list[str]) -> str | None:
+    """Return the folder that the flag --config-dir among the words names."""
+    for flag, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = flag.partition("=")
+        if SHORT.get(name, name) == "--config-dir":
+            return value if equals else following
+    return None
 
 
 def _split(line: str) -> list[str]:
@@ -96,7 +110,7 @@ def _up_to_next(names: Iterable[str], prefix: str, separator: str) -> list[str]:
 
 def _keys(verb: str, prefix: str, before: list[str]) -> list[str]:
     """Return the groups and options of a verb; options of a choice too, once its group and a dot are typed."""
-    groups = _defaults_of(verb)
+    groups = default_choices(verb)
     names = [f"{group}=" for group in groups] + [f"{option.name}=" for option in options(VERBS[verb].options)]
     group, dot, _ = prefix.partition(".")
     if not dot:
@@ -105,12 +119,6 @@ def _keys(verb: str, prefix: str, before: list[str]) -> list[str]:
         chosen = next((word.partition("=")[2] for word in reversed(before) if word.startswith(f"{group}=")), None)
         names += [f"{group}.{name}=" for name in _yaml_keys(group, chosen or groups[group])]
     return _up_to_next(names, prefix, ".")
-
-
-def _defaults_of(verb: str) -> dict[str, str]:
-    """Return each config group of a verb with its default choice."""
-    text = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8")
-    return dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))  # importing a reader of YAML takes longer
 
 
 def _yaml_keys(group: str, name: str, children: tuple[str, ...] = ()) -> list[str]:
@@ -144,9 +152,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _values(verb: str, key: str, value: str, before: list[str]) -> list[str]:
     """Return what the value of an option may become: choices, words that its type allows, run folders, files."""
-    if key in _defaults_of(verb):
+    if key in default_choices(verb):
         sweep, comma, last = value.rpartition(",")
-        names = [name for name, choice in choices(key).items() if _suits(choice, VERBS[verb])]
+        names = suitable_choices(key, verb)
         return [f"{sweep}{comma}{found}" for found in _up_to_next(names, last, "/")]
     option = next((option for option in options(VERBS[verb].options) if option.name == key), None)
     if option is None:  # of a choice
@@ -155,19 +163,6 @@ def _values(verb: str, key: str, value: str, before: list[str]) -> list[str]:
         outputs = next((word.partition("=")[2] for word in before if word.startswith("paths.outputs=")), "outputs")
         return _starting(["latest", *_runs(outputs, _verbs_of(option, verb))], value) or _paths(value)
     return _starting(option.words, value) or (_paths(value) if option.is_path else [])
-
-
-def _suits(choice: Choice, spec: VerbSpec) -> bool:
-    """Return whether a verb can use a choice, as far as its own YAML says, as in the help page."""
-    if choice.group == "experiment":
-        return VERBS.get(verb_of(choice) or "") in (spec, None)
-    target = re.search(r"^_target_: *(\S+)", choice.path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-    if target is None or not choice.built_in:
-        return True
-    if choice.group == "model":
-        return target[1].startswith(spec.model_packages)
-    modality = re.match(r"ssl_cli\.data\.(\w+?)s?\.", target[1])
-    return choice.group != "data" or modality is None or modality[1] in spec.modalities
 
 
 def _verbs_of(option: Option, verb: str) -> list[str]:

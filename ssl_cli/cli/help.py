@@ -8,10 +8,10 @@ from omegaconf import OmegaConf
 
 from ssl_cli import console
 from ssl_cli.cli.options import Option, options
-from ssl_cli.config.choices import Choice, built_in_conf, choices, did_you_mean, groups, verb_of
-from ssl_cli.config.instantiate import modality_of, read_yaml, target_of
+from ssl_cli.config.choices import Choice, built_in_conf, choices, default_choices, did_you_mean, suitable_choices
+from ssl_cli.config.instantiate import read_yaml
 from ssl_cli.config.typecheck import expected
-from ssl_cli.config.verbs import VERBS, VerbSpec
+from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
 
 
@@ -21,7 +21,7 @@ def print_verb_help(verb: str, overrides: list[str]) -> None:
     For each `group=choice` among the overrides, print its YAML too: the comments in it are its help. Raises InputError
     if an override is not such a choice.
     """
-    shown, spec = [_choice(word) for word in overrides], VERBS[verb]
+    shown, spec = [_choice(verb, word) for word in overrides], VERBS[verb]
     primary = read_yaml(built_in_conf() / f"{verb}.yaml")
     defaults = {
         group: name for entry in primary.get("defaults", []) if entry != "_self_" for group, name in entry.items()
@@ -35,7 +35,7 @@ def print_verb_help(verb: str, overrides: list[str]) -> None:
     for line in takewhile(lambda line: line.startswith("#"), lines):
         console.say(line.removeprefix("#").removeprefix(" "), style="italic")
     for group, default in defaults.items():
-        useful = [choice for choice in choices(group).values() if _is_useful(choice, spec)]
+        useful = list(suitable_choices(group, verb).values())
         if useful:
             console.say(console.table("", [group, ""], [*_rows(group, useful, default)]))
     rows = [
@@ -51,30 +51,19 @@ def print_verb_help(verb: str, overrides: list[str]) -> None:
         console.say(f"\n`ssl {verb} {group}=NAME --help` also shows the options of that choice.")
 
 
-def _choice(word: str) -> Choice:
-    """Return the choice that `group=name` names. Raises InputError if there is none."""
-    group, _, name = word.partition("=")
-    if group not in groups():
+def _choice(verb: str, word: str) -> Choice:
+    """Return the choice that `group=name` names. Raises InputError if there is none, or none for this verb."""
+    group, _, name = word.lstrip("+").partition("=")
+    if group not in default_choices(verb):
         raise InputError(f"{word} --help: only choices have help of their own, such as model=NAME or data=NAME.")
-    known = choices(group)
+    known, suitable = choices(group), suitable_choices(group, verb)
     if name not in known:
-        raise InputError(f"{word} is not a choice.{did_you_mean(name, known)} Choices: {', '.join(known)}.")
+        raise InputError(f"{word} is not a choice.{did_you_mean(name, suitable)} Choices: {', '.join(suitable)}.")
     return known[name]
 
 
 def _description(option: Option) -> str:
     return f"{option.description} ({expected(option.hint)})"
-
-
-def _is_useful(choice: Choice, spec: VerbSpec) -> bool:
-    """Return whether a verb can use a choice, judged by the module of its class; a user's choice always counts."""
-    group = choice.group
-    if group == "experiment":
-        return VERBS.get(verb_of(choice) or "") in (spec, None)
-    if not choice.built_in or group not in ("model", "data"):
-        return True
-    target = str(target_of(group, choice.name))
-    return target.startswith(spec.model_packages) if group == "model" else modality_of(target) in spec.modalities
 
 
 def _rows(group: str, useful: list[Choice], default: str | None) -> Iterator[list[str]]:

@@ -8,33 +8,34 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli import console
+from ssl_cli.cli.faults import explained_faults
+from ssl_cli.cli.flags import CommandLine
+from ssl_cli.cli.grammar import parse_override
+from ssl_cli.cli.hydra_options import check_hydra_options, check_launcher_and_sweeper
 from ssl_cli.cli.overrides import (
-    check_choices,
+    as_lines,
     check_data_folder,
     check_options_apply,
+    check_overrides,
     choice_names,
-    force_add,
-    parse_override,
-    split_arguments,
     value_of,
 )
+from ssl_cli.cli.show import show_config, show_sources
+from ssl_cli.cli.sweeps.combinations import check_sweep, combinations
 from ssl_cli.cli.sweeps.suites import GROUP, SUITE, compose_suite, expand_suite, find_suite
 from ssl_cli.cli.sweeps.sweep import NO_HYDRA_OUTPUT, add_like, sweep
-from ssl_cli.config.choices import built_in_conf, conf_folders, groups
-from ssl_cli.config.instantiate import invalid_yaml
+from ssl_cli.config.choices import built_in_conf, conf_folders, default_choices, groups, search_first
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 from ssl_cli.process import is_worker
@@ -55,44 +56,48 @@ CACHE_CHANGED = (
 
 
 class UserConfigs(SearchPathPlugin):
-    """Hydra plugin that searches `conf/` of the working directory before the built-in one."""
+    """Hydra plugin that searches the user's folders before the built-in one."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Prepend the user's folder, if there is one."""
-        for folder in conf_folders()[:-1]:
+        """Prepend the user's folders, the first to be searched last."""
+        for folder in reversed(conf_folders()[:-1]):
             search_path.prepend("user", f"file://{folder}")
 
 
-def launch(verb: str, arguments: list[str]) -> int:
+def launch(line: CommandLine, verb: str) -> int:
     """Run a verb and return the exit code. Raises InputError if the command line or the config is wrong."""
     _make_user_classes_importable()
-    flags, kind, options = split_arguments(arguments)
-    overrides = [parse_override(option) for option in options]
+    overrides = [parse_override(word) for word in line.words]
+    sweeping, only_show = "--multirun" in line.flags, bool({"--cfg", "--info"} & set(line.flags))
     resumed = value_of(overrides, "resume", "null")
-    sweeping = bool({"-m", "--multirun"} & flags)
-    check_choices(verb, overrides, sweeping)
     suite = find_suite(overrides) if GROUP in VERBS[verb].options.__dataclass_fields__ else None
+    check_hydra_options(overrides, is_used=sweeping or only_show or suite is not None)
+    check_overrides(verb, overrides, sweeping)
+    if line.config_dir and not default_choices(verb):
+        raise InputError(f"--config-dir adds choices of model, data, ...; ssl {verb} has none of them: leave it out.")
     if sweeping and not VERBS[verb].makes_runs:
         raise InputError(f"ssl {verb} trains no runs to compare: leave out -m.")
     if sweeping and any(override.key_or_group == "resume" for override in overrides):
         raise InputError("resume= continues a single run: leave out -m.")
     if resumed != "null" and VERBS[verb].makes_runs:
-        return _resume(verb, resumed, overrides, only_show=kind is not None)
+        return _resume(line, verb, resumed, overrides)
     check_options_apply(verb, overrides, sweeping)
     check_data_folder(overrides)
     with _hydra(verb) as hydra:
-        lines = [force_add(override) for override in overrides]
-        job = partial(_check_and_run, verb=verb)
-        if kind:
-            hydra.show_cfg(verb, lines, kind, package=None, resolve="--resolve" in flags)
-        elif sweeping or suite:
+        lines = as_lines(verb, overrides)
+        job = partial(_check_and_run, verb=verb, config_dir=line.config_dir)
+        check_launcher_and_sweeper(hydra, verb, overrides)
+        if not only_show and (sweeping or suite):
             return _sweep(hydra, verb, job, overrides, suite)
+        if not only_show:
+            _run_once(hydra, verb, job, lines)
+            return 0
+        with explained_faults(hydra, verb, [lines]):
+            cfg = hydra.compose_config(verb, lines, RunMode.RUN)
+        if "--info" in line.flags:
+            show_sources(hydra, verb, lines, line.flags["--info"] or "all")
         else:
-            errors: list[InputError] = []
-            words = ["hydra.run.dir=.", *NO_HYDRA_OUTPUT, *lines]
-            hydra.run(verb, _collect_errors(job, errors), words, with_log_configuration=False)
-            for error in errors:
-                raise error
+            show_config(cfg, line.flags["--cfg"], line.flags.get("--package"), "--resolve" in line.flags)
     return 0
 
 
@@ -101,39 +106,47 @@ def launch(verb: str, arguments: list[str]) -> int:
 
 @contextmanager
 def _hydra(verb: str) -> Iterator[Any]:
-    """Yield Hydra, which searches the user's `conf/` before the built-in one. Hydra's errors become an InputError."""
+    """Yield Hydra, which searches the user's folders before the built-in one."""
     Plugins.instance().register(UserConfigs)
-    try:
-        with initialize_config_dir(str(built_in_conf().resolve()), job_name=verb, version_base="1.3"):
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None
-            yield hydra
-    except RecursionError as error:
-        raise InputError(
-            "A YAML file in your conf/ inherits from its own name in `defaults`: inherit from another one."
-        ) from error
-    except yaml.YAMLError as error:
-        path = getattr(getattr(error, "problem_mark", error), "name", "A YAML file of yours")
-        raise InputError(f"The config can't be composed: {invalid_yaml(path, error)}") from error
-    except (HydraException, OmegaConfBaseException, UnicodeDecodeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(f"The config can't be composed: {' '.join(lines[:4])}") from error
+    with initialize_config_dir(str(built_in_conf().resolve()), job_name=verb, version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
+def _run_once(hydra: Any, verb: str, job: Callable[[DictConfig], str | None], lines: list[str]) -> None:
+    """Run the verb on one config. What the job raises is raised here: Hydra would print it in its own format."""
+    raised: list[Exception] = []
+
+    def collect(cfg: DictConfig) -> None:
+        try:
+            job(cfg)
+        except Exception as error:
+            raised.append(error)
+
+    with explained_faults(hydra, verb, [lines]):
+        hydra.run(verb, collect, ["hydra.run.dir=.", *NO_HYDRA_OUTPUT, *lines], with_log_configuration=False)
+    for error in raised:
+        raise error
 
 
 def _sweep(
     hydra: Any, verb: str, job: Callable[[DictConfig], str | None], overrides: list[Override], name: str | None
 ) -> int:
     """Run every combination of the overrides, and every task of the suite called `name`; returns the exit code."""
-    suite = (name, compose_suite(hydra, verb, name)) if name else None
+    with explained_faults(hydra, verb, [[f"{GROUP}={name}"] if name else []]):
+        suite = (name, compose_suite(hydra, verb, name)) if name else None
     overrides = add_like(verb, expand_suite(overrides, *suite) if suite else overrides)
     outputs = Path(value_of(overrides, "paths.outputs", "outputs")).expanduser()
     if "${" in str(outputs):
         raise InputError(f"paths.outputs={outputs}: the folder of a sweep can't contain ${{...}}.")
-    lines, sweeper = [force_add(override) for override in overrides], value_of(overrides, "hydra/sweeper", "basic")
-    return sweep(hydra, verb, job, lines, outputs, sweeper, suite)
+    lines, sweeper = as_lines(verb, overrides), value_of(overrides, "hydra/sweeper", "basic")
+    check_sweep(overrides, sweeper)
+    with explained_faults(hydra, verb, combinations(lines)):
+        return sweep(hydra, verb, job, lines, outputs, sweeper, suite)
 
 
-def _check_and_run(cfg: DictConfig, verb: str) -> str | None:
+def _check_and_run(cfg: DictConfig, verb: str, config_dir: str | None) -> str | None:
     """Check a composed config and run the verb; returns the run folder, if it made one.
 
     Hydra calls it for each config, in another process if a sweep's launcher starts some.
@@ -141,6 +154,7 @@ def _check_and_run(cfg: DictConfig, verb: str) -> str | None:
     from ssl_cli.config.check import check  # the classes whose signatures it reads import torch
 
     _make_user_classes_importable()
+    search_first(config_dir)
     OmegaConf.set_struct(cfg, False)
     if cfg.get("resume") is not None and VERBS[verb].makes_runs:
         raise InputError("resume can only be set on the command line: `ssl VERB resume=RUN`.")
@@ -154,18 +168,6 @@ def _check_and_run(cfg: DictConfig, verb: str) -> str | None:
         raise InputError(f"{GROUP}={cfg.choices[GROUP]} is a suite: set it, or one of its tasks, on the command line.")
     check(cfg, verb)
     return _run(cfg, verb)
-
-
-def _collect_errors(job: Callable[[DictConfig], str | None], errors: list[InputError]) -> Callable[[DictConfig], None]:
-    """Return the job with InputError appended to `errors` instead of raised: Hydra would print it in its own format."""
-
-    def wrapped(cfg: DictConfig) -> None:
-        try:
-            job(cfg)
-        except InputError as error:
-            errors.append(error)
-
-    return wrapped
 
 
 def _make_user_classes_importable() -> None:
@@ -195,7 +197,7 @@ def _run(cfg: DictConfig, verb: str) -> str | None:
     return str(output)
 
 
-def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) -> int:
+def _resume(line: CommandLine, verb: str, name: str, overrides: list[Override]) -> int:
     """Resume a run from its checkpoint, in its folder, with its config and the changes of the command line.
 
     Only classes of ssl_cli are built from a run folder, and those of the package that `trust=` names.
@@ -203,6 +205,8 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     from ssl_cli.config.check import check  # the classes whose signatures it reads import torch
     from ssl_cli.runs.loggers.base import check_destinations
 
+    if ignored := [name for name in ("--config-dir", "--info") if name in line.flags]:
+        raise InputError(f"{ignored[0]} has no effect with resume=: the run has its own config, whole. Leave it out.")
     trusted = value_of(overrides, "trust", "")
     changes = {override.key_or_group: override.value() for override in overrides if override.key_or_group != "trust"}
     changeable = VERBS[verb].changeable
@@ -231,8 +235,8 @@ def _resume(verb: str, name: str, overrides: list[Override], only_show: bool) ->
     if before != (now := cfg.trainer.devices * cfg.trainer.num_nodes):
         console.say(DEVICES_CHANGED.format(before=before, now=now))
     cfg.resume = str(folder)
-    if only_show:
-        print(OmegaConf.to_yaml(cfg), end="")
+    if "--cfg" in line.flags:
+        show_config(cfg, line.flags["--cfg"], line.flags.get("--package"), "--resolve" in line.flags)
     else:
         _run(cfg, verb)
     return 0

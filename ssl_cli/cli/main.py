@@ -4,19 +4,20 @@ Imports neither torch nor Lightning: the code of a verb is imported when it runs
 """
 
 import sys
-from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 
-from ssl_cli import __version__
-from ssl_cli.config.choices import did_you_mean, verbs
+from ssl_cli import __version__, console
+from ssl_cli.cli.flags import parse_flags
+from ssl_cli.config.choices import did_you_mean, search_first, verbs
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
 from ssl_cli.process import Interrupted, is_worker, signals_as_exceptions
 
 LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables
   ssl list runs model=best state=failed,killed    only these runs, by state or by any of their options
   ssl list runs --sort seconds                    or started, size, state, a metric, ...; -seconds: descending
-  ssl list runs --best test/auroc                 the best first"""
+  ssl list runs --best test/auroc                 the best first
+  ssl list models --config-dir FOLDER             with those of your folder of configs"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,15 +33,11 @@ def main(argv: list[str] | None = None) -> int:
         with signals_as_exceptions():
             return dispatch(arguments)
     except InputError as error:
-        from ssl_cli.console import escape_controls  # imports rich, which other pages do not need
-
-        with suppress(OSError):  # the terminal may be gone
-            print(escape_controls(f"error: {error}"), file=sys.stderr)
+        console.say_error(f"error: {error}")
         return BAD_INPUT
     except Interrupted as stop:
         if not stop.is_reported and not is_worker():
-            with suppress(OSError):
-                print(stop, file=sys.stderr)
+            console.say_error(str(stop))
         return stop.exit_code
     except BrokenPipeError:
         return BROKEN
@@ -53,27 +50,31 @@ def dispatch(arguments: list[str]) -> int:
     """
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb in ("--help", "-h", "help"):
-        print(front_page())
+        console.say_bare(front_page())
         return OK
     if verb == "--version":
-        print(f"ssl {__version__}")
+        console.say_bare(f"ssl {__version__}")
         return OK
     if verb == "completion":
-        print(_completion(rest))
+        console.say_bare(_completion(rest))
         return OK
     if verb not in verbs():
         raise InputError(f"{verb} is not a verb of ssl.{did_you_mean(verb, verbs())} Verbs: {', '.join(verbs())}.")
-    if verb == "list" and not {"--help", "-h"} & set(rest):
-        import_module("ssl_cli.commands.list").run(rest)
+    if verb == "list" and {"--help", "-h"} & set(rest):
+        console.say_bare(LIST_USAGE)
         return OK
     if verb == "list":
-        print(LIST_USAGE)
+        import_module("ssl_cli.commands.list").run(rest)
         return OK
-    if "--help" in rest or "-h" in rest:
-        words = [word for word in rest if word not in ("--help", "-h")]
-        import_module("ssl_cli.cli.help").print_verb_help(verb, words)
+    line = parse_flags(verb, rest)
+    search_first(line.config_dir)
+    if "--version" in line.flags:
+        console.say_bare(f"ssl {__version__}")
         return OK
-    return import_module("ssl_cli.cli.launch").launch(verb, rest)
+    if "--help" in line.flags:
+        import_module("ssl_cli.cli.help").print_verb_help(verb, line.words)
+        return OK
+    return import_module("ssl_cli.cli.launch").launch(line, verb)
 
 
 def _completion(arguments: list[str]) -> str:

@@ -1,80 +1,17 @@
-"""Parsing and checking of the command line: flags, and overrides in Hydra's grammar."""
+"""Checks of the overrides of a command line: each is obeyed or refused, none is ignored."""
 
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
-from hydra.errors import HydraException
 
+from ssl_cli.cli.hydra_options import is_of_hydra
 from ssl_cli.cli.options import INTERNAL
-from ssl_cli.config.choices import choices, did_you_mean, groups, verb_of
-from ssl_cli.config.instantiate import quote, quote_if_needed
+from ssl_cli.config.choices import choices, default_choices, did_you_mean, groups, suitable_choices, verb_of
+from ssl_cli.config.instantiate import as_text
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 
-RESERVED = {
-    "hydra.mode": "use -m for a sweep",
-    "hydra.sweep.dir": "sweeps go to paths.outputs",
-    "hydra.job.chdir": "paths are relative to the working directory",
-}
 MULTI_CHOICE_GROUPS = {"logger"}  # groups of which a run may have several choices
-FREE_TEXT = {"text", "prompt", "pair", "question", "context"}  # options whose value is prose
-FLAGS = ("-m", "--multirun", "--resolve")
-
-
-def split_arguments(arguments: list[str]) -> tuple[set[str], str | None, list[str]]:
-    """Return the flags, the argument of `--cfg` (None without it), and the overrides.
-
-    Raises InputError for a word that is none of these.
-    """
-    flags, kind, words = set(), None, []
-    rest = iter(arguments)
-    for word in rest:
-        if word in ("--cfg", "-c"):
-            kind = next(rest, "")
-            if kind not in ("job", "hydra", "all"):
-                raise InputError(f"--cfg takes job, hydra or all, not {kind or 'nothing'}.")
-        elif word in FLAGS:
-            flags.add(word)
-        elif word.startswith("~") or ("=" in word and not word.startswith("-")):
-            words.append(word)
-        else:
-            raise InputError(
-                f"{word} is neither an option=value nor a flag; flags are -m, --cfg job, --resolve, --help."
-            )
-    return flags, kind, words
-
-
-def parse_override(word: str) -> Override:
-    """Parse one override. Raises InputError if it is not option=value.
-
-    A value outside Hydra's grammar, such as a path with spaces or in Chinese, is quoted first.
-    """
-    parser = OverridesParser.create()
-    key, _, text = word.partition("=")
-    if key in FREE_TEXT and text != "null" and not _is_quoted(text):
-        word = f"{key}={quote(text)}".replace("${", r"\${")
-    try:
-        return parser.parse_override(word)
-    except HydraException as error:
-        key, _, value = word.partition("=")
-        try:
-            return parser.parse_override(f"{key}={quote_if_needed(value)}")
-        except HydraException:
-            raise InputError(f"{word} can't be read as option=value: {str(error).splitlines()[0]}.") from error
-
-
-def _is_quoted(text: str) -> bool:
-    """Return whether the whole text is in quotes, or is a list of quoted texts.
-
-    In any other text commas are punctuation, not separators of a sweep.
-    """
-    if not text.startswith(("'", '"', "['", '["')):
-        return False
-    try:
-        return not OverridesParser.create().parse_override(f"text={text}").is_sweep_override()
-    except HydraException:
-        return False
 
 
 def value_of(overrides: list[Override], key: str, default: str) -> str:
@@ -84,35 +21,63 @@ def value_of(overrides: list[Override], key: str, default: str) -> str:
     return default if value is None else str(value)
 
 
-def force_add(override: Override) -> str:
+def as_line(verb: str, override: Override) -> str:
     """Return the override as a line for Hydra that may name any option: `check` then reports all faults in one message.
 
-    Raises InputError for an option that users can't set.
+    `+` and `++` are obeyed, and mean the same as no sign: an option is set, whether it is there or not.
     """
-    if override.key_or_group.split(".")[0] in INTERNAL:
-        raise InputError(f"{override.key_or_group} is not an option: ssl sets it by itself.")
-    if override.key_or_group in RESERVED:
-        raise InputError(f"{override.key_or_group} can't be set: {RESERVED[override.key_or_group]}.")
-    text = str(override.input_line)
-    is_group = override.key_or_group.split("@")[0] in groups() or "/" in override.key_or_group
-    is_hydra = override.key_or_group.split(".")[0] == "hydra"
-    return text if is_group or is_hydra or text[0] in "+~" else f"++{text}"
+    text = str(override.input_line).lstrip("+")
+    if override.is_delete() or is_of_hydra(override) or override.key_or_group in default_choices(verb):
+        return text
+    return f"++{text}"
+
+
+def _is_empty(verb: str, override: Override) -> bool:
+    """Return whether an override chooses none of a group of which none is the default, such as experiment=null."""
+    group = override.key_or_group
+    return default_choices(verb).get(group) == "null" and not override.is_sweep_override() and override.value() is None
+
+
+def as_lines(verb: str, overrides: list[Override]) -> list[str]:
+    """Return the overrides as lines for Hydra, without those that leave a default as it is, which Hydra refuses."""
+    return [as_line(verb, override) for override in overrides if not _is_empty(verb, override)]
+
+
+def check_overrides(verb: str, overrides: list[Override], sweeping: bool) -> None:
+    """Raise InputError for an override that can't be obeyed, whatever the config."""
+    seen: dict[str, Override] = {}
+    for override in overrides:
+        key, line = override.key_or_group, override.input_line
+        if key in seen:
+            raise InputError(f"{key} is there twice, {seen[key].input_line} and {line}: leave one of them out.")
+        seen[key] = override
+        if not key:
+            raise InputError(f"{line} has no name of an option before the = sign.")
+        if key.split(".")[0] in INTERNAL:
+            raise InputError(f"{key} is not an option: ssl sets it by itself.")
+        if override.package is not None:
+            raise InputError(f"{line}: a group can't be put elsewhere by @; write {key}=NAME.")
+        if "/" in key and not is_of_hydra(override):
+            group, _, folder = key.partition("/")
+            raise InputError(f"{line}: / belongs to the choice, not to the group; write {group}={folder}/NAME.")
+        if not override.is_sweep_override() and override.value() == {}:
+            raise InputError(f"{line} changes nothing: name what is to change, {key}.OPTION=VALUE.")
+    check_choices(verb, overrides, sweeping)
 
 
 def check_choices(verb: str, overrides: list[Override], sweeping: bool) -> None:
     """Raise InputError that lists each override of a group without such a choice, and each list without -m."""
-    spec = VERBS[verb]
     faults = []
     for override in overrides:
         if override.is_sweep_override() and not sweeping:
             faults.append(
-                f"{override.input_line} lists several values: "
-                "add -m to sweep over them, or [..] around them for a list."
+                f"{override.input_line} lists several values: add -m to sweep over them, [..] around them for a list, "
+                "or quotes if the comma belongs to a value."
             )
         group = override.key_or_group
-        if group in groups() and not spec.makes_runs and group not in spec.options.__dataclass_fields__:
+        if group in groups() and group not in default_choices(verb):
             faults.append(f"{group} is not an option of ssl {verb}.")
-        elif group in groups() and not override.is_delete():
+        elif group in groups():
             faults += _choice_faults(verb, group, override)
     if faults:
         raise InputError("\n".join(faults))
@@ -120,14 +85,24 @@ def check_choices(verb: str, overrides: list[Override], sweeping: bool) -> None:
 
 def _choice_faults(verb: str, group: str, override: Override) -> list[str]:
     """Return a sentence for each choice of a group that does not exist, or is for another verb."""
-    known, faults = choices(group), []
+    known, suitable, faults = choices(group), suitable_choices(group, verb), []
+    if override.is_delete():
+        names = ", ".join(suitable)
+        return [f"{override.input_line}: a group can't be left out; write {group}=NAME. Choices: {names}."]
     if group not in MULTI_CHOICE_GROUPS and any("[" in text for text in _choice_texts(override)):
         return [f"{group} takes one choice; `-m {group}=NAME,NAME` compares several."]
+    if group in MULTI_CHOICE_GROUPS and any(text[:1] == "[" and text[-2:-1] == "," for text in _choice_texts(override)):
+        return [f"{override.input_line} is no list of names; write {group}=[NAME,NAME]."]
+    if group not in MULTI_CHOICE_GROUPS and "" in _choice_texts(override):
+        faults.append(f"{group}= names no choice. Choices: {', '.join(suitable)}.")
     for name in choice_names(override):
+        if _is_empty(verb, override):
+            continue
         if group == "experiment" and name in known and (verb_of(known[name]) or verb) != verb:
             faults.append(f"experiment={name} is a recipe of ssl {verb_of(known[name])}, not of ssl {verb}.")
         if name not in known:
-            faults.append(f"{group}={name} is not a choice.{did_you_mean(name, known)} Choices: {', '.join(known)}.")
+            hint = did_you_mean(name, suitable)
+            faults.append(f"{group}={name} is not a choice.{hint} Choices: {', '.join(suitable)}.")
     return faults
 
 
@@ -148,7 +123,7 @@ def _choice_texts(override: Override) -> list[str]:
     if override.is_sweep_override():
         return list(override.sweep_string_iterator())
     value = override.value()
-    return [f"[{','.join(map(str, value))}]" if isinstance(value, list) else str(value)]
+    return [f"[{','.join(map(str, value))}]" if isinstance(value, list) else as_text(value)]
 
 
 def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) -> None:

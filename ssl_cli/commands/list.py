@@ -1,12 +1,15 @@
 """ssl list: tables of the available models, data sets and tasks, and of the runs."""
 
 from ssl_cli import console
-from ssl_cli.config.choices import choices, did_you_mean
+from ssl_cli.config.choices import choices, default_choices, did_you_mean, search_first, suitable_choices
+from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
 from ssl_cli.runs import table
 
 LISTS = {"models": "model", "data": "data", "tasks": "task", "runs": ""}  # word -> config group
-FLAGS = ("--sort", "--best")
+RUN_FLAGS = ("--sort", "--best")
+CONFIG_DIR = "--config-dir"
+FLAGS = (*RUN_FLAGS, CONFIG_DIR)
 OUTPUTS = "paths.outputs"
 
 
@@ -16,9 +19,10 @@ def run(arguments: list[str]) -> None:
     Options and flags are for runs. Raises InputError for an unknown word.
     """
     words, options, flags = _parse(arguments)
-    outputs = options.pop(OUTPUTS, "outputs")
+    search_first(flags.pop(CONFIG_DIR, None))
     if (options or flags) and words != ["runs"]:
         raise InputError(f"{', '.join([*options, *flags])} is for runs: use `ssl list runs ...`.")
+    outputs = options.pop(OUTPUTS, "outputs")
     for word in words or LISTS:
         if word == "runs":
             table.print_runs(outputs, options, flags.get("--sort"), flags.get("--best"))
@@ -33,10 +37,14 @@ def _parse(arguments: list[str]) -> tuple[list[str], dict[str, str], dict[str, s
     remaining = iter(arguments)
     for word in remaining:
         flag, _, value = word.partition("=")
+        flag = "--config-dir" if flag == "-cd" else flag
+        if flag in flags or flag in options:
+            raise InputError(f"{flag} is there twice: leave one of them out.")
         if flag in FLAGS:
             flags[flag] = value or next(remaining, "")
             if not flags[flag]:
-                raise InputError(f"{flag} needs a name, for example {flag} test/auroc.")
+                example = "FOLDER" if flag == CONFIG_DIR else "test/auroc"
+                raise InputError(f"{flag} needs a name, for example {flag} {example}.")
         elif "=" in word and not word.startswith("-"):
             options[flag] = value
         elif word in LISTS:
@@ -44,17 +52,25 @@ def _parse(arguments: list[str]) -> tuple[list[str], dict[str, str], dict[str, s
         else:
             known = [*LISTS, *FLAGS]
             raise InputError(f"ssl list has no {word}.{did_you_mean(word, known)} It lists {', '.join(LISTS)}.")
-    if len(flags) > 1:
+    if set(RUN_FLAGS) <= set(flags):
         raise InputError("--sort and --best both set the order: use only one of them.")
     return words, options, flags
 
 
 def _print_choices(group: str) -> None:
-    """Print the choices of a config group, the user's own marked as such."""
-    rows = [[choice.name, choice.summary, "" if choice.built_in else "yours"] for choice in choices(group).values()]
-    if not rows:
+    """Print the choices of a config group with the verbs that take them, the user's own marked as such."""
+    found = choices(group).values()
+    if not found:
         console.say(f"{group}: none yet; add a YAML file to conf/{group}/.")
         return
-    has_own = any(row[2] for row in rows)
-    cells = rows if has_own else [row[:2] for row in rows]
-    console.say(console.table(f"{group}=", ["name", "what it is", *(["whose"] if has_own else [])], cells))
+    takers = {verb: suitable_choices(group, verb) for verb in VERBS if group in default_choices(verb)}
+    columns, cells = ["name", "what it is"], [[choice.name, choice.summary] for choice in found]
+    if len(takers) > 1:
+        columns.insert(1, "for ssl ...")
+        for row in cells:
+            row.insert(1, ", ".join(verb for verb, suitable in takers.items() if row[0] in suitable))
+    if any(not choice.built_in for choice in found):
+        columns.append("whose")
+        for row, choice in zip(cells, found, strict=True):
+            row.append("" if choice.built_in else "yours")
+    console.say(console.table(f"{group}=", columns, cells))

@@ -88,7 +88,7 @@ def check_saved(cfg: DictConfig, folder: Path) -> None:
 def _node_faults(node: DictConfig, path: str, schema: Callable, offered: FactTypes) -> Iterator[str]:
     """Yield the faults of a node's options against the parameters of a class; `path` ends with a dot, or is empty."""
     parameters, open_ended = _parameters(schema)
-    partial = bool(node.get("_partial_", False))
+    partial = _is_partial(node)
     for key in node:
         name = str(key)
         is_of_hydra = name == "_target_" or (name == "_partial_" and path.startswith("optim."))
@@ -97,7 +97,7 @@ def _node_faults(node: DictConfig, path: str, schema: Callable, offered: FactTyp
         elif name not in parameters and not is_of_hydra and not open_ended:
             yield f"{path}{name} is not an option.{_suggestion(node, name, path, parameters)}"
     for name, (annotation, required) in parameters.items():
-        if name in node:
+        if name in node or OmegaConf.is_missing(node, name):
             yield from _value_faults(node, name, annotation, path, offered)
         elif required and not partial:
             yield f"{path}{name} is missing: it must be {expected(annotation)}; set {path}{name}=..."
@@ -111,7 +111,7 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
         return
     fact = _fact_named(parent, key)
     is_of_model = path.startswith("model.")  # only models use facts: data and tokenizers provide them
-    if fact is None and is_of_model and key in (offered or {}) and not OmegaConf.select(parent._get_root(), "facts"):
+    if fact is None and is_of_model and key in (offered or {}) and not _known_facts(parent):
         yield f"{where} follows from the data: leave it at ${{facts.{key}}}."
         return
     if fact is not None:
@@ -121,8 +121,8 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
         return
     try:
         value = parent[key]
-    except OmegaConfBaseException as error:
-        yield f"{where} refers to something that does not exist: {str(error).splitlines()[0]}."
+    except OmegaConfBaseException:
+        yield f"{where} refers to something that does not exist: {_written(parent, key)}."
         return
     if annotation is TargetNode and not (isinstance(value, DictConfig) and "_target_" in value):
         yield f"{where} must be a group of options with a _target_ that names a class, not {_describe(value)}."
@@ -153,7 +153,10 @@ def _plain_faults(where: str, value: Any, annotation: Any) -> Iterator[str]:
             if not fits(item, item_type):
                 yield f"{where}.{name} must be {expected(item_type)}, not {as_text(item)!r}."
         return
-    yield f"{where} must be {expected(annotation)}, not {value!r}."
+    wanted = class_in(annotation)
+    is_built = inspect.isclass(wanted) and wanted not in PLAIN and not dataclasses.is_dataclass(wanted)
+    how = ", a group of options with a _target_ that names its class" if is_built else ""
+    yield f"{where} must be {expected(annotation)}{how}, not {'null' if value is None else repr(value)}."
 
 
 def _object_faults(node: DictConfig, where: str, annotation: Any, offered: FactTypes) -> Iterator[str]:
@@ -163,18 +166,30 @@ def _object_faults(node: DictConfig, where: str, annotation: Any, offered: FactT
     except InputError as error:
         yield f"{where}._target_ {error}."
         return
+    except OmegaConfBaseException:
+        yield f"{where}._target_ must name a class, not {OmegaConf.to_container(node)['_target_']}."  # type: ignore[index,call-overload]
+        return
     if not callable(target):
         yield f"{where}._target_ must name a class, not {node['_target_']}."
         return
     wanted = class_in(annotation)
-    is_partial = bool(node.get("_partial_", False))
+    is_partial = _is_partial(node)
     if inspect.isclass(wanted) and inspect.isclass(target) and not is_partial and not is_a(target, wanted):
         yield f"{where} must be {with_article(wanted.__name__)}, not {with_article(target.__name__)}."
         return
     faults = list(_node_faults(node, f"{where}.", target, offered))
     yield from faults
-    if not faults and hasattr(target, "option_faults"):
-        yield from (f"{where}.{fault}" for fault in target.option_faults(node))
+    if faults or not hasattr(target, "option_faults"):
+        return
+    try:
+        yield from [f"{where}.{fault}" for fault in target.option_faults(node)]
+    except OmegaConfBaseException:
+        yield f"{where} has an option that follows from the data, where it must be known before: give it a value."
+
+
+def _is_partial(node: DictConfig) -> bool:
+    """Return whether a node stands for a class that is called later, as an optimizer is."""
+    return not OmegaConf.is_interpolation(node, "_partial_") and bool(node.get("_partial_", False))
 
 
 def _is_plain(annotation: Any) -> bool:
@@ -209,8 +224,20 @@ def _fact_named(parent: DictConfig, key: str) -> str | None:
     raw = parent._get_node(key)
     text = raw._value() if isinstance(raw, Node) and OmegaConf.is_interpolation(parent, key) else None
     match = re.fullmatch(r"\$\{facts\.(\w+)\}", str(text))
-    known = OmegaConf.select(parent._get_root(), "facts") or {}
-    return match[1] if match and match[1] not in known else None
+    return match[1] if match and match[1] not in _known_facts(parent) else None
+
+
+def _known_facts(node: DictConfig) -> dict[str, Any]:
+    """Return the facts that are known already; none before the data is read."""
+    facts = node._get_root()._get_node("facts")
+    known = OmegaConf.to_container(facts) if isinstance(facts, DictConfig) else None
+    return known if isinstance(known, dict) else {}  # type: ignore[return-value]
+
+
+def _written(parent: DictConfig, key: str) -> str:
+    """Return an option as it is written in the config, with its reference."""
+    node = parent._get_node(key)
+    return str(node._value()) if isinstance(node, Node) else ""
 
 
 def _suggestion(node: DictConfig, name: str, path: str, parameters: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Verbs, config groups and their choices, from the file names and first lines of `conf/`.
 
-One YAML is one choice, and its first comment line is its summary. A `conf/` folder in the user's working directory is
-searched before the built-in one, so `conf/data/mine.yaml` there is enough to use `data=mine`. A choice may be in a
-subfolder of its group: `conf/task/glue/sst2.yaml` is `task=glue/sst2`.
+One YAML is one choice, and its first comment line is its summary. The folder that `--config-dir` names and a `conf/`
+folder in the user's working directory are searched before the built-in one, so `conf/data/mine.yaml` there is enough to
+use `data=mine`. A choice may be in a subfolder of its group: `conf/task/glue/sst2.yaml` is `task=glue/sst2`.
 """
 
 import difflib
@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from ssl_cli.config.verbs import VERBS
+from ssl_cli.errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -35,11 +38,32 @@ def built_in_conf() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "conf"
 
 
+_added_folder: Path | None = None  # of --config-dir
+
+
+def search_first(folder: str | None) -> None:
+    """Search this folder before all others from now on, as --config-dir says; None: no such folder.
+
+    Raises InputError if it has no YAML file of any config group.
+    """
+    global _added_folder
+    _added_folder = None
+    if folder is None:
+        return
+    path = Path(folder).expanduser().resolve()
+    known = groups()
+    if not path.is_dir():
+        raise InputError(f"--config-dir {folder}: there is no such folder.")
+    if not any(any((path / group).glob("**/*.yaml")) for group in known):
+        raise InputError(f"--config-dir {folder}: it has no YAML files in a folder named {' or '.join(known)}.")
+    _added_folder = path
+
+
 def conf_folders() -> list[Path]:
-    """Return the folders that are searched for YAML files, in order: the user's, then the built-in one."""
-    user_conf, built_in = Path.cwd() / "conf", built_in_conf()
-    has_own = user_conf.is_dir() and user_conf.resolve() != built_in.resolve()
-    return [user_conf, built_in] if has_own else [built_in]
+    """Return the folders that are searched for YAML files, in order: that of --config-dir, ./conf, the built-in one."""
+    built_in = built_in_conf()
+    own = [folder for folder in (_added_folder, Path.cwd() / "conf") if folder is not None and folder.is_dir()]
+    return [*(folder for folder in own if folder.resolve() != built_in.resolve()), built_in]
 
 
 def choices(group: str) -> dict[str, Choice]:
@@ -56,6 +80,41 @@ def verb_of(recipe: Choice) -> str | None:
     """Return the verb of a recipe, from the command in its comment, `#   ssl VERB experiment=...`; None without one."""
     command = re.search(r"^#\s+ssl (\w+) ", recipe.path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     return command[1] if command else None
+
+
+def suitable_choices(group: str, verb: str) -> dict[str, Choice]:
+    """Return the choices of a group that a verb can use, judged by the module of the class; a user's always count."""
+    return {name: choice for name, choice in choices(group).items() if _suits(choice, verb)}
+
+
+def _suits(choice: Choice, verb: str) -> bool:
+    if choice.group == "experiment":
+        return (verb_of(choice) or verb) == verb
+    if not choice.built_in or choice.group not in ("model", "data"):
+        return True
+    target = _target_line(choice)
+    if choice.group == "model":
+        return target.startswith(VERBS[verb].model_packages)
+    modality = re.match(r"ssl_cli\.data\.(\w+?)s?\.", target)
+    return modality is None or modality[1] in VERBS[verb].modalities
+
+
+def _target_line(choice: Choice) -> str:
+    """Return the `_target_` in a choice's YAML, or in that of the first choice that it inherits from; "" if none."""
+    text = choice.path.read_text(encoding="utf-8", errors="replace")
+    if target := re.search(r"^_target_: *(\S+)", text, re.MULTILINE):
+        return target[1]
+    listed = re.search(r"^defaults:(?: *\[([^]]*)\]|((?:\n  - .*)+))", text, re.MULTILINE)
+    names = re.findall(rf"(?:/{choice.group}/)?([\w/]+)(?:@_here_)?", (listed[1] or listed[2]) if listed else "")
+    known = choices(choice.group)
+    parent = next((known[name] for name in names if name in known and name != choice.name), None)
+    return _target_line(parent) if parent else ""
+
+
+def default_choices(verb: str) -> dict[str, str]:
+    """Return each config group of a verb with its default choice, `null` if it has none."""
+    text = (built_in_conf() / f"{verb}.yaml").read_text(encoding="utf-8")
+    return dict(re.findall(r"^  - (\w+): (\w+)", text, re.MULTILINE))  # importing a reader of YAML takes longer
 
 
 def groups() -> list[str]:

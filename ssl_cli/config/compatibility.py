@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.config.instantiate import choice_of, class_of, locate, names_where
 from ssl_cli.config.typecheck import is_a, provides
@@ -70,11 +71,12 @@ def _task_faults(cfg: DictConfig) -> Iterator[str]:
 
 def _label_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each option that needs labels, if data.label is null."""
-    if "label" not in (cfg.get("data") or {}) or OmegaConf.is_missing(cfg.data, "label") or cfg.data.label is not None:
+    data = _group(cfg, "data")
+    if "label" not in data or data["label"] is not None:
         return
-    if cfg.get("threshold") == "f1":
+    if _group(cfg, "").get("threshold") == "f1":
         yield "threshold=f1 needs labels: set data.label=... to the column that has them, or use threshold=auto."
-    if isinstance(share := cfg.data.get("contamination"), float | int) and share > 0:
+    if isinstance(share := data.get("contamination"), float | int) and share > 0:
         yield (
             f"data.contamination={share:g} needs labels, to know which rows are anomalies: set data.label=..., or "
             "data.contamination=0."
@@ -83,7 +85,7 @@ def _label_faults(cfg: DictConfig) -> Iterator[str]:
 
 def _phrase_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence if there is a list of phrases, but the model does not mask whole words."""
-    phrases, model = (cfg.get("data") or {}).get("phrases"), cfg.get("model") or {}
+    phrases, model = _group(cfg, "data").get("phrases"), _group(cfg, "model")
     if phrases is None:
         return
     if "mask_unit" not in model:
@@ -92,17 +94,37 @@ def _phrase_faults(cfg: DictConfig) -> Iterator[str]:
         yield f"data.phrases={phrases} has no effect with model.mask_unit=token: set model.mask_unit=whole_word."
 
 
+def _group(cfg: DictConfig, name: str) -> dict[str, Any]:
+    """Return the options of a group that have a value; none if it is no group, which `check` reports."""
+    try:
+        node = OmegaConf.select(cfg, name) if name else cfg
+        if not isinstance(node, DictConfig):
+            return {}
+        return {str(key): node[key] for key in node if not OmegaConf.is_missing(node, key) and _has_value(node, key)}
+    except OmegaConfBaseException:
+        return {}
+
+
+def _has_value(node: DictConfig, key: Any) -> bool:
+    """Return whether an option can be read: it may refer to something that does not exist."""
+    try:
+        node[key]
+    except OmegaConfBaseException:
+        return False
+    return True
+
+
 def _device_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence if this machine lacks the devices that the trainer needs."""
     import torch
 
-    trainer = cfg.get("trainer") or {}
+    trainer = _group(cfg, "trainer")
     accelerator, devices = trainer.get("accelerator"), trainer.get("devices")
     visible = {"gpu": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if trainer.get("strategy") == "fsdp" and visible["gpu"] == 0:
         yield "trainer.strategy=fsdp: torch finds no GPU on this machine; use trainer=cpu, or trainer=ddp."
         return
-    if accelerator not in visible:
+    if not isinstance(accelerator, str) or accelerator not in visible:
         return
     if visible[accelerator] == 0:
         yield f"trainer.accelerator={accelerator}: torch finds no such device on this machine; use trainer=cpu."
@@ -112,9 +134,8 @@ def _device_faults(cfg: DictConfig) -> Iterator[str]:
 
 def _logger_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each logger that is not a Tracker, or whose package is not installed."""
-    if not isinstance(nodes := cfg.get("logger") or {}, DictConfig):
-        return
-    for name in map(str, nodes):
+    nodes = _group(cfg, "logger")
+    for name in nodes:
         target = class_of(nodes, name)
         if target is not None and not (inspect.isclass(target) and hasattr(target, "missing_packages")):
             yield f"logger.{name}._target_ must name a subclass of ssl_cli.runs.loggers.base.Tracker."

@@ -174,7 +174,7 @@ def names_where(group: str, holds: Callable[[Any], bool]) -> list[str]:
     return names
 
 
-def class_of(cfg: DictConfig, key: Any) -> Any:
+def class_of(cfg: Mapping[Any, Any], key: Any) -> Any:
     """Return the class of the node called `key`, or None if it has none that can be imported."""
     try:
         return locate(cfg[key]["_target_"])

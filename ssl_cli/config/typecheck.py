@@ -34,6 +34,8 @@ def fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if getattr(annotation, "_is_protocol", False):
+        return False  # a plain value has none of its methods, and Python may refuse to look for them
     return isinstance(value, annotation) if inspect.isclass(annotation) else True
 
 

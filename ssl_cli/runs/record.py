@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_cli import console
 from ssl_cli.errors import InputError
 from ssl_cli.files import to_json, write_bytes, write_json, write_text
+from ssl_cli.printable import escape_controls
 from ssl_cli.process import Interrupted, is_worker
 from ssl_cli.runs.digests import DIGESTS, write_digests
 from ssl_cli.runs.duplicates import config_hash, matching_runs
@@ -150,7 +151,7 @@ class RunRecord:
             with suppress(OSError):
                 self._write_end({"state": state, "words": message.splitlines()[0] if message else ""})
         with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(console.escape_controls(f"{state}: {message}\n"))
+            log.write(escape_controls(f"{state}: {message}\n"))
 
     def _write_end(self, ended: dict[str, str]) -> None:
         measured = {

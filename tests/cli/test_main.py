@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.cli.help import _is_useful
-from ssl_cli.config.choices import Choice
+from ssl_cli.config.choices import Choice, _suits
 from ssl_cli.config.instantiate import names_where, target_of
-from ssl_cli.config.verbs import VERBS
 from ssl_cli.runs.safety import CHOICE
 from tests.conftest import Cli
 from tests.helpers.processes import run
@@ -51,7 +49,7 @@ def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
         (["model=dea", "data=paysin"], "data=paysin is not a choice. Did you mean paysim?"),
         (["model=ae,dae"], "add -m to sweep"),
         (["-q"], "-q is neither an option=value nor a flag"),
-        (["--cfg", "jobs"], "--cfg takes job, hydra or all"),
+        (["--cfg", "jobs"], "--cfg takes job, hydra or all, not jobs."),
         (["resume=latest"], "There is no detect run in"),
         (["resume=nowhere"], "nowhere is no run folder"),
         (["resume=latest", "-m"], "leave out -m"),
@@ -136,12 +134,12 @@ def test_an_untrusted_choice_cannot_leave_its_folder(name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"a: [", "The config can't be composed"),
-        (b"a: 1\na: 2\n", "The config can't be composed"),
+        (b"a: [", "data=mine can't be composed: "),
+        (b"a: 1\na: 2\n", "data=mine can't be composed: "),
         (b"", "data must be a group of options with a _target_"),
         (b"just words", "data must be a group of options with a _target_"),
         (b"_target_: crooked.Class\n", "which can't be imported (SyntaxError"),
-        ("# é\n_target_: nothing.Here\n".encode("latin-1"), "The config can't be composed"),
+        ("# é\n_target_: nothing.Here\n".encode("latin-1"), "data=mine can't be composed: "),
     ],
 )
 def test_a_users_yaml_with_a_mistake(workdir: Path, cli: Cli, content: bytes, sentence: str) -> None:
@@ -191,7 +189,7 @@ def test_a_choice_that_inherits_its_class_is_listed(workdir: Path, cli: Cli) -> 
     assert code == 0 and "model=smaller" in out, err
     assert target_of("model", "smaller") == "ssl_cli.methods.autoencoders.autoencoder.Autoencoder"
     assert target_of("model", "itself") is None
-    assert _is_useful(Choice("smaller", "", path, built_in=True), VERBS["reconstruct"])
+    assert _suits(Choice("smaller", "", path, built_in=True), "reconstruct")
     names = names_where("model", lambda target: hasattr(target, "reconstruct"))
     assert "smaller" in names and "itself" not in names
 

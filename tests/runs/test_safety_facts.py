@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from ssl_cli.console import escape_controls
+from ssl_cli.printable import escape_controls
 from tests.conftest import QUICK, Cli
 from tests.helpers.untrusted_runs import Attack, without_fingerprint
 

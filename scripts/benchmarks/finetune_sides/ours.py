@@ -13,7 +13,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from text_sides.timing import WARM_UP, Clock, repeated
 
-from ssl_cli.cli.overrides import force_add, parse_override
+from ssl_cli.cli.grammar import parse_override
+from ssl_cli.cli.overrides import as_lines
 from ssl_cli.commands.finetune.adaptation import Adaptation
 from ssl_cli.commands.finetune.finetune import apply_task, decode, fit_network, metrics_of
 from ssl_cli.commands.finetune.inference import predict_all
@@ -85,7 +86,7 @@ def span_metrics(words: list[str], ids: list[list[int]], scores: list[np.ndarray
 def composed(words: list[str]) -> DictConfig:
     """Return the config of `ssl finetune` with overrides, of which the first is the task."""
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
-        cfg = compose("finetune", [force_add(parse_override(word)) for word in words])
+        cfg = compose("finetune", as_lines("finetune", [parse_override(word) for word in words]))
     OmegaConf.set_struct(cfg, False)
     cfg.choices = {"task": words[0].removeprefix("task=")}
     return cfg

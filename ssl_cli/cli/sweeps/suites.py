@@ -10,7 +10,8 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
 from ssl_cli import console
-from ssl_cli.cli.overrides import choice_names, parse_override, value_of
+from ssl_cli.cli.grammar import parse_override
+from ssl_cli.cli.overrides import choice_names, value_of
 from ssl_cli.cli.sweeps.table import Outcome, group_by_settings, varied_settings
 from ssl_cli.config.check import check_node
 from ssl_cli.config.choices import choices, did_you_mean

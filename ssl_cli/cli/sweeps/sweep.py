@@ -7,7 +7,6 @@ shows its effect.
 """
 
 import logging
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.cli.overrides import choice_names, parse_override
+from ssl_cli.cli.grammar import parse_override
+from ssl_cli.cli.overrides import choice_names
 from ssl_cli.cli.sweeps import figures, suites
 from ssl_cli.cli.sweeps.table import Outcome, show_seed_summary, show_table, write_table
 from ssl_cli.config.instantiate import as_text, quote_if_needed, read_yaml
@@ -185,7 +185,7 @@ class _CombinationRunner:
         except InputError as error:
             failure = str(error)
         except Exception as error:
-            traceback.print_exc()
+            console.say_traceback(error)
             failure = f"{BUG}{type(error).__name__}: {error}"
         if failure:
             console.warn(f"this combination failed: {failure}")

@@ -5,11 +5,9 @@ Everything in colour also has plain signs: `[Jim Henson](PER)`, `Birds/NOUN`, `*
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import RenderableType
-from rich.text import Text
-
 from ssl_cli import console
 from ssl_cli.data.labelled.word_pieces import add_spaces
+from ssl_cli.printable import Part, Styled
 from ssl_cli.tasks.task import Prediction
 
 MAX_CLASSES = 5  # most probable classes in a table
@@ -17,7 +15,7 @@ STYLES = ("bold green", "bold cyan", "bold magenta", "bold yellow", "bold blue",
 ANSWER_STYLE = "bold black on green"
 
 
-def rendered(prediction: Prediction, labels: Sequence[str]) -> Iterator[RenderableType]:
+def rendered(prediction: Prediction, labels: Sequence[str]) -> Iterator[Part]:
     """Yield the parts of a prediction to print. The colour of a tag depends on its index among the labels."""
     if "words" in prediction:
         yield _entities(prediction, labels) if "entities" in prediction else _tags(prediction, labels)
@@ -27,7 +25,7 @@ def rendered(prediction: Prediction, labels: Sequence[str]) -> Iterator[Renderab
         yield _class_table(prediction)
 
 
-def _class_table(prediction: Prediction) -> RenderableType:
+def _class_table(prediction: Prediction) -> Part:
     """Return a table of the most probable classes or options of a text, or of its number."""
     title = " | ".join(prediction[name] for name in ("text", "pair") if name in prediction)
     if "probabilities" not in prediction:
@@ -39,25 +37,25 @@ def _class_table(prediction: Prediction) -> RenderableType:
     return console.table(title, ["prediction", "probability"], rows, right={"probability"})
 
 
-def _entities(prediction: Prediction, labels: Sequence[str]) -> Text:
+def _entities(prediction: Prediction, labels: Sequence[str]) -> Styled:
     """Return a sentence such as [Jim Henson](PER) was a puppeteer."""
-    texts, out, end = add_spaces(prediction["words"]), Text(), 0
+    texts, out, end = add_spaces(prediction["words"]), Styled(), 0
     types = sorted({label[2:] for label in labels if label[1:2] == "-"})
     for entity in prediction["entities"]:
         first, last, type = entity["first"], entity["last"], entity["type"]
         name = "".join(texts[first : last + 1])
         space = name[: len(name) - len(name.lstrip())]
-        out.append(console.escape_controls("".join(texts[end:first]) + space))
-        out.append(f"[{console.escape_controls(name.lstrip())}]({type})", _style(type, types))
+        out.append("".join(texts[end:first]) + space)
+        out.append(f"[{name.lstrip()}]({type})", _style(type, types))
         end = last + 1
-    return out.append(console.escape_controls("".join(texts[end:])))
+    return out.append("".join(texts[end:]))
 
 
-def _tags(prediction: Prediction, labels: Sequence[str]) -> Text:
+def _tags(prediction: Prediction, labels: Sequence[str]) -> Styled:
     """Return a sentence such as Birds/NOUN fly/VERB."""
-    out = Text()
+    out = Styled()
     for k, (word, tag) in enumerate(zip(prediction["words"], prediction["predictions"], strict=True)):
-        out.append(" " * bool(k) + console.escape_controls(word))
+        out.append(" " * bool(k) + word)
         out.append(f"/{tag}", _style(tag, labels))
     return out
 
@@ -66,14 +64,14 @@ def _style(name: str, names: Sequence[str]) -> str:
     return STYLES[names.index(name) % len(STYLES)] if name in names else STYLES[0]
 
 
-def _answer(prediction: Prediction) -> Iterator[RenderableType]:
+def _answer(prediction: Prediction) -> Iterator[Part]:
     """Yield the answer to a question, then the passage."""
     passage, start, answer = prediction["context"], prediction["start"], prediction["prediction"]
     row = [answer or "no answer in this passage", f"{prediction['probability']:.1%}"]
     yield console.table(prediction["question"], ["prediction", "probability"], [row], right={"probability"})
     if not answer:
-        yield console.escape_controls(passage)
+        yield passage
         return
     end = start + len(answer)
-    text = Text(console.escape_controls(passage[:start])).append(f"**{console.escape_controls(answer)}**", ANSWER_STYLE)
-    yield text.append(console.escape_controls(passage[end:]))
+    text = Styled().append(passage[:start]).append(f"**{answer}**", ANSWER_STYLE)
+    yield text.append(passage[end:])

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rich.text import Text
 from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.models.losses import IGNORE_INDEX
+from ssl_cli.printable import Styled, escape_controls, width_of
 
 MAX_ROWS = 3  # rows that are shown
 MAX_COLUMNS = 110  # of the terminal
@@ -37,7 +37,7 @@ def show(tokenizer: Tokenizer, inputs: Mapping[str, Tensor]) -> None:
         console.say(f"\nexample {row + 1}: {len(cells)} tokens{corrupted and f', {corrupted}'}{pair}", style="bold")
         for line in cell_lines(cells):
             console.say(line)
-    legend = Text("\nbelow each token: its target. ")
+    legend = Styled().append("\nbelow each token: its target. ")
     if "positions" in inputs:
         for kind in CORRUPTIONS:
             legend.append(f"{kind} ", STYLES[kind])
@@ -64,17 +64,17 @@ def row_cells(tokenizer: Tokenizer, inputs: Mapping[str, Tensor], specials: Mapp
     return cells
 
 
-def cell_lines(cells: list[Cell]) -> list[Text]:
+def cell_lines(cells: list[Cell]) -> list[Styled]:
     """Return pairs of lines, no wider than MAX_COLUMNS: tokens, and below them their targets."""
-    lines: list[Text] = []
-    upper, lower, width = Text(), Text(), 0
+    lines: list[Styled] = []
+    upper, lower, width = Styled(), Styled(), 0
     for token, target, kind in cells:
-        cell_width = max(Text(token).cell_len, Text(target).cell_len)
+        cell_width = max(width_of(token), width_of(target))
         if width and width + cell_width > MAX_COLUMNS:
             lines += [upper, lower]
-            upper, lower, width = Text(), Text(), 0
-        upper.append(token, STYLES[kind]).append(" " * (cell_width - Text(token).cell_len + 1))
-        lower.append(target, "italic").append(" " * (cell_width - Text(target).cell_len + 1))
+            upper, lower, width = Styled(), Styled(), 0
+        upper.append(token, STYLES[kind]).append(" " * (cell_width - width_of(token) + 1))
+        lower.append(target, "italic").append(" " * (cell_width - width_of(target) + 1))
         width += cell_width + 1
     return [*lines, upper, lower]
 
@@ -89,4 +89,4 @@ def visible_token(tokenizer: Tokenizer, token: int) -> str:
 
 def visible_whitespace(text: str) -> str:
     """Return a text with signs in place of spaces, tabs and line breaks."""
-    return console.escape_controls(text.translate(VISIBLE))
+    return escape_controls(text.translate(VISIBLE))
