@@ -9,8 +9,10 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import FrameType
 
 # Environment variables of Lightning, torchrun and Slurm that hold a rank.
@@ -42,6 +44,26 @@ def n_launched() -> int | None:
 def _integer(variable: str) -> int:
     text = os.environ.get(variable, "")
     return int(text) if text.isdecimal() else 1
+
+
+PARENT_POLL_S = 0.5
+
+
+@cache
+def end_with(parent: int) -> None:
+    """End this process soon after its parent, the process `parent`, even if that one is killed.
+
+    Nothing is cleaned up: no file is written in place, so none is left half-written. Repeated calls do nothing.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL_S)
+        os._exit(1)
+
+    if os.getppid() != parent:  # it is gone already
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -22,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli.config.instantiate import quote_if_needed
 from ssl_cli.errors import InputError
-from ssl_cli.process import RANK_VARIABLES, is_worker, n_launched
+from ssl_cli.process import RANK_VARIABLES, end_with, is_worker, n_launched
 from ssl_cli.runs.folder import CONFIG
 
 PARENT = "SSL_PARENT"  # environment variable: the process id of the first process, with which a worker ends
@@ -32,7 +31,6 @@ WORKER_OUTPUT = "worker-{}.txt"  # file with what a worker prints, kept if the w
 SKIP_DONE = "sweep.skip_done=true looks for an unfinished run in the first process alone, and here"
 EXIT_TIMEOUT_S = 60  # for a worker to end by itself after the first process
 DEATH_TIMEOUT_S = 5  # for a dead worker to be noticed after its connection broke
-POLL_S = 0.5
 # Messages of gloo and NCCL when the process at the other end has gone.
 CONNECTION_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
@@ -81,7 +79,7 @@ def workers(cfg: DictConfig, folder: Path) -> Iterator[None]:
     Raises InputError if one of them died.
     """
     if PARENT in os.environ:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end_with(int(os.environ[PARENT]))  # it would wait for the first process for half an hour
         pipe = int(os.environ.pop(READY))
         os.write(pipe, b"ready")
         os.close(pipe)
@@ -215,10 +213,3 @@ def _raise_if_worker_died(started: list[subprocess.Popen[bytes]], folder: Path, 
                 f"Process {rank} of this run died ({how}); {path} has its output.{last_line} "
                 "Resume from the last checkpoint with resume=."
             ) from error
-
-
-def _end_with_parent() -> None:
-    """End this worker when the first process has gone: it would wait for it for half an hour."""
-    while os.getppid() == int(os.environ[PARENT]):
-        time.sleep(POLL_S)
-    os._exit(1)

@@ -88,6 +88,22 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
         time.sleep(0.01)
 
 
+def members(session: int) -> list[str]:
+    """Return the commands of the living processes of a session, which `popen` names by its first process."""
+    command = ["ps", "-eww", "-o", "sid=,stat=,args="]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = [line.split(maxsplit=2) for line in lines]
+    return [words[-1] for words in found if words[0] == str(session) and not words[1].startswith("Z")]
+
+
+def wait_until_none_is_left(session: int) -> None:
+    """Wait until all processes of a session have ended by themselves."""
+    deadline = time.monotonic() + 30  # a quiet machine takes a second
+    while left := members(session):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
 def pause_at(batch: int, cwd: Path) -> str:
     """Return the option of a model that waits in the middle of a training batch for as long as the file `pause` exists.
 

@@ -7,6 +7,7 @@ shows its effect.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ssl_cli.cli.sweeps.table import Outcome, show_seed_summary, show_table, wri
 from ssl_cli.config.instantiate import as_text, quote_if_needed, read_yaml
 from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
-from ssl_cli.process import Interrupted, is_worker, n_launched, signals_as_exceptions
+from ssl_cli.process import Interrupted, end_with, is_worker, n_launched, signals_as_exceptions
 from ssl_cli.runs import folder as run_folder
 from ssl_cli.runs.table import is_lower_better
 from ssl_cli.tasks.suite import Suite
@@ -166,6 +167,7 @@ class _CombinationRunner:
 
     def __init__(self, job: Callable[[DictConfig], str | None], folder: Path, verb: str):
         self.job, self.folder, self.verb = job, folder.resolve(), verb
+        self.sweep_process = os.getpid()
 
     def __call__(self, cfg: DictConfig) -> float | None:
         """Run one combination and return the metric that a sweeper optimizes; None if the run failed or lacks it."""
@@ -173,6 +175,8 @@ class _CombinationRunner:
             self.job(cfg)
             return None
         hydra = HydraConfig.get()
+        if os.getpid() != self.sweep_process and "joblib" in hydra.launcher._target_:
+            end_with(self.sweep_process)  # joblib's processes are its children; those of other launchers need not be
         run, failure, value = "", "", None
         metrics: dict[str, float] = {}
         try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import QUICK, Cli
-from tests.helpers.processes import DEADLINE_S, pause_at, start, wait_for
+from tests.conftest import QUICK, Cli, run_ssl
+from tests.helpers.processes import DEADLINE_S, pause_at, start, wait_for, wait_until_none_is_left
 from tests.helpers.sweeps import SMALL, newest_table
 
 
@@ -44,6 +44,34 @@ def test_a_killed_sweep_continues_and_ends_in_the_same_table(cli: Cli, workdir: 
     assert out.count("which was begun and not finished") == 1 and "resuming from step 20" in out
     assert newest_table(workdir / "killed") == newest_table(workdir / "whole")
     assert len(newest_table(workdir / "whole")) == 4
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
+def test_a_joblib_sweep_ends_with_its_processes_and_continues(
+    cli: Cli, workdir: Path, signum: int, code: int
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install 'ssl-cli[sweep]'")
+    words = ["-m", "model=gaussian,pauses", "seed=0,1", *SMALL]
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "paths.outputs=cut"]
+    assert cli("detect", *words, "paths.outputs=whole")[0] == 0
+    (workdir / "pause").touch()
+    process = start("detect", *words, *joblib, cwd=workdir)
+    wait_for(lambda: (workdir / "paused").exists() and len(list(workdir.glob("cut/detect/pauses-*/*"))) == 2, process)
+    process.send_signal(signum)
+    assert process.wait(DEADLINE_S) == code
+    wait_until_none_is_left(process.pid)
+    _, err = process.communicate()
+    assert "Traceback" not in err and (code < 0 or "the sweep is incomplete" in err)
+    assert len(newest_table(workdir / "cut")) == 2  # the runs of model=gaussian
+    (workdir / "pause").unlink()
+    done = run_ssl("detect", *words, *joblib, "sweep.skip_done=true", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    assert newest_table(workdir / "cut") == newest_table(workdir / "whole")
+    assert len(list(workdir.glob("cut/detect/*/*/config.yaml"))) == 4  # no run was done twice
 
 
 @pytest.mark.long
