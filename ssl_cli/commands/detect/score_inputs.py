@@ -103,8 +103,8 @@ class ImageInput:
             yield Chunk(pa.table(names), names, batch.file_ids, rejects, batch.n_done), batch.x, batch.n_done
 
     def warnings(self) -> list[str]:
-        """Return no warnings: images have nothing to warn about besides rejects."""
-        return []
+        """Return warnings about the files besides the images."""
+        return self.reader.warnings
 
     def locate(self, reject: RejectedRow) -> str:
         """Return the name of a rejected file."""

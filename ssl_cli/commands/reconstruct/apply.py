@@ -31,6 +31,8 @@ def run(cfg: DictConfig) -> Path:
     check_output_is_free(cfg.output, cfg.overwrite)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     names, x, rejected = finished.read(source)
+    for warning in finished.reader.warnings:
+        console.warn(warning)
     files = png_names(names)
     if cfg.output is not None:
         check_stays_inside(Path(cfg.output).expanduser(), files)

@@ -23,6 +23,8 @@ def run(cfg: DictConfig) -> Path:
     codec = ImageCodec(finished)
     console.say(f"compress {source} with {finished.folder}")
     names, x, rejected = finished.read(source)
+    for warning in finished.reader.warnings:
+        console.warn(warning)
     warn_about_rejected_files(rejected, len(names), reasons_written=False)
     codes = finished.codes(x)
     rebuilt = codec.decode(codes)

@@ -78,6 +78,8 @@ def read_inputs(cfg: DictConfig, finished: ReconstructRun) -> EmbedInput:
     """Return the images of `input=`, of `data=`, or of the run's own data set."""
     if cfg.input is not None:
         names, x, rejected = finished.read(Path(cfg.input).expanduser())
+        for warning in finished.reader.warnings:
+            console.warn(warning)
         return EmbedInput([ImageGroup(x, np.arange(len(x)), names=names)], f"input={cfg.input}", rejected)
     if cfg.data is not None:
         return EmbedInput(split_inputs(build(cfg.data).image_splits(cfg.seed), finished), f"data={cfg.choices.data}")

@@ -4,18 +4,18 @@ import lzma
 import os
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ssl_cli.data.images.decode import MAX_FILE_BYTES, SUFFIXES, decode_image
 from ssl_cli.errors import InputError
 
-MAX_DEPTH = 4  # nested folders above an image
 DECODE_BATCH = 1024  # files handed to the threads together
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -30,12 +30,25 @@ class ImageFiles:
     """Image files by name, in order: a single file, those of a folder (path within it), or the entries of a zip.
 
     `versions` identify each file's content: its size and modification time, or in a zip its size and checksum.
+    `skipped`: how many other files there are, by suffix, which are no images by their names.
     """
 
     root: Path
     names: list[str]
     versions: list[tuple[int, int]]
     archive: zipfile.ZipFile | None = None
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def skipped_warnings(self) -> list[str]:
+        """Return a sentence about the files that were skipped, if there are any."""
+        n = self.skipped.total()
+        if not n:
+            return []
+        return [f"{n:,} of {n + len(self.names):,} files in {self.root} are skipped: {self.skipped_suffixes()}"]
+
+    def skipped_suffixes(self) -> str:
+        """Return how many files were skipped, by suffix: `20 .txt, 1 .pdf`."""
+        return ", ".join(f"{n:,} {suffix or 'without a suffix'}" for suffix, n in self.skipped.most_common())
 
     def slice(self, start: int, end: int) -> "ImageFiles":
         """Return the files from `start` to before `end`."""
@@ -81,9 +94,11 @@ def open_image_files(path: Path) -> Iterator[ImageFiles]:
         except UNPACK_ERRORS as error:
             raise InputError(f"{path} can't be read: {error}.") from error
         with archive:
-            entries = sorted(filter(_is_image, archive.infolist()), key=lambda entry: entry.filename)
-            unique = {entry.filename: (entry.file_size, entry.CRC) for entry in entries}
-            yield _check_not_empty(ImageFiles(path, list(unique), list(unique.values()), archive))
+            entries = sorted(filter(_is_visible, archive.infolist()), key=lambda entry: entry.filename)
+            files = {entry.filename: (entry.file_size, entry.CRC) for entry in entries}
+            unique = {name: version for name, version in files.items() if _is_image(name)}
+            skipped = Counter(map(_suffix, files.keys() - unique.keys()))
+            yield _check_not_empty(ImageFiles(path, list(unique), list(unique.values()), archive, skipped))
     elif path.is_dir():
         yield _check_not_empty(_list_folder(path))
     elif path.is_file():
@@ -94,36 +109,59 @@ def open_image_files(path: Path) -> Iterator[ImageFiles]:
 
 
 def _list_folder(path: Path) -> ImageFiles:
+    skipped = Counter[str]()
     try:
-        names = sorted(_walk(path, path))
-        stats = [(path / name).stat() for name in names]
+        versions = dict(sorted(_walk(str(path), "", skipped, frozenset([_identity(path.stat())]))))
     except OSError as error:
         raise InputError(f"{error.filename or path} can't be read: {error.strerror}.") from error
-    return ImageFiles(path, names, [(stat.st_size, stat.st_mtime_ns) for stat in stats])
+    return ImageFiles(path, list(versions), list(versions.values()), skipped=skipped)
 
 
 def _check_not_empty(files: ImageFiles) -> ImageFiles:
     if not files.names:
-        raise InputError(f"{files.root} holds no image: no file whose name ends in {', '.join(SUFFIXES)}.")
+        others = f" It has {files.skipped_suffixes()}." if files.skipped else ""
+        raise InputError(f"{files.root} holds no image: no file whose name ends in {', '.join(SUFFIXES)}.{others}")
     return files
 
 
-def _walk(root: Path, folder: Path, depth: int = 0) -> Iterator[str]:
-    """Yield the names of image files below `root` that are not hidden. The depth limit also ends cycles of links."""
-    for entry in os.scandir(folder):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir() and depth < MAX_DEPTH:
-            yield from _walk(root, Path(entry.path), depth + 1)
-        elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-            yield Path(entry.path).relative_to(root).as_posix()
+def _walk(
+    folder: str, prefix: str, skipped: Counter[str], above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the names of image files below a folder that are not hidden, with their versions; count the others.
+
+    `prefix` begins their names. A link to a folder that it lies in, one of those `above`, is not followed.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                identity = _identity(entry.stat())
+                if identity not in above:
+                    yield from _walk(entry.path, f"{prefix}{entry.name}/", skipped, above | {identity})
+            elif not _is_image(entry.name):
+                skipped[_suffix(entry.name)] += 1
+            elif entry.is_file():
+                stat = entry.stat()
+                yield prefix + entry.name, (stat.st_size, stat.st_mtime_ns)
 
 
-def _is_image(entry: zipfile.ZipInfo) -> bool:
-    """Return whether an entry is an image, not the file `__MACOSX/._name` that macOS adds for each."""
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _is_visible(entry: zipfile.ZipInfo) -> bool:
+    """Return whether an entry is a file, and not hidden as the `__MACOSX/._name` that macOS adds for each."""
     parts = entry.filename.split("/")
-    is_hidden = parts[0] == "__MACOSX" or parts[-1].startswith(".")
-    return parts[-1].lower().endswith(SUFFIXES) and not is_hidden and not entry.is_dir()
+    return not (entry.is_dir() or parts[0] == "__MACOSX" or parts[-1].startswith("."))
 
 
 def printable_name(name: str) -> str:

@@ -19,7 +19,7 @@ from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
 
 MAX_MEMORY_BYTES = 1 << 30  # of decoded images
-VERSION = 1  # of what decoding makes of a file; a new one invalidates the cache
+VERSION = 2  # of what decoding makes of a file; a new one invalidates the cache
 PIXELS, METADATA = "pixels", "about.json"
 METADATA_TYPES = {"names": list[str], "rejected": list[list[str]], "digest": str}
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,9 +43,10 @@ class ImageReader:
 
     shape: list[int]
     classes: list[str]
+    warnings: list[str] = field(default_factory=list, init=False, compare=False)  # about what was read last
 
     def read(self, path: Path) -> Image:
-        """Return a PNG or JPEG as (C, H, W) uint8, resized, grey or RGB. Raises InputError if it can't be read."""
+        """Return a file as (C, H, W) uint8, resized, grey or RGB. Raises InputError if it can't be read."""
         try:
             return decode_image(read_file(path), self.shape)
         except InputError as error:
@@ -64,6 +65,7 @@ class ImageReader:
     def read_batches(self, path: Path) -> Iterator[ImageBatch]:
         """Yield the same in batches, for a folder or a zip of any size."""
         with open_image_files(path) as files:
+            self.warnings = files.skipped_warnings()
             for start in range(0, len(files.names), DECODE_BATCH):
                 yield self._read_batch(files.slice(start, start + DECODE_BATCH), start, len(files.names))
 

@@ -18,6 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ssl_cli.config.types import Delimiter
+from ssl_cli.data.io.content import check_is_table
 from ssl_cli.data.io.csv_source import open_csv
 from ssl_cli.data.io.delimited import (
     CsvDialect,
@@ -52,6 +53,7 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path} is not a file.")
+    check_is_table(path)
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet
 
+from ssl_cli.data.io.content import check_is_table
 from ssl_cli.data.io.delimited import CsvDialect, RawRecords, check_unique_columns, parse_table
 from ssl_cli.data.io.files import read_blocks, uncompressed_name
 from ssl_cli.data.io.lines import filled_lines, read_first_line, read_text_blocks
@@ -141,6 +142,7 @@ def _read_json(path: Path, unpack: Unpack | None) -> RawRecords:
 
 def _read_parquet(path: Path, wanted: list[str] | None) -> RawRecords:
     """Yield the rows of a file, all columns or some. Columns that it lacks are left out."""
+    check_is_table(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names

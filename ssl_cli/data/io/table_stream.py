@@ -17,6 +17,7 @@ from ssl_cli.data.io.chunks import (
     check_columns,
     parse_texts,
 )
+from ssl_cli.data.io.content import check_is_table
 from ssl_cli.data.io.csv_stream import read_csv_chunks
 from ssl_cli.errors import InputError
 
@@ -39,6 +40,7 @@ def read_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout, keep: Seque
         raise InputError(f"{path} is not a file.")
     if path.suffix.lower() == ".npz":
         raise InputError(f"{path}: an npz can't be read in chunks; save it as CSV or Parquet.")
+    check_is_table(path)
     try:
         is_parquet = path.suffix.lower() == ".parquet"
         yield from _read_parquet(path, wanted, keep) if is_parquet else read_csv_chunks(path, wanted, layout, keep)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from ssl_cli.data.io.content import SNIFFED_BYTES, content_kind
 from ssl_cli.data.io.files import read_blocks_with_progress
 from ssl_cli.errors import InputError
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
-MARK_BYTES = 4  # of the longest mark
 CONVERT = "convert it, for example with iconv -f {} -t UTF-8"
 
 Blocks = Iterator[tuple[bytes, int]]  # each with the number of bytes of the file itself that are read so far
@@ -19,15 +19,17 @@ Blocks = Iterator[tuple[bytes, int]]  # each with the number of bytes of the fil
 def read_utf8_blocks(path: Path, size: int | None = None) -> Blocks:
     """Yield the decompressed bytes of a text file in blocks, converted from UTF-16 if it begins with that's mark.
 
-    Raises InputError if it cannot be read, is damaged UTF-16, or in UTF-32.
+    Raises InputError if it cannot be read, is no text but a sound or a picture, is damaged UTF-16, or in UTF-32.
     """
     blocks = read_blocks_with_progress(path, size)
     start, first = b"", list[tuple[bytes, int]]()
     for block in blocks:
         first.append(block)
         start += block[0]
-        if len(start) >= MARK_BYTES:
+        if len(start) >= SNIFFED_BYTES:
             break
+    if (kind := content_kind(start)) is not None:
+        raise InputError(f"{path} is {kind}, not text.")
     if start.startswith(UTF32_MARKS):
         raise InputError(f"{path} is in UTF-32, not UTF-8: {CONVERT.format('UTF-32')}.")
     if not start.startswith(UTF16_MARKS):

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_other_layouts_are_rejected(tmp_path: Path, files: list[str], sentence: 
 
 def test_no_readable_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no")
-    with pytest.raises(InputError, match=r"None of the 1 images in .* can be read; a\.png: it is not a PNG or JPEG"):
+    with pytest.raises(InputError, match=r"None of the 1 images in .* can be read; a\.png: it is not a picture: PNG, JPEG, WEBP"):
         ImageFolder(dir=str(tmp_path)).read()
     with pytest.raises(InputError, match="is neither a folder nor a zip"):
         ImageFolder(dir=str(tmp_path / "absent")).read()
@@ -121,3 +122,80 @@ def test_a_saved_cache_option_is_ignored(published: Path, tmp_path: Path) -> Non
     cfg.data.update({"dir": str(published), "cache": str(tmp_path)})
     OmegaConf.save(cfg, tmp_path / "config.yaml")
     assert read_config(tmp_path).data == {**cfg.data, "cache": None}
+
+
+# --- other formats, other files, nested folders -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_formats_that_are_read_and_files_that_are_skipped(tmp_path: Path, zipped: bool) -> None:
+    suffixes = [".png", ".jpg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".TIFF", ".pgm"]
+    folder = tmp_path / "imgs"
+    for suffix in suffixes:
+        save_image(folder / f"a{suffix}", grey_square(200), format="JPEG" if suffix == ".jfif" else None)
+    (folder / "sub").mkdir()
+    for name in ("notes.txt", "sub/more.txt", "a.pdf", "README", ".hidden", "b.svg"):
+        (folder / name).write_text("x")
+    path = folder
+    if zipped:
+        path = tmp_path / "imgs.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(folder.rglob("*")):
+                archive.write(file, file.relative_to(folder))
+    found = ImageFolder(dir=str(path), size=4, color="grey").read()
+    assert found.names == sorted(f"a{suffix}" for suffix in suffixes)
+    assert np.abs(found.x.astype(int) - 200).max() <= 2
+    (warning,) = found.warnings
+    assert warning.startswith(f"5 of 14 files in {path} are skipped: 2 .txt, ")
+    assert {"1 .pdf", "1 without a suffix", "1 .svg"} <= set(warning.partition(": ")[2].split(", "))
+    reader = ImageReader([1, 4, 4], [])
+    list(reader.read_batches(path))
+    assert reader.warnings == found.warnings
+
+
+def test_a_folder_of_other_files_says_which(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"holds no image: .* It has 1 \.wav\."):
+        ImageFolder(dir=str(tmp_path)).read()
+
+
+def test_a_picture_of_floating_point_numbers_is_left_out(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.tif", np.zeros((4, 4), np.float32))
+    save_image(tmp_path / "b.png", grey_square(1))
+    found = ImageFolder(dir=str(tmp_path), size=4).read()
+    assert found.names == ["b.png"] and "its pixels are floating-point numbers" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "names", "label"),
+    [
+        ("top", ["Greek", "Latin"], [0, 0, 1, 1]),
+        ("parent", ["char1", "char2"], [0, 1, 0, 0]),
+        ("path", ["Greek/char1", "Greek/char2", "Latin/char1"], [0, 1, 2, 2]),
+    ],
+)
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_nested_folders_as_in_omniglot(
+    tmp_path: Path, classes: Any, names: list[str], label: list[int], split: str
+) -> None:
+    files = ["Greek/char1/1.png", "Greek/char2/2.png", "Latin/char1/3.png", "Latin/char1/4.png"]
+    save_image(tmp_path / "one.png", grey_square(9))
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in (*files, *(["../test/Greek/char1/5.png"] if split else [])):
+            archive.write(tmp_path / "one.png", f"images_background/{split}{name}".replace("train/../", ""))
+    found = ImageFolder(dir=str(tmp_path / "set.zip"), size=4, classes=classes).read()
+    assert found.classes == names and found.label is not None
+    assert found.label.tolist()[-4:] == label
+    with pytest.raises(InputError) as caught:
+        ImageFolder(dir=str(tmp_path / "set.zip"), size=4).read()
+    assert str(caught.value).endswith(
+        "For nested folders set data.classes to what a class is: top (2, such as Greek), parent (2, such as char1) or "
+        "path (3, such as Greek/char1)."
+    )
+
+
+def test_a_link_to_a_folder_above_is_not_followed_and_deep_folders_are(tmp_path: Path) -> None:
+    save_image(tmp_path / "a/b/c/d/e/f/1.png", grey_square(9))
+    (tmp_path / "a/b/loop").symlink_to(tmp_path / "a")
+    names, _, _ = ImageReader([1, 4, 4], []).read_all(tmp_path)
+    assert names == ["a/b/c/d/e/f/1.png"]
