@@ -67,7 +67,7 @@ def test_an_open_quote_is_rejected_and_never_merges_lines(tmp_path: Path) -> Non
     [
         ({}, ".tsv", 'text\tlabel\n"a\n bird"\tb\n', "line 2: 1 field instead of 2; if its fields are quoted"),
         ({}, ".tsv", '"text"\t"label"\n"a"\t"b"\n', '"label". Its fields are quoted'),
-        ({"quoting": False}, ".csv", 'text,label\n"a, b",c\n', "line 2: 3 fields instead of 2; if its fields are quoted"),
+        ({"quoting": False}, ".csv", 'text,label\n"a, b",c\n', "3 fields instead of 2; if its fields are quoted"),
         ({"columns": ["text", "label"]}, ".tsv", '"a\n bird"\tb\n', "1 field instead of 2; if its fields are quoted"),
     ],
 )

@@ -42,7 +42,8 @@ def write(
     """Write everything but metrics.json: the predictions of each split, figures and the report.
 
     The metrics of each labelled split, with 95 % intervals, are added to `metrics`. `chosen` are the choices to show,
-    such as model and data. `escape_formulas` concerns the texts of CSV files. Raises InputError, as `check_file_names` does, before anything is written.
+    such as model and data. `escape_formulas` concerns the texts of CSV files. Raises InputError, as `check_file_names`
+    does, before anything is written.
     """
     check_file_names(folder, task, predictions)
     (folder / "figures").mkdir(exist_ok=True)

@@ -72,7 +72,8 @@ def parse_layout(
 ) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
     """Return what the folders above each file mean: its split (N,), its label (N,), and the names of the classes.
 
-    `nested` says what is the class of an image that is in several nested folders. Raises InputError if the files are in another layout.
+    `nested` says what is the class of an image that is in several nested folders. Raises InputError if the
+    files are in another layout.
     """
     parents = _strip_common_folders([name.split("/")[:-1] for name in names])
     split = None

@@ -15,7 +15,8 @@ def read_header(
 ) -> tuple[list[str], int]:
     """Return the names of a file's columns, and the number of bytes of its first block before the first row.
 
-    `number`: lines of the file before the block. Raises InputError if the header cannot be read or lacks a wanted column.
+    `number`: lines of the file before the block. Raises InputError if the header cannot be read or lacks a wanted
+    column.
     """
     if not layout.header:
         return _names_without_header(path, block, wanted, layout, delimiter), 0

@@ -15,8 +15,8 @@ from ssl_cli.errors import InputError
 def open_csv(path: Path) -> tuple[Any, str | None]:
     """Return what Arrow's reader of CSV takes, and the delimiter that the file declares (`sep=;`), or None.
 
-    That is the path, which is the fastest; or a stream of UTF-8 if the file is in UTF-16, declares a delimiter, ends its
-    lines in carriage returns alone, or is compressed in a way that Arrow does not open by itself.
+    That is the path, which is the fastest; or a stream of UTF-8 if the file is in UTF-16, declares a delimiter, ends
+    its lines in carriage returns alone, or is compressed in a way that Arrow does not open by itself.
     """
     start = next(read_blocks(path), b"")
     is_odd = start.startswith(UTF16_MARKS) or ends_in_returns(start) or path.suffix.lower() == ".xz"

@@ -34,7 +34,8 @@ BINARY_TESTS = (
 def read_chunks(path: Path, wanted: ColumnTypes, layout: FileLayout, keep: Sequence[str] = ()) -> Iterator[Chunk]:
     """Yield the chunks of a CSV (plain or compressed) or Parquet file, in order.
 
-    `wanted` are the columns to convert, `keep` those to copy as they are; a column may be both. Raises InputError, before the first chunk, if the file cannot be read or lacks a column.
+    `wanted` are the columns to convert, `keep` those to copy as they are; a column may be both. Raises
+    InputError, before the first chunk, if the file cannot be read or lacks a column.
     """
     if not path.is_file():
         raise InputError(f"{path} is not a file.")

@@ -173,7 +173,7 @@ class AdBench(OneClassTable):
     def read(self) -> LabelledTable:
         """Read the npz. Raises InputError if there is none, or neither a name nor a file."""
         if self.name is not None and self.file is not None:
-            raise InputError("data.name and data.file are two ways to name one of ADBench's sets: set only one of them.")
+            raise InputError("data.name and data.file both name one of ADBench's sets: set only one of them.")
         path = self._named_file() if self.file is None else Path(self.file).expanduser()
         return make_labelled_table(path, read_table(path), "y", 0)
 

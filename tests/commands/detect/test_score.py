@@ -276,7 +276,7 @@ def test_formulas_are_escaped_on_request(cli: Cli, published: Path, trained: Pat
     rows = [f"{line},{text}" for line, text in zip(lines, texts, strict=False)]
     Path("new.csv").write_text("\n".join([f"{header},+note", *rows, "=bad"]))
     words = ["score", "input=new.csv", "output=out.csv", "keep=[+note,V1]", f"escape_formulas={escaped}"]
-    code, out, err = cli(*words)
+    code, _, err = cli(*words)
     assert code == 0, err
     with Path("out.csv").open(newline="") as file, Path("rejects.csv").open(newline="") as rejects:
         (name, *_), *found = csv.reader(file)

@@ -82,7 +82,7 @@ def test_other_layouts_are_rejected(tmp_path: Path, files: list[str], sentence: 
 
 def test_no_readable_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no")
-    with pytest.raises(InputError, match=r"None of the 1 images in .* can be read; a\.png: it is not a picture: PNG, JPEG, WEBP"):
+    with pytest.raises(InputError, match=r"None of the 1 images in .* can be read; a\.png: it is not a picture: PNG"):
         ImageFolder(dir=str(tmp_path)).read()
     with pytest.raises(InputError, match="is neither a folder nor a zip"):
         ImageFolder(dir=str(tmp_path / "absent")).read()

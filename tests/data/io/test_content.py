@@ -1,4 +1,4 @@
-"""Files are recognised by their first bytes; a sound, a picture or a document is named wherever text or rows are read."""
+"""Files are recognised by their first bytes; whatever reads text or rows names a sound, a picture or a document."""
 
 import gzip
 import io
@@ -98,7 +98,7 @@ def test_every_reader_names_a_sound(tmp_path: Path) -> None:
     for suffix in (".csv", ".txt", ".parquet", ".npz", ".jsonl", ".wav"):
         (tmp_path / f"a{suffix}").write_bytes(wav())
     sound = "is a WAV sound, not "
-    with pytest.raises(InputError, match=f"{sound}a Parquet file; a table is a CSV, Parquet or npz file"):
+    with pytest.raises(InputError, match=f"{sound}a Parquet file; a table is a CSV, "):
         read_table(tmp_path / "a.parquet")
     with pytest.raises(InputError, match=f"{sound}an npz of arrays"):
         read_table(tmp_path / "a.npz")
@@ -111,7 +111,7 @@ def test_every_reader_names_a_sound(tmp_path: Path) -> None:
         list(read_text(tmp_path / "a.txt", ReadIssues()))
     with pytest.raises(InputError, match=f"prompts=.*{sound}text"):
         read_lines("prompts", str(tmp_path / "a.wav"))
-    with pytest.raises(InputError, match="a.wav is a WAV sound, which is neither a folder nor a zip of images"):
+    with pytest.raises(InputError, match=r"a\.wav is a WAV sound, which is neither a folder nor a zip of images"):
         ImageFolder(dir=str(tmp_path / "a.wav")).read()
     with pytest.raises(InputError, match="it is a WAV sound, not a picture that can be read"):
         ImageReader([1, 4, 4], []).read(tmp_path / "a.wav")

@@ -1,4 +1,4 @@
-"""The odd starts of CSV files (UTF-16, Excel's `sep=;`, blanks around names, CR line ends) are the same to all readers."""
+"""The odd starts of CSV files (UTF-16, Excel's `sep=;`, blanks around names, CR line ends) are alike to all readers."""
 
 import gzip
 import lzma
