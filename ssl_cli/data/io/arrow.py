@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from ssl_cli.config.types import Delimiter
 from ssl_cli.data.io.content import check_is_table
-from ssl_cli.data.io.csv_source import open_csv
+from ssl_cli.data.io.csv_source import is_beyond_block, open_csv
 from ssl_cli.data.io.delimited import (
     CsvDialect,
     check_delimiter,
@@ -26,6 +26,7 @@ from ssl_cli.data.io.delimited import (
     column_names,
     delimiter_character,
 )
+from ssl_cli.data.io.lines import MAX_LINE_BYTES
 from ssl_cli.data.io.records import read_records
 from ssl_cli.errors import InputError
 
@@ -107,11 +108,21 @@ def _raise_first_fault(path: Path, names: list[str] | None, delimiter: str) -> N
 
 
 def _read_csv(path: Path, names: list[str] | None, delimiter: str) -> pa.Table:
+    """Read a CSV, in larger blocks if a row does not fit in one of the usual size."""
+    try:
+        return _read_csv_blocks(path, names, delimiter, None)
+    except pa.ArrowInvalid as error:
+        if not is_beyond_block(error):
+            raise
+    return _read_csv_blocks(path, names, delimiter, MAX_LINE_BYTES)
+
+
+def _read_csv_blocks(path: Path, names: list[str] | None, delimiter: str, block_bytes: int | None) -> pa.Table:
     """Read a CSV, with integers as floats, and columns that turn out not to be numeric as text.
 
     Arrow infers a column's type from the first block, and fails at a later value that does not fit.
     """
-    read = pyarrow.csv.ReadOptions(column_names=names)
+    read = pyarrow.csv.ReadOptions(column_names=names, block_size=block_bytes)
     source, declared = open_csv(path)
     parse = pyarrow.csv.ParseOptions(delimiter=declared or delimiter, newlines_in_values=True)
     with pyarrow.csv.open_csv(source, read, parse, _convert_options({})) as reader:

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.csv
 
 from ssl_cli.data.io.arrow import FileLayout
-from ssl_cli.data.io.csv_source import open_csv
+from ssl_cli.data.io.csv_source import is_beyond_block, open_csv
 from ssl_cli.data.io.delimited import column_names, delimiter_character
+from ssl_cli.data.io.lines import MAX_LINE_BYTES
 
 NOT_CSV = (".parquet", ".npz")
 
@@ -23,8 +24,19 @@ def read_cells(
     """
     if any(path.suffix.lower() in NOT_CSV for path in paths) or not rows or not columns:
         return {}
+    try:
+        return _find_cells(paths, layout, columns, rows, None)
+    except pa.ArrowInvalid as error:
+        if not is_beyond_block(error):
+            raise
+    return _find_cells(paths, layout, columns, rows, MAX_LINE_BYTES)
+
+
+def _find_cells(
+    paths: Sequence[Path], layout: FileLayout, columns: Sequence[str], rows: Sequence[int], block_bytes: int | None
+) -> dict[tuple[str, int], str]:
     wanted, start, cells = np.unique(rows), 0, dict[tuple[str, int], str]()
-    for batch in (batch for path in paths for batch in _read_texts(path, layout, columns)):
+    for batch in (batch for path in paths for batch in _read_texts(path, layout, columns, block_bytes)):
         here = wanted[(wanted >= start) & (wanted < start + len(batch))]
         chosen = batch.take(pa.array(here - start))
         for name in columns:
@@ -33,9 +45,11 @@ def read_cells(
     return cells
 
 
-def _read_texts(path: Path, layout: FileLayout, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _read_texts(
+    path: Path, layout: FileLayout, columns: Sequence[str], block_bytes: int | None
+) -> Iterator[pa.RecordBatch]:
     source, declared = open_csv(path)
-    read = pyarrow.csv.ReadOptions(column_names=None if layout.header else layout.columns)
+    read = pyarrow.csv.ReadOptions(column_names=None if layout.header else layout.columns, block_size=block_bytes)
     delimiter = declared or delimiter_character(layout.delimiter)
     parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     with pyarrow.csv.open_csv(source, read, parse) as reader:

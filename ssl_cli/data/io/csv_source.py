@@ -26,6 +26,11 @@ def open_csv(path: Path) -> tuple[Any, str | None]:
     return io.BufferedReader(_ByteStream(_contents(path, skip_line=declared is not None)), READ_BYTES), declared
 
 
+def is_beyond_block(error: Exception) -> bool:
+    """Return whether Arrow failed because a row is longer than a block that it reads."""
+    return "straddling object" in str(error)
+
+
 def declared_delimiter_of(path: Path) -> str | None:
     """Return the delimiter that the first line of a CSV file declares, or None."""
     start = skip_byte_order_mark(next(read_utf8_blocks(path), (b"", 0))[0])

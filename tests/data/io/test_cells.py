@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from ssl_cli.data.io.arrow import FileLayout
+from ssl_cli.data.io.arrow import FileLayout, read_table
 from ssl_cli.data.io.cells import read_cells
 
 LINES = ["00501,9007199254740993,x", '"a\nb",1.50,"say ""hi"""', "NA, 2 ,", "7,8,9"]
@@ -32,3 +32,10 @@ def test_a_file_without_a_header_and_one_of_typed_values(tmp_path: Path) -> None
     assert read_cells([tmp_path / "a.csv"], layout, ["a"], [1]) == {("a", 1): "008"}
     pyarrow.parquet.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
     assert read_cells([tmp_path / "a.parquet"], FileLayout(["a"]), ["a"], [0]) == {}
+
+
+def test_a_row_longer_than_arrows_block_is_read(tmp_path: Path) -> None:
+    long = "y" * 3_000_000
+    (tmp_path / "a.csv").write_text(f"a,b\n1,x\n02,{long}\n3,z\n")
+    assert read_table(tmp_path / "a.csv")["b"].to_pylist() == ["x", long, "z"]
+    assert read_cells([tmp_path / "a.csv"], FileLayout(["a", "b"]), ["a"], [1]) == {("a", 1): "02"}
