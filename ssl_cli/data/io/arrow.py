@@ -114,7 +114,7 @@ def _read_csv(path: Path, names: list[str] | None, delimiter: str) -> pa.Table:
     except pa.ArrowInvalid as error:
         if not is_beyond_block(error):
             raise
-    return _read_csv_blocks(path, names, delimiter, MAX_LINE_BYTES)
+    return _read_csv_blocks(path, names, delimiter, MAX_LINE_BYTES // 2)  # a row may be in two of them
 
 
 def _read_csv_blocks(path: Path, names: list[str] | None, delimiter: str, block_bytes: int | None) -> pa.Table:

@@ -29,7 +29,7 @@ def read_cells(
     except pa.ArrowInvalid as error:
         if not is_beyond_block(error):
             raise
-    return _find_cells(paths, layout, columns, rows, MAX_LINE_BYTES)
+    return _find_cells(paths, layout, columns, rows, MAX_LINE_BYTES // 2)
 
 
 def _find_cells(
