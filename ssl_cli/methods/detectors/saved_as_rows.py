@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ssl_cli.errors import InputError
+from ssl_cli.runs.folder import resume_command
 
 WEIGHTS = "model.safetensors"
 PROBE_ROWS = 32  # training rows whose scores are saved, to be compared
@@ -68,5 +69,5 @@ def check_can_be_read(folder: Path) -> None:
     if (folder / "model.skops").exists() and not (folder / WEIGHTS).exists():
         raise InputError(
             f"{folder} was made by an earlier version of ssl: its model.skops is not read any more. "
-            f"`ssl detect resume={folder}` fits the same model again."
+            f"`{resume_command('detect', folder)}` fits the same model again."
         )
