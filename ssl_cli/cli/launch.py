@@ -30,6 +30,7 @@ from ssl_cli.cli.overrides import (
     check_overrides,
     choice_names,
     value_of,
+    without_repeats,
 )
 from ssl_cli.cli.show import show_config, show_sources
 from ssl_cli.cli.sweeps.combinations import check_sweep, combinations
@@ -67,7 +68,7 @@ class UserConfigs(SearchPathPlugin):
 def launch(line: CommandLine, verb: str) -> int:
     """Run a verb and return the exit code. Raises InputError if the command line or the config is wrong."""
     _make_user_classes_importable()
-    overrides = [parse_override(word) for word in line.words]
+    overrides = without_repeats([parse_override(word) for word in line.words])
     sweeping, only_show = "--multirun" in line.flags, bool({"--cfg", "--info"} & set(line.flags))
     resumed = value_of(overrides, "resume", "null")
     suite = find_suite(overrides) if GROUP in VERBS[verb].options.__dataclass_fields__ else None

@@ -3,6 +3,7 @@
 Imports neither torch nor Lightning: the code of a verb is imported when it runs.
 """
 
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
@@ -25,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
 
     A bug is not caught, so its traceback is printed.
     """
+    if argv is None:
+        _ensure_utf8()
     arguments = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -41,6 +44,13 @@ def main(argv: list[str] | None = None) -> int:
         return stop.exit_code
     except BrokenPipeError:
         return BROKEN
+
+
+def _ensure_utf8() -> None:
+    """Start again in Python's UTF-8 mode if the locale knows only ASCII: no path with another letter can be opened."""
+    if sys.getfilesystemencoding() == "ascii":
+        os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def dispatch(arguments: list[str]) -> int:

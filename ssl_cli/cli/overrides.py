@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override, ValueType
 
+from ssl_cli import console
 from ssl_cli.cli.hydra_options import is_of_hydra
 from ssl_cli.cli.options import INTERNAL
 from ssl_cli.config.choices import choices, default_choices, did_you_mean, groups, suitable_choices, verb_of
@@ -43,14 +44,20 @@ def as_lines(verb: str, overrides: list[Override]) -> list[str]:
     return [as_line(verb, override) for override in overrides if not _is_empty(verb, override)]
 
 
+def without_repeats(overrides: list[Override]) -> list[Override]:
+    """Return the overrides without those that a later one of the same option replaces, each of which is said."""
+    last = {override.key_or_group: override for override in overrides}
+    for override in overrides:
+        winner = last[override.key_or_group]
+        if winner.input_line != override.input_line:
+            console.warn(f"{override.input_line} is not used: {winner.input_line} comes after it")
+    return [override for override in overrides if override is last[override.key_or_group]]
+
+
 def check_overrides(verb: str, overrides: list[Override], sweeping: bool) -> None:
     """Raise InputError for an override that can't be obeyed, whatever the config."""
-    seen: dict[str, Override] = {}
     for override in overrides:
         key, line = override.key_or_group, override.input_line
-        if key in seen:
-            raise InputError(f"{key} is there twice, {seen[key].input_line} and {line}: leave one of them out.")
-        seen[key] = override
         if not key:
             raise InputError(f"{line} has no name of an option before the = sign.")
         if key.split(".")[0] in INTERNAL:

@@ -189,7 +189,8 @@ def _object_faults(node: DictConfig, where: str, annotation: Any, offered: FactT
 
 def _is_partial(node: DictConfig) -> bool:
     """Return whether a node stands for a class that is called later, as an optimizer is."""
-    return not OmegaConf.is_interpolation(node, "_partial_") and bool(node.get("_partial_", False))
+    is_set = "_partial_" in list(node) and not OmegaConf.is_interpolation(node, "_partial_")
+    return is_set and bool(node["_partial_"])
 
 
 def _is_plain(annotation: Any) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from ssl_cli.config.types import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Seed
+from ssl_cli.config.types import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
 
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]
@@ -54,7 +54,7 @@ class TrainerConfig:
         "HH:MM:SS or DD:HH:MM:SS of training, then stop; the learning rate reaches 0 by then",
     ]
     default_steps: Annotated[Count, "optimizer steps if none of the three limits is set"]
-    accumulate_grad_batches: Annotated[Count, "batches per optimizer step"]
+    accumulate_grad_batches: Annotated[Annotated[int, Range(1, 100_000)], "batches per optimizer step"]
     gradient_clip_val: Annotated[Positive | None, "largest gradient norm"]
     ema_decay: Annotated[
         OpenShare | None, "decay of an exponential moving average of the weights; the run then keeps the average"

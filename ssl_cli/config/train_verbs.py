@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ssl_cli.config.run import Node, RunConfig
-from ssl_cli.config.types import Count, EscapeFormulas, Natural, OpenShare, Path, Pattern, Range
+from ssl_cli.config.types import Count, Draws, EscapeFormulas, Natural, OpenShare, Path, Pattern, Range
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class DetectConfig(RunConfig):
         "split: on held-out rows (exact guarantee); cross: on all training rows, out of fold (no guarantee)",
     ]
     folds: Annotated[int, Range(2), "with calibrate=cross: number of folds, each scored by a model that did not see it"]
-    bootstrap_samples: Annotated[Count, "bootstrap samples for each 95 % interval"]
+    bootstrap_samples: Annotated[Draws, "bootstrap samples for each 95 % interval"]
     anomalies: Annotated[Count, "top anomalies listed in anomalies.csv, with explanations"]
     escape_formulas: EscapeFormulas = False
 
@@ -36,7 +36,7 @@ class ReconstructConfig(RunConfig):
         "optimizer steps of a vqvae's prior over its codes; null: two thirds of the model's (or of its max_time); "
         "0: no prior, it can't generate",
     ]
-    importance_samples: Annotated[Count, "posterior samples for each image's test/nll, of a variational model"]
+    importance_samples: Annotated[Draws, "posterior samples for each image's test/nll, of a variational model"]
     likelihood_images: Annotated[Count, "number of test images for test/elbo and test/nll, from the first"]
     probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, if there are labels"]
     # Options of a finished run. A saved config has none of them: without run= they have no effect.
@@ -91,6 +91,6 @@ class FinetuneConfig(RunConfig):
     ]
     reinit: Annotated[Natural, "number of top blocks to reinitialize"]
     lora: Annotated[Count | None, "rank of LoRA adapters, which are then trained alone, with the head; null: no LoRA"]
-    bootstrap_samples: Annotated[Count, "bootstrap samples for each 95 % interval"]
+    bootstrap_samples: Annotated[Draws, "bootstrap samples for each 95 % interval"]
     predict_train: Annotated[bool, "write predictions for the training examples too"]
     escape_formulas: EscapeFormulas = False  # which configs of earlier versions lack

@@ -26,10 +26,14 @@ class Range:
     def __str__(self) -> str:
         parts = []
         if self.low is not None:
-            parts.append(f"above {self.low:g}" if self.open_low else f"of at least {self.low:g}")
+            parts.append(f"{'above' if self.open_low else 'of at least'} {_written(self.low)}")
         if self.high is not None:
-            parts.append(f"below {self.high:g}" if self.open_high else f"of at most {self.high:g}")
+            parts.append(f"{'below' if self.open_high else 'of at most'} {_written(self.high)}")
         return " and ".join(parts)
+
+
+def _written(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Pattern:
 
 
 Count = Annotated[int, Range(1)]
+Draws = Annotated[int, Range(1, 100_000)]
 Natural = Annotated[int, Range(0)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # the range that numpy, torch and scikit-learn all accept
 Path = Annotated[str, Pattern(r".+", "a path")]

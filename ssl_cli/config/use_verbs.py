@@ -39,7 +39,9 @@ class GenerateConfig(UseConfig):
     """Options of ssl generate."""
 
     run: Annotated[Path, "a run folder of ssl reconstruct or ssl pretrain, or latest"]
-    n: Annotated[Count | None, "number of images, or of texts for each prompt; null: 64 images, 1 text"]
+    n: Annotated[
+        Annotated[int, Range(1, 1_000_000)] | None, "number of images, or of texts for each prompt; null: 64 images, 1 text"
+    ]
     seed: Annotated[Seed, "seed of all random draws"]
     output: Annotated[
         Path | None,

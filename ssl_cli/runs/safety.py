@@ -4,14 +4,17 @@ Reading a run folder runs no code, writes nothing outside it, and takes no more 
 ensure some of that (safetensors, torch's `weights_only`); the rest is checked here. Imports no torch.
 """
 
+import importlib.util
 import inspect
 import json
 import os
 import re
 import stat
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +195,11 @@ def _check_yaml_events(path: Path, events: Iterator[Any]) -> None:
 def check_targets(cfg: DictConfig, folder: Path, trust: tuple[str, ...] = ()) -> None:
     """Raise InputError for a `_target_` that must not be built, and for other keys that change how objects are built.
 
-    Allowed are ssl's own classes and torch's, each in its section, and those of the packages named in `trust`.
+    Allowed are ssl's own classes and torch's, each in its section, and those of the packages named in `trust`, but
+    nothing of Python's or of ssl itself.
     """
+    if unsafe := [name for name in trust if name in sys.stdlib_module_names or name == "ssl_cli"]:
+        raise InputError(f"trust={unsafe[0]}: name your own package; {unsafe[0]} holds more than classes of a run.")
     for section, node in _groups(cfg, ""):
         for key in map(str, node):
             is_known = key == "_target_" or (key == "_partial_" and section == "optim.optimizer")
@@ -210,13 +216,29 @@ def _check_target(target: str, section: str, folder: Path) -> None:
             "have. Train it again."
         )
     if not _is_own_class(target):
-        package = target.split(".")[0]
         raise InputError(
             f"{folder} names {target}, which isn't one of ssl's own classes: building it would run its code. "
-            f"If the run is yours, trust it: `trust={package}`, or load(..., trust=({package!r},)) in Python."
+            f"{_how_to_trust(target.split('.')[0])}"
         )
     if not target.startswith(ALLOWED_MODULES.get(section.split(".")[0], ())):
         raise InputError(f"{folder}: {section} names {target}, which is no class for it.")
+
+
+def _how_to_trust(package: str) -> str:
+    """Return how the user can have classes of a package built; only a package of the user's own is to be trusted."""
+    if _is_of_others(package) or not package.isidentifier():
+        return "It is not built."
+    try:
+        found = importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        found = False
+    advice = f"If the run is yours, trust it: `trust={package}`, or load(..., trust=({package!r},)) in Python."
+    return advice if found else f"{advice} Run that in the folder that has {package}: there is none here."
+
+
+def _is_of_others(package: str) -> bool:
+    """Return whether a package is Python's, ssl's, or an installed one: none is the user's own."""
+    return package in sys.stdlib_module_names or package == "ssl_cli" or package in packages_distributions()
 
 
 def _was_renamed(target: str) -> bool:

@@ -66,6 +66,30 @@ def test_a_target_that_calls_another(refused: Callable[..., None], target: str) 
     )
 
 
+@pytest.mark.parametrize("package", ["os", "builtins", "torch", "numpy", "ssl_cli", "hydra"])
+def test_advice_to_trust_is_never_given_for_others_packages(package: str) -> None:
+    cfg = OmegaConf.create({"model": {"_target_": f"{package}.nothing"}})
+    with pytest.raises(InputError, match=r"would run its code. It is not built.$"):
+        check_targets(cfg, Path("run"))
+
+
+def test_the_advice_to_trust_works_where_the_package_is(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = OmegaConf.create({"model": {"_target_": "ours_alone.Mine"}})
+    with pytest.raises(InputError, match=r"`trust=ours_alone`.* Run that in the folder that has ours_alone"):
+        check_targets(cfg, Path("run"))
+    (workdir / "ours_alone.py").touch()
+    monkeypatch.syspath_prepend(workdir)
+    with pytest.raises(InputError, match=r"trust=\('ours_alone',\)\) in Python.$"):
+        check_targets(cfg, Path("run"))
+    check_targets(cfg, Path("run"), ("ours_alone",))
+
+
+@pytest.mark.parametrize("package", ["os", "ssl_cli"])
+def test_a_package_that_can_not_be_trusted(package: str) -> None:
+    with pytest.raises(InputError, match=f"trust={package}: name your own package"):
+        check_targets(OmegaConf.create({"model": {"_target_": f"{package}.system"}}), Path("run"), (package,))
+
+
 OLD_CLASSES = ["ssl_cli.objectives.reconstruction.Reconstruction", "ssl_cli.detection.gaussian.Gaussian"]
 OLD_CLASSES += ["ssl_cli.data.tables.Table", "ssl_cli.methods.autoencoders.denoising.Denoising"]
 

@@ -18,6 +18,7 @@ from ssl_cli.runs.folder import find_run, resume_command
 
 READER = "reader.json"
 BATCH_IMAGES = 64  # every batch is filled up to this size, so that an image's result doesn't depend on its neighbours
+MAX_BYTES = 4 << 30  # of generated images, which are held in memory until they are written
 
 
 def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "ReconstructRun":
@@ -94,7 +95,11 @@ class ReconstructRun(Finished):
                 raise InputError(f"{name} must be {expected(annotation)}, not {value!r}.")
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            batches = [to_uint8(self._finite(self.model.generate(BATCH_IMAGES))) for _ in range(0, n, BATCH_IMAGES)]
+            batches: list[Tensor] = []
+            for _ in range(0, n, BATCH_IMAGES):
+                batches.append(to_uint8(self._finite(self.model.generate(BATCH_IMAGES))))
+                if (n_bytes := n * batches[0][0].numel()) > MAX_BYTES:
+                    raise InputError(f"n={n}: these images need {n_bytes:,} bytes of memory, and may need {MAX_BYTES:,}.")
         return torch.cat(batches)[:n].numpy()
 
     def _check_prior_is_fitted(self) -> None:

@@ -1,0 +1,64 @@
+"""Every group of options in the shipped YAML files, replaced by something else: a sentence, and no traceback."""
+
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from ssl_cli.config.check import check
+from ssl_cli.config.choices import built_in_conf, default_choices, suitable_choices
+from ssl_cli.config.verbs import VERBS
+from ssl_cli.errors import InputError
+
+TRAINING = [verb for verb, spec in VERBS.items() if spec.makes_runs]
+
+
+def group_names(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of each group of options below a node."""
+    for key in map(str, node):
+        if isinstance(inner := node._get_node(key), DictConfig):
+            yield f"{prefix}{key}"
+            yield from group_names(inner, f"{prefix}{key}.")
+
+
+def faults(cfg: DictConfig, verb: str, name: str, value: object) -> str:
+    """Return what is wrong with a config in which something has this value."""
+    changed = cfg.copy()
+    OmegaConf.set_struct(changed, False)
+    changed.choices = {}
+    OmegaConf.update(changed, name, value, merge=False)
+    with pytest.raises(InputError) as raised:
+        check(changed, verb)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("verb", TRAINING)
+def test_a_group_that_is_something_else(verb: str) -> None:
+    seen = set()
+    with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
+        choices = [[f"model={name}"] for name in suitable_choices("model", verb)]
+        for words in [[], *choices]:
+            cfg = compose(verb, words)
+            for name in group_names(cfg):
+                key = (name, str(OmegaConf.select(cfg, f"{name}._target_")))
+                if key in seen or name.split(".")[0] in ("facts", "choices", "logger"):
+                    continue
+                seen.add(key)
+                for value in (5, "abc", [1], None):
+                    assert name.split(".")[0] in faults(cfg, verb, name, value), (words, name, value)
+
+
+@pytest.mark.parametrize("value", ["${facts.shape}", "${nope}", "???", {"_target_": 5}, {"_target_": "${nope}"}])
+@pytest.mark.parametrize("name", ["data", "trainer", "model._target_", "model.network", "model.noise", "data.scaling"])
+def test_a_reference_to_nothing(name: str, value: object) -> None:
+    with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
+        faults(compose("detect", ["model=dae"]), "detect", name, value)
+
+
+def test_default_choices_are_those_of_the_yaml() -> None:
+    with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
+        for verb in VERBS:
+            chosen = compose(verb, [], return_hydra_config=True).hydra.runtime.choices
+            own = {group: name or "null" for group, name in chosen.items() if not group.startswith("hydra/")}
+            assert default_choices(verb) == own
