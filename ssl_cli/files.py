@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and locks between processes."""
+"""Files and folders that are written whole or not at all, and locks between processes."""
 
 import csv
 import errno
@@ -6,12 +6,17 @@ import fcntl
 import io
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of a file system without locks
+# Errors of a file system without locks; the last is NFS's for the lock of a folder.
+LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+UNFINISHED = ".ssl-unfinished-"  # prefix of a folder with what is being written
 
 
 @contextmanager
@@ -54,6 +59,71 @@ def _acquire(path: Path, wait: bool) -> tuple[int | None, bool]:
         os.close(lock)
 
 
+@contextmanager
+def unfinished_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new hidden folder in `parent`, removed at the end with what is left in it.
+
+    Its name is unique, so it neither meets nor endangers a user's file. It is locked while its process lives; those
+    that killed processes left in `parent` are removed first. Raises OSError if it cannot be made.
+    """
+    _remove_abandoned(parent)
+    folder, lock = parent / f"{UNFINISHED}{uuid4().hex}", None
+    try:
+        lock = _make_locked(folder)
+        yield folder
+    finally:
+        _remove(folder)
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the unfinished folders in `parent` whose lock is free."""
+    for folder in parent.glob(f"{UNFINISHED}*"):
+        if re.fullmatch("[0-9a-f]{32}", folder.name.removeprefix(UNFINISHED)):
+            with suppress(OSError):  # it is another process's, or without locks it may be
+                lock = _lock_folder(folder)
+                _remove(folder)
+                os.close(lock)
+
+
+def _make_locked(folder: Path) -> int | None:
+    """Make an unfinished folder and return its lock; None on a file system without locks."""
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            lock = _lock_folder(folder)
+        except (FileNotFoundError, BlockingIOError):
+            continue  # another process took it for abandoned before it was locked
+        except OSError as error:
+            if error.errno in LOCKS_UNSUPPORTED:
+                return None
+            raise
+        if folder.exists():
+            return lock
+        os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder and what is in it, as far as possible, even if a signal arrives meanwhile."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _lock_folder(folder: Path) -> int:
+    """Return the descriptor that holds a folder's lock. Raises OSError if it can't be locked at once."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all. Raises OSError if it cannot be written."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same table
@@ -63,7 +133,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except BaseException:  # a full disk, or a signal
         with suppress(OSError):  # where nothing can be written, nothing can be removed either
             partial.unlink(missing_ok=True)
         raise

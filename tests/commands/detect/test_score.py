@@ -130,7 +130,7 @@ def test_missing_values_in_columns_that_had_none_give_a_warning(cli: Cli, publis
     ("words", "sentence"),
     [
         (["input=absent.csv", "output=o.csv"], "input=absent.csv is not a file"),
-        (["input=loop.csv", "output=o.csv"], "loop.csv is a symbolic link that leads back to itself"),
+        (["input=new.csv", "output=loop.csv"], "loop.csv is a symbolic link that leads back to itself"),
         (["output=o.csv"], "input is missing: it must be a path; set input=..."),
         (["input=new.csv", "output=o.txt"], "output must be a path that ends in .csv or .parquet, not 'o.txt'"),
         (["input=new.csv", "output=nowhere/o.csv"], "there is no folder nowhere; make it first"),
