@@ -1,22 +1,22 @@
-"""Files that are written whole or not at all, and locks between processes."""
+"""Files and folders that are written whole or not at all, and locks between processes."""
 
-import csv
 import errno
 import fcntl
 import hashlib
-import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+from uuid import uuid4
 
 CHUNK_BYTES = 1 << 20
-LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of a file system without locks
-FORMULA = r"[=+\-@\t\r\n＝＋－＠]"  # what a formula begins with, also in full width
-NUMBER = r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?\s?%?"
+# Errors of a file system without locks; the last is NFS's for the lock of a folder.
+LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
+UNFINISHED = ".ssl-unfinished-"  # prefix of a folder with what is being written
 
 
 @contextmanager
@@ -59,6 +59,71 @@ def _acquire(path: Path, wait: bool) -> tuple[int | None, bool]:
         os.close(lock)
 
 
+@contextmanager
+def unfinished_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new hidden folder in `parent`, removed at the end with what is left in it.
+
+    Its name is unique, so it neither meets nor endangers a user's file. It is locked while its process lives; those
+    that killed processes left in `parent` are removed first. Raises OSError if it cannot be made.
+    """
+    _remove_abandoned(parent)
+    folder, lock = parent / f"{UNFINISHED}{uuid4().hex}", None
+    try:
+        lock = _make_locked(folder)
+        yield folder
+    finally:
+        _remove(folder)
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the unfinished folders in `parent` whose lock is free."""
+    for folder in parent.glob(f"{UNFINISHED}*"):
+        if re.fullmatch("[0-9a-f]{32}", folder.name.removeprefix(UNFINISHED)):
+            with suppress(OSError):  # it is another process's, or without locks it may be
+                lock = _lock_folder(folder)
+                _remove(folder)
+                os.close(lock)
+
+
+def _make_locked(folder: Path) -> int | None:
+    """Make an unfinished folder and return its lock; None on a file system without locks."""
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            lock = _lock_folder(folder)
+        except (FileNotFoundError, BlockingIOError):
+            continue  # another process took it for abandoned before it was locked
+        except OSError as error:
+            if error.errno in LOCKS_UNSUPPORTED:
+                return None
+            raise
+        if folder.exists():
+            return lock
+        os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder and what is in it, as far as possible, even if a signal arrives meanwhile."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _lock_folder(folder: Path) -> int:
+    """Return the descriptor that holds a folder's lock. Raises OSError if it can't be locked at once."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all. Raises OSError if it cannot be written."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")  # several processes may write the same table
@@ -68,7 +133,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError:
+    except BaseException:  # a full disk, or a signal
         with suppress(OSError):  # where nothing can be written, nothing can be removed either
             partial.unlink(missing_ok=True)
         raise
@@ -77,39 +142,6 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     write_bytes(path, text.encode())
-
-
-def write_csv(
-    path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]], escape_formulas: bool = False
-) -> None:
-    """Write rows as a CSV file with a header; columns that a row lacks are left empty."""
-    text = io.StringIO(newline="")
-    writer = CsvWriter(text, escape_formulas)
-    writer.write(columns)
-    for row in rows:
-        writer.write([row.get(name, "") for name in columns])
-    write_text(path, text.getvalue())
-
-
-class CsvWriter:
-    """Writer of rows of cells to an open file. With `escape_formulas`, no text is a formula to a spreadsheet."""
-
-    def __init__(self, file: TextIO, escape_formulas: bool = False):
-        self.rows, self.escape_formulas = csv.writer(file), escape_formulas
-
-    def write(self, cells: Iterable[Any]) -> None:
-        """Write one row."""
-        self.rows.writerow(map(escape_formula, cells) if self.escape_formulas else cells)
-
-
-def escape_formula(cell: Any) -> Any:
-    """Return a cell with an apostrophe before it if it is a text that a spreadsheet would take for a formula.
-
-    These are the texts that OWASP names (https://owasp.org/www-community/attacks/CSV_Injection), except for numbers:
-    -1 stays -1.
-    """
-    is_formula = isinstance(cell, str) and re.match(FORMULA, cell) and not re.fullmatch(NUMBER, cell)
-    return f"'{cell}" if is_formula else cell
 
 
 def to_json(content: Mapping[str, Any]) -> str:

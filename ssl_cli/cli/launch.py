@@ -44,7 +44,8 @@ from ssl_cli.runs import folder as run_folder
 from ssl_cli.runs.digests import check_digests_to_resume
 from ssl_cli.runs.safety import check_targets, saved_cache
 
-UNKNOWN_HOME = "Could not determine home directory"  # pathlib's message for the home of an unknown user
+# pathlib's messages for the home of an unknown user, and for links in a circle
+UNKNOWN_HOME, LINK_LOOP = "Could not determine home directory", "Symlink loop from "
 DEVICES_CHANGED = (
     "This run was started on {before} device(s) and continues on {now}. Each step still uses the same rows, but they "
     "are split differently, so sums round differently and each device draws different noise: the result will be close "
@@ -187,6 +188,9 @@ def _run(cfg: DictConfig, verb: str) -> str | None:
     try:
         output = import_module(f"ssl_cli.commands.{VERBS[verb].command}").run(cfg)
     except RuntimeError as error:
+        if str(error).startswith(LINK_LOOP):
+            link = str(error).removeprefix(LINK_LOOP).strip("'\"")
+            raise InputError(f"{link} is a symbolic link that leads back to itself: name another path.") from error
         if UNKNOWN_HOME not in str(error):
             raise
         raise InputError(

@@ -40,7 +40,8 @@ class GenerateConfig(UseConfig):
 
     run: Annotated[Path, "a run folder of ssl reconstruct or ssl pretrain, or latest"]
     n: Annotated[
-        Annotated[int, Range(1, 1_000_000)] | None, "number of images, or of texts for each prompt; null: 64 images, 1 text"
+        Annotated[int, Range(1, 1_000_000)] | None,
+        "number of images, or of texts for each prompt; null: 64 images, 1 text",
     ]
     seed: Annotated[Seed, "seed of all random draws"]
     output: Annotated[

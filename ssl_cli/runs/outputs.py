@@ -6,16 +6,16 @@ Each appears at its place only when all of it is written.
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 from omegaconf import DictConfig
 
 from ssl_cli import console
+from ssl_cli.csv_files import write_csv
 from ssl_cli.errors import InputError
-from ssl_cli.files import write_bytes, write_csv
+from ssl_cli.files import unfinished_folder, write_bytes
 from ssl_cli.runs.folder import create_folder, enclosing_run
 
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors often name no file
@@ -47,14 +47,14 @@ def _concerns(error: Exception, folder: Path) -> bool:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path`, removed at the end with what is left in it.
+    """Yield a new folder beside `path`, removed at the end with what is left in it; see `unfinished_folder`.
 
-    Its name is unique, so it neither meets nor endangers a user's file.
+    Raises InputError if it cannot be made.
     """
-    with disk_errors_as_input_errors(path):
-        folder = TemporaryDirectory(prefix=".ssl-", dir=path.parent)
-    with folder as name:
-        yield Path(name)
+    with ExitStack() as stack:
+        with disk_errors_as_input_errors(path):
+            folder = stack.enter_context(unfinished_folder(path.parent))
+        yield folder
 
 
 # --- an output folder ---------------------------------------------------------------------------------------
@@ -76,7 +76,10 @@ def output_folder(output: str | None, overwrite: bool, default_parent: Path) -> 
             with disk_errors_as_input_errors(place, within=folder):
                 yield folder, place
             with disk_errors_as_input_errors(place):
-                _move_content(folder, place)
+                if output is None or not place.is_dir():
+                    folder.replace(place)  # at once; a folder may replace an empty one
+                else:
+                    _move_content(folder, place)
     except BaseException:
         if output is None:
             with suppress(OSError):
@@ -113,10 +116,7 @@ def _new_place(parent: Path) -> Path:
 
 
 def _move_content(folder: Path, place: Path) -> None:
-    """Move a folder as a whole, or file by file if `place` exists already."""
-    if not place.is_dir():
-        folder.replace(place)
-        return
+    """Move what is in a folder, file by file, into one that exists."""
     targets = {path: place / path.relative_to(folder) for path in sorted(folder.rglob("*"))}
     for path, target in targets.items():
         if target.exists() and path.is_dir() != target.is_dir():
@@ -151,8 +151,9 @@ def warn_about_rejected_files(rejected: Sequence[tuple[str, str]], n_read: int, 
 
 def write_output_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all. Raises InputError if it cannot be written."""
-    with disk_errors_as_input_errors(path):
-        write_bytes(path, content)
+    with temporary_folder(path) as folder, disk_errors_as_input_errors(path):
+        write_bytes(folder / "content", content)
+        move_into_place(folder / "content", path)
 
 
 def file_paths(cfg: DictConfig) -> tuple[Path, Path, Path]:

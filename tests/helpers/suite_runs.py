@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import DictConfig
 
+from ssl_cli.csv_files import write_csv
 from ssl_cli.errors import InputError
-from ssl_cli.files import write_csv, write_json
+from ssl_cli.files import write_json
 from ssl_cli.runs import folder as run_folder
 
 # Scores of BERT-Medium on the leaderboard, in percent, and its published average.

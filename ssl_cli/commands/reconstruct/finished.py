@@ -99,7 +99,7 @@ class ReconstructRun(Finished):
             for _ in range(0, n, BATCH_IMAGES):
                 batches.append(to_uint8(self._finite(self.model.generate(BATCH_IMAGES))))
                 if (n_bytes := n * batches[0][0].numel()) > MAX_BYTES:
-                    raise InputError(f"n={n}: these images need {n_bytes:,} bytes of memory, and may need {MAX_BYTES:,}.")
+                    raise InputError(f"n={n}: these images need {n_bytes:,} bytes; at most {MAX_BYTES:,} are allowed.")
         return torch.cat(batches)[:n].numpy()
 
     def _check_prior_is_fitted(self) -> None:

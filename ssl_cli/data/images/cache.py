@@ -4,8 +4,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from ssl_cli.data.images.archive import ImageFiles
 from ssl_cli.data.images.reader import RejectedFiles
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
+from ssl_cli.files import unfinished_folder
 
 MAX_MEMORY_BYTES = 1 << 30  # of decoded images
 VERSION = 2  # of what decoding makes of a file; a new one invalidates the cache
@@ -77,8 +76,9 @@ def _folder_name(files: ImageFiles, shape: list[int]) -> str:
 def _write_folder(files: ImageFiles, shape: list[int], folder: Path) -> None:
     """Write a folder of pixels and metadata under another name, and rename it when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    try:
+    with unfinished_folder(folder.parent) as parent:
+        partial = parent / folder.name  # with the usual permissions: those of an unfinished folder are for its owner
+        partial.mkdir()
         names, rejected, digest = [], [], hashlib.sha256()
         with (partial / PIXELS).open("wb") as file:
             for name, decoded in files.decode(shape):
@@ -98,8 +98,6 @@ def _write_folder(files: ImageFiles, shape: list[int], folder: Path) -> None:
         except OSError:
             if not folder.is_dir():  # else another process was faster, and wrote the same
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _map_folder(folder: Path, shape: list[int]) -> ImageArray:

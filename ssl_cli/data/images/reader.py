@@ -1,7 +1,6 @@
 """Image reader: image files -> bytes of one shape; saved with a run, so that its model can be applied to new files."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from ssl_cli.data.images.archive import DECODE_BATCH, Image, ImageFiles, open_im
 from ssl_cli.data.images.decode import decode_image
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
+from ssl_cli.files import write_text
 
 Side = Annotated[int, Range(1, 4096)]
 STATE_TYPES = {"kind": Literal["images"], "shape": tuple[Literal[1, 3], Side, Side], "classes": list[str]}
@@ -106,9 +106,7 @@ class ImageReader:
     def save(self, path: Path) -> None:
         """Write a JSON file atomically."""
         state = {"kind": "images", "shape": [int(size) for size in self.shape], "classes": self.classes}
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-        partial.write_text(json.dumps(state, indent=1, ensure_ascii=False), encoding="utf-8")
-        partial.replace(path)
+        write_text(path, json.dumps(state, indent=1, ensure_ascii=False))
 
     @classmethod
     def load(cls, path: Path) -> "ImageReader":

@@ -132,6 +132,7 @@ def test_missing_values_in_columns_that_had_none_give_a_warning(cli: Cli, publis
     ("words", "sentence"),
     [
         (["input=absent.csv", "output=o.csv"], "input=absent.csv is not a file"),
+        (["input=new.csv", "output=loop.csv"], "loop.csv is a symbolic link that leads back to itself"),
         (["output=o.csv"], "input is missing: it must be a path; set input=..."),
         (["input=new.csv", "output=o.txt"], "output must be a path that ends in .csv or .parquet, not 'o.txt'"),
         (["input=new.csv", "output=nowhere/o.csv"], "there is no folder nowhere; make it first"),
@@ -155,6 +156,7 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     lines = source(published).read_text().splitlines()
     Path("new.csv").write_text("\n".join(lines))
     Path("old.csv").write_text("old")
+    Path("loop.csv").symlink_to("loop.csv")
     Path("lacks.csv").write_text("\n".join(lines).replace("V28", "V29"))
     Path("bad.csv").write_text(f"{lines[0]}\nx\ny\n")
     Path("cut.csv.gz").write_bytes(gzip.compress("\n".join(lines * 20).encode())[:-50])
