@@ -147,7 +147,7 @@ def test_each_row_of_the_history_is_that_of_an_uninterrupted_run(
     words = [*files, *SMALL, *every, *how, "trainer.max_steps=20"]
     whole = read_history(run(cli, *words) / "history.csv")
     add_gradient = Learner._add_gradient
-    for n, batch in enumerate((13, 15, 16, 17, 18, 23, 30, 38)):
+    for n, batch in enumerate((6, 7, 8, 9, 13, 15, 16, 17, 18, *((23, 30, 38) if how else ()))):
 
         def crash(self: Learner, each: dict[str, Any], at: int = batch) -> None:
             if each["k"] == at:
