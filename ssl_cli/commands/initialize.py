@@ -15,10 +15,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from ssl_cli import console
 from ssl_cli.commands import finished as finished_runs
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build, locate
 from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
+from ssl_cli.data.tokenizers.settings import unreachable_capitals
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 from ssl_cli.errors import InputError
@@ -32,6 +34,8 @@ SCRATCH = "none"
 OWN_TOKENIZER = "pretrained"  # choices.tokenizer of a run whose checkpoint brings its tokenizer
 TASK_HEAD = "decide."  # the layer of a labelled task that is specific to its classes
 PAIR_POOLER = "pair_head.pool."  # of BERT: the same weights as `pool.`
+SAYS_NOTHING = {"model", "models", "checkpoint", "export", "final", "best", "last", "output", "pytorch_model", "snapshots"}
+NAMED_BY_STEP = re.compile(r"(checkpoint|step|epoch)[-_]?\d+|\d+|[0-9a-f]{40}")
 PARTS = {  # of a model, as the table of loaded weights names them -> the prefix of their parameters
     "token table": "network.token_table.",
     "position table": "network.position_table.",
@@ -162,15 +166,34 @@ def _of_checkpoint(name: str) -> Init:
     """Return a checkpoint of transformers. Raises InputError if its tokenizer has more tokens than its weights."""
     checkpoint = read_pretrained(name)
     is_folder = Path(name).expanduser().is_dir()
-    base_name = checkpoint.folder.resolve().name if is_folder else name.split("/")[-1]
-    run_name = re.sub(r"[^\w.+-]", "-", base_name).strip("-.+") or "checkpoint"
+    run_name = name_of_folder(checkpoint.folder.resolve()) if is_folder else clean_name(name.split("/")[-1])
     tokenizer, known = PretrainedTokenizer(str(checkpoint.folder)).train(), checkpoint.options["vocab_size"]
     if (n_tokens := tokenizer.vocab_size) > known:
         raise InputError(
             f"{checkpoint.folder}: its tokenizer has {n_tokens:,} tokens, more than the {known:,} of its weights."
         )
+    if n_lost := unreachable_capitals(tokenizer.library):
+        console.warn(
+            f"{checkpoint.folder}: {n_lost:,} of its tokens have capitals and are never used, because its "
+            "tokenizer lowercases all text. If the model is cased, set do_lower_case to false in tokenizer_config.json."
+        )
     place = str(checkpoint.folder.resolve()) if is_folder else name
     return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint)
+
+
+def name_of_folder(folder: Path) -> str:
+    """Return the part of a checkpoint's path that distinguishes it: of `a/model` it is `a`.
+
+    A folder that is named by its step keeps this number: `a-checkpoint-500`.
+    """
+    parts = [part for part in folder.parts[1:] if part.lower() not in SAYS_NOTHING]
+    name = parts[-1] if parts else folder.name
+    return clean_name("-".join(parts[-2:]) if NAMED_BY_STEP.fullmatch(name) else name)
+
+
+def clean_name(name: str) -> str:
+    """Return a name with the characters that a run folder may have."""
+    return re.sub(r"[^\w.+-]", "-", name).strip("-.+") or "checkpoint"
 
 
 def _check_direction(cfg: DictConfig, init: Init) -> None:

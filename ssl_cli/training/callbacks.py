@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
@@ -33,7 +33,7 @@ def make_callbacks(settings: DictConfig, max_steps: int, folder: Path, monitor: 
     if settings.patience or monitor != "loss":
         callbacks.append(StopEarly(settings.patience or sys.maxsize, monitor))
     if settings.ema_decay:
-        callbacks.append(AverageWeights(decay=settings.ema_decay))
+        callbacks.append(AverageWeights(settings.ema_decay))
     only_limit_s = duration_s(settings.max_time) if max_steps < 0 else None
     return [
         *callbacks,
@@ -66,8 +66,15 @@ def load_final_weights(callbacks: list[Callback], module: lightning.LightningMod
             module.load_state_dict(callback.best)
 
 
-class AverageWeights(EMAWeightAveraging):
-    """An exponential moving average of the weights, which validation and the finished model use."""
+class AverageWeights(WeightAveraging):
+    """An exponential moving average of the weights, which validation and the finished model use.
+
+    Buffers are averaged too: a codebook belongs to its weights. Constants (the angles of positions, the ids of tokens)
+    keep every bit: they are in no checkpoint, so a resumed run begins with them as they were made.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(use_buffers=True, multi_avg_fn=partial(_move_towards, share=1 - decay))
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Update the average after each step; Lightning's callback would do so once a stretch."""
@@ -81,6 +88,17 @@ class AverageWeights(EMAWeightAveraging):
     def load_average(self, module: lightning.LightningModule) -> None:
         """Load the average into the module, also if a resumed run had no step left to take."""
         self._copy_average_to_current(module)
+
+
+def _move_towards(averages: list[Tensor], values: list[Tensor], _: Tensor, share: float) -> None:
+    """Move averages by `share` of the way to the values, all of one type; whole numbers are taken as they are.
+
+    What equals its value stays as it is. Lightning's own sum of two products would move it by its last bits.
+    """
+    if averages[0].is_floating_point():
+        torch._foreach_lerp_(averages, values, share)
+    else:
+        torch._foreach_copy_(averages, values)
 
 
 class StopEarly(EarlyStopping):

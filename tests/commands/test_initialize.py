@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
 from ssl_cli.commands.finetune.finetune import fit_network
-from ssl_cli.commands.initialize import apply_init, resolve_init
+from ssl_cli.commands.initialize import apply_init, name_of_folder, resolve_init
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
@@ -157,6 +157,33 @@ def test_a_tokenizer_larger_than_the_embeddings_is_rejected(tmp_path: Path) -> N
     assert PretrainedTokenizer(str(folder)).train().vocab_size > tokenizer_of("wordpiece").vocab_size
     with pytest.raises(InputError, match=r"more than the .* of its weights"):
         initialized(config(tmp_path, str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("/x/tiny-bert", "tiny-bert"),
+        ("/x/a/model", "a"),
+        ("/x/a/export/model", "a"),
+        ("/x/a/checkpoint-500", "a-checkpoint-500"),
+        ("/x/a/model/checkpoint-500", "a-checkpoint-500"),
+        ("/x/my model!", "my-model"),
+        ("/model", "model"),
+    ],
+)
+def test_a_folder_is_named_by_what_distinguishes_it(folder: str, name: str) -> None:
+    assert name_of_folder(Path(folder)) == name
+
+
+def test_capitals_that_are_never_reached_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint(tmp_path / "bert", "bert")
+    tokens = tokenizer_of("wordpiece").library.get_vocab()
+    names = sorted(tokens, key=tokens.__getitem__)
+    (tmp_path / "bert" / "tokenizer.json").unlink()
+    for last, warns in (("The", True), ("the", False)):
+        (tmp_path / "bert" / "vocab.txt").write_text("\n".join([*names[:-1], last]) + "\n")
+        resolve_init(config(tmp_path, str(tmp_path / "bert")))
+        assert ("1 of its tokens have capitals" in " ".join(capsys.readouterr().err.split())) == warns
 
 
 def test_invalid_init(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ssl_cli.models.mlp import MLPAutoencoder
 from ssl_cli.training.module import Learner
 from ssl_cli.training.trainer import compiled, step_limit, train
 from tests.conftest import Cli
-from tests.helpers.trained_models import OPTIONS, ROWS, config, history, same, trained
+from tests.helpers.trained_models import OPTIONS, ROWS, config, history, model, same, trained
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
@@ -115,6 +115,17 @@ def test_ema_is_the_average_it_says(tmp_path: Path) -> None:
     average = trained(tmp_path / "ema", cfg).network.encoder[0].weight.detach()
     expected = 0.8 * (0.8 * steps[0] + 0.2 * steps[1]) + 0.2 * steps[2]
     torch.testing.assert_close(average, expected)
+
+
+def test_averaged_weights_keep_constants(tmp_path: Path) -> None:
+    """They are in no checkpoint: a resumed run would have them without what averaging did to them."""
+    method = model()
+    constants = {"angles": torch.rand(1000), "ids": torch.arange(1000), "is_special": torch.rand(9) < 0.5}
+    for name, constant in constants.items():
+        method.register_buffer(name, constant.clone(), persistent=False)
+    trained(tmp_path, config(max_steps=20, ema_decay=0.9), method)
+    for name, constant in constants.items():
+        assert torch.equal(getattr(method, name), constant), name
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from ssl_cli import console
@@ -98,21 +99,22 @@ def _curve_names(summary_metrics: list[str], history: list[dict[str, float]]) ->
 
 
 def init_names(inits: Iterable[str]) -> dict[str, str]:
-    """Return a short name for each value of `init`.
+    """Return a short name for each value of `init`: the first of its names that no other one has."""
+    names = {init: _names(init) for init in inits}
+    taken = Counter(chain.from_iterable(map(set, names.values())))
+    return {init: next((name for name in mine if taken[name] == 1), mine[-1]) for init, mine in names.items()}
 
-    A run is named by its verb, model and data, with its time if several runs share these.
+
+def _names(init: str) -> list[str]:
+    """Return the names of an `init`, the shortest first.
+
+    A run is named by its verb, model and data, then also its time; another folder by ever more of the end of its path.
     """
-    parts = {init: _name_parts(init) for init in inits}
-    count = Counter(name for name, *_ in parts.values())
-    return {init: "/".join((name, *rest)) if count[name] > 1 else name for init, (name, *rest) in parts.items()}
-
-
-def _name_parts(init: str) -> list[str]:
-    """Return the name of an `init`, then what distinguishes it from others of the same name."""
     if init in FROM_SCRATCH:
         return ["from scratch"]
     path = Path(init).expanduser().resolve()
     if (path / run_folder.CONFIG).is_file():
         *_, verb, model_and_data, time = path.parts
-        return [f"{verb}/{model_and_data}", time]
-    return [path.name, str(path.parent)] if path.is_dir() else [init]
+        return [f"{verb}/{model_and_data}", f"{verb}/{model_and_data}/{time}"]
+    parts = path.parts if path.is_dir() else (init,)
+    return ["/".join(parts[-n:]) for n in range(1, len(parts) + 1)]

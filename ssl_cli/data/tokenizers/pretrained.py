@@ -9,19 +9,20 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from ssl_cli.config.types import Path as FilePath
-from ssl_cli.data.io.json_state import read_state
+from ssl_cli.data.tokenizers.settings import TokenizerSettings
 from ssl_cli.data.tokenizers.tokenizer import ROLES, Tokenizer
-from ssl_cli.data.tokenizers.validation import check_dense_ids, library_errors_as_input_errors
+from ssl_cli.data.tokenizers.validation import check_dense_ids, library_errors_as_input_errors, read_library
 from ssl_cli.errors import InputError
 
-TOKENIZER_FILE, CONFIG_FILE = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER_FILE = "tokenizer.json"
 BERT_FILE, GPT2_FILES = "vocab.txt", ("vocab.json", "merges.txt")
 
 
 class PretrainedTokenizer:
     """The tokenizer in a checkpoint's folder, which needs no training.
 
-    Reads tokenizer.json, BERT's vocab.txt, or vocab.json with merges.txt, as written for GPT-2 and RoBERTa.
+    Reads tokenizer.json, BERT's vocab.txt, or vocab.json with merges.txt, as written for GPT-2 and RoBERTa; and what
+    tokenizer_config.json and the like say of them.
     """
 
     def __init__(self, folder: Annotated[FilePath, "a checkpoint's folder"]):
@@ -29,14 +30,11 @@ class PretrainedTokenizer:
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
         """Return the tokenizer; the texts are not read. Raises InputError if there is none or it is damaged."""
-        path = self.folder / TOKENIZER_FILE
-        if path.is_file():
-            return Tokenizer.load(path)
+        settings = TokenizerSettings.read(self.folder)
         with library_errors_as_input_errors(self.folder):
-            if (self.folder / BERT_FILE).is_file():
-                return Tokenizer(self._read_bert())
-            if all((self.folder / name).is_file() for name in GPT2_FILES):
-                return Tokenizer(self._read_gpt2())
+            if library := self._read(settings):
+                settings.apply(library)
+                return Tokenizer(library)
         raise InputError(
             f"{self.folder} has no tokenizer: no {TOKENIZER_FILE}, no {BERT_FILE}, and no {' with '.join(GPT2_FILES)}."
         )
@@ -45,14 +43,18 @@ class PretrainedTokenizer:
         """Return JSON-able values that change with the tokenizer."""
         return ["Taken", hashlib.sha256(self.train().to_json().encode()).hexdigest()]
 
-    def _read_bert(self) -> tokenizers.Tokenizer:
-        options = read_state(self.folder / CONFIG_FILE) if (self.folder / CONFIG_FILE).is_file() else {}
+    def _read(self, settings: TokenizerSettings) -> tokenizers.Tokenizer | None:
+        """Return the tokenizer of the first file that is there, without added tokens; None if there is none."""
+        if (self.folder / TOKENIZER_FILE).is_file():
+            return read_library(self.folder / TOKENIZER_FILE)
+        if (self.folder / BERT_FILE).is_file():
+            return self._read_bert(settings)
+        return self._read_gpt2(settings) if all((self.folder / name).is_file() for name in GPT2_FILES) else None
+
+    def _read_bert(self, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+        _check_names(settings, ("unk", "cls", "sep", "pad", "mask"))
         library = tokenizers.Tokenizer(models.WordPiece.from_file(str(self.folder / BERT_FILE), unk_token="[UNK]"))
-        library.normalizer = normalizers.BertNormalizer(
-            lowercase=options.get("do_lower_case", True),
-            handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-            strip_accents=options.get("strip_accents"),
-        )
+        library.normalizer = normalizers.BertNormalizer(**settings.normalizer_options())
         library.pre_tokenizer, library.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
         specials = _special_names(library)
         library.add_special_tokens(list(specials.values()))
@@ -60,11 +62,12 @@ class PretrainedTokenizer:
             library.post_processor = processors.BertProcessing(*_sep_and_cls(library, specials))
         return library
 
-    def _read_gpt2(self) -> tokenizers.Tokenizer:
+    def _read_gpt2(self, settings: TokenizerSettings) -> tokenizers.Tokenizer:
         vocabulary, merges = (str(self.folder / name) for name in GPT2_FILES)
         library = tokenizers.Tokenizer(models.BPE.from_file(vocabulary, merges))
         check_dense_ids(self.folder / GPT2_FILES[0], list(library.get_vocab().values()))
-        library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        prefix_space = settings.options.get("add_prefix_space", False) is True
+        library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
         library.decoder = decoders.ByteLevel()
         specials = _special_names(library)
         mask = specials.get("mask")
@@ -72,8 +75,18 @@ class PretrainedTokenizer:
         library.add_special_tokens([AddedToken(name, lstrip=name == mask, special=True) for name in specials.values()])
         if {"cls", "sep"} <= set(specials):
             sep, cls = _sep_and_cls(library, specials)
-            library.post_processor = processors.RobertaProcessing(sep, cls, trim_offsets=True, add_prefix_space=False)
+            library.post_processor = processors.RobertaProcessing(sep, cls, True, prefix_space)
         return library
+
+
+def _check_names(settings: TokenizerSettings, roles: Iterable[str]) -> None:
+    """Raise InputError if a special token has another name than BERT's, by which the vocabulary is searched for it."""
+    for role in roles:
+        name = settings.token_name(role)
+        if name is not None and name not in ROLES[role]:
+            raise InputError(
+                f"{settings.folder} names {str(name)[:40]!r} as its {role} token; supported: {', '.join(ROLES[role])}."
+            )
 
 
 def _special_names(library: tokenizers.Tokenizer) -> dict[str, str]:

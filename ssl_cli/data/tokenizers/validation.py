@@ -5,7 +5,7 @@ only listed components are allowed: those of this project's tokenizers, and of B
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,17 @@ SEQUENCES = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}  # s
 MAX_PARTS = 4
 MAX_AFFIX_CHARS = 16  # of a prefix such as ##
 MAX_WORD_CHARS = 1000  # of a word that is split into tokens
+MAX_ADDED_TOKENS = 20_000  # besides the vocabulary; each is looked for in every text
+MAX_ADDED_CHARS = 1000  # of such a token
 MAX_ID_GAP = 1000  # ids without a token in a small vocabulary
 SAMPLE = "Ab1 .,\n\u4e2d\u0301\U0001f600"  # characters of several kinds
 
 
 def read_library(path: Path) -> tokenizers.Tokenizer:
-    """Return the tokenizer in a file. Raises InputError if there is none, or it has parts that are not allowed."""
+    """Return the tokenizer in a file, without its padding and truncation.
+
+    Raises InputError if there is none, or it has parts that are not allowed.
+    """
     with library_errors_as_input_errors(path):
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path} is damaged: it has more than {MAX_FILE_BYTES:,} bytes.")
@@ -47,9 +52,22 @@ def read_library(path: Path) -> tokenizers.Tokenizer:
         vocabulary, added = state["model"]["vocab"], state.get("added_tokens") or []
         ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
         check_dense_ids(path, [*ids, *(token["id"] for token in added)])
+        check_added_tokens(path, [token["content"] for token in added])
         library = tokenizers.Tokenizer.from_str(text)
+        library.no_padding()  # before anything is encoded: a text padded to a billion tokens fills the memory
+        library.no_truncation()
         library.decode(library.encode(SAMPLE, add_special_tokens=False).ids)
         return library
+
+
+def check_added_tokens(path: Path, contents: Sequence[Any]) -> None:
+    """Raise InputError if there are too many added tokens, or one is empty or long."""
+    if len(contents) > MAX_ADDED_TOKENS:
+        raise InputError(
+            f"{path} adds {len(contents):,} tokens to its vocabulary; at most {MAX_ADDED_TOKENS:,} are allowed."
+        )
+    if not all(isinstance(content, str) and 0 < len(content) <= MAX_ADDED_CHARS for content in contents):
+        raise InputError(f"{path} is damaged: an added token must have 1 to {MAX_ADDED_CHARS:,} characters.")
 
 
 def check_dense_ids(path: Path, ids: list[int]) -> None:
@@ -108,8 +126,10 @@ def _check_bounded(path: Path, part: dict[str, Any]) -> None:
         raise InputError(
             f"{path} replaces {str(pattern)[:100]}: only a string may be replaced, by none that is longer."
         )
-    if kind == "TemplateProcessing" and max(len(part["single"]), len(part["pair"])) > 2 * MAX_PARTS:
-        raise InputError(f"{path} is damaged: its template has more than {2 * MAX_PARTS} parts.")
+    if kind == "TemplateProcessing":
+        lists = [part["single"], part["pair"], *(token["ids"] for token in part["special_tokens"].values())]
+        if max(map(len, lists)) > 2 * MAX_PARTS:
+            raise InputError(f"{path} is damaged: its template has more than {2 * MAX_PARTS} parts.")
 
 
 def _shortens(pattern: Any, content: Any) -> bool:

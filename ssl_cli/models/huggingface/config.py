@@ -56,6 +56,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} is not a transformers checkpoint: it has no {CONFIG}.")
     config = read_state(folder / CONFIG)
     kind = config.get("model_type")
+    if kind is None:
+        raise InputError(
+            f"{folder / CONFIG} lacks model_type, which says what the model is: add one of {', '.join(SUPPORTED_TYPES)}."
+        )
     if not isinstance(kind, str) or kind not in SUPPORTED_TYPES:
         raise InputError(f"{folder} holds a model of type {kind!r}; supported types: {', '.join(SUPPORTED_TYPES)}.")
     values = config | _neox_values(folder / CONFIG, config) if kind == "gpt_neox" else config

@@ -1,6 +1,6 @@
 """Parameter names of transformers' models and of ours, for reading and writing checkpoints."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,7 +37,7 @@ class Family:
     in_block: dict[str, tuple[str, ...]]
     output: str  # their output matrix; ours is the token embeddings, so it must equal them
     head: dict[str, str] = field(default_factory=dict)
-    head_bias: tuple[str, ...] = ()  # the first is read; some versions store it under several names
+    head_bias: tuple[str, ...] = ()  # its names: some versions store it under several, some under one of them
     pair: dict[str, str] = field(default_factory=dict)
     layout: Layout = "stacked"
     classes: tuple[str, ...] = ()  # of transformers, as config.json names them
@@ -149,12 +149,16 @@ def network_mappings(family: Family, layers: int, position_offset: int, absent: 
             )
 
 
-def head_mappings(family: Family) -> Iterator[ParameterMapping]:
-    """Yield the mappings of the head for masked tokens, if the family has one."""
+def head_mappings(family: Family, stored: Container[str] = ()) -> Iterator[ParameterMapping]:
+    """Yield the mappings of the head for masked tokens, if the family has one.
+
+    The name of its bias is the first of those that are `stored`, or the usual one.
+    """
     for module, hf_name in family.head.items():
         yield from _weight_and_bias(module, (hf_name,))
     if family.head_bias:
-        yield ParameterMapping("bias", family.head_bias[:1])
+        bias = next((name for name in family.head_bias if name in stored), family.head_bias[0])
+        yield ParameterMapping("bias", (bias,))
 
 
 def pair_mappings(family: Family) -> Iterator[ParameterMapping]:

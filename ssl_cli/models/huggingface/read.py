@@ -1,7 +1,7 @@
 """Reader of transformers checkpoints: BERT, RoBERTa, GPT-2, GPT-NeoX, and what `write` exports."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Pretrained:
     options: dict[str, Any]
     weights: dict[str, Tensor]
     absent: set[str]
+    lacking: Mapping[str, str] = field(default_factory=dict)  # absent head that is there in part -> what it lacks
 
     @property
     def is_causal(self) -> bool:
@@ -59,10 +60,13 @@ class Pretrained:
                 self._load(name, parameters[name], tensor)
         modules = {name.split(".")[0] for name in parameters}
         return [
-            f"{self.folder} has no {HEAD_NAMES[head]}: the network's weights are loaded, and this head is initialized "
-            "at random."
+            f"{self.folder} has no {HEAD_NAMES[head]}{self._reason(head)}: the network's weights are loaded, and this "
+            "head is initialized at random."
             for head in sorted(modules & self.absent)
         ]
+
+    def _reason(self, head: str) -> str:
+        return f" that is complete (it lacks {self.lacking[head]})" if head in self.lacking else ""
 
     def _check_same_architecture(self, network: Transformer) -> None:
         """Raise InputError if an option differs that the shapes of weights do not show."""
@@ -104,21 +108,22 @@ def read_pretrained(init: str) -> Pretrained:
     options, position_offset = transformer_options(folder / CONFIG, config)
     has_table = {"position_table": options["positions"] == "learned", "segment_table": options["segments"] > 0}
     absent_tables = {name for name, has in has_table.items() if not has}
-    tensors = _normalize_names(read_tensors(folder), family)
+    tensors = _normalize_names(read_tensors(folder), family, folder)
     mappings = {
         "network": network_mappings(family, options["layers"], position_offset, absent_tables),
-        "head": head_mappings(family),
+        "head": head_mappings(family, tensors),
         "pair_head": pair_mappings(family),
         "pool": _pool_mappings(family),
     }
     weights: dict[str, Tensor] = {}
-    absent = set()
-    for module, converted in _convert_modules(mappings, tensors, folder, options["heads"]):
+    absent, lacking = set(), {}
+    for module, converted, missing in _convert_modules(mappings, tensors, folder, options["heads"]):
         weights |= {f"{module}.{name}": tensor for name, tensor in converted.items()}
         absent |= set() if converted or module == "pool" else {module}
+        lacking |= {module: missing} if missing else {}
     _check_output_is_tied(folder, family, tensors, needed=options["causal"] and not is_tied(config))
     _check_shapes(folder, options, weights)
-    return Pretrained(folder, kind, options, weights, absent)
+    return Pretrained(folder, kind, options, weights, absent, lacking)
 
 
 def _pool_mappings(family: Family) -> list[ParameterMapping]:
@@ -133,32 +138,56 @@ def _pool_mappings(family: Family) -> list[ParameterMapping]:
 # --- tensors ---
 
 
-def _normalize_names(tensors: dict[str, Tensor], family: Family) -> dict[str, Tensor]:
-    """Remove the trunk's prefix, which is there only beside a head, and replace the old names of norm parameters."""
+def _normalize_names(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
+    """Remove the prefixes of wrappers and of the trunk, and replace the old names of norm parameters.
+
+    The trunk's prefix is there only beside a head.
+    """
     suffixes = {".gamma": ".weight", ".beta": ".bias"}
-    renamed = {}
+    renamed, wrapper = {}, _wrapper(tensors, family, folder)
     for name, tensor in tensors.items():
-        for old, new in suffixes.items():
-            name = name.removesuffix(old) + new if name.endswith(old) else name
-        renamed[name.removeprefix(family.trunk)] = tensor
+        if name.startswith(wrapper):
+            name = name.removeprefix(wrapper)
+            for old, new in suffixes.items():
+                name = name.removesuffix(old) + new if name.endswith(old) else name
+            renamed[name.removeprefix(family.trunk)] = tensor
     return renamed
+
+
+def _wrapper(tensors: Mapping[str, Tensor], family: Family, folder: Path) -> str:
+    """Return the prefix that a module around the model gave all its names, such as `module.` or `_orig_mod.`.
+
+    Raises InputError if the file holds several such models.
+    """
+    table = f"{family.tables['token_table']}.weight"
+    prefixes = sorted(name.removesuffix(table) for name in tensors if name == table or name.endswith(f".{table}"))
+    if not prefixes or {"", family.trunk} & {*prefixes}:
+        return ""
+    if len(prefixes) > 1:
+        raise InputError(f"{folder} holds several models: {', '.join(prefixes)}. Save the weights of one of them.")
+    return prefixes[0].removesuffix(family.trunk)
 
 
 def _convert_modules(
     mappings: Mapping[str, Iterable[ParameterMapping]], tensors: dict[str, Tensor], folder: Path, heads: int
-) -> Iterable[tuple[str, dict[str, Tensor]]]:
-    """Yield each module and its tensors by our names; a head that is not complete has none."""
+) -> Iterable[tuple[str, dict[str, Tensor], str | None]]:
+    """Yield each module, its tensors by our names, and what it lacks if it is there in part.
+
+    A head that is not complete has no tensors.
+    """
     for module, module_mappings in mappings.items():
         converted: dict[str, Tensor] = {}
+        lacking, has_any = None, False
         for mapping in module_mappings:
             missing = [name for name in mapping.hf_names if name not in tensors]
             if missing and module == "network":
                 raise InputError(f"{folder} is damaged: its weights lack {missing[0]}, which its {CONFIG} requires.")
+            has_any |= not missing and not mapping.name.startswith("pool.")  # which is there without the rest too
             if missing:
-                converted = {}
-                break
-            converted[mapping.name] = _convert(mapping, tensors, folder, heads)
-        yield module, converted
+                lacking = lacking or missing[0]
+            else:
+                converted[mapping.name] = _convert(mapping, tensors, folder, heads)
+        yield module, {} if lacking else converted, lacking if has_any else None
 
 
 def _convert(mapping: ParameterMapping, tensors: dict[str, Tensor], folder: Path, heads: int) -> Tensor:

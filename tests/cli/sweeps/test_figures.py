@@ -32,6 +32,13 @@ def test_inits_have_short_names(workdir: Path) -> None:
     }
 
 
+def test_folders_of_one_name_are_named_by_what_distinguishes_them(workdir: Path) -> None:
+    folders = ["a/model", "b/model", "x/1/model", "y/1/model", "tiny"]
+    for folder in folders:
+        (workdir / folder).mkdir(parents=True)
+    assert [*init_names(folders).values()] == folders
+
+
 def outcome(k: int, settings: dict[str, str], history: list[dict[str, float]]) -> Outcome:
     folder = Path(f"run{k}")
     folder.mkdir()

@@ -16,6 +16,7 @@ from ssl_cli.commands.finetune.inference import predict_all
 from ssl_cli.models.cpu import has_bf16
 from ssl_cli.runs.digests import write_digests
 from ssl_cli.runs.folder import read_history
+from ssl_cli.training.module import Learner
 from tests.conftest import Cli
 from tests.helpers.pretrain_runs import make_run
 
@@ -111,7 +112,11 @@ def test_loaded_parts_are_printed(cli: Cli, files: list[str], workdir: Path) -> 
     assert shared and all(torch.equal(before[name], after[name]) for name in shared), "no weight of it was trained"
 
 
-@pytest.mark.parametrize("how", [[], ["lora=4"], ["layer_decay=0.7", "freeze=embeddings"]], ids=str)
+AVERAGED = ["trainer.ema_decay=0.9", "trainer.accumulate_grad_batches=2", "trainer.patience=100"]
+SAME_BITS = ("dev/loss", "dev/accuracy", "train/loss", "train/grad_norm")  # of two runs of a seed
+
+
+@pytest.mark.parametrize("how", [[], ["lora=4"], ["layer_decay=0.7", "freeze=embeddings"], AVERAGED], ids=str)
 def test_a_resumed_run_reaches_the_same_weights(cli: Cli, files: list[str], workdir: Path, how: list[str]) -> None:
     start = make_run(workdir / "start", "bert", "wordpiece")
     steady = ["optim.schedule=constant", "trainer.validate_every_n_steps=2", "optim.lr=1e-3"]
@@ -125,6 +130,38 @@ def test_a_resumed_run_reaches_the_same_weights(cli: Cli, files: list[str], work
     for name, weights in ours.items():
         assert torch.equal(weights, theirs[name]), name
     assert metrics_of(whole)["dev/accuracy"] == metrics_of(part)["dev/accuracy"]
+    rows, resumed = (read_history(folder / "history.csv") for folder in (whole, part))
+    assert [[row[name] for name in SAME_BITS] for row in rows] == [[row[name] for name in SAME_BITS] for row in resumed]
+
+
+class Crash(BaseException):
+    """Ends a run in the middle of a batch, as a kill does: nothing is saved."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [[], AVERAGED, [*AVERAGED, "trainer.precision=bf16-mixed"]], ids=str)
+def test_each_row_of_the_history_is_that_of_an_uninterrupted_run(
+    cli: Cli, files: list[str], monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    """Killed before, at and after a validation, and inside an accumulation window."""
+    every = ["trainer.validate_every_n_steps=4", "trainer.checkpoint_every_n_steps=1", "trainer.batch_size=16"]
+    words = [*files, *SMALL, *every, *how, "trainer.max_steps=20"]
+    whole = read_history(run(cli, *words) / "history.csv")
+    add_gradient = Learner._add_gradient
+    for n, batch in enumerate((6, 7, 8, 9, 13, 15, 16, 17, 18, *((23, 30, 38) if how else ()))):
+
+        def crash(self: Learner, each: dict[str, Any], at: int = batch) -> None:
+            if each["k"] == at:
+                raise Crash
+            add_gradient(self, each)
+
+        outputs = f"paths.outputs=cut{n}"
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(Learner, "_add_gradient", crash)
+            cli("finetune", *words, outputs)
+        resumed = read_history(run(cli, "resume=latest", outputs) / "history.csv")
+        for row, again in zip(whole, resumed, strict=True):
+            assert [row[name] for name in SAME_BITS] == [again[name] for name in SAME_BITS], (batch, row["step"])
 
 
 def test_the_best_weights_are_kept(cli: Cli, files: list[str]) -> None:

@@ -49,6 +49,25 @@ def doubled(state: State) -> None:
     state["post_processor"] = {"type": "TemplateProcessing", "single": twice, "pair": twice, "special_tokens": {}}
 
 
+def long_template(state: State) -> None:
+    cls = {"id": "[CLS]", "ids": [2] * 100_000, "tokens": ["[CLS]"] * 100_000}
+    parts = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}]
+    state["post_processor"] = {
+        "type": "TemplateProcessing", "single": parts, "pair": parts, "special_tokens": {"[CLS]": cls},
+    }  # fmt: skip
+
+
+def million_added(state: State) -> None:
+    token, first = state["added_tokens"][0], len(state["model"]["vocab"])
+    state["added_tokens"] += [token | {"id": first + k, "content": f"w{k}"} for k in range(20_001)]
+
+
+def long_added(state: State) -> None:
+    state["added_tokens"].append(
+        state["added_tokens"][0] | {"id": len(state["model"]["vocab"]), "content": "a" * 1001}
+    )
+
+
 @pytest.mark.parametrize(
     ("attack", "sentence"),
     [
@@ -61,6 +80,9 @@ def doubled(state: State) -> None:
         (normalizers({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "has the normalizer Precompiled"),
         (split(r"(\w+\w*)+\d"), "splits text by the pattern"),
         (doubled, "its template has more than 8 parts"),
+        (long_template, "its template has more than 8 parts"),
+        (million_added, "tokens to its vocabulary; at most 20,000 are allowed"),
+        (long_added, "an added token must have 1 to 1,000 characters"),
         (unlimited, "a word 1,000"),
         (far, "tokens must have ids from 0 and below 1,"),
         (far_added, "tokens must have ids from 0 and below 1,"),
@@ -68,7 +90,7 @@ def doubled(state: State) -> None:
         (lambda state: state["model"]["vocab"].pop("[UNK]"), "can't be read as a tokenizer"),
         (lambda state: state.pop("model"), "can't be read as a tokenizer"),
     ],
-    ids=range(15),
+    ids=range(18),
 )
 def test_a_file_with_dangerous_parts(tmp_path: Path, attack: Callable[[State], Any], sentence: str) -> None:
     state = json.loads(tokenizer_of("wordpiece").to_json())
@@ -80,6 +102,28 @@ def test_a_file_with_dangerous_parts(tmp_path: Path, attack: Callable[[State], A
         Tokenizer.load(tmp_path / "tokenizer.json")
     assert sentence in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+PADDING = {"direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
+TRUNCATION = {"direction": "Right", "strategy": "LongestFirst"}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"padding": PADDING | {"strategy": {"Fixed": 1_000_000_000_000}, "pad_to_multiple_of": None}},
+        {"padding": PADDING | {"strategy": "BatchLongest", "pad_to_multiple_of": 1_000_000_000_000}},
+        {"truncation": TRUNCATION | {"max_length": 1, "stride": 0}},
+        {"truncation": TRUNCATION | {"max_length": 2, "stride": 5}},
+    ],
+    ids=["fixed", "multiple", "truncation", "stride"],
+)
+def test_padding_and_truncation_are_off_before_anything_is_encoded(tmp_path: Path, parts: State) -> None:
+    """A text padded to 10^12 tokens would be more than any machine holds: this test ends only if none is."""
+    (tmp_path / "tokenizer.json").write_text(json.dumps(json.loads(tokenizer_of("wordpiece").to_json()) | parts))
+    expected = tokenizer_of("wordpiece").encode(TEXT[0])
+    assert Tokenizer.load(tmp_path / "tokenizer.json").encode(TEXT[0]) == expected
+    assert PretrainedTokenizer(str(tmp_path)).train().encode(TEXT[0]) == expected
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "5", "\x00", '{"model": {}, "model": {}}', '{"model": 5}'])

@@ -6,9 +6,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ssl_cli.errors import InputError
 from ssl_cli.models.huggingface import files
+from ssl_cli.models.huggingface.parameter_map import FAMILIES
 from ssl_cli.models.huggingface.read import read_pretrained
 from tests.helpers.checkpoints import CONTEXT, IDS, SEGMENT, Model, assert_close, changed, loaded, random_model
 
@@ -84,6 +86,37 @@ def renamed(name: str) -> str:
     """Return the name of a parameter in the checkpoints of 2018."""
     is_norm = "LayerNorm" in name
     return name.replace(".weight", ".gamma").replace(".bias", ".beta") if is_norm else name
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.", "0.auto_model."])
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_a_wrapper_s_prefix_is_taken_off(transformers: ModuleType, tmp_path: Path, kind: str, prefix: str) -> None:
+    model = random_model(transformers, kind)
+    model.save_pretrained(tmp_path)
+    tensors = {f"{prefix}{name}": tensor for name, tensor in load_file(tmp_path / "model.safetensors").items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    read = read_pretrained(str(tmp_path))
+    out = model(IDS)
+    assert "head" not in read.absent or kind == "gpt2"
+    assert_close(loaded(read)(IDS), out.prediction_logits if kind == "bert" else out.logits)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_the_bias_of_the_head_is_read_by_each_of_its_names(transformers: ModuleType, tmp_path: Path, kind: str) -> None:
+    model = random_model(transformers, kind)
+    model.save_pretrained(tmp_path)
+    whole = load_file(tmp_path / "model.safetensors")
+    usual, other = FAMILIES[kind].head_bias
+    bias = whole.pop(usual if usual in whole else other)
+    whole.pop(other, None)
+    for name in (usual, other):
+        save_file(whole | {name: bias}, tmp_path / "model.safetensors")
+        read = read_pretrained(str(tmp_path))
+        assert torch.equal(read.weights["head.bias"], bias), name
+    save_file(whole, tmp_path / "model.safetensors")
+    read = read_pretrained(str(tmp_path))
+    (message,) = [each for each in read.load_into(Model(**read.options)) if "masked tokens" in each]
+    assert f"that is complete (it lacks {usual})" in message
 
 
 def test_half_precision_is_read_as_float32(transformers: ModuleType, tmp_path: Path) -> None:

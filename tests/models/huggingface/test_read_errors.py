@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ssl_cli.errors import InputError
 from ssl_cli.models.huggingface.read import read_pretrained
@@ -18,6 +19,7 @@ from tests.helpers.checkpoints import changed, loaded, random_model
     ("options", "message"),
     [
         ({"model_type": "t5"}, "holds a model of type 't5'; supported types: bert, roberta, gpt2, gpt_neox, esm"),
+        ({"model_type": None}, "config.json lacks model_type, .* add one of bert, roberta, gpt2"),
         ({"model_type": ["bert"]}, r"holds a model of type \['bert'\]"),
         ({"hidden_size": 64}, r"by its config.json network.token_table.weight should be 60 x 64, .* 60 x 32"),
         ({"num_hidden_layers": 3}, r"its weights lack encoder\.layer\.2\.attention\.self\.query|its weights lack"),
@@ -80,6 +82,14 @@ def test_a_damaged_folder_is_one_message(bert: Path) -> None:
         read_pretrained(str(bert))
     (bert / "config.json").unlink()
     with pytest.raises(InputError, match=r"is not a transformers checkpoint: it has no config.json"):
+        read_pretrained(str(bert))
+
+
+def test_several_models_in_a_file_are_named(bert: Path) -> None:
+    tensors = load_file(bert / "model.safetensors")
+    both = {f"{side}.{name}": tensor.clone() for side in ("query", "passage") for name, tensor in tensors.items()}
+    save_file(both, bert / "model.safetensors")
+    with pytest.raises(InputError, match=r"holds several models: passage\.bert\., query\.bert\."):
         read_pretrained(str(bert))
 
 
