@@ -85,7 +85,7 @@ def check_launcher_and_sweeper(hydra: Any, verb: str, overrides: list[Override])
         node, group = own[head.removeprefix("hydra.")], head.replace(".", "/")
         if option not in node:
             options = [str(key) for key in node if not str(key).startswith("_")]
-            name = chosen[group].value() if group in chosen else "basic"
+            name = str(chosen[group].value()) if group in chosen else "basic"
             raise InputError(
                 f"{override.key_or_group} is not an option of {group}={name}.{did_you_mean(option, options)} "
                 f"It has {', '.join(options) or 'none'}."

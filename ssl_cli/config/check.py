@@ -114,6 +114,9 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
     if fact is None and is_of_model and key in (offered or {}) and not _known_facts(parent):
         yield f"{where} follows from the data: leave it at ${{facts.{key}}}."
         return
+    if fact is not None and (not is_of_model or _is_built(annotation)):
+        yield f"{where} must be {expected(annotation)}: only a model's numbers and shapes can follow from the data."
+        return
     if fact is not None:
         if offered is not None and fact not in offered:
             facts = f"gives only {', '.join(offered)}" if offered else "gives none"
@@ -153,9 +156,7 @@ def _plain_faults(where: str, value: Any, annotation: Any) -> Iterator[str]:
             if not fits(item, item_type):
                 yield f"{where}.{name} must be {expected(item_type)}, not {as_text(item)!r}."
         return
-    wanted = class_in(annotation)
-    is_built = inspect.isclass(wanted) and wanted not in PLAIN and not dataclasses.is_dataclass(wanted)
-    how = ", a group of options with a _target_ that names its class" if is_built else ""
+    how = ", a group of options with a _target_ that names its class" if _is_built(annotation) else ""
     yield f"{where} must be {expected(annotation)}{how}, not {'null' if value is None else repr(value)}."
 
 
@@ -185,6 +186,12 @@ def _object_faults(node: DictConfig, where: str, annotation: Any, offered: FactT
         yield from [f"{where}.{fault}" for fault in target.option_faults(node)]
     except OmegaConfBaseException:
         yield f"{where} has an option that follows from the data, where it must be known before: give it a value."
+
+
+def _is_built(annotation: Any) -> bool:
+    """Return whether an annotation names a class of which an object must be built."""
+    wanted = class_in(annotation)
+    return inspect.isclass(wanted) and wanted not in PLAIN and not dataclasses.is_dataclass(wanted)
 
 
 def _is_partial(node: DictConfig) -> bool:

@@ -23,14 +23,16 @@ def group_names(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def faults(cfg: DictConfig, verb: str, name: str, value: object) -> str:
-    """Return what is wrong with a config in which something has this value."""
+    """Return what is wrong with a config in which something has this value; "" if nothing is."""
     changed = cfg.copy()
     OmegaConf.set_struct(changed, False)
     changed.choices = {}
     OmegaConf.update(changed, name, value, merge=False)
-    with pytest.raises(InputError) as raised:
+    try:
         check(changed, verb)
-    return str(raised.value)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("verb", TRAINING)
@@ -45,15 +47,16 @@ def test_a_group_that_is_something_else(verb: str) -> None:
                 if key in seen or name.split(".")[0] in ("facts", "choices", "logger"):
                     continue
                 seen.add(key)
-                for value in (5, "abc", [1], None):
+                for value in (5, "abc", [1]):
                     assert name.split(".")[0] in faults(cfg, verb, name, value), (words, name, value)
+                faults(cfg, verb, name, None)  # which some options may be
 
 
 @pytest.mark.parametrize("value", ["${facts.shape}", "${nope}", "???", {"_target_": 5}, {"_target_": "${nope}"}])
 @pytest.mark.parametrize("name", ["data", "trainer", "model._target_", "model.network", "model.noise", "data.scaling"])
 def test_a_reference_to_nothing(name: str, value: object) -> None:
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
-        faults(compose("detect", ["model=dae"]), "detect", name, value)
+        assert faults(compose("detect", ["model=dae"]), "detect", name, value)
 
 
 def test_default_choices_are_those_of_the_yaml() -> None:
