@@ -18,7 +18,7 @@ from tests.helpers.moments import Stop, digests, stop_everywhere
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130, "SIGHUP": 129}
 TABLE = "a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(90))
 SENTIMENT = "text,label\n" + "".join(f"{word} film,{k % 2}\n" for k, word in enumerate(["bad", "good"] * 12))
-NETWORK = ["model.size=tiny", "trainer.batch_size=8"]
+NETWORK = ["model.size=tiny", "model.context=32", "tokenizer.vocab_size=60", "trainer.batch_size=8"]
 RUNS = {name: f"run=outputs/{name}" for name in ("detect/knn/1", "reconstruct/vqvae/1", "pretrain/gpt/1")}
 DETECT, RECONSTRUCT, PRETRAIN = RUNS.values()
 COMMANDS = {  # by verb; "-NAME": the same verb used in another way
@@ -27,7 +27,7 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "reconstruct": ["model=vqvae", *SHORT, *SMALL["vqvae"], "trainer.checkpoint_every_n_steps=2"],
     "reconstruct-run": [RECONSTRUCT, "input=images", "output=new"],
     "pretrain": ["data=text", "data.files=t.txt", "data.cache=tokens", "model=gpt", *QUICK[:-1]],
-    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", "model=bert", *NETWORK, *QUICK],
+    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *QUICK],
     "score": [DETECT, "input=t.csv", "output=new.csv"],
     "score-parquet": [DETECT, "input=t.csv", "output=new.parquet"],
     "score-fdr": ["run=outputs/detect/knn/2", "input=t.csv", "output=new.csv"],
