@@ -130,7 +130,7 @@ def assert_stopped_in_order(stop: Stop, name: str) -> None:
 TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
 UNFINISHED = re.compile(r"\.ssl-unfinished-[0-9a-f]{32}")
 # Of a run: they differ each time.
-TIMED = ("config.yaml", "environment.json", "log.txt", "history.csv", "report.html", ".ckpt")
+TIMED = ("config.yaml", "digests.json", "environment.json", "log.txt", "history.csv", "report.html", ".ckpt")
 
 
 def new_files(files: dict[str, str], before: dict[str, str], of_run: bool = False) -> dict[str, str]:
