@@ -18,7 +18,7 @@ from tests.helpers.moments import Stop, digests, stop_everywhere
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130, "SIGHUP": 129}
 TABLE = "a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(90))
 SENTIMENT = "text,label\n" + "".join(f"{word} film,{k % 2}\n" for k, word in enumerate(["bad", "good"] * 12))
-NETWORK = ["model.size=tiny", "trainer.batch_size=8"]
+NETWORK = ["model.size=tiny", "model.context=32", "tokenizer.vocab_size=60", "trainer.batch_size=8"]
 RUNS = {name: f"run=outputs/{name}" for name in ("detect/knn/1", "reconstruct/vqvae/1", "pretrain/gpt/1")}
 DETECT, RECONSTRUCT, PRETRAIN = RUNS.values()
 COMMANDS = {  # by verb; "-NAME": the same verb used in another way
@@ -27,7 +27,7 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "reconstruct": ["model=vqvae", *SHORT, *SMALL["vqvae"], "trainer.checkpoint_every_n_steps=2"],
     "reconstruct-run": [RECONSTRUCT, "input=images", "output=new"],
     "pretrain": ["data=text", "data.files=t.txt", "data.cache=tokens", "model=gpt", *QUICK[:-1]],
-    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", "model=bert", *NETWORK, *QUICK],
+    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *QUICK],
     "score": [DETECT, "input=t.csv", "output=new.csv"],
     "score-parquet": [DETECT, "input=t.csv", "output=new.parquet"],
     "score-fdr": ["run=outputs/detect/knn/2", "input=t.csv", "output=new.csv"],
@@ -130,7 +130,7 @@ def assert_stopped_in_order(stop: Stop, name: str) -> None:
 TIME = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?")
 UNFINISHED = re.compile(r"\.ssl-unfinished-[0-9a-f]{32}")
 # Of a run: they differ each time.
-TIMED = ("config.yaml", "environment.json", "log.txt", "history.csv", "report.html", ".ckpt")
+TIMED = ("config.yaml", "digests.json", "environment.json", "log.txt", "history.csv", "report.html", ".ckpt")
 
 
 def new_files(files: dict[str, str], before: dict[str, str], of_run: bool = False) -> dict[str, str]:
