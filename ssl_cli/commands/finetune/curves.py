@@ -1,6 +1,9 @@
 """Training curves of a fine-tuning run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ssl_cli.evaluation.html import Figure
 from ssl_cli.evaluation.plots import curves
@@ -18,9 +21,18 @@ def draw(folder: Path, monitor: str) -> list[Figure]:
     panels = {"loss": LOSS} | {name: [name] for name in metrics} | LEARNING_RATE
     if not any(name in row for row in history for names in panels.values() for name in names):
         return []
-    validated = [row for row in history if f"dev/{monitor}" in row]
-    best = max(validated, key=lambda row: row[f"dev/{monitor}"], default=None)
-    mark = None if best is None else (best["step"], f"best by {monitor}")
+    kept = kept_step(history, monitor)
+    mark = None if kept is None else (kept, f"best by {monitor}")
     curves.history_panels(folder / "figures" / "training.png", "Learning", history, panels, mark)
-    explanation = f" The dashed line is the best {monitor} on dev, at step {best['step']:,.0f}." if best else ""
+    explanation = "" if kept is None else f" The dashed line is the best {monitor} on dev, at step {kept:,}."
     return [Figure("training.png", f"{CAPTION}{explanation}")]
+
+
+def kept_step(history: Sequence[Mapping[str, float]], monitor: str) -> int | None:
+    """Return the step whose weights were kept: the first of the best by `monitor`; None if it was never a number.
+
+    Validations are compared in float32, as in training.
+    """
+    values = {int(row["step"]): np.float32(row.get(f"dev/{monitor}", np.nan)) for row in history}
+    numbers = {step: value for step, value in values.items() if not np.isnan(value)}
+    return max(numbers, key=numbers.__getitem__, default=None)

@@ -15,6 +15,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.evaluation.html import Section
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.files import write_text
+from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.tasks.task import DescribesMetrics, Prediction, Scores, Task
 
 TRAIN_SPLIT = "train"  # has metrics, but no section in the report
@@ -64,8 +65,10 @@ def write(
         files |= {path.name: path.name.partition("-")[0] for path in sorted(folder.glob(f"*-{split}.csv"))}
     figures = curves.draw(folder, task.monitor)
     meanings = task.meanings if isinstance(task, DescribesMetrics) else {}
-    report.write(folder, chosen, metrics, figures, sections, files, meanings)
-    report.print_summary(metrics, files, meanings)
+    history = read_history(folder / HISTORY)
+    kept = report.kept_sentence(curves.kept_step(history, task.monitor), history, task.monitor)
+    report.write(folder, chosen, metrics, kept, figures, sections, files, meanings)
+    report.print_summary(metrics, kept, files, meanings)
 
 
 def warn_unlabelled(split: str, predictions: Sequence[Prediction]) -> None:

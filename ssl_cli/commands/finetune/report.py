@@ -34,7 +34,7 @@ MEANINGS = {
 }
 INTERVALS = "95 % intervals are by bootstrap over the examples."
 CHOSEN_ON_DEV = (
-    "The best weights, and the threshold for no answer if there is one, were chosen on dev: its metrics are slightly "
+    "The weights, and the threshold for no answer if there is one, were chosen on dev: its metrics are slightly "
     "optimistic, which their intervals don't include."
 )
 BOUNDS = ("_low", "_high")
@@ -44,6 +44,7 @@ def write(
     folder: Path,
     chosen: Mapping[str, object],
     metrics: Mapping[str, float],
+    kept: str,
     figures: Sequence[Figure],
     predictions: Sequence[Section],
     files: Mapping[str, str],
@@ -51,11 +52,11 @@ def write(
 ) -> None:
     """Write the report: choices, metrics, curves, and the predictions of each split.
 
-    `predictions` are the sections of the splits, `files` maps names to descriptions, and `meanings` explains metrics of
-    the task.
+    `kept` says which weights were kept, `predictions` are the sections of the splits, `files` maps names to
+    descriptions, and `meanings` explains metrics of the task.
     """
     rows = [Metric(key, value, meaning, each) for key, value, each, meaning in _metric_rows(metrics, meanings)]
-    notes = [INTERVALS] + [CHOSEN_ON_DEV] * any(key.startswith("dev/") for key in metrics)
+    notes = [f"{kept}."] * bool(kept) + [INTERVALS] + [CHOSEN_ON_DEV] * any(key.startswith("dev/") for key in metrics)
     listed = PageTable(["file", "content"], list(files.items()), names={"file"})
     sections = [metrics_section(rows, *map(Note, notes)), Section("Curves", figures), *predictions]
     config = (folder / CONFIG).read_text()
@@ -74,8 +75,22 @@ def _metric_rows(metrics: Mapping[str, float], meanings: Mapping[str, str]) -> l
     return rows
 
 
-def print_summary(metrics: Mapping[str, float], files: Mapping[str, str], meanings: Mapping[str, str]) -> None:
-    """Print the metrics, and the names of the files."""
+def kept_sentence(kept: int | None, history: Sequence[Mapping[str, float]], monitor: str) -> str:
+    """Return which step's weights were kept and why, or an empty text if nothing was validated.
+
+    The last line of the progress shows the last validation, which may be another one.
+    """
+    if kept is None:
+        return ""
+    return f"kept step {kept:,} of {int(history[-1]['step']):,}, chosen on dev by {monitor}"
+
+
+def print_summary(
+    metrics: Mapping[str, float], kept: str, files: Mapping[str, str], meanings: Mapping[str, str]
+) -> None:
+    """Print which weights were kept, the metrics, and the names of the files."""
+    if kept:
+        console.say(kept)
     rows = [list(row) for row in _metric_rows(metrics, meanings)]
     columns = ["metric", "value", "95 % interval", "meaning"]
     console.say(console.table("", columns, rows, right=set(columns[1:3])))

@@ -168,10 +168,13 @@ def test_the_best_weights_are_kept(cli: Cli, files: list[str]) -> None:
     """The learning rate is so high that the best weights aren't the last."""
     wild = ["optim.lr=3e-2", "optim.schedule=constant", "trainer.gradient_clip_val=null"]
     words = [*files, *SMALL, *wild, "trainer.validate_every_n_steps=2"]
-    folder = run(cli, *words, "trainer.max_steps=24")
+    code, out, err = cli("finetune", *words, "trainer.max_steps=24")
+    assert code == 0, err
+    folder = Path(out.strip().splitlines()[-1])
     found = [(row["dev/accuracy"], int(row["step"])) for row in read_history(folder / "history.csv")]
     best, step = max(found, key=lambda one: one[0])  # the first of those
     assert metrics_of(folder)["dev/accuracy"] == best and step < 24
+    assert f"kept step {step} of 24, chosen on dev by accuracy" in out
     kept, last = (
         load_file(one / "model.safetensors") for one in (folder, run(cli, *words, f"trainer.max_steps={step}"))
     )

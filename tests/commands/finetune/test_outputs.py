@@ -14,6 +14,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.classification import ClassScores, NumberScores
 from ssl_cli.evaluation.metrics.token_classification import TagScores
 from ssl_cli.tasks.question_answering import AnswerScores
+from ssl_cli.files import write_csv
 from tests.helpers.finetune_outputs import Predictions, Toy, written
 
 
@@ -70,6 +71,25 @@ def test_classes(tmp_path: Path, names: list[str], n: int) -> None:
     assert [json.loads(line) for line in lines] == predictions["test"] and "好" in lines[0]
     assert (tmp_path / "submission/test/TOY.tsv").read_text() == "index\tprediction\n0\t负面\n"
     assert not (tmp_path / "mistakes-test.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ([0.5, 0.75, 0.75], "kept step 20 of 30, chosen on dev by accuracy"),
+        ([0.75, 0.7500000001, 0.5], "kept step 10 of 30, chosen on dev by accuracy"),  # equal in float32
+        ([float("nan"), 0.2, 0.1], "kept step 20 of 30, chosen on dev by accuracy"),
+        ([float("nan")], None),
+    ],
+)
+def test_the_kept_step_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], values: list[float], sentence: str | None
+) -> None:
+    rows = [{"step": 10 * k, "dev/loss": 1.0, "dev/accuracy": value} for k, value in enumerate(values, 1)]
+    write_csv(tmp_path / "history.csv", list(rows[0]), rows)
+    _, page = written(tmp_path, of_classes(["a", "b"]), ["a", "b"], {"dev": classified(["a", "b"], 5)})
+    out = capsys.readouterr().out
+    assert (sentence in out and sentence in page) if sentence else "kept step" not in out + page
 
 
 def test_the_most_confident_mistakes_come_first(tmp_path: Path) -> None:
