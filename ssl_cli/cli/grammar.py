@@ -10,6 +10,7 @@ from hydra.errors import HydraException
 from ssl_cli.config.instantiate import quote
 from ssl_cli.errors import InputError
 
+MAX_QUOTED_CHARS = 60  # of a word in a message
 FREE_TEXT = {"text", "prompt", "pair", "question", "context"}  # options whose value is prose
 FUNCTION = re.compile(r"(choice|sort|shuffle|tag|glob|extend_list|str|int|float|bool|json_str)\((.*)\)", re.DOTALL)
 ARGUMENT = re.compile(r"(list|sweep|tags|include|exclude|reverse|args|value)=(.*)", re.DOTALL)
@@ -40,6 +41,8 @@ def _parsed(word: str) -> Override | None:
         return OverridesParser.create().parse_override(word)
     except HydraException:
         return None
+    except ValueError as error:
+        raise InputError(f"{word[:MAX_QUOTED_CHARS]}... has a number of too many digits.") from error
 
 
 def quote_parts(text: str) -> str:

@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack a character of a name
     try:
+        check_encoding(arguments)
         with signals_as_exceptions():
             return dispatch(arguments)
     except InputError as error:
@@ -51,6 +52,16 @@ def _ensure_utf8() -> None:
     if sys.getfilesystemencoding() == "ascii":
         os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def check_encoding(arguments: list[str]) -> None:
+    """Raise InputError for a word that is not UTF-8, as the name of a file may be: a run's files couldn't name it."""
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            shown = word.encode(errors="backslashreplace").decode()
+            raise InputError(f"{shown} is not UTF-8: give the file or folder another name.") from error
 
 
 def dispatch(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from ssl_cli import console
 from ssl_cli.config.choices import choices, default_choices, did_you_mean, search_first, suitable_choices
+from ssl_cli.config.instantiate import unquote
 from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
 from ssl_cli.runs import table
@@ -46,7 +47,7 @@ def _parse(arguments: list[str]) -> tuple[list[str], dict[str, str], dict[str, s
                 example = "FOLDER" if flag == CONFIG_DIR else "test/auroc"
                 raise InputError(f"{flag} needs a name, for example {flag} {example}.")
         elif "=" in word and not word.startswith("-"):
-            options[flag] = value
+            options[flag] = unquote(value)
         elif word in LISTS:
             words.append(word)
         else:

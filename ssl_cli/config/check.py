@@ -26,6 +26,7 @@ from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
 
 # Options that had another name before 0.1.0: old -> new, whole paths where the last word alone is ambiguous.
+MAX_QUOTED_CHARS = 200  # of a value in a message
 RENAMED = {
     "watched_tokens": "val_tokens",
     "measured_tokens": "eval_tokens",
@@ -154,10 +155,10 @@ def _plain_faults(where: str, value: Any, annotation: Any) -> Iterator[str]:
         item_type = typing.get_args(inner)[1]
         for name, item in value.items():
             if not fits(item, item_type):
-                yield f"{where}.{name} must be {expected(item_type)}, not {as_text(item)!r}."
+                yield f"{where}.{name} must be {expected(item_type)}, not {_describe(as_text(item))}."
         return
     how = ", a group of options with a _target_ that names its class" if _is_built(annotation) else ""
-    yield f"{where} must be {expected(annotation)}{how}, not {'null' if value is None else repr(value)}."
+    yield f"{where} must be {expected(annotation)}{how}, not {'null' if value is None else _describe(value)}."
 
 
 def _object_faults(node: DictConfig, where: str, annotation: Any, offered: FactTypes) -> Iterator[str]:
@@ -263,7 +264,10 @@ def _suggestion(node: DictConfig, name: str, path: str, parameters: Mapping[str,
 
 
 def _describe(value: Any) -> str:
-    return "one without" if isinstance(value, DictConfig) else repr(value)
+    """Return a value as a message quotes it, cut if it is long."""
+    text = repr(value)
+    short = text if len(text) <= MAX_QUOTED_CHARS else f"{text[:MAX_QUOTED_CHARS]}..."
+    return "one without" if isinstance(value, DictConfig) else short
 
 
 def _list_options(parameters: Mapping[str, Any], path: str) -> str:

@@ -82,6 +82,14 @@ def quote(text: str) -> str:
     return f"'{escaped}'"
 
 
+def unquote(text: str) -> str:
+    """Return the text that Hydra's grammar reads in quotes of either sort; a text without quotes as it is."""
+    mark = text[:1]
+    if len(text) < 2 or mark not in ("'", '"') or text[-1] != mark:
+        return text
+    return re.sub(rf"(\\+)(?={mark}|$)", lambda match: "\\" * (len(match[0]) // 2), text[1:-1])
+
+
 def read_yaml(path: pathlib.Path) -> DictConfig:
     """Return the mapping in a YAML file. Raises InputError if it can't be read or is no mapping."""
     try:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from ssl_cli.errors import InputError
 from ssl_cli.files import sha256_of, write_json
-from ssl_cli.runs.folder import CONFIG, ENVIRONMENT, is_finished, resume_command
-from ssl_cli.runs.loggers.base import IDS_FILE
+from ssl_cli.runs.folder import CONFIG, ENVIRONMENT, IDS_FILE, is_finished, resume_command
 from ssl_cli.runs.safety import TENSORS, read_json_object
 
 DIGESTS = "digests.json"

@@ -34,10 +34,12 @@ from ssl_cli.files import LOCKS_UNSUPPORTED
 from ssl_cli.runs import safety
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
+IDS_FILE = "tracking.json"  # the run's id in the store of each logger, with which a resumed run goes on there
 LATEST = "latest"
-MAX_HISTORY_BYTES = 1 << 26  # about half a million validations
+MAX_HISTORY_BYTES, MAX_HISTORY_ROWS = 1 << 26, 1 << 19  # half a million validations
 LOCK_ATTEMPTS, LOCK_PAUSE_S = 10, 0.02
-LOG_TAIL_BYTES = 4096
+TAIL_BYTES = 4096  # of a log or a history, whose last line is shown
+MAX_STEP_DIGITS = 16
 FINISHED, RUNNING, STOPPED, FAILED, KILLED = STATES = ("finished", "running", "stopped", "failed", "killed")
 
 
@@ -46,7 +48,8 @@ FINISHED, RUNNING, STOPPED, FAILED, KILLED = STATES = ("finished", "running", "s
 
 def all_runs(outputs: str | Path) -> list[Path]:
     """Return every run folder below `outputs`, in the order in which the runs were started."""
-    return sorted((path.parent for path in Path(outputs).expanduser().glob(f"*/*/*/{CONFIG}")), key=_start_order)
+    parents = (parent for verb in _subfolders(Path(outputs).expanduser()) for parent in _subfolders(verb))
+    return sorted((run for parent in parents for run in _runs_in(parent)), key=_start_order)
 
 
 def runs_parent(cfg: DictConfig) -> Path:
@@ -57,12 +60,26 @@ def runs_parent(cfg: DictConfig) -> Path:
 
 def sibling_runs(cfg: DictConfig) -> list[Path]:
     """Return the run folders of the same verb, model and data, in the order in which the runs were started."""
-    return sorted((path.parent for path in runs_parent(cfg).glob(f"*/{CONFIG}")), key=_start_order)
+    return sorted(_runs_in(runs_parent(cfg)), key=_start_order)
+
+
+def _runs_in(parent: Path) -> list[Path]:
+    return [folder for folder in _subfolders(parent) if (folder / CONFIG).exists()]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, none if it can't be read: another process may have removed it."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return [folder / entry.name for entry in entries if entry.is_dir()]
+    return []
 
 
 def _start_order(folder: Path) -> tuple[int, float, str]:
     """Return a sort key: first the run's serial number, because a clock may be set back."""
-    return serial_number(folder), (folder / CONFIG).lstat().st_mtime, folder.name
+    started_s = 0.0
+    with suppress(OSError):  # it may have been removed
+        started_s = (folder / CONFIG).lstat().st_mtime
+    return serial_number(folder), started_s, folder.name
 
 
 def serial_number(folder: Path) -> int:
@@ -175,6 +192,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     whole_lines, _, _ = safety.read_text(path, MAX_HISTORY_BYTES).rpartition("\n")
+    if (n_rows := whole_lines.count("\n")) > MAX_HISTORY_ROWS:
+        raise InputError(f"{path} is damaged: it has {n_rows:,} rows, and may have {MAX_HISTORY_ROWS:,}.")
     try:
         rows = [
             {name: float(value) for name, value in row.items() if value}
@@ -205,8 +224,8 @@ def run_state(folder: Path) -> tuple[str, str]:
     ended = read_environment(folder).get("ended")
     if isinstance(ended, dict) and (state := ended.get("state")) in (STOPPED, FAILED):
         return state, str(ended.get("words"))
-    history = read_history(folder / HISTORY)
-    reached = f"after step {history[-1]['step']:.0f}; " if history else ""
+    step = _last_step(folder / HISTORY)
+    reached = f"after step {step}; " if step else ""
     return KILLED, f"{reached}last log line: {_last_line(folder / LOG)}"
 
 
@@ -250,10 +269,22 @@ def is_locked(folder: Path) -> bool:
 
 
 def _last_line(path: Path) -> str:
+    lines = _tail(path).strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _last_step(path: Path) -> str:
+    """Return the step of the last whole row of a history.csv, from the end of the file; empty if there is none."""
+    rows = _tail(path).rpartition("\n")[0].splitlines()
+    step = rows[-1].partition(",")[0] if rows else ""
+    return step if step.isdecimal() and len(step) <= MAX_STEP_DIGITS else ""
+
+
+def _tail(path: Path) -> str:
+    """Return the end of a text file, empty if it can't be read."""
     with suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-        lines = file.read().decode("utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        return file.read(TAIL_BYTES).decode("utf-8", errors="replace")
     return ""
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console
 from ssl_cli.errors import InputError
-from ssl_cli.files import to_json, write_bytes, write_json, write_text
+from ssl_cli.files import file_lock, to_json, write_bytes, write_json, write_text
 from ssl_cli.printable import escape_controls
 from ssl_cli.process import Interrupted, is_worker
 from ssl_cli.runs.digests import DIGESTS, write_digests
@@ -48,6 +48,7 @@ PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "sci
 # Messages of a disk that takes no more, as quoted by libraries that pass on no error number.
 DISK_ERRORS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
 GIT_TIMEOUT_S = 10
+NUMBERING = ".numbering"  # in the outputs: locked while a new run takes its number
 
 
 @contextmanager
@@ -99,7 +100,6 @@ class RunRecord:
         self.mtimes_before = _model_mtimes(folder)
         self.earlier = earlier = read_environment(folder)
         self.environment = _environment(cfg) | {
-            "number": earlier.get("number") or 1 + _last_number(Path(cfg.paths.outputs)),
             "started": earlier.get("started") or datetime.now().astimezone().isoformat(timespec="seconds"),
             "data_fingerprint": fingerprint,
             "config_hash": self._hash(),
@@ -117,14 +117,20 @@ class RunRecord:
         return all(now.get(name) == self.mtimes_before.get(name) for name in relevant)
 
     def start(self) -> None:
-        """Write config.yaml and environment.json, and remove metrics.json: a resumed run is unfinished again."""
-        (self.folder / METRICS).unlink(missing_ok=True)
-        for partial in self.folder.glob("*.part"):  # of a write that was cut off
-            partial.unlink()
+        """Write config.yaml and environment.json; remove what only a finished run has, because this one isn't."""
+        for name in (METRICS, DIGESTS):
+            (self.folder / name).unlink(missing_ok=True)
+        for partial in self.folder.rglob("*.part"):  # of a write that was cut off
+            if partial.is_file():
+                partial.unlink()
         (self.folder / "figures").mkdir(exist_ok=True)
         time_so_far = {name: self.earlier[name] for name in ("wall_time_s",) if name in self.earlier}
-        write_json(self.folder / ENVIRONMENT, self.environment | time_so_far)
-        write_text(self.folder / CONFIG, OmegaConf.to_yaml(self.cfg, resolve=True))
+        outputs = Path(self.cfg.paths.outputs).expanduser()
+        # A resumed run, which may be untrusted, writes nothing outside its folder.
+        with file_lock(outputs / NUMBERING) if self.cfg.resume is None else nullcontext():
+            self.environment["number"] = self.earlier.get("number") or 1 + _last_number(outputs)
+            write_json(self.folder / ENVIRONMENT, self.environment | time_so_far)
+            write_text(self.folder / CONFIG, OmegaConf.to_yaml(self.cfg, resolve=True))
 
     def finish(self, metrics: dict[str, float]) -> None:
         """Write the metrics, which makes the run a finished one."""
@@ -149,6 +155,7 @@ class RunRecord:
             self.environment = self.earlier
         if not (was_finished and self.environment is self.earlier):
             with suppress(OSError):
+                (self.folder / DIGESTS).unlink(missing_ok=True)
                 self._write_end({"state": state, "words": message.splitlines()[0] if message else ""})
         with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(escape_controls(f"{state}: {message}\n"))

@@ -28,6 +28,9 @@ from ssl_cli.errors import InputError
 MAX_TEXT_BYTES = 1 << 20  # of a config, or of a JSON file of facts and figures
 MAX_INTEGER = 1 << 63
 MAX_LEVELS = 20  # levels of a config; a run's own has five
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+# No longer number is ours. To read YAML's 1:59:59, which is to the base of 60, takes time squared in its length.
+MAX_NUMBER_CHARS, NUMBER = 100, re.compile(r"[-+]?\.?[0-9][0-9a-fA-FxX_:.]*$")
 # The modules of the classes that each section of a run's config may name as a `_target_`.
 ALLOWED_MODULES = {
     "model": ("ssl_cli.methods.", "ssl_cli.models.", "torch.nn.modules."),
@@ -188,6 +191,10 @@ def _check_yaml_events(path: Path, events: Iterator[Any]) -> None:
             raise InputError(f"{path} is not a run's config: it has an anchor or an alias (&, *), {event.anchor}.")
         if getattr(event, "tag", None) not in (None, "!"):
             raise InputError(f"{path} is not a run's config: it has the tag {event.tag}, which may stand for code.")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_NUMBER_CHARS and NUMBER.match(event.value):
+            raise InputError(f"{path} is not a run's config: it has a number of {len(event.value):,} characters.")
+        if isinstance(event, yaml.ScalarEvent) and LONE_SURROGATE.search(event.value):
+            raise InputError(f"{path} is not a run's config: it has text that is no Unicode, {event.value[:100]!r}.")
         if isinstance(event, yaml.ScalarEvent) and ("${" in event.value or event.value == "???"):
             raise InputError(f"{path} is not a run's config: {event.value[:100]} is unresolved.")
 

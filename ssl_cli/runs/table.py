@@ -5,6 +5,7 @@ ssl list runs --sort seconds                     or -seconds, size, state, a met
 ssl list runs --best test/auroc                  the best first, and only runs that have the metric
 """
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class RunSummary:
             run.started = datetime.fromisoformat(environment["started"]) if "started" in environment else None
         except (InputError, TypeError, ValueError, AttributeError) as error:
             run.state, run.message = DAMAGED, str(error)
-        run.size = sum(_size_bytes(path) for path in folder.rglob("*")) / 1e6
+        run.size = sum(_size_bytes(Path(parent, name)) for parent, _, names in os.walk(folder) for name in names) / 1e6
         return run
 
     @property
@@ -91,6 +92,7 @@ def _size_bytes(path: Path) -> int:
 def print_runs(outputs: str, filters: dict[str, str], sort: str | None, best: str | None) -> None:
     """Print the table of runs. Raises InputError if no run has the option or the metric asked for."""
     runs = [RunSummary.read(folder) for folder in run_folder.all_runs(outputs)]
+    runs = [run for run in runs if run.folder.is_dir()]  # it may have been removed meanwhile
     if not runs:
         console.say(f"runs: none in {outputs} yet.")
         return

@@ -219,3 +219,26 @@ def test_a_recipe_is_for_the_verb_that_it_names(cli: Cli) -> None:
     assert "experiment=one_class_mnist" not in cli("reconstruct", "--help")[1]
     code, _, err = cli("reconstruct", "experiment=one_class_mnist")
     assert (code, err) == (2, "error: experiment=one_class_mnist is a recipe of ssl detect, not of ssl reconstruct.\n")
+
+
+@pytest.mark.parametrize(
+    "word", ["seed={}", "trainer.max_steps=-{}", "data.drop=[a,{}]", "+x={}", "seed=range(0,{})", "seed=1,{}"]
+)
+def test_a_number_of_5000_digits(cli: Cli, word: str) -> None:
+    code, _, err = cli("detect", word.format("9" * 5000))
+    assert code == 2 and err.endswith("... has a number of too many digits.\n") and len(err) < 200
+
+
+@pytest.mark.parametrize("value", ["9" * 4000, "0x" + "9" * 5000, "1" + ":59" * 2000])
+def test_a_long_value_is_quoted_in_part(cli: Cli, value: str) -> None:
+    code, _, err = cli("detect", f"seed={value}")
+    assert code == 2 and "seed must be a whole number" in err and len(err) < 400
+
+
+@pytest.mark.parametrize(
+    "words", [["detect", "paths.outputs=caf\udce9"], ["list", "runs", "paths.outputs=caf\udce9"], ["caf\udce9"]]
+)
+def test_a_word_that_is_not_utf8(cli: Cli, words: list[str], workdir: Path) -> None:
+    code, _, err = cli(*words)
+    assert code == 2 and "caf\\udce9 is not UTF-8: give the file or folder another name." in err
+    assert not list(workdir.iterdir())

@@ -113,3 +113,10 @@ def test_nothing_to_list(cli: Cli) -> None:
     assert "none in outputs yet" in cli("list", "runs")[1]
     cli("detect", "model=gaussian", *QUICK)
     assert "none in outputs matches" in cli("list", "runs", "model=knn")[1]
+
+
+@pytest.mark.parametrize("place", ["paths.outputs=a b", "paths.outputs='a b'", 'paths.outputs="a b"'])
+def test_quotes_are_no_part_of_a_value(cli: Cli, outputs: Path, place: str) -> None:
+    outputs.rename("a b")
+    code, out, _ = cli("list", "runs", place, "model='gaussian'")
+    assert code == 0 and "a b/detect/gaussian-breast_cancer/" in out and "knn" not in out

@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from ssl_cli.config.instantiate import as_text, modality_of, quote_if_needed
+from ssl_cli.config.instantiate import as_text, modality_of, quote, quote_if_needed, unquote
 
 MNIST = "ssl_cli.data.images.datasets.Mnist"
 TABLE = "ssl_cli.data.tables.datasets.Table"
@@ -89,3 +89,18 @@ def test_quoted_texts_are_read_back_by_hydra(text: str) -> None:
 )
 def test_values_are_written_as_on_the_command_line(value: Any, text: str) -> None:
     assert as_text(value) == text
+
+
+@pytest.mark.parametrize("text", ["a", "a b", "it's", "a\\", "\\'", "'", '"', "", "a'b\\\\'c", '"a b"'])
+def test_a_quoted_text_is_read_back(text: str) -> None:
+    assert unquote(quote(text)) == text == OverridesParser.create().parse_override(f"x={quote(text)}").value()
+
+
+@pytest.mark.parametrize("text", ['"a b"', "'a b'", '"it\'s"', '"a\\"b"', "'a\\\\'"])
+def test_quotes_are_those_of_hydras_grammar(text: str) -> None:
+    assert unquote(text) == OverridesParser.create().parse_override(f"x={text}").value()
+
+
+@pytest.mark.parametrize("text", ["", "a", "'", "a'", "'a", "'a\""])
+def test_what_is_not_in_quotes_stays(text: str) -> None:
+    assert unquote(text) == text

@@ -6,6 +6,7 @@ docs/faults.md lists what was tried and what is kept in each case.
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -90,6 +91,36 @@ def test_a_sweep_on_a_full_disk_can_be_gone_on_with(workdir: Path) -> None:
     assert "exit code 2" in done.stdout and "Traceback" not in done.stderr
     assert "this combination failed: full/detect/" in done.stderr and "No space left on device" in done.stderr
     assert "skipped: full/detect/" in done.stdout and "3 runs (" in done.stdout.split("exit code 2")[1]
+
+
+# A run's folders, locks, log, config and environment take 8 inodes, its 9 files and their partial ones the others.
+FULL_INODES = """
+words = "detect model=gaussian trainer=cpu bootstrap_samples=20 paths.outputs=full".split()
+sh("mkdir full")
+for n in (3, 5, 7, 8, 9, 11, 12, 14, 18):
+    sh(f"mount -t tmpfs -o size=50m,nr_inodes={n} tmpfs full")
+    ssl(*words)
+    sh("find full -type f")
+    ssl("list", "runs", "paths.outputs=full")
+    if n < 18:
+        sh("umount full")
+sh("mount -o remount,nr_inodes=100 full")
+ssl("detect", "resume=latest", "paths.outputs=full")
+sh("cp -r full/detect/*/* resumed")
+"""
+
+
+@pytest.mark.long
+def test_a_full_inode_table_leaves_nothing_that_looks_finished(workdir: Path) -> None:
+    done = in_own_mounts(FULL_INODES, workdir)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.stdout.count("exit code 2") == 9 == done.stderr.count("No space left on device")
+    unfinished, _, finished = done.stdout.rpartition("exit code 2")
+    assert not re.search(r"metrics\.json|digests\.json|\.part\b|finished", unfinished), unfinished
+    assert unfinished.count(" failed ") + unfinished.count(" killed ") == unfinished.count("config.yaml")
+    assert "exit code 0" in finished
+    whole = folder_of(run_here("detect", "model=gaussian", "trainer=cpu", "bootstrap_samples=20", cwd=workdir), workdir)
+    assert_same_run(whole, workdir / "resumed")
 
 
 def test_a_disk_too_small_for_any_checkpoint(cli: Cli, workdir: Path) -> None:
@@ -182,13 +213,15 @@ def test_a_clock_that_jumps_in_the_middle_of_a_run(workdir: Path, whole: Path) -
 
 @pytest.mark.long
 def test_runs_started_in_the_same_second_have_folders_of_their_own(workdir: Path) -> None:
-    before = [start("detect", "model=gaussian", "trainer=cpu", "bootstrap_samples=20", cwd=workdir) for _ in range(2)]
+    before = [start("detect", "model=gaussian", "trainer=cpu", "bootstrap_samples=20", cwd=workdir) for _ in range(10)]
     folders = set()
     for process in before:
         out, err = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, err
         folders.add(out.strip().splitlines()[-1])
-    assert len(folders) == 2
+    assert len(folders) == 10
+    numbers = [run_folder.serial_number(workdir / folder) for folder in folders]
+    assert sorted(numbers) == list(range(1, 11))
     metrics = {(workdir / folder / "metrics.json").read_bytes() for folder in folders}
     assert len(metrics) == 1
     # However closely they come: one name for all of them.

@@ -185,7 +185,11 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] *
         ("verb: " + "[" * 5000 + "]" * 5000, "more than 20 levels"),
         ("verb: " + "{a: " * 5000, "more than 20 levels"),
         ("a: " + "x" * (2 << 20), "is damaged: it has 2,097,155 bytes"),
-        ("seed: " + "9" * 5000, "is not valid YAML: one of its values can't be read; put it in quotes"),
+        ("seed: " + "9" * 5000, "is not a run's config: it has a number of 5,000 characters."),
+        ("seed: -0x" + "f" * 5000, "has a number of 5,003 characters."),
+        ('verb: detect\npaths: {outputs: "caf\\udce9"}', "it has text that is no Unicode, 'caf\\udce9'."),
+        ("seed: 1" + ":59" * 300_000, "has a number of 900,001 characters."),
+        ("optim: {lr: +1" + ":59" * 300_000 + ".5}", "has a number of 900,004 characters."),
         ("verb: ${oc.env:HOME}", "${oc.env:HOME} is unresolved"),
         ("model: ${oc.decode:'[1]'}", "is unresolved"),
         ("${hydra:x}: 1", "is unresolved"),
@@ -200,7 +204,7 @@ LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] *
         ("verb: detect\noptim: {optimizer: 5}", "optim.optimizer must be a group of options"),
         ("verb: detect\nsummary_metrics: [[a]]", "summary_metrics must be a list of names"),
     ],
-    ids=range(21),
+    ids=range(25),
 )
 def test_a_yaml_that_is_more_than_a_config(refused: Callable[..., None], text: str, sentence: str) -> None:
     refused(yaml(text), sentence, listed=True)

@@ -27,8 +27,8 @@ from ssl_cli.files import write_json
 from ssl_cli.process import is_worker
 from ssl_cli.runs import folder as run_folder
 from ssl_cli.runs import safety
+from ssl_cli.runs.folder import IDS_FILE
 
-IDS_FILE = "tracking.json"  # in the run folder: the run's id in each store, with which a resumed run goes on there
 NOT_SETTINGS = ("resume", "logger", "summary_metrics")  # config keys that don't say what was learned, or how
 EndState = Literal["finished", "failed", "stopped"]  # stopped: by Ctrl-C or another signal
 Setting = str | int | float | bool

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from ssl_cli.config.types import Pattern
 from ssl_cli.errors import InputError
 from ssl_cli.files import LOCKS_UNSUPPORTED
-from ssl_cli.runs.loggers.base import IDS_FILE, EndState, Name, RunInfo, Tracker, environment, first_line
+from ssl_cli.runs.folder import IDS_FILE
+from ssl_cli.runs.loggers.base import EndState, Name, RunInfo, Tracker, environment, first_line
 
 LOCAL_STORE = "mlflow.db"  # in the outputs folder
 PARAMS_BATCH = 100  # parameters that MLflow takes in one call

@@ -14,6 +14,7 @@ import matplotlib
 import pytest
 
 from ssl_cli.runs import folder as run_folder
+from ssl_cli.runs.digests import write_digests
 from tests.conftest import QUICK, Cli, run_ssl
 
 EXTRA = "needs the extra tracking: pip install 'ssl-cli[tracking]'"
@@ -223,6 +224,7 @@ def test_a_run_folder_does_not_decide_where_numbers_go(cli: Cli, client: Any) ->
     folder = run_folder.find_run("latest")
     config = (folder / "config.yaml").read_text()
     (folder / "config.yaml").write_text(config.replace("tracking_uri: null", "tracking_uri: http://stranger:1"))
+    write_digests(folder)
     sentence = "set logger.mlflow.tracking_uri=http://stranger:1 again, or logger.mlflow.tracking_uri=null to keep"
     assert sentence in resumed(cli)
     assert resumed(cli, "logger.mlflow.tracking_uri=null") == ""
@@ -233,6 +235,7 @@ def test_a_run_folder_does_not_decide_where_numbers_go(cli: Cli, client: Any) ->
     (folder / "config.yaml").write_text(
         config.replace("ssl_cli.runs.loggers.mlflow.MLflow", "ssl_cli.runs.loggers.mlflow.import_module")
     )
+    write_digests(folder)
     assert "isn't one of ssl's own classes" in resumed(cli)
 
 
