@@ -14,6 +14,7 @@ from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Delimiter, Pattern
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.data.io.arrow import FileLayout, fingerprint, read_table
+from ssl_cli.data.io.cells import NOT_CSV
 from ssl_cli.data.io.csv_source import declared_delimiter_of
 from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable, find_file
 from ssl_cli.errors import InputError
@@ -49,7 +50,8 @@ class Table(OneClassTable):
         path = Path(self.file).expanduser()
         label = None if self.label is None else str(self.label)
         table = read_table(path, delimiter=self.delimiter)
-        delimiter = declared_delimiter_of(path) or self.delimiter
+        declared = None if path.suffix.lower() in NOT_CSV else declared_delimiter_of(path)
+        delimiter = declared or self.delimiter
         return make_labelled_table(path, table, label, self.normal, self.drop, delimiter=delimiter)
 
 
