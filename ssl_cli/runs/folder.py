@@ -32,14 +32,13 @@ from ssl_cli.config.instantiate import quote_if_needed
 from ssl_cli.errors import InputError
 from ssl_cli.files import LOCKS_UNSUPPORTED
 from ssl_cli.runs import safety
+from ssl_cli.runs.file_ends import last_line, last_step
 
 METRICS, CONFIG, ENVIRONMENT, LOG, HISTORY = "metrics.json", "config.yaml", "environment.json", "log.txt", "history.csv"
 IDS_FILE = "tracking.json"  # the run's id in the store of each logger, with which a resumed run goes on there
 LATEST = "latest"
 MAX_HISTORY_BYTES, MAX_HISTORY_ROWS = 1 << 26, 1 << 19  # half a million validations
 LOCK_ATTEMPTS, LOCK_PAUSE_S = 10, 0.02
-TAIL_BYTES = 4096  # of a log or a history, whose last line is shown
-MAX_STEP_DIGITS = 16
 FINISHED, RUNNING, STOPPED, FAILED, KILLED = STATES = ("finished", "running", "stopped", "failed", "killed")
 
 
@@ -224,9 +223,9 @@ def run_state(folder: Path) -> tuple[str, str]:
     ended = read_environment(folder).get("ended")
     if isinstance(ended, dict) and (state := ended.get("state")) in (STOPPED, FAILED):
         return state, str(ended.get("words"))
-    step = _last_step(folder / HISTORY)
+    step = last_step(folder / HISTORY)
     reached = f"after step {step}; " if step else ""
-    return KILLED, f"{reached}last log line: {_last_line(folder / LOG)}"
+    return KILLED, f"{reached}last log line: {last_line(folder / LOG)}"
 
 
 def lock_run(folder: Path) -> int:
@@ -266,26 +265,6 @@ def is_locked(folder: Path) -> bool:
     finally:
         os.close(lock)
     return False
-
-
-def _last_line(path: Path) -> str:
-    lines = _tail(path).strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-def _last_step(path: Path) -> str:
-    """Return the step of the last whole row of a history.csv, from the end of the file; empty if there is none."""
-    rows = _tail(path).rpartition("\n")[0].splitlines()
-    step = rows[-1].partition(",")[0] if rows else ""
-    return step if step.isdecimal() and len(step) <= MAX_STEP_DIGITS else ""
-
-
-def _tail(path: Path) -> str:
-    """Return the end of a text file, empty if it can't be read."""
-    with suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        return file.read(TAIL_BYTES).decode("utf-8", errors="replace")
-    return ""
 
 
 # --- a new folder -------------------------------------------------------------------------------------------

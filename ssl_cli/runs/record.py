@@ -2,19 +2,14 @@
 
 import math
 import os
-import platform
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,6 +20,7 @@ from ssl_cli.printable import escape_controls
 from ssl_cli.process import Interrupted, is_worker
 from ssl_cli.runs.digests import DIGESTS, write_digests
 from ssl_cli.runs.duplicates import config_hash, matching_runs
+from ssl_cli.runs.environment import describe_environment, peak_memory_mb
 from ssl_cli.runs.folder import (
     CONFIG,
     ENVIRONMENT,
@@ -44,10 +40,8 @@ from ssl_cli.runs.folder import (
     serial_number,
 )
 
-PACKAGES = ["ssl-cli", "torch", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn", "pyarrow"]
 # Messages of a disk that takes no more, as quoted by libraries that pass on no error number.
 DISK_ERRORS = ("No space left on device", "Disk quota exceeded", "File too large", "Read-only file system")
-GIT_TIMEOUT_S = 10
 NUMBERING = ".numbering"  # in the outputs: locked while a new run takes its number
 
 
@@ -99,7 +93,7 @@ class RunRecord:
         self.contents_before = {path: path.read_bytes() for path in files if path.is_file()}
         self.mtimes_before = _model_mtimes(folder)
         self.earlier = earlier = read_environment(folder)
-        self.environment = _environment(cfg) | {
+        self.environment = describe_environment(cfg) | {
             "started": earlier.get("started") or datetime.now().astimezone().isoformat(timespec="seconds"),
             "data_fingerprint": fingerprint,
             "config_hash": self._hash(),
@@ -163,7 +157,7 @@ class RunRecord:
     def _write_end(self, ended: dict[str, str]) -> None:
         measured = {
             "wall_time_s": round(self.earlier.get("wall_time_s", 0.0) + time.monotonic() - self.started_s, 3),
-            "peak_memory_mb": _peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(),
         }
         write_json(self.folder / ENVIRONMENT, self.environment | measured | {"ended": ended})
 
@@ -263,42 +257,3 @@ def _model_mtimes(folder: Path) -> dict[str, int]:
 def _last_number(outputs: Path) -> int:
     """Return the largest serial number of the runs so far. Unlike a time, it always grows."""
     return max((serial_number(folder) for folder in all_runs(outputs)[-1:]), default=0)
-
-
-# --- the environment ----------------------------------------------------------------------------------------
-
-
-def _environment(cfg: DictConfig) -> dict[str, Any]:
-    import torch
-
-    cuda = torch.cuda.is_available() and cfg.trainer.accelerator != "cpu"
-    return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
-        "git_revision": _git_revision(Path.cwd()) or _git_revision(Path(__file__).parent),
-        "seed": cfg.seed,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except ModuleNotFoundError:
-        return None
-
-
-def _git_revision(folder: Path) -> str | None:
-    """Return the commit checked out in `folder`, with `-dirty` if files differ from it; None outside a repository."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
-
-
-def _peak_memory_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
