@@ -157,9 +157,6 @@ def weights_for_inference() -> Iterator[Trick]:
         return run
 
     yield Trick("bfloat16 weights: a token of GPT 4 x 768", *map(next_logits, models))
-    encoder, texts = transformer("mini").eval(), torch.randint(1000, (16, 128))
-    half, full = inference(deepcopy(encoder).bfloat16(), texts), inference(encoder, texts)
-    yield Trick("bfloat16 weights beside autocast: BERT 4 x 256", half, full, off_settings=autocast)
 
 
 def seeding() -> Iterator[Trick]:

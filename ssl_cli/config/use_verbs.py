@@ -105,7 +105,7 @@ class PredictConfig(UseConfig):
     rejects: Annotated[Path | None, "file for records that can't be read; null: rejects.csv beside the output"]
     escape_formulas: EscapeFormulas
     precision: Annotated[
-        Literal["auto", "32-true", "bf16-true"], "of the weights; auto: bf16-true if the device supports it"
+        Literal["auto", "32-true", "bf16-mixed"], "auto: that of the run's validations, whose numbers these are"
     ]
 
 

@@ -15,8 +15,6 @@ and those of a line or two that stand where they are used:
 
     has_bf16                  bfloat16 in training (`training/trainer.py`) and inference (`models/generation/
                               packed_weights.py`, `commands/finetune/inference.py`)                    1.6
-    copy in bfloat16          weights converted once, not for each batch as autocast does
-                              (`commands/finetune/inference.py`)                                       1.08
     default_generator         seeded alone, without a stack trace for each absent device, once a step
                               (`training/seeding.py`)                                                  0.1 ms
 """

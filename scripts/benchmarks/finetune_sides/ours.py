@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from finetune_sides.clock import seconds_a_step
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +18,7 @@ from ssl_cli.cli.grammar import parse_override
 from ssl_cli.cli.overrides import as_lines
 from ssl_cli.commands.finetune.adaptation import Adaptation
 from ssl_cli.commands.finetune.finetune import apply_task, decode, fit_network, metrics_of
-from ssl_cli.commands.finetune.inference import predict_all
+from ssl_cli.commands.finetune.inference import precision_of, predict_all
 from ssl_cli.commands.initialize import apply_init, resolve_init
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
@@ -51,9 +52,11 @@ def seconds_an_example(words: list[str], steps: int) -> float:
 
 def seconds_a_dev_example(words: list[str], device: str) -> float:
     """Return the seconds of prediction per dev example."""
-    model, rows, _ = prepared(composed(words))
+    cfg = composed(words)
+    model, rows, _ = prepared(cfg)
+    precision = precision_of(cfg, torch.device(device))
     model.to(device).eval()
-    return repeated(lambda: predict_all(model, rows["dev"]), least=1) / len(rows["dev"])
+    return repeated(lambda: predict_all(model, rows["dev"], precision), least=1) / len(rows["dev"])
 
 
 def extraction(words: list[str]) -> tuple[int, int, float, float]:

@@ -13,7 +13,7 @@ from ssl_cli import console
 from ssl_cli.commands.finetune import outputs
 from ssl_cli.commands.finetune.adaptation import Adaptation, n_trained
 from ssl_cli.commands.finetune.finished import LEARNED
-from ssl_cli.commands.finetune.inference import predict_like_validation
+from ssl_cli.commands.finetune.inference import predict_all
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.initialize import SCRATCH, Init, apply_init, resolve_init
 from ssl_cli.commands.pretrain.evaluate import median_throughput
@@ -163,7 +163,7 @@ def predict_splits(
     predictions: dict[str, Sequence[Prediction]] = {}
     for split, split_rows in rows.items():
         console.say(f"predicting {split}: {len(examples[split]):,}")
-        raw = predict_like_validation(model, split_rows, resolve_precision(cfg.trainer, model))
+        raw = predict_all(model, split_rows, resolve_precision(cfg.trainer, model))
         predictions[split] = decode(task, split, examples[split], split_rows, raw, labels)
     return predictions
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ssl_cli.commands.finetune.inference import inference_copy, predict_rows
+from ssl_cli.commands.finetune.inference import AUTO, Precision, precision_of, predict_all
 from ssl_cli.commands.finished import WEIGHTS, Finished
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
@@ -15,8 +15,7 @@ from ssl_cli.config.typecheck import provides, with_article
 from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.methods.supervised.head import SupervisedHead
-from ssl_cli.models.generation.packed_weights import Precision
+from ssl_cli.methods.scoring import device_of
 from ssl_cli.runs.folder import CONFIG, find_run
 from ssl_cli.runs.safety import read_json_object
 from ssl_cli.tasks.task import Prediction, Task, Tunes
@@ -47,7 +46,6 @@ class FinetuneRun(Finished):
         self.labels = [str(label) for label in facts.labels]
         self.template = SequenceTemplate.for_tokenizer(self.tokenizer, network.causal, facts.max_length)
         self.task = self._restore_task()
-        self._copies: dict[Precision, SupervisedHead] = {}
         self._test()
 
     def _restore_task(self) -> Task:
@@ -84,7 +82,7 @@ class FinetuneRun(Finished):
     def predict(self, records: Sequence[Mapping[str, Any] | str], precision: Precision = "auto") -> list[Prediction]:
         """Return the predictions of records such as {"text": ..., "pair": ...} or {"question": ..., "context": ...}.
 
-        A text alone means {"text": ...}. With precision=auto bfloat16 is used if the device supports it. Raises
+        A text alone means {"text": ...}. precision=auto is that of the run's validations. Raises
         InputError, with the number of the record, for a record that lacks a field of the task.
         """
         if isinstance(records, str | Mapping):
@@ -106,11 +104,10 @@ class FinetuneRun(Finished):
         """Return the predictions of examples that `task.to_example` made."""
         if not examples:
             return []
-        if precision not in self._copies:
-            self._copies = {precision: inference_copy(self.model, precision)}
+        resolved = precision_of(self.config, device_of(self.model)) if precision == AUTO else precision
         rows = self.task.rows(examples, self.template, self.labels, training=False)
         rows = rows.with_row_length(self.template.max_length)
-        raw_predictions = predict_rows(self._copies[precision], rows)
+        raw_predictions = predict_all(self.model, rows, resolved)
         predictions = self.task.decode(examples, rows, raw_predictions, self.labels)
         return [_without_empty_id(prediction) for prediction in predictions]
 

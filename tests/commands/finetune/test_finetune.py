@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ssl_cli
-from ssl_cli.commands.finetune.inference import predict_all
 from ssl_cli.models.cpu import has_bf16
 from ssl_cli.runs.digests import write_digests
 from ssl_cli.runs.folder import read_history
@@ -234,14 +233,25 @@ def test_training_predictions_are_written_on_request(cli: Cli, files: list[str])
     assert "train/accuracy" in metrics_of(folder)
 
 
-def test_predictions_are_those_of_the_dev_metric(cli: Cli, files: list[str]) -> None:
-    folder = run(cli, *files, *SMALL, "trainer.max_steps=4")
+@pytest.mark.parametrize("precision", ["32-true", "auto"])
+def test_predict_gives_the_numbers_of_the_run_bit_for_bit(cli: Cli, files: list[str], precision: str) -> None:
+    """Also those of dev, whose labels were known, and in half precision."""
+    write(Path("dev.csv"), sentences(150, seed=3))  # three batches
+    folder = run(cli, *files, *SMALL, f"trainer.precision={precision}", "trainer.max_steps=4", "optim.lr=3e-3")
+    for split in ("dev", "test"):
+        output = f"{split}.jsonl"
+        code, _, err = cli("predict", f"run={folder}", f"input={split}.csv", f"output={output}")
+        assert code == 0, err
+        predicted, of_run = (
+            [json.loads(line)["probabilities"] for line in path.read_text().splitlines()]
+            for path in (Path(output), folder / f"predictions-{split}.jsonl")
+        )
+        assert predicted == of_run
     reopened: Any = ssl_cli.load(folder)
-    examples = [reopened.task.to_example({"text": text}) for text, _ in sentences(40, seed=3)]
-    rows = reopened.task.rows(examples, reopened.template, reopened.labels, training=False).with_row_length(32)
-    found = np.stack(predict_all(reopened.model, rows))
-    lines = [json.loads(line) for line in (folder / "predictions-dev.jsonl").read_text().splitlines()]
-    assert [reopened.labels[number] for number in found.argmax(1)] == [line["prediction"] for line in lines]
+    alone = [reopened.predict([text])[0]["probabilities"]["good"] for text, _ in sentences(150, seed=3)[:9]]
+    of_dev = [json.loads(line)["probabilities"]["good"] for line in Path("dev.jsonl").read_text().splitlines()[:9]]
+    is_half = precision == "auto" and has_bf16(torch.device("cpu"))
+    assert alone == pytest.approx(of_dev, abs=0.02 if is_half else 1e-5)
 
 
 def test_in_a_sweep_from_scratch_and_pretrained_the_network_is_the_same(

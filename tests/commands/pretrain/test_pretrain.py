@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -76,6 +77,47 @@ def test_a_resumed_run_reaches_the_same_weights(cli: Cli, stories: list[str]) ->
     assert "This run cached its data in tokens." in out
     for name, weights in load_file(whole / "model.safetensors").items():
         assert torch.equal(weights, load_file(part / "model.safetensors")[name]), name
+
+
+class Crash(BaseException):
+    """Ends a run in the middle of a batch, as a kill does: nothing is saved."""
+
+
+@pytest.mark.long
+def test_killed_at_many_moments_and_resumed(
+    cli: Cli, stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every option on, also killed again after it was resumed: every row of the history, and the weights."""
+    model = ["model.mask_unit=span", "model.sentence_task=sop", "model.network.dropout=0.1"]
+    often = ["trainer.validate_every_n_steps=4", "trainer.checkpoint_every_n_steps=1", "trainer.max_steps=16"]
+    options = ["trainer.ema_decay=0.9", "trainer.patience=100", "trainer.gradient_clip_val=0.1"]
+    words = [*stories, *model, *often, *options, "trainer.accumulate_grad_batches=2"]
+    whole = run(cli, *words)
+    add_gradient = Learner._add_gradient
+    for n, batches in enumerate([(1, 2), (7, 15), (8, 16), (9, 17), (23, 24), (31,)]):
+        command = [*words, f"paths.outputs=cut{n}"]
+        for batch in batches:
+
+            def crash(self: Learner, each: dict[str, Any], at: int = batch) -> None:
+                if each["k"] == at:
+                    raise Crash
+                add_gradient(self, each)
+
+            with monkeypatch.context() as patch, pytest.raises(Crash):
+                patch.setattr(Learner, "_add_gradient", crash)
+                cli("pretrain", *command)
+            command = ["resume=latest", f"paths.outputs=cut{n}"]
+        cut = run(cli, *command)
+        rows, again = (_same_bits(folder) for folder in (whole, cut))
+        assert rows == again, batches
+        weights, resumed = (load_file(folder / "model.safetensors") for folder in (whole, cut))
+        assert all(torch.equal(weights[name], resumed[name]) for name in weights), batches
+
+
+def _same_bits(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of the history without what depends on the clock."""
+    rows = read_history(folder / "history.csv")
+    return [{name: row[name] for name in row if name != "seconds" and not name.endswith("_per_s")} for row in rows]
 
 
 @pytest.mark.parametrize(("words", "tokenizer"), [(["model=gpt"], "bpe"), (["model=gpt", "tokenizer=char"], "char")])
