@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 

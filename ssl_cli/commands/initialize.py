@@ -34,7 +34,9 @@ SCRATCH = "none"
 OWN_TOKENIZER = "pretrained"  # choices.tokenizer of a run whose checkpoint brings its tokenizer
 TASK_HEAD = "decide."  # the layer of a labelled task that is specific to its classes
 PAIR_POOLER = "pair_head.pool."  # of BERT: the same weights as `pool.`
-SAYS_NOTHING = {"model", "models", "checkpoint", "export", "final", "best", "last", "output", "pytorch_model", "snapshots"}
+SAYS_NOTHING = {  # names of folders that do not distinguish checkpoints
+    *("model", "models", "checkpoint", "export", "final", "best", "last", "output", "pytorch_model", "snapshots")
+}
 NAMED_BY_STEP = re.compile(r"(checkpoint|step|epoch)[-_]?\d+|\d+|[0-9a-f]{40}")
 PARTS = {  # of a model, as the table of loaded weights names them -> the prefix of their parameters
     "token table": "network.token_table.",

@@ -78,7 +78,8 @@ class TokenizerSettings:
         if self.has_config and isinstance(library.normalizer, normalizers.BertNormalizer):
             self._set_normalizer(library)
         known = {token.content: token for token in library.get_added_tokens_decoder().values()}
-        new = [self.added[number] for number in sorted(self.added) if self.added[number] != known.get(self._name(number))]
+        in_order = (self.added[number] for number in sorted(self.added))
+        new = [token for token in in_order if token != known.get(token.content)]
         library.add_tokens([*new, *(token for token in self.extra if token.content not in known)])
         for number, token in self.added.items():
             if (actual := library.token_to_id(token.content)) != number:
@@ -86,9 +87,6 @@ class TokenizerSettings:
                     f"{self.folder}: its added token {token.content!r} has the id {number:,}, but the vocabulary makes "
                     f"it {actual:,}."
                 )
-
-    def _name(self, number: int) -> str:
-        return self.added[number].content
 
     def _set_normalizer(self, library: tokenizers.Tokenizer) -> None:
         """Set what tokenizer_config.json says. Transformers then ignores the normalizer of tokenizer.json."""

@@ -58,7 +58,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type")
     if kind is None:
         raise InputError(
-            f"{folder / CONFIG} lacks model_type, which says what the model is: add one of {', '.join(SUPPORTED_TYPES)}."
+            f"{folder / CONFIG} lacks model_type, which says what the model is: add one of "
+            f"{', '.join(SUPPORTED_TYPES)}."
         )
     if not isinstance(kind, str) or kind not in SUPPORTED_TYPES:
         raise InputError(f"{folder} holds a model of type {kind!r}; supported types: {', '.join(SUPPORTED_TYPES)}.")

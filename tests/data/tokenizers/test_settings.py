@@ -88,7 +88,8 @@ def test_the_config_is_right_where_tokenizer_json_says_something_else(
 def test_tokens_are_added_to_a_tokenizer_json(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path)
     state = whole_tokenizer(folder)
-    checkpoint(folder, tokenizer=state, tokenizer_config=BERT | {"do_lower_case": True, "added_tokens_decoder": DECODER})
+    options = BERT | {"do_lower_case": True, "added_tokens_decoder": DECODER}
+    checkpoint(folder, tokenizer=state, tokenizer_config=options)
     found = ids(folder)
     assert 18 in found and 19 in found and found == theirs(folder)
 
@@ -120,7 +121,7 @@ BPE = json.dumps(
         ({"tokenizer_config": {"added_tokens_decoder": [1]}}, "must map ids to tokens"),
         ({"tokenizer_config": {"added_tokens_decoder": {"x": {"content": "a"}}}}, "'x' is not the id of a token"),
         ({"tokenizer_config": {"added_tokens_decoder": {"18": "a"}}}, "an added token must have content"),
-        ({"tokenizer_config": {"added_tokens_decoder": {"18": {"content": "a", "lstrip": 1}}}}, "must be true or false"),
+        ({"tokenizer_config": {"added_tokens_decoder": {"18": {"content": "a", "lstrip": 1}}}}, "be true or false"),
         ({"tokenizer_config": {"added_tokens_decoder": {"18": {"content": ""}}}}, "must have 1 to 1,000 characters"),
         ({"added_tokens": {"kitchen": 50}}, "'kitchen' has the id 50, but the vocabulary makes it 18"),
         ({"added_tokens": {"kitchen": None}}, "'None' is not the id of a token"),
@@ -155,7 +156,8 @@ def test_the_cases_that_went_wrong(shared: Path, tmp_path: Path) -> None:
     cases = shared.parent / "cases"
     if not cases.is_dir():
         pytest.skip("no cases")
-    for case in ("added_tokens_ignored/ckpt", "lower_case_config_ignored/casednocfg", "lower_case_config_ignored/conflict"):
+    lower = "lower_case_config_ignored"
+    for case in ("added_tokens_ignored/ckpt", f"{lower}/casednocfg", f"{lower}/conflict"):
         folder = tmp_path / case.replace("/", "-")
         shutil.copytree(cases / case, folder)
         assert ids(folder) == theirs(folder), case
