@@ -187,7 +187,7 @@ def test_a_run_of_another_verb(cli: Cli, finished: Finished, published: Path) ->
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("n=0", "n must be a whole number of at least 1 or null, not 0."),
+        ("n=0", "n must be a whole number of at least 1 and of at most 1000000 or null, not 0."),
         ("seed=-1", "seed must be a whole number of at least 0"),
         ("m=3", "m is not an option."),
         ("run=nowhere", "nowhere is no run folder"),
