@@ -15,7 +15,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
     assert "6 faults" in err
     for sentence in (
         "modle is not an option. Did you mean model?",
-        "model.latnt is not an option. model takes network, noise, level, loss, output, shift.",
+        "model.latnt is not an option. model takes network, noise, level, loss, output, shift, categories.",
         "trainer.max_steps must be a whole number of at least 1 or null, not 'many'.",
         "optim.lr must be a number above 0, not -1.",
         "threshold must be a number or auto, fdr, f1 or a quantile like q0.995, not 'zz'.",
