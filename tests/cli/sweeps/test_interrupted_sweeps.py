@@ -155,7 +155,8 @@ def test_a_suite_killed_in_its_second_task_is_continued_by_the_same_command(
     for name in ("one", "two", "three"):
         (tasks / f"{name}.yaml").write_text("# A task\ndefaults: [classify, _self_]\n")
     scored = ", ".join(f"{name}: [dev/accuracy]" for name in ("one", "two", "three"))
-    (tasks / "all.yaml").write_text(f"# A suite\n_target_: ssl_cli.tasks.suite.Suite\ntasks: {{{scored}}}\nsubmission: {{}}\n")
+    suite = f"# A suite\n_target_: ssl_cli.tasks.suite.Suite\ntasks: {{{scored}}}\nsubmission: {{}}\n"
+    (tasks / "all.yaml").write_text(suite)
     rows = "".join(f"{text},{label}\n" for text, label in (("birds sing", "good"), ("cold fish", "bad")) * 20)
     (workdir / "rows.csv").write_text(f"text,label\n{rows}")
     small = ["trainer=cpu", "trainer.max_epochs=null", "trainer.max_steps=8", "bootstrap_samples=20"]
@@ -172,5 +173,6 @@ def test_a_suite_killed_in_its_second_task_is_continued_by_the_same_command(
     (expected,), (found,) = (workdir.glob(f"{name}/finetune/sweeps/*/suite.csv") for name in ("whole", "killed"))
     assert found.read_text() == expected.read_text()
     for task in ("one", "two", "three"):
-        pair = [next(workdir.glob(f"{name}/finetune/none-{task}/*/predictions-dev.jsonl")) for name in ("whole", "killed")]
-        assert pair[0].read_bytes() == pair[1].read_bytes(), task
+        places = [f"{name}/finetune/none-{task}/*/predictions-dev.jsonl" for name in ("whole", "killed")]
+        one, two = (next(workdir.glob(place)).read_bytes() for place in places)
+        assert one == two, task
