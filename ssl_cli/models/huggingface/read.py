@@ -116,8 +116,7 @@ def read_pretrained(init: str) -> Pretrained:
         "pool": _pool_mappings(family),
     }
     weights: dict[str, Tensor] = {}
-    absent: set[str] = set()
-    lacking: dict[str, str] = {}
+    absent, lacking = set[str](), dict[str, str]()
     for module, converted, missing in _convert_modules(mappings, tensors, folder, options["heads"]):
         weights |= {f"{module}.{name}": tensor for name, tensor in converted.items()}
         absent |= set() if converted or module == "pool" else {module}

@@ -2,12 +2,13 @@
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import QUICK, Cli, run_ssl
-from tests.helpers.processes import DEADLINE_S, pause_at, start, wait_for, wait_until_none_is_left
+from tests.helpers.processes import DEADLINE_S, pause_at, run, start, wait_for, wait_until_none_is_left
 from tests.helpers.sweeps import SMALL, newest_table
 
 
@@ -121,3 +122,57 @@ def test_finished_runs_are_recognized_by_config_and_data(cli: Cli, workdir: Path
     assert skipped("seed=0") == 0
     _, out, _ = cli("detect", *words, "seed=0", "sweep.skip_done=false")
     assert "skipped" not in out
+
+
+# Kills the process at batch k of the second run.
+DIES_IN_THE_SECOND_RUN = """
+import os, signal, sys
+from ssl_cli.cli import main
+from ssl_cli.training.module import Learner
+
+add_gradient, runs = Learner._add_gradient, 0
+
+def dies(self, batch):
+    global runs
+    runs += batch["k"] == 0
+    if runs == 2 and batch["k"] == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    add_gradient(self, batch)
+
+Learner._add_gradient = dies
+sys.exit(main.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("batch", [0, 5])
+def test_a_suite_killed_in_its_second_task_is_continued_by_the_same_command(
+    cli: Cli, workdir: Path, batch: int
+) -> None:
+    """Before the first checkpoint of the task, and after it."""
+    tasks = workdir / "conf" / "task"
+    tasks.mkdir(parents=True, exist_ok=True)
+    for name in ("one", "two", "three"):
+        (tasks / f"{name}.yaml").write_text("# A task\ndefaults: [classify, _self_]\n")
+    scored = ", ".join(f"{name}: [dev/accuracy]" for name in ("one", "two", "three"))
+    suite = f"# A suite\n_target_: ssl_cli.tasks.suite.Suite\ntasks: {{{scored}}}\nsubmission: {{}}\n"
+    (tasks / "all.yaml").write_text(suite)
+    rows = "".join(f"{text},{label}\n" for text, label in (("birds sing", "good"), ("cold fish", "bad")) * 20)
+    (workdir / "rows.csv").write_text(f"text,label\n{rows}")
+    small = ["trainer=cpu", "trainer.max_epochs=null", "trainer.max_steps=8", "bootstrap_samples=20"]
+    small += ["trainer.checkpoint_every_n_steps=2", "model.size=tiny", "model.context=32", "tokenizer.vocab_size=80"]
+    words = ["task=all", "data.files.train=rows.csv", "data.files.dev=rows.csv", *small]
+    code, _, err = cli("finetune", *words, "paths.outputs=whole")
+    assert code == 0, err
+    words = [*words, "paths.outputs=killed"]
+    died = run([sys.executable, "-c", DIES_IN_THE_SECOND_RUN, str(batch), "finetune", *words], cwd=workdir)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    code, out, err = cli("finetune", *words)
+    assert code == 0, err
+    assert out.count("skipped: killed/finetune/") == 1 and ("resuming from step 4" in out) == (batch == 5)
+    (expected,), (found,) = (workdir.glob(f"{name}/finetune/sweeps/*/suite.csv") for name in ("whole", "killed"))
+    assert found.read_text() == expected.read_text()
+    for task in ("one", "two", "three"):
+        places = [f"{name}/finetune/none-{task}/*/predictions-dev.jsonl" for name in ("whole", "killed")]
+        one, two = (next(workdir.glob(place)).read_bytes() for place in places)
+        assert one == two, task

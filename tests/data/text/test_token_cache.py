@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +20,7 @@ from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, WordPiece
 from ssl_cli.errors import InputError
 from ssl_cli.files import file_lock
 from tests.conftest import full_disk
+from tests.helpers.processes import DEADLINE_S, popen, wait_for
 from tests.helpers.text_data import DOCUMENTS, Fixed, wordpiece
 
 
@@ -147,6 +150,54 @@ def test_concurrent_requests_build_it_once(tmp_path: Path) -> None:
         thread.join()
     assert len(found) == 4 and len(set(found)) == len(trained) == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+BUILDS = """
+import sys, time
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from ssl_cli.data.text.token_cache import load_or_build
+from tests.helpers.text_data import Fixed, wordpiece
+
+class Source(Fixed):
+    readings = 0
+
+    def splits(self):
+        self.readings += 1
+        for k, text in enumerate(super().splits()):
+            if k == 150 and self.readings == int(sys.argv[3]):
+                Path("paused").touch()
+                time.sleep(3600)
+            yield text
+
+Path(sys.argv[2]).touch()
+print(load_or_build(Source(), wordpiece(), Path("cache")).fingerprint)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("reading", [1, 2], ids=["vocabulary", "tokens"])
+def test_killed_while_another_process_waits(workdir: Path, reading: int) -> None:
+    """The one that waits builds the same tokens; what the killed one left is removed by the next build."""
+    command = [sys.executable, "-c", BUILDS, str(Path(__file__).parents[3])]
+    first = popen([*command, "first", str(reading)], stderr=subprocess.PIPE)
+    wait_for((workdir / "paused").exists, first)
+    second = popen([*command, "second", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for((workdir / "second").exists, second)
+    time.sleep(0.5)  # it is at the lock, or soon will be: both are to end in the same way
+    assert second.poll() is None and not [path for path in (workdir / "cache").iterdir() if path.name[0] != "."]
+    first.kill()
+    first.wait()
+    out, err = second.communicate(timeout=DEADLINE_S)
+    assert second.returncode == 0, err
+    assert out.strip() == load_or_build(Fixed(), wordpiece(), workdir / "whole").fingerprint
+    (built,) = (path for path in (workdir / "cache").iterdir() if path.name[0] != ".")
+    (whole,) = (workdir / "whole").iterdir()
+    for path in whole.iterdir():
+        assert (built / path.name).read_bytes() == path.read_bytes(), path.name
+    load_or_build(Fixed(DOCUMENTS[:-1]), wordpiece(), workdir / "cache")
+    assert not list((workdir / "cache").glob(".*"))
 
 
 def test_permissions_follow_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
