@@ -53,8 +53,8 @@ class Stops:
 def stop_everywhere(place: Path, words: Sequence[str], again: Sequence[str], n_stops: dict[int, int]) -> Stops:
     """Stop `ssl words` at some of its moments, and run `ssl again` after each; see `Stops`.
 
-    `n_stops` says how often for each signal; `place` is the working directory to copy. Raises AssertionError if a
-    process is left.
+    `n_stops` says how often for each signal: once is at the last moment, more are spread evenly. `place` is the working
+    directory to copy. Raises AssertionError if a process is left.
     """
     request = [str(place), list(words), list(again), list(n_stops.items())]
     command = [sys.executable, "-m", "tests.helpers.moments", json.dumps(request)]
@@ -141,17 +141,17 @@ def _serve(place: str, words: list[str], again: list[str], n_stops: list[tuple[i
     whole = Path(f"{place}-whole")
     shutil.copytree(place, whole)
     code, out, err, events = _forked(whole, words, 0, None)
-    assert code == 0, err
+    assert code == 0 and events, err
     stops = []
     for signum, n in n_stops:
-        for moment in sorted({round(k * (len(events) - 1) / max(1, n - 1)) for k in range(n)}):
+        last = len(events) - 1
+        for moment in sorted({last - round(k * last / max(1, n - 1)) for k in range(n)}):
             cut = Path(f"{place}-{signum}-{moment}")
             shutil.copytree(place, cut)
             code, _, err, _ = _forked(cut, words, signum, moment)
             files = digests(cut)
             then = _forked(cut, again, 0, None)
-            event = events[moment] if events else ""
-            stops.append(Stop(signum, moment, event, code, err, files, *then[:3], digests(cut)))
+            stops.append(Stop(signum, moment, events[moment], code, err, files, *then[:3], digests(cut)))
             shutil.rmtree(cut)
     return Stops(len(events), out, digests(whole), stops)
 
