@@ -126,8 +126,8 @@ def _read_csv_blocks(
 ) -> pa.Table:
     """Read a CSV, with columns of codes, and those that turn out not to be numeric, as text.
 
-    Arrow infers a column's type from the first block, and fails at a later value that does not fit: it is tried again as
-    a number with a fraction, then as text.
+    Arrow infers a column's type from the first block, and fails at a later value that does not fit: it is tried again
+    as a number with a fraction, then as text.
     """
     read = pyarrow.csv.ReadOptions(column_names=names, block_size=block_bytes)
     source, declared = open_csv(path)

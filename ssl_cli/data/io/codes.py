@@ -36,7 +36,7 @@ def is_code(texts: pa.ChunkedArray) -> bool:
 
 def mostly_inexact(numbers: np.ndarray) -> bool:
     """Return whether most of the numbers (N,) are whole and beyond 2^53, where a float64 loses digits."""
-    whole = np.abs(numbers) > EXACT  # a float64 beyond it is whole
+    whole = np.abs(numbers) >= EXACT  # a float64 beyond it is whole, and 2^53 may have been one more
     return bool(whole.mean() > 0.5) if len(numbers) else False
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from scipy.stats import yeojohnson, yeojohnson_normmax
 
 from ssl_cli.data.io.codes import LEADING_ZERO
-from ssl_cli.data.io.columns import MAX_FINITE, MISSING_CATEGORY, as_categories, as_numbers, is_number
+from ssl_cli.data.io.columns import MAX_FINITE, as_categories, as_numbers, is_number, missing_to_null
 from ssl_cli.data.io.notation import share_of_numbers
 from ssl_cli.data.tables.dates import clock_features
 from ssl_cli.errors import InputError
@@ -25,6 +25,11 @@ MAX_SCALED = 1e6  # standard deviations; larger values are clipped to it, and fl
 FEW_ODD = 0.1  # of a text column's values: without them it would be numeric
 ONE_VALUE = "it has one value in the training rows"
 NO_VALUE = "it has no value in the training rows"
+
+
+def source_of(column: Column) -> str:
+    """Return the name of the column in the file that a column's features are made of: a part of a date has another."""
+    return str(column["source"] if "part" in column else column["name"])
 
 
 def feature_names(column: Column) -> list[str]:
@@ -45,17 +50,16 @@ def fit_category(name: str, values: pa.ChunkedArray, keep: bool = False) -> tupl
     if len(counts) == 1:
         return {}, ONE_VALUE, 1
     if not keep and len(counts) > MAX_CATEGORIES and len(counts) > 0.5 * len(values):
-        reason = f"it identifies rows ({len(counts):,} values in {len(values):,})"
-        return {}, f"{reason}{_almost_numeric(counts)}", len(counts)
+        return {}, f"it identifies rows ({len(counts):,} values in {len(values):,})", len(counts)
     counts.sort(key=lambda entry: (-entry["counts"], entry["values"]))
     kept = [entry["values"] for entry in counts[:MAX_CATEGORIES]]
     return {"name": name, "kind": "symbol", "values": kept}, "", len(counts)
 
 
-def _almost_numeric(counts: list[dict[str, Any]]) -> str:
-    """Return a hint if only a few values of a text column are not numbers."""
-    values = [entry["values"] for entry in counts if entry["values"] != MISSING_CATEGORY]
-    share, odd = share_of_numbers(pa.array(values, pa.string()))
+def almost_numeric(values: pa.ChunkedArray) -> str:
+    """Return a hint if only a few values of a text column, over all rows of a file, are not numbers."""
+    texts = pc.drop_null(pc.unique(missing_to_null(pc.cast(values, pa.string()))))
+    share, odd = share_of_numbers(texts)
     return f"; it would be numeric without {odd!r}" if 1 - FEW_ODD < share < 1 else ""
 
 

@@ -13,7 +13,7 @@ from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
 from ssl_cli.data.tables.dates import MISSING, format_part
 from ssl_cli.data.tables.features import Column, Scaling
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
-from ssl_cli.data.tables.readings import ReadAs, Reading, ReadingOptions
+from ssl_cli.data.tables.readings import ReadAs, Reading, ReadingOptions, parse_read_as
 from ssl_cli.errors import InputError
 
 
@@ -98,13 +98,14 @@ class OneClassTable(OneClass):
         "standard"
     )
     read_as: Annotated[
-        dict[str, ReadAs], "how to read columns, by name: {zip: category, amount: number, when: date, note: drop}"
+        dict[str, ReadAs] | str, "how to read columns, by name: {zip: category, amount: number, when: date, note: drop}"
     ] = field(default_factory=dict)
 
     @property
     def reading_options(self) -> ReadingOptions:
         """What the user decides of how columns are read."""
-        return ReadingOptions({str(name): read_as for name, read_as in self.read_as.items()})
+        read_as = parse_read_as(self.read_as) if isinstance(self.read_as, str) else self.read_as
+        return ReadingOptions({str(name): reading for name, reading in read_as.items()})
 
     def read(self) -> LabelledTable:
         """Return the file's table. Raises InputError if it cannot be found or read."""

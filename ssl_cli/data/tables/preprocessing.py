@@ -35,13 +35,24 @@ from ssl_cli.data.tables.features import (
     ONE_VALUE,
     Column,
     Scaling,
+    almost_numeric,
     feature_names,
     fit_category,
     fit_clock,
     fit_number,
+    source_of,
     write_features,
 )
-from ssl_cli.data.tables.readings import CATEGORY, LEFT_OUT, PARTS, TEXT, Reading, ReadingOptions, option_for, read_columns
+from ssl_cli.data.tables.readings import (
+    CATEGORY,
+    LEFT_OUT,
+    PARTS,
+    TEXT,
+    Reading,
+    ReadingOptions,
+    option_for,
+    read_columns,
+)
 from ssl_cli.data.tables.state import state_errors
 from ssl_cli.errors import InputError
 
@@ -118,13 +129,13 @@ class TablePreprocessor:
     @property
     def sources(self) -> list[str]:
         """The names of the columns that `transform` needs."""
-        return list(dict.fromkeys(column.get("source", column["name"]) for column in self.columns))
+        return list(dict.fromkeys(map(source_of, self.columns)))
 
     @property
     def column_types(self) -> ColumnTypes:
         """The columns that `transform` needs, with the types, or notations, as which a file's texts are parsed."""
         return {
-            column.get("source", column["name"]): self.notations.get(column["name"])
+            source_of(column): self.notations.get(column["name"])
             or (QUANTITIES[column["type"]] if "type" in column else pa.string())
             for column in self.columns
         }
@@ -212,6 +223,8 @@ def _fit_column(
         if reason:
             if reading.why != TEXT:
                 reason = f"{reading.why}; {reason}"
+            elif n_values > 1:
+                reason += almost_numeric(values)
             return [], _left_out(reading, reason, option_for(name, "category") if n_values > 1 else "")
         if pa.types.is_floating(values.type):  # a text of 0.50 is the category 0.5
             column["type"] = "number"

@@ -17,7 +17,7 @@ training rows: see `preprocessing.py`, which leaves out what is constant there.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +80,21 @@ def read_columns(table: pa.Table, rows: np.ndarray | None = None, options: Readi
         else _as_found(name, table[name], rows, options)
         for name in table.column_names
     ]
+
+
+def parse_read_as(text: str) -> dict[str, ReadAs]:
+    """Return `data.read_as` from a text: Hydra's grammar has no names such as `größe`, and passes `{größe:drop}` as text.
+
+    Raises InputError if it does not give a reading for each name.
+    """
+    pairs = [pair.rpartition(":") for pair in text.strip().removeprefix("{").removesuffix("}").split(",")]
+    readings = {name.strip(): reading.strip() for name, _, reading in pairs}
+    if "" in readings or not set(readings.values()) <= set(get_args(ReadAs)):
+        raise InputError(
+            f"data.read_as={text} must give a reading for each name, {{zip:category,when:date}}; the readings are "
+            f"{', '.join(get_args(ReadAs))}."
+        )
+    return cast(dict[str, ReadAs], readings)
 
 
 def option_for(column: str, read_as: ReadAs) -> str:

@@ -9,19 +9,21 @@ from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.columns import QUANTITIES
 from ssl_cli.data.io.notation import Notation
 from ssl_cli.data.tables.dates import Part
+from ssl_cli.data.tables.features import source_of
 
-STATE = {"columns": list[dict[str, Any]], "dropped": dict[str, str], "names": list[str], "layout": dict[str, Any]}
+Schema = dict[str, Any]
+STATE: Schema = {"columns": list[dict[str, Any]], "dropped": dict[str, str], "names": list[str], "layout": dict[str, Any]}
 QUANTITY = Annotated[str, Pattern("|".join(QUANTITIES), f"one of {', '.join(QUANTITIES)}")]
-NUMBER = {"type": QUANTITY, "name": str, "kind": str, "mean": float, "std": Positive, "missing": bool}
-POWER = {"lambda": Annotated[float, Range(-1e3, 1e3)], "mean": float, "std": Positive}
-CATEGORY = {"name": str, "kind": str, "values": list[str]}
-CLOCK = {"name": str, "kind": str, "missing": bool}
+NUMBER: Schema = {"type": QUANTITY, "name": str, "kind": str, "mean": float, "std": Positive, "missing": bool}
+POWER: Schema = {"lambda": Annotated[float, Range(-1e3, 1e3)], "mean": float, "std": Positive}
+CATEGORY: Schema = {"name": str, "kind": str, "values": list[str]}
+CLOCK: Schema = {"name": str, "kind": str, "missing": bool}
 KINDS = {"number": NUMBER, "symbol": CATEGORY, "clock": CLOCK}
 # What a column may have besides: a transform, the notation of a text, the type of a category, the date it is part of.
-POWERED = {"power": dict[str, float]}
-NOTED = {"notation": dict[str, Any]}
-TYPED = {"type": QUANTITY}
-PART = {"source": str, "part": Part, "type": QUANTITY}
+POWERED: Schema = {"power": dict[str, float]}
+NOTED: Schema = {"notation": dict[str, Any]}
+TYPED: Schema = {"type": QUANTITY}
+PART: Schema = {"source": str, "part": Part, "type": QUANTITY}
 
 
 def state_errors(state: Any) -> Iterator[str]:
@@ -31,7 +33,7 @@ def state_errors(state: Any) -> Iterator[str]:
     for index, column in enumerate(state["columns"]):
         yield from _column_errors(f"columns[{index}]", column)
     names = [column["name"] for column in state["columns"]]
-    sources = {column.get("source", column["name"]) for column in state["columns"]}
+    sources = {source_of(column) for column in state["columns"]}
     if not names or len(set(names)) < len(names) or not sources <= set(state["names"]):
         yield "its columns must be among its names, each once"
 
