@@ -1,7 +1,7 @@
 """Number notation of text columns: decimal comma, thousands marks, currencies, percent, accounting brackets.
 
-A notation is what all values of a column share. A sign may stand before or after (as in `5-`), be typeset (a true minus)
-or be a pair of brackets: `(1,234.50)` is negative.
+A notation is what all values of a column share. A sign may stand before or after (as in `5-`), be typeset (a true
+minus) or be a pair of brackets: `(1,234.50)` is negative.
 """
 
 import re
@@ -18,10 +18,8 @@ BLANKS = " \t\u00a0\u2007\u2009\u202f"  # blank, tab, no-break, figure, thin and
 APOSTROPHES = "'\u2019"
 MINUSES = "\\-\u2212\u2013"  # hyphen, minus and en dash, for a class of a regular expression
 SYMBOLS = ("US$", "CA$", "A$", "C$", "HK$", "NZ$", "S$", "R$", "NT$", "CN¥", "JP¥", *"$€£¥￥₹₽₩₺₴₪₫₱฿₦₡₲₵₸₿")
-CODES = (
-    "AED ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MAD MXN MYR NGN NOK "
-    "NZD PEN PHP PKR PLN QAR RMB RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR"
-).split()
+CODES = """AED ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MAD MXN MYR NGN NOK
+NZD PEN PHP PKR PLN QAR RMB RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR""".split()  # noqa: SIM905
 WORDS = ("kr", "Kč", "zł", "Ft", "Fr", "SFr", "Rs", "元", "円", "원")  # a point may follow, as in `Fr.`
 CURRENCIES = (*SYMBOLS, *CODES, *WORDS)
 PERCENT = ("%", "٪", "％")
@@ -78,8 +76,8 @@ class Notation:
         texts = pc.if_else(self.follows(texts), texts, pa.scalar(None, texts.type))
         negative = pc.match_substring_regex(texts, rf"^[{BLANKS}]*\(|[{MINUSES}][{BLANKS}]*$|^[^0-9]*[{MINUSES}]")
         bare = pc.replace_substring_regex(texts, self._unit_regex, "") if self.unit else texts
-        mark = "" if self.thousands in ("", " ", "'") else re.escape(self.thousands)
-        bare = pc.replace_substring_regex(bare, f"^[+{MINUSES}{BLANKS}]+|[{BLANKS}{APOSTROPHES}()]{mark and '|'}{mark}", "")
+        marks = "" if self.thousands in " '" else self.thousands
+        bare = pc.replace_substring_regex(bare, f"^[+{MINUSES}{BLANKS}]+|[{BLANKS}{APOSTROPHES}(){marks}]", "")
         bare = pc.replace_substring_regex(bare, f"^[{MINUSES}]|[{MINUSES}]$", "")
         numbers = pc.cast(pc.replace_substring(bare, self.decimal, "."), pa.float64())
         return pc.if_else(negative, pc.negate(numbers), numbers)
@@ -110,8 +108,8 @@ class AmbiguousNotation:
 def find_notation(texts: pa.ChunkedArray, decimal: str | None = None) -> Notation | AmbiguousNotation | None:
     """Return the one notation that every text follows (nulls aside), or that there are two, or None.
 
-    A column of nothing but digits has none: a writer who wanted numbers would have written numbers, and digits in a text
-    are a code. `decimal` is the mark that decides between two notations.
+    A column of nothing but digits has none: a writer who wanted numbers would have written numbers, and digits in a
+    text are a code. `decimal` is the mark that decides between two notations.
     """
     values = pc.drop_null(pc.unique(texts))
     if len(values) == 0 or pc.all(pc.match_substring_regex(values, "^[0-9]+$")).as_py():

@@ -88,7 +88,8 @@ def _make_chunk(
             and _is_timestamp(values.type) != _is_timestamp(parsed_type(dtype))
             and not pa.types.is_null(values.type)
         ):
-            raise InputError(f"{path}: the column {name} holds {values.type}; it must hold {TYPE_NAMES[str(parsed_type(dtype))]}s.")
+            kind = TYPE_NAMES[str(parsed_type(dtype))]
+            raise InputError(f"{path}: the column {name} holds {values.type}; it must hold {kind}s.")
         columns[name] = values
     rejects = [
         RejectedRow(int(row[i]), None, reason, str(table.slice(i, 1).to_pylist()[0]))

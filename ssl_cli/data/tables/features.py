@@ -1,7 +1,7 @@
 """Features of a column: statistics of its training values, and the numbers that they make of any values.
 
-The kinds: a number (standardised), a category (one-hot) and a time of day (sine and cosine). The rules are at the top of
-`preprocessing.py`.
+The kinds: a number (standardised), a category (one-hot) and a time of day (sine and cosine). The rules are at the top
+of `preprocessing.py`.
 """
 
 import re
@@ -118,7 +118,8 @@ def _write_number(out: np.ndarray, column: Column, numbers: np.ndarray) -> None:
 def _write_category(out: np.ndarray, column: Column, values: pa.ChunkedArray) -> None:
     if is_number(values.type) and any(re.fullmatch(LEADING_ZERO, value) for value in column["values"]):
         raise InputError(
-            f"The column {column['name']} has codes with leading zeros, and these rows have {values.type}: read it as text."
+            f"The column {column['name']} has codes with leading zeros, and these rows have {values.type}: "
+            "read it as text."
         )
     known = pa.array(column["values"], pa.string())
     index = pc.fill_null(pc.index_in(as_categories(values), known), len(known)).to_numpy()

@@ -13,7 +13,7 @@ MIN_DENSE_ROWS = 30
 HEAD = 1000  # rows that most columns need to show that they are not unique
 # What a spreadsheet or pandas makes of the column of row numbers that a data frame is saved with.
 NAMELESS = re.compile(r"|Unnamed: \d+(_level_\d+)?(\.\d+)?|__index_level_\d+__")
-THINGS = "account|card|case|client|customer|device|event|item|order|patient|product|record|session|trans|transaction|user"
+THINGS = "account|card|case|client|customer|device|event|item|order|patient|product|record|session|transaction|user"
 NAMES_ROWS = re.compile(
     rf"(.*[\s_.-])?({THINGS})?(id|ids|uid|uuid|guid|key|nr|no|number|idx|index|row|rowid|rownum|serial|acct|account)",
     re.IGNORECASE,

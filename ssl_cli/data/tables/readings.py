@@ -35,6 +35,7 @@ ReadAs = Literal["category", "number", "date", "drop"]
 Dates = Literal["parts", "number", "drop"]
 NUMBER, CATEGORY, PARTS, LEFT_OUT = "number", "category", "date parts", "left out"
 IN_FILE, TEXT = "numeric in the file", "text"
+DATES = "a date is written as 2026-03-28 or 2026-03-28 14:05:00"
 LONG_CODES = "codes: beyond 2^53 a number loses digits"
 
 
@@ -63,17 +64,20 @@ class Reading:
     asked: bool = False
 
 
-def read_columns(table: pa.Table, rows: np.ndarray | None = None, options: ReadingOptions | None = None) -> list[Reading]:
-    """Return the reading of each column of a file's table; `rows` are the indices of the training rows, or None for all.
+def read_columns(
+    table: pa.Table, rows: np.ndarray | None = None, options: ReadingOptions | None = None
+) -> list[Reading]:
+    """Return the reading of each column of a file's table.
 
-    Raises InputError if `read_as` names no column or an impossible reading, or numbers can be read in two ways.
+    `rows` are the indices of the training rows, or None for all. Raises InputError if `read_as` names no column or an
+    impossible reading, or numbers can be read in two ways.
     """
     options = options or ReadingOptions()
     for name in options.read_as:
         if name not in table.column_names:
             known = ", ".join(table.column_names[:50])
-            hint = did_you_mean(name, table.column_names)
-            raise InputError(f"data.read_as names the column {name}, which is no feature.{hint} The features are {known}.")
+            hint = f"{did_you_mean(name, table.column_names)} The features are {known}."
+            raise InputError(f"data.read_as names the column {name}, which is no feature.{hint}")
     return [
         replace(_as_asked(name, table[name], rows, options.read_as[name], options), asked=True)
         if name in options.read_as
@@ -83,9 +87,10 @@ def read_columns(table: pa.Table, rows: np.ndarray | None = None, options: Readi
 
 
 def parse_read_as(text: str) -> dict[str, ReadAs]:
-    """Return `data.read_as` from a text: Hydra's grammar has no names such as `größe`, and passes `{größe:drop}` as text.
+    """Return `data.read_as` from a text.
 
-    Raises InputError if it does not give a reading for each name.
+    Hydra's grammar has no names such as `größe`, so that `{größe:drop}` comes as text. Raises InputError if it does not
+    give a reading for each name.
     """
     pairs = [pair.rpartition(":") for pair in text.strip().removeprefix("{").removesuffix("}").split(",")]
     readings = {name.strip(): reading.strip() for name, _, reading in pairs}
@@ -175,8 +180,8 @@ def _ambiguity(name: str, found: AmbiguousNotation) -> str:
     shown = [f"{value:.10g} ({notation})" for notation, value in found.readings]
     options = " or ".join(f"data.decimal='{notation.decimal}'" for notation, _ in found.readings)
     return (
-        f"The column {name} can be read in two ways: {found.example!r} is {shown[0]} or {shown[1]}, and no value decides. "
-        f"Set {options}, or {option_for(name, 'category')}."
+        f"The column {name} can be read in two ways: {found.example!r} is {shown[0]} or {shown[1]}, and no value "
+        f"decides. Set {options}, or {option_for(name, 'category')}."
     )
 
 
@@ -189,7 +194,8 @@ def _read_dates(name: str, values: pa.ChunkedArray, rows: np.ndarray | None, dat
     training = training[np.isfinite(training)] % DAY_S
     varies = len(training) > 0 and bool((training != training[0]).any())
     if dates == "number" or (dates is None and not varies):
-        return Reading(name, NUMBER, f"data.dates={dates}" if dates else "date without a time of day that varies", "data.dates=parts")
+        why = f"data.dates={dates}" if dates else "date without a time of day that varies"
+        return Reading(name, NUMBER, why, "data.dates=parts")
     has_day = not pa.types.is_time(values.type)
     in_order = has_day and is_in_order(seconds)
     parts = (*([HOUR] if varies else []), *([WEEKDAY] if has_day else []), *([GAP] if in_order else []))
@@ -222,7 +228,7 @@ def _as_asked(
     if read_as == "number":
         return Reading(name, NUMBER, why, change)
     if not is_temporal(values.type):
-        raise InputError(f"{impossible} numbers ({values.type}); a date is written as 2026-03-28 or 2026-03-28 14:05:00.")
+        raise InputError(f"{impossible} numbers ({values.type}); {DATES}.")
     reading = _read_dates(name, values, rows, None if options.dates == "drop" else options.dates)
     return replace(reading, why=f"{why}; {reading.why}")
 
@@ -232,7 +238,7 @@ def _as_dates(texts: pa.ChunkedArray, impossible: str) -> pa.ChunkedArray:
         return pc.cast(texts, pa.timestamp("us"))
     except pa.ArrowInvalid as error:
         example = texts.drop_null()[0].as_py() if texts.null_count < len(texts) else ""
-        raise InputError(f"{impossible} {example[:50]!r}; a date is written as 2026-03-28 or 2026-03-28 14:05:00.") from error
+        raise InputError(f"{impossible} {example[:50]!r}; {DATES}.") from error
 
 
 def _as_number_texts(name: str, texts: pa.ChunkedArray, impossible: str, options: ReadingOptions) -> Notation:
@@ -245,6 +251,7 @@ def _as_number_texts(name: str, texts: pa.ChunkedArray, impossible: str, options
         follows = plain.follows(texts)
         index = pc.index(follows, False).as_py()
         if index >= 0:
-            raise InputError(f"{impossible} {texts[index].as_py()[:50]!r}, which is no number in any notation of its others.")
+            odd = texts[index].as_py()[:50]
+            raise InputError(f"{impossible} {odd!r}, which is no number in any notation of its others.")
         found = plain
     return found

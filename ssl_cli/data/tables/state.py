@@ -12,7 +12,12 @@ from ssl_cli.data.tables.dates import Part
 from ssl_cli.data.tables.features import source_of
 
 Schema = dict[str, Any]
-STATE: Schema = {"columns": list[dict[str, Any]], "dropped": dict[str, str], "names": list[str], "layout": dict[str, Any]}
+STATE: Schema = {
+    "columns": list[dict[str, Any]],
+    "dropped": dict[str, str],
+    "names": list[str],
+    "layout": dict[str, Any],
+}
 QUANTITY = Annotated[str, Pattern("|".join(QUANTITIES), f"one of {', '.join(QUANTITIES)}")]
 NUMBER: Schema = {"type": QUANTITY, "name": str, "kind": str, "mean": float, "std": Positive, "missing": bool}
 POWER: Schema = {"lambda": Annotated[float, Range(-1e3, 1e3)], "mean": float, "std": Positive}

@@ -10,8 +10,9 @@ import pytest
 from sklearn.preprocessing import PowerTransformer
 
 from ssl_cli.data.io.columns import as_numbers
+from ssl_cli.data.tables.features import MAX_CATEGORIES
 from ssl_cli.data.tables.inverse import format_value
-from ssl_cli.data.tables.preprocessing import MAX_CATEGORIES, TablePreprocessor
+from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.data.tables.readings import ReadingOptions
 from ssl_cli.errors import InputError
 
