@@ -18,8 +18,8 @@ BLANKS = " \t\u00a0\u2007\u2009\u202f"  # blank, tab, no-break, figure, thin and
 APOSTROPHES = "'\u2019"
 MINUSES = "\\-\u2212\u2013"  # hyphen, minus and en dash, for a class of a regular expression
 SYMBOLS = ("US$", "CA$", "A$", "C$", "HK$", "NZ$", "S$", "R$", "NT$", "CN¥", "JP¥", *"$€£¥￥₹₽₩₺₴₪₫₱฿₦₡₲₵₸₿")
-CODES = """AED ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MAD MXN MYR NGN NOK
-NZD PEN PHP PKR PLN QAR RMB RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR""".split()  # noqa: SIM905
+CODES = """AED ARS AUD BGN BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MAD MXN MYR NGN
+NOK NZD PEN PHP PKR PLN QAR RMB RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR""".split()  # noqa: SIM905
 WORDS = ("kr", "Kč", "zł", "Ft", "Fr", "SFr", "Rs", "元", "円", "원")  # a point may follow, as in `Fr.`
 CURRENCIES = (*SYMBOLS, *CODES, *WORDS)
 PERCENT = ("%", "٪", "％")
