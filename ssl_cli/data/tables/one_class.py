@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from ssl_cli.config.types import Pattern
 from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.cells import read_cells
 from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
@@ -15,6 +16,8 @@ from ssl_cli.data.tables.features import Column, Scaling
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.data.tables.readings import ReadAs, Reading, ReadingOptions, parse_read_as
 from ssl_cli.errors import InputError
+
+ReadingsText = Annotated[str, Pattern(r"[^:]+:.*", "a reading for each name, such as {zip:category}")]
 
 
 @dataclass
@@ -98,7 +101,8 @@ class OneClassTable(OneClass):
         "standard"
     )
     read_as: Annotated[
-        dict[str, ReadAs] | str, "how to read columns, by name: {zip: category, amount: number, when: date, note: drop}"
+        dict[str, ReadAs] | ReadingsText,
+        "how to read columns, by name: {zip: category, amount: number, when: date, note: drop}",
     ] = field(default_factory=dict)
 
     @property
