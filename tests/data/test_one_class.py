@@ -14,14 +14,14 @@ N_NORMAL, N_ANOMALIES = 1000, 100
 
 @dataclass(kw_only=True)
 class NumberedTable(OneClassTable):
-    """1,000 normal rows and 100 anomalies, in a mixed order; the feature is the row's number."""
+    """1,000 normal rows and 100 anomalies, in a mixed order; the feature is half the row's number."""
 
     shift: float = 0.0  # of the anomalies
     labelled: bool = True
 
     def read(self) -> LabelledTable:
         anomaly = np.arange(N_NORMAL + N_ANOMALIES) % 11 == 0
-        values = np.arange(float(len(anomaly))) + self.shift * anomaly
+        values = np.arange(len(anomaly)) / 2 + self.shift * anomaly
         return LabelledTable(pa.table({"a": values}), anomaly if self.labelled else None, "made")
 
 

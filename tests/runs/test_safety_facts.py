@@ -34,11 +34,19 @@ def preprocessor(change: Callable[[dict[str, Any]], Any]) -> Attack:
         (lambda s: s["columns"][0].update(mean=10**400), "columns[0].mean must be a number, not 1000"),
         (lambda s: s["columns"][0].update(std=float("inf")), "columns[0].std must be a number above 0, not inf"),
         (lambda s: s["columns"][0].update(std=0), "columns[0].std must be a number above 0, not 0"),
-        (lambda s: s["columns"][0].update(kind="code"), "columns[0].kind must be number or symbol, not 'code'"),
+        (lambda s: s["columns"][0].update(kind="code"), "columns[0].kind must be one of number, symbol, clock"),
         (lambda s: s["columns"][0].update(type="os.system"), "columns[0].type must be one of number, truth"),
         (lambda s: s["columns"][0].pop("std"), "columns[0] must have type, name, kind, mean, std, missing"),
         (lambda s: s["columns"][0].update(name="not there"), "its columns must be among its names"),
         (lambda s: s["columns"][0].update(power={"lambda": 1e9}), "columns[0].power must have lambda, mean, std"),
+        (lambda s: s["columns"][0].update(notation={"decimal": ";"}), "columns[0].notation must have decimal"),
+        (
+            lambda s: s["columns"][0].update(
+                notation={"decimal": ".", "thousands": "", "unit": "(.*)*", "leading_zeros": False}
+            ),
+            "columns[0].notation.unit must be a currency, a percent sign or empty",
+        ),
+        (lambda s: s["columns"][0].update(part="year", source="V1"), "columns[0].part must be one of hour of day"),
         (lambda s: s["columns"][3].update(values=[["x"]]), "columns[3].values must be a list, each a text"),
         (
             lambda s: s["columns"][3].update(values=["x"] * 10**6),
@@ -53,7 +61,7 @@ def preprocessor(change: Callable[[dict[str, Any]], Any]) -> Attack:
         (lambda s: s["layout"].update(columns="abc"), "layout.columns must be a list"),
         (lambda s: (s["columns"].pop(), s["names"].append("z")), "damaged"),
     ],
-    ids=range(20),
+    ids=range(23),
 )
 def test_a_scaling_file_with_surprises(refused: Callable[..., None], change: Any, sentence: str) -> None:
     refused(preprocessor(change), sentence, ("load", "score"))

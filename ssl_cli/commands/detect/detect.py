@@ -11,13 +11,14 @@ from safetensors.torch import save_model
 from torch import nn
 
 from ssl_cli import console
-from ssl_cli.commands.detect import explanations, report
+from ssl_cli.commands.detect import columns, explanations, report
 from ssl_cli.commands.detect.calibration import out_of_fold
 from ssl_cli.commands.detect.finished import CALIBRATION, PREPROCESSOR
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.one_class import OneClassData
+from ssl_cli.data.tables.one_class import TableData
 from ssl_cli.evaluation.thresholds import Calibration, Threshold, check_scores, choose_threshold
 from ssl_cli.methods.build import new_model
 from ssl_cli.methods.scoring import device_of, score_rows
@@ -78,6 +79,8 @@ def describe(cfg: DictConfig, data: OneClassData) -> None:
     if hidden:
         shares = "data.contamination=0,0.001,0.01,0.05,0.1"
         console.say(f"to plot AUROC against this share: ssl detect -m {shares} ...")
+    if isinstance(data, TableData):
+        columns.show(data.preprocessor.readings)
     for note in data.notes:
         console.say(note)
     for warning in data.warnings:
@@ -126,6 +129,8 @@ def make_threshold(
 def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path) -> None:
     """Write the files that `ssl_cli.load` reads."""
     data.preprocessor.save(folder / PREPROCESSOR)
+    if isinstance(data, TableData):
+        columns.write(folder / columns.COLUMNS, data.preprocessor.readings)
     save_file({"scores": calibration}, folder / CALIBRATION)
     if isinstance(model, nn.Module):
         save_model(model, str(folder / WEIGHTS))

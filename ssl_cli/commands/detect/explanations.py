@@ -115,8 +115,8 @@ def explain_batch(model: Explains, data: TableData, x: np.ndarray, index: list[i
     shares = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
     order = np.argsort(-shares, kind="stable")[:, :MAX_FEATURES]
     largest = [[int(j) for j in order[k] if shares[k, j] > 0] for k in range(len(index))]
-    names = sorted({slices[j][0]["name"] for of_row in largest for j in of_row})
-    actual = data.original_values(names, index)
+    columns = [slices[j][0] for j in sorted({j for of_row in largest for j in of_row})]
+    actual = data.original_values(columns, index)
     return [
         [
             FeatureContribution(

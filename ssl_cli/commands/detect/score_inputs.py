@@ -54,14 +54,16 @@ class TableInput:
 
     def __iter__(self) -> Iterator[tuple[Chunk, np.ndarray, int]]:
         """Yield chunks, their valid rows as the model takes them (N, D), and how much is read so far, in `unit`."""
+        before = None  # the last valid row: the time since it is a feature of the next block's first
         for chunk in read_chunks(self.source, self.preprocessor.column_types, self.layout, self.keep):
             self._count_missing(chunk.table)
-            yield chunk, self.preprocessor.transform(chunk.table), chunk.bytes_read // MB
+            yield chunk, self.preprocessor.transform(chunk.table, before), chunk.bytes_read // MB
+            before = chunk.table[-1:] if len(chunk.table) else before
 
     def _count_missing(self, table: pa.Table) -> None:
         """Count missing values in columns that had none in training."""
         for column in self.preprocessor.columns:
-            if column["kind"] == "number" and not column["missing"]:
+            if column["kind"] == "number" and not column["missing"] and "part" not in column:
                 n_missing = pc.sum(pc.is_null(table[column["name"]], nan_is_null=True)).as_py() or 0
                 self.missing[column["name"]] = self.missing.get(column["name"], 0) + n_missing
 

@@ -7,7 +7,7 @@ import hashlib
 import lzma
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ssl_cli.config.types import Delimiter
+from ssl_cli.data.io.codes import columns_to_check, is_code
 from ssl_cli.data.io.content import check_is_table
 from ssl_cli.data.io.csv_source import is_beyond_block, open_csv
 from ssl_cli.data.io.delimited import (
@@ -45,10 +46,13 @@ class FileLayout:
     unlabelled: list[str] = field(default_factory=list)  # the columns without the label and those that were left out
 
 
-def read_table(path: str | Path, names: list[str] | None = None, delimiter: str = ",") -> pa.Table:
+def read_table(
+    path: str | Path, names: list[str] | None = None, delimiter: str = ",", texts: Collection[str] = ()
+) -> pa.Table:
     """Return the table in one file; `names` are the columns of a CSV without a header.
 
-    Raises InputError if the file is missing, empty or malformed.
+    Whole numbers of a CSV keep all their digits; columns of codes (`codes.py`) and those named in `texts` are texts as
+    they stand in the file. Raises InputError if the file is missing, empty or malformed.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -61,7 +65,7 @@ def read_table(path: str | Path, names: list[str] | None = None, delimiter: str 
         elif suffix == ".npz":
             table = _read_npz(path)
         else:
-            table = _read_csv(path, names, delimiter_character(delimiter))
+            table = _read_csv(path, names, delimiter_character(delimiter), texts)
             table = table.rename_columns(column_names(table.column_names))
         columns = table.column_names
     except InputError:
@@ -107,42 +111,64 @@ def _raise_first_fault(path: Path, names: list[str] | None, delimiter: str) -> N
             raise InputError(f"{path}, {record.place}: {record.record}.")
 
 
-def _read_csv(path: Path, names: list[str] | None, delimiter: str) -> pa.Table:
+def _read_csv(path: Path, names: list[str] | None, delimiter: str, texts: Collection[str]) -> pa.Table:
     """Read a CSV, in larger blocks if a row does not fit in one of the usual size."""
     try:
-        return _read_csv_blocks(path, names, delimiter, None)
+        return _read_csv_blocks(path, names, delimiter, texts, None)
     except pa.ArrowInvalid as error:
         if not is_beyond_block(error):
             raise
-    return _read_csv_blocks(path, names, delimiter, MAX_LINE_BYTES // 2)  # a row may be in two of them
+    return _read_csv_blocks(path, names, delimiter, texts, MAX_LINE_BYTES // 2)  # a row may be in two of them
 
 
-def _read_csv_blocks(path: Path, names: list[str] | None, delimiter: str, block_bytes: int | None) -> pa.Table:
-    """Read a CSV, with integers as floats, and columns that turn out not to be numeric as text.
+def _read_csv_blocks(
+    path: Path, names: list[str] | None, delimiter: str, texts: Collection[str], block_bytes: int | None
+) -> pa.Table:
+    """Read a CSV, with columns of codes, and those that turn out not to be numeric, as text.
 
-    Arrow infers a column's type from the first block, and fails at a later value that does not fit.
+    Arrow infers a column's type from the first block, and fails at a later value that does not fit: it is tried again
+    as a number with a fraction, then as text.
     """
     read = pyarrow.csv.ReadOptions(column_names=names, block_size=block_bytes)
     source, declared = open_csv(path)
     parse = pyarrow.csv.ParseOptions(delimiter=declared or delimiter, newlines_in_values=True)
     with pyarrow.csv.open_csv(source, read, parse, _convert_options({})) as reader:
         inferred = reader.schema
-    float_columns = {
-        field.name for field in inferred if pa.types.is_integer(field.type) or pa.types.is_null(field.type)
-    }
-    types = dict.fromkeys(float_columns, pa.float64())
+    types = {field.name: pa.float64() for field in inferred if pa.types.is_null(field.type)}
+    types |= {field.name: field.type for field in inferred if pa.types.is_integer(field.type)}
+    # The names in the file may have blanks around them.
+    types |= {name: pa.string() for name in inferred.names if column_names([name])[0] in texts}
     while True:
         try:
-            return pyarrow.csv.read_csv(open_csv(path)[0], read, parse, _convert_options(types))
+            table = pyarrow.csv.read_csv(open_csv(path)[0], read, parse, _convert_options(types))
+            break
         except pa.ArrowInvalid as error:
             match = re.search(r"In CSV column #(\d+): .*conversion error", str(error))
             if not match or types.get(column := inferred.names[int(match[1])]) == pa.string():
                 raise
-            types[column] = pa.string()
+            types[column] = pa.float64() if types.get(column) == pa.int64() else pa.string()
+    return _with_codes(path, table, read, parse)
 
 
-def _convert_options(types: dict[str, pa.DataType]) -> pyarrow.csv.ConvertOptions:
-    return pyarrow.csv.ConvertOptions(column_types=types, null_values=NULL_TEXTS, strings_can_be_null=True)
+def _with_codes(
+    path: Path, table: pa.Table, read: pyarrow.csv.ReadOptions, parse: pyarrow.csv.ParseOptions
+) -> pa.Table:
+    """Replace the numbers of columns of codes by their texts."""
+    doubtful = columns_to_check(path, table, parse.delimiter)
+    if not doubtful:
+        return table
+    options = _convert_options(dict.fromkeys(doubtful, pa.string()), doubtful)
+    as_texts = pyarrow.csv.read_csv(open_csv(path)[0], read, parse, options)
+    for name in doubtful:
+        if is_code(as_texts[name]):
+            table = table.set_column(table.column_names.index(name), name, as_texts[name])
+    return table
+
+
+def _convert_options(types: dict[str, pa.DataType], columns: list[str] | None = None) -> pyarrow.csv.ConvertOptions:
+    return pyarrow.csv.ConvertOptions(
+        column_types=types, null_values=NULL_TEXTS, strings_can_be_null=True, include_columns=columns
+    )
 
 
 def _read_npz(path: Path) -> pa.Table:

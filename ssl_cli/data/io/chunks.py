@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.data.io.columns import missing_to_null
 from ssl_cli.data.io.delimited import check_unique_columns
+from ssl_cli.data.io.notation import Notation
 from ssl_cli.errors import InputError
 
-ColumnTypes = dict[str, pa.DataType]
+ColumnTypes = dict[str, pa.DataType | Notation]  # a column in a notation becomes float64
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,23 @@ TYPE_NAMES = {
 }
 
 
-def parse_texts(texts: pa.Array, dtype: pa.DataType, name: str, errors: RowErrors) -> pa.Array:
+def text_type(dtype: pa.DataType | Notation) -> pa.DataType:
+    """Return the Arrow type as which a CSV's field is read: numbers in a notation are texts at first."""
+    return pa.string() if isinstance(dtype, Notation) else dtype
+
+
+def parsed_type(dtype: pa.DataType | Notation) -> pa.DataType:
+    """Return the Arrow type of a wanted column in a chunk."""
+    return pa.float64() if isinstance(dtype, Notation) else dtype
+
+
+def parse_texts(texts: pa.Array, dtype: pa.DataType | Notation, name: str, errors: RowErrors) -> pa.Array:
     """Convert (N,) texts to values of a type. A text that does not fit becomes null, and its row an error.
 
     Texts that fail are halved until the faulty ones are found.
     """
+    if isinstance(dtype, Notation):
+        return _parse_notation(missing_to_null(texts), dtype, name, errors)
     if dtype == pa.string():
         return missing_to_null(texts)
     texts = missing_to_null(pc.utf8_trim(texts, " \t"))
@@ -105,6 +118,15 @@ def parse_texts(texts: pa.Array, dtype: pa.DataType, name: str, errors: RowError
 
     convert(0, len(texts))
     return pa.concat_arrays(converted)
+
+
+def _parse_notation(texts: pa.Array, notation: Notation, name: str, errors: RowErrors) -> pa.Array:
+    numbers = notation.parse(texts)
+    faulty = pc.and_(pc.is_null(numbers), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero(faulty):
+        value = texts[row].as_py()[:100]
+        errors.add(int(row), f"the column {name} holds {value!r}, which is not a number ({notation})")
+    return numbers
 
 
 def _cast(texts: pa.Array, dtype: pa.DataType) -> pa.Array:

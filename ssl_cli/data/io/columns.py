@@ -42,6 +42,11 @@ def is_number(dtype: pa.DataType) -> bool:
     return any(test(dtype) for test in (*quantities, *times))
 
 
+def is_temporal(dtype: pa.DataType) -> bool:
+    """Return whether a column of this Arrow type holds dates or times of day; a duration is a number of seconds."""
+    return pa.types.is_timestamp(dtype) or pa.types.is_date(dtype) or pa.types.is_time(dtype)
+
+
 def is_categorical(dtype: pa.DataType) -> bool:
     """Return whether a column of this Arrow type is text, plain or dictionary-encoded."""
     return pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_dictionary(dtype)

@@ -15,11 +15,20 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from ssl_cli.data.io.arrow import NULL_TEXTS, FileLayout
-from ssl_cli.data.io.chunks import Chunk, ColumnTypes, RejectedRow, RowErrors, parse_texts
+from ssl_cli.data.io.chunks import (
+    Chunk,
+    ColumnTypes,
+    RejectedRow,
+    RowErrors,
+    parse_texts,
+    parsed_type,
+    text_type,
+)
 from ssl_cli.data.io.csv_header import end_of_line, read_header
 from ssl_cli.data.io.csv_source import declared_delimiter_of
 from ssl_cli.data.io.delimited import Row, delimiter_character, row_fault, split_rows
 from ssl_cli.data.io.lines import read_line_blocks, replace_bytes
+from ssl_cli.data.io.notation import Notation
 from ssl_cli.errors import InputError
 
 BLOCK_BYTES = 16 << 20
@@ -64,7 +73,8 @@ class CsvReader:
     ):
         self.names, self.wanted, self.keep, self.delimiter = names, wanted, keep, delimiter
         self.indices = [names.index(name) for name in dict.fromkeys([*keep, *wanted])]
-        self.parsed = wanted | dict.fromkeys(keep, pa.string())  # the types as which Arrow parses the columns
+        # The types as which Arrow parses the columns.
+        self.parsed = {name: text_type(dtype) for name, dtype in wanted.items()} | dict.fromkeys(keep, pa.string())
         self.line, self.row, self.pending = lines_before + 1, 0, b""  # the line and row that come next
 
     def read(self, block: bytes, bytes_read: int, last: bool = False) -> Iterator[Chunk]:
@@ -111,7 +121,7 @@ class CsvReader:
         return chunk
 
     def _empty_chunk(self) -> Chunk:
-        columns = {name: pa.array([], dtype) for name, dtype in self.wanted.items()}
+        columns = {name: pa.array([], parsed_type(dtype)) for name, dtype in self.wanted.items()}
         return Chunk(pa.table(columns), {name: pa.array([], pa.string()) for name in self.keep}, np.arange(0))
 
     def _parse_with_arrow(self, block: bytes) -> Chunk | None:
@@ -138,10 +148,10 @@ class CsvReader:
             return None
 
     def _split_columns(self, table: pa.Table) -> Chunk | None:
-        """Return a chunk of the columns of a block; None if a text that is kept does not fit the type wanted of it."""
+        """Return a chunk of the columns of a block; None if a text does not fit the type or notation wanted of it."""
         errors, columns = RowErrors(len(table)), {}
         for name, dtype in self.wanted.items():
-            is_text = self.keep and self.parsed[name] == pa.string()
+            is_text = isinstance(dtype, Notation) or (self.keep and self.parsed[name] == pa.string())
             columns[name] = parse_texts(table[name].combine_chunks(), dtype, name, errors) if is_text else table[name]
         kept = {name: _filled(table[name]) for name in self.keep}
         row = np.arange(self.row, self.row + len(table))

@@ -16,6 +16,7 @@ from ssl_cli.data.io.chunks import (
     RowErrors,
     check_columns,
     parse_texts,
+    parsed_type,
 )
 from ssl_cli.data.io.content import check_is_table
 from ssl_cli.data.io.csv_stream import read_csv_chunks
@@ -84,10 +85,11 @@ def _make_chunk(
             values = parse_texts(values.cast(pa.string()).combine_chunks(), dtype, name, errors)
         elif (
             dtype != pa.string()
-            and _is_timestamp(values.type) != _is_timestamp(dtype)
+            and _is_timestamp(values.type) != _is_timestamp(parsed_type(dtype))
             and not pa.types.is_null(values.type)
         ):
-            raise InputError(f"{path}: the column {name} holds {values.type}; it must hold {TYPE_NAMES[str(dtype)]}s.")
+            kind = TYPE_NAMES[str(parsed_type(dtype))]
+            raise InputError(f"{path}: the column {name} holds {values.type}; it must hold {kind}s.")
         columns[name] = values
     rejects = [
         RejectedRow(int(row[i]), None, reason, str(table.slice(i, 1).to_pylist()[0]))

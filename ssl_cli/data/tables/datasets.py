@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +13,13 @@ import pyarrow.compute as pc
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Delimiter, Pattern
 from ssl_cli.config.types import Path as FilePath
-from ssl_cli.data.io.arrow import FileLayout, fingerprint, read_table
+from ssl_cli.data.io.arrow import fingerprint, read_table
 from ssl_cli.data.io.cells import NOT_CSV
 from ssl_cli.data.io.csv_source import declared_delimiter_of
+from ssl_cli.data.io.notation import AmbiguousNotation, Notation, find_notation
+from ssl_cli.data.tables.labels import make_labelled_table
 from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable, find_file
+from ssl_cli.data.tables.readings import LEFT_OUT, Dates, Reading, ReadingOptions
 from ssl_cli.errors import InputError
 
 FilledText = Annotated[str, Pattern(r".+", "a text")]
@@ -44,15 +47,68 @@ class Table(OneClassTable):
     normal: Annotated[float | str | bool | list, "the value (or list of values) of a normal row in that column"] = 0
     drop: Annotated[list[str], "columns to leave out"] = field(default_factory=list)
     delimiter: Annotated[Delimiter, "the character between the fields of a CSV"] = ","
+    decimal: Annotated[
+        Literal[".", ","] | None, "the decimal mark, of columns that could be read in two ways; null: ask"
+    ] = None
+    dates: Annotated[
+        Dates | None,
+        "what dates become: parts (hour of day, weekday, time since the previous row), one number, or drop; "
+        "null: parts where the time of day varies",
+    ] = None
+
+    @property
+    def reading_options(self) -> ReadingOptions:
+        """What the user decides of how columns are read."""
+        return replace(super().reading_options, dates=self.dates, decimal=self.decimal)
 
     def read(self) -> LabelledTable:
         """Read the file and its label column."""
         path = Path(self.file).expanduser()
-        label = None if self.label is None else str(self.label)
-        table = read_table(path, delimiter=self.delimiter)
-        declared = None if path.suffix.lower() in NOT_CSV else declared_delimiter_of(path)
-        delimiter = declared or self.delimiter
-        return make_labelled_table(path, table, label, self.normal, self.drop, delimiter=delimiter)
+        texts = [name for name, read_as in self.reading_options.read_as.items() if read_as == "category"]
+        table = read_table(path, delimiter=self.delimiter, texts=texts)
+        is_csv = path.suffix.lower() not in NOT_CSV
+        if is_csv:
+            table = self._with_commas(path, table)
+        label, drop, readings = None if self.label is None else str(self.label), self.drop, list[Reading]()
+        if label is None and path.suffix.lower() == ".npz" and "y" in table.column_names and "y" not in drop:
+            label, drop, readings = _label_of_npz(table, drop)
+        delimiter = (declared_delimiter_of(path) if is_csv else None) or self.delimiter
+        labelled = make_labelled_table(path, table, label, self.normal, drop, delimiter=delimiter)
+        labelled.readings = readings
+        return labelled
+
+    def _with_commas(self, path: Path, table: pa.Table) -> pa.Table:
+        """Return a CSV's table, with numbers as texts where their point may stand between thousands.
+
+        That may be so if the decimal mark is a comma: by the option, or in another column of the file.
+        """
+        floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+        if not floats or self.decimal == "." or not (self.decimal == "," or any(map(_has_comma, table.columns))):
+            return table
+        texts = read_table(path, delimiter=self.delimiter, texts=floats)
+        for name in floats:
+            found = find_notation(texts[name], self.decimal)
+            if isinstance(found, AmbiguousNotation) or (found is not None and found.decimal == ","):
+                table = table.set_column(table.column_names.index(name), name, texts[name])
+        return table
+
+
+def _has_comma(values: pa.ChunkedArray) -> bool:
+    """Return whether a column holds texts that are numbers with a decimal comma."""
+    found = find_notation(values) if pa.types.is_string(values.type) else None
+    return isinstance(found, Notation) and found.decimal == ","
+
+
+def _label_of_npz(table: pa.Table, drop: list[str]) -> tuple[str | None, list[str], list[Reading]]:
+    """Return the label of an npz with an array `y` that the options don't name, and the columns to drop.
+
+    By custom `y` is the label of `X`, with 1 for an anomaly; with other values it is left out, for it is no feature.
+    """
+    if set(pc.unique(table["y"]).to_pylist()) <= {0, 1}:
+        why = "an npz's y of 0 and 1 is its label: 0 is normal"
+        return "y", drop, [Reading("y", "label", why, "data.drop=[y] (no labels)")]
+    why = "an npz's y is a label by custom, and its values are not 0 and 1"
+    return None, [*drop, "y"], [Reading("y", LEFT_OUT, why, "data.label=y data.normal=VALUE")]
 
 
 @dataclass(kw_only=True)
@@ -195,63 +251,3 @@ class AdBench(OneClassTable):
                 f"data.name={self.name} is not in {folder}.{did_you_mean(wanted, sets)} It has {', '.join(sets)}."
             )
         return sets[wanted]
-
-
-def make_labelled_table(
-    path: Path,
-    table: pa.Table,
-    label: str | None,
-    normal: Any,
-    drop: list[str] | tuple[str, ...] = (),
-    header: bool = True,
-    delimiter: str = ",",
-) -> LabelledTable:
-    """Split a table into features and labels.
-
-    `label` names the label's column, `normal` its value (or values) in normal rows, `drop` columns to leave out. Raises
-    InputError if the columns or values do not exist.
-    """
-    if label in drop:
-        raise InputError(
-            f"data.drop has {label}, the column of data.label: remove it from data.drop; a label is never a feature."
-        )
-    for name in [*drop, *([label] if label else [])]:
-        if name not in table.column_names:
-            known = ", ".join(table.column_names[:50])
-            raise InputError(f"{path} has no column {name}.{did_you_mean(name, table.column_names)} It has {known}.")
-    anomaly = None if label is None else ~_is_normal(path, table[label], label, normal)
-    features = table.drop_columns([*drop, *([label] if label else [])])
-    return LabelledTable(
-        features,
-        anomaly,
-        fingerprint(path),
-        layout=FileLayout(table.column_names, header, delimiter, features.column_names),
-        files=(path,),
-    )
-
-
-def _is_normal(path: Path, values: pa.ChunkedArray, label: str, normal: Any) -> np.ndarray:
-    """Return (N,) bool: which labels equal `normal` (or one of its values), as numbers if both are, else as texts."""
-    n_missing = pc.sum(pc.is_null(values, nan_is_null=True)).as_py()
-    if n_missing:
-        raise InputError(f"{path}: {n_missing} rows have no label in the column {label}; fill or remove them.")
-    wanted = {_comparable(value) for value in (normal if isinstance(normal, list) else [normal])}
-    try:
-        distinct = pc.unique(values).to_pylist()
-    except pa.ArrowNotImplementedError as error:
-        raise InputError(f"{path}: the column {label} holds {values.type}, which can't be labels.") from error
-    matching = [value for value in distinct if _comparable(value) in wanted]
-    if not matching:
-        shown = ", ".join(str(value) for value in distinct[:10])
-        raise InputError(
-            f"{path}: no row has {label}={normal}. Its values are {shown}; set data.normal to the normal one."
-        )
-    return pc.is_in(values, pa.array(matching, values.type)).to_numpy(zero_copy_only=False)
-
-
-def _comparable(value: Any) -> float | str:
-    """Return a number if possible, so that 1, 1.0, "1" and true are equal; otherwise a text."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return str(value).strip()

@@ -5,14 +5,19 @@ from typing import Any
 
 import numpy as np
 
+from ssl_cli.data.io.notation import Notation
+from ssl_cli.data.tables.dates import GAP, format_clock, format_gap
+
 
 def format_value(column: dict[str, Any], features: np.ndarray) -> str:
     """Return the features (W,) of a column in the column's own units: a number, a date or a category."""
     if column["kind"] == "symbol":
         best = int(features.argmax())
         return column["values"][best] if best < len(column["values"]) else "(other)"
-    if column["missing"] and features[1] > 0.5:
+    if column["missing"] and features[-1] > 0.5:
         return "(missing)"
+    if column["kind"] == "clock":
+        return format_clock(features)
     return format_number(column, column["mean"] + column["std"] * _invert_power(column, float(features[0])))
 
 
@@ -31,6 +36,10 @@ def _invert_power(column: dict[str, Any], scaled: float) -> float:
 
 def format_number(column: dict[str, Any], value: float) -> str:
     """Return a column's number as text. The number of a date or time column is in seconds."""
+    if column.get("part") == GAP:
+        return format_gap(value)
+    if notation := column.get("notation"):
+        return Notation(**notation).format(value)
     if column["type"] in ("number", "truth") or not np.isfinite(value):
         return f"{value:.6g}"
     try:

@@ -1,19 +1,23 @@
 """Tables under the one-class protocol: a file's columns and labels become preprocessed splits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from ssl_cli.config.types import Pattern
 from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.cells import read_cells
 from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
-from ssl_cli.data.tables.preprocessing import Scaling, TablePreprocessor
+from ssl_cli.data.tables.dates import MISSING, format_part
+from ssl_cli.data.tables.features import Column, Scaling
+from ssl_cli.data.tables.preprocessing import TablePreprocessor
+from ssl_cli.data.tables.readings import ReadAs, Reading, ReadingOptions, parse_read_as
 from ssl_cli.errors import InputError
 
-MISSING = "(missing)"
+ReadingsText = Annotated[str, Pattern(r"[^:]+:.*", "a reading for each name, such as {zip:category}")]
 
 
 @dataclass
@@ -22,7 +26,7 @@ class LabelledTable:
 
     `anomaly` (N,) bool, or None without labels. `published_split` (N,): "train" or "test", if there is one. `row` (N,):
     the rows' numbers in their file, if they are not 0, 1, 2, ... `layout`: that of the file, if there is one; `files`:
-    the files that the rows are from, in order.
+    the files that the rows are from, in order. `readings`: what there is to say of columns that are not features.
     """
 
     columns: pa.Table
@@ -32,6 +36,7 @@ class LabelledTable:
     row: np.ndarray | None = None
     layout: FileLayout | None = None
     files: tuple[Path, ...] = ()
+    readings: list[Reading] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -57,14 +62,21 @@ class TableData(OneClassData):
             if column["kind"] == "symbol"
         ]
 
-    def original_values(self, columns: list[str], index: list[int]) -> dict[tuple[str, int], str]:
+    def original_values(self, columns: list[Column], index: list[int]) -> dict[tuple[str, int], str]:
         """Return (column, position) -> value of some rows as it is in the file, "(missing)" if there is none.
 
-        `index` are the rows' positions in the table.
+        `columns` are those of the preprocessor, `index` the rows' positions in the table. A part of a date is in
+        readable units.
         """
-        texts = read_cells(self.files, self.preprocessor.layout, columns, index)
-        values = ((column, row, _typed_value(self.columns[column][row])) for column in columns for row in index)
-        return {(column, row): texts.get((column, row), value) if value else MISSING for column, row, value in values}
+        whole = [column["name"] for column in columns if "part" not in column]
+        texts = read_cells(self.files, self.preprocessor.layout, whole, index)
+        values = {(name, row): _typed_value(self.columns[name][row]) for name in whole for row in index}
+        shown = {place: texts.get(place, value) if value else MISSING for place, value in values.items()}
+        for column in columns:
+            if "part" in column:
+                of_part = self.preprocessor.values(column, self.columns)
+                shown |= {(column["name"], row): format_part(column["part"], of_part[row].as_py()) for row in index}
+        return shown
 
 
 def _typed_value(cell: pa.Scalar) -> str:
@@ -88,6 +100,16 @@ class OneClassTable(OneClass):
     scaling: Annotated[Scaling, "standard; or power: make skewed numbers symmetric before they are standardised"] = (
         "standard"
     )
+    read_as: Annotated[
+        dict[str, ReadAs] | ReadingsText,
+        "how to read columns, by name: {zip: category, amount: number, when: date, note: drop}",
+    ] = field(default_factory=dict)
+
+    @property
+    def reading_options(self) -> ReadingOptions:
+        """What the user decides of how columns are read."""
+        read_as = parse_read_as(self.read_as) if isinstance(self.read_as, str) else self.read_as
+        return ReadingOptions({str(name): reading for name, reading in read_as.items()})
 
     def read(self) -> LabelledTable:
         """Return the file's table. Raises InputError if it cannot be found or read."""
@@ -102,21 +124,22 @@ class OneClassTable(OneClass):
         n_rows = table.columns.num_rows
         anomaly = np.zeros(n_rows, bool) if table.anomaly is None else table.anomaly
         index = self.split(anomaly, table.published_split, seed, hold_out, val, dev)
-        preprocessor = TablePreprocessor.fit(table.columns.take(pa.array(index["train"])), self.scaling, table.layout)
+        preprocessor = TablePreprocessor.fit(
+            table.columns, self.scaling, table.layout, index["train"], self.reading_options
+        )
+        preprocessor.readings += table.readings
         x = preprocessor.transform(table.columns)  # (N, D)
         row = np.arange(n_rows) if table.row is None else table.row
         splits = {
             name: OneClassSplit(x[chosen], None if table.anomaly is None else anomaly[chosen], row[chosen], chosen)
             for name, chosen in index.items()
         }
-        notes = [f"column {name} is left out: {reason}" for name, reason in preprocessor.dropped.items()]
         return TableData(
             splits=splits,
             columns=table.columns,
             files=table.files,
             preprocessor=preprocessor,
             fingerprint=table.fingerprint,
-            notes=notes,
         )
 
 

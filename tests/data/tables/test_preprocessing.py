@@ -10,8 +10,10 @@ import pytest
 from sklearn.preprocessing import PowerTransformer
 
 from ssl_cli.data.io.columns import as_numbers
+from ssl_cli.data.tables.features import MAX_CATEGORIES
 from ssl_cli.data.tables.inverse import format_value
-from ssl_cli.data.tables.preprocessing import MAX_CATEGORIES, TablePreprocessor
+from ssl_cli.data.tables.preprocessing import TablePreprocessor
+from ssl_cli.data.tables.readings import ReadingOptions
 from ssl_cli.errors import InputError
 
 TRAIN = pa.table(
@@ -118,7 +120,7 @@ def test_texts_that_stand_for_numbers_and_dates_are_parsed() -> None:
 
 def test_typo_in_a_number_is_named() -> None:
     texts = [f"{i}.5" for i in range(400)]
-    preprocessor = TablePreprocessor.fit(pa.table({"a": range(400), "b": [*texts[:-1], "oops"]}))
+    preprocessor = TablePreprocessor.fit(pa.table({"a": np.arange(400) % 7, "b": [*texts[:-1], "oops"]}))
     assert "it would be numeric without 'oops'" in preprocessor.dropped["b"]
 
 
@@ -139,7 +141,7 @@ def test_features_are_formatted_as_original_values(scaling: str) -> None:
     days = pa.array([19_000, 19_100, 19_250, 19_400], pa.date32())
     moments = pa.array([10**8, 2 * 10**8, 10**9, 2 * 10**9], pa.timestamp("s"))
     table = TRAIN.append_column("day", days).append_column("at", moments)
-    preprocessor = TablePreprocessor.fit(table, scaling)
+    preprocessor = TablePreprocessor.fit(table, scaling, options=ReadingOptions(dates="number"))
     x = preprocessor.transform(table)
     formatted = {
         column["name"]: [format_value(column, row[where]) for row in x] for column, where in preprocessor.feature_slices
