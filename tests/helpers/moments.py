@@ -136,8 +136,8 @@ def _main(words: list[str]) -> int:
 def _serve(place: str, words: list[str], again: list[str], n_stops: list[tuple[int, int]]) -> Stops:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
-    if words[0] in VERBS:
-        import_module(f"ssl_cli.commands.{VERBS[words[0]].command}")  # once, for all processes
+    command = VERBS[words[0]].command if words[0] in VERBS else words[0]
+    import_module(f"ssl_cli.commands.{command}")  # once, for all processes
     whole = Path(f"{place}-whole")
     shutil.copytree(place, whole)
     code, out, err, events = _forked(whole, words, 0, None)
