@@ -29,6 +29,7 @@ from ssl_cli.data.io.delimited import (
 )
 from ssl_cli.data.io.lines import MAX_LINE_BYTES
 from ssl_cli.data.io.records import read_records
+from ssl_cli.data.io.utf8 import read_utf8_blocks
 from ssl_cli.errors import InputError
 
 # Texts of a CSV that mean a missing value: Arrow's own (empty, NA, NaN, null, ...) and UCI's question mark.
@@ -104,6 +105,9 @@ def _plain_columns(path: Path, table: pa.Table) -> pa.Table:
 
 def _raise_first_fault(path: Path, names: list[str] | None, delimiter: str) -> None:
     """Raise InputError for what is wrong with a CSV that Arrow cannot read, in the words of the reader of records."""
+    if names is None:
+        first_line = next(iter(next(read_utf8_blocks(path), (b"", 0))[0].decode(errors="replace").splitlines()), "")
+        check_delimiter(path, first_line.split(delimiter), "data.delimiter", ";\t|")
     columns = None if names is None else tuple(names)
     dialect = CsvDialect(delimiter, quoting=True, columns=columns, loose_quotes=True)
     for record in read_records(path, dialect, suffix=".csv"):

@@ -64,3 +64,10 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, message: st
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(InputError, match=message):
         list(read_records(tmp_path / "a.csv", CsvDialect()))
+
+
+def test_another_delimiter_is_named_though_commas_make_fields(tmp_path: Path) -> None:
+    path = tmp_path / "german.csv"
+    path.write_text("Betrag;Anteil\n7,5;2,4\n1,5;0,5\n")
+    with pytest.raises(InputError, match=r"fields seem to be separated by ';'; set data\.delimiter=';'"):
+        read_table(path)
