@@ -79,8 +79,23 @@ def read_table(
     if table.num_rows == 0:
         raise InputError(f"{path} has no rows.")
     check_unique_columns(path, columns, columns)
+    if columns.count("") > 1:
+        table = _at_most_one_without_name(path, table)
     check_delimiter(path, columns, "data.delimiter", ";\t|")
     return _plain_columns(path, table)
+
+
+def _at_most_one_without_name(path: Path, table: pa.Table) -> pa.Table:
+    """Drop the columns that have neither a name nor a value: spreadsheets write them for empty cells after a row.
+
+    Raises InputError if several columns with values have no name.
+    """
+    names = table.column_names
+    kept = [i for i, column in enumerate(table.columns) if names[i] or column.null_count < len(column)]
+    nameless = [str(i + 1) for i in kept if not names[i]]
+    if len(nameless) > 1:
+        raise InputError(f"{path} has no name for the columns {', '.join(nameless)}: name them in its first line.")
+    return table.select(kept)
 
 
 def _drop_pandas_index(table: pa.Table) -> pa.Table:
