@@ -7,7 +7,7 @@ import resource
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -66,11 +66,17 @@ def cli(workdir: Path, capsys: pytest.CaptureFixture[str], request: pytest.Fixtu
     def call(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
         with nullcontext() if request.node.get_closest_marker("figures") else undrawn():
-            code = main(list(words))
+            code = main(last_of_each(words))
         out, err = capsys.readouterr()
         return code, out, err
 
     return call
+
+
+def last_of_each(words: Sequence[str]) -> list[str]:
+    """Return the words without options that a later one replaces: a test may change options that several share."""
+    last = {word.partition("=")[0]: n for n, word in enumerate(words)}
+    return [word for n, word in enumerate(words) if "=" not in word or last[word.partition("=")[0]] == n]
 
 
 def run_ssl(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +87,7 @@ def run_ssl(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """As `run_ssl`, but in this process, which has imported everything already, and with blank figures."""
     with undrawn(), chdir(cwd), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        code = main(list(words))
+        code = main(last_of_each(words))
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 

@@ -45,7 +45,7 @@ def make_model(name: str, shape: list[int], **options: Any) -> Any:
         {
             "model": OmegaConf.load(built_in_conf() / "model" / f"{name}.yaml"),
             "data": {"_target_": "ssl_cli.data.images.datasets.Digits"},
-            "facts": {"shape": shape},
+            "facts": {"shape": shape, "categories": []},
         }
     )
     for key, value in {**SMALL[name], **options}.items():
