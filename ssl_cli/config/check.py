@@ -17,8 +17,9 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.config.choices import did_you_mean
-from ssl_cli.config.compatibility import consistency_faults, model_faults, requirement_faults
+from ssl_cli.config.compatibility import consistency_faults, device_faults, model_faults, requirement_faults
 from ssl_cli.config.instantiate import as_text, choice_of, class_of, locate
+from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.run import Node as TargetNode
 from ssl_cli.config.run import Nodes as TargetNodes
 from ssl_cli.config.typecheck import class_in, expected, fits, is_a, with_article
@@ -50,8 +51,11 @@ PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 FactTypes = Mapping[str, type] | None  # the facts that the data offers; None if the class of the data is unknown
 
 
-def check(cfg: DictConfig, verb: str) -> None:
-    """Raise InputError that lists every fault of a verb's composed config, each with the correct form."""
+def check(cfg: DictConfig, verb: str, on_this_machine: bool = True) -> None:
+    """Raise InputError that lists every fault of a verb's composed config, each with the correct form.
+
+    With `on_this_machine` a lack of the devices that it needs is a fault.
+    """
     spec = VERBS[verb]
     data = class_of(cfg, "data")
     offered = None if data is None else getattr(data, "offers", {})
@@ -59,6 +63,7 @@ def check(cfg: DictConfig, verb: str) -> None:
     faults = [*requirement_faults(cfg, spec)] or [
         *_node_faults(cfg, "", spec.options, offered),
         *consistency_faults(cfg),
+        *(device_faults(cfg) if on_this_machine else ()),
     ]
     if len(faults) == 1:
         raise InputError(faults[0])
