@@ -66,7 +66,9 @@ def _override_fault(cfg: DictConfig, override: Override) -> str:
         if isinstance(node, ListConfig) and not (part.isdecimal() and int(part) < len(node)):
             return f"{line}: {name} is a list of {len(node)}, {as_text(list(node))}; set the whole list, {name}=[...]."
         if override.is_delete() and isinstance(node, DictConfig) and part not in node:
-            known = [str(name) for name in node if name != "hydra"]
+            if OmegaConf.is_missing(node, part):
+                return f"{line}: {key} has no value that could be left out."
+            known = [str(name) for name in node if name != "hydra" and not OmegaConf.is_missing(node, name)]
             return f"{line}: there is no {key} to leave out.{did_you_mean(part, known)}"
     node, value = _select(cfg, key), override.value()
     if override.is_delete():

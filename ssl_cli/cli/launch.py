@@ -226,7 +226,7 @@ def _resume(line: CommandLine, verb: str, name: str, overrides: list[Override]) 
         raise InputError(f"{folder} is a run of ssl {cfg.verb}: use `{run_folder.resume_command(cfg.verb, folder)}`.")
     check_digests_to_resume(folder)
     check_targets(cfg, folder, tuple(trusted.split()))
-    check(cfg, verb)
+    check(cfg, verb, on_this_machine=False)  # its devices may be those of another machine, and change below
     if not is_worker():  # workers use no loggers
         check_destinations(cfg, folder, set(changes))
         if "data.cache" not in changes and (place := saved_cache(folder / run_folder.CONFIG)):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.types import Pattern
-
-INTERNAL = {"verb", "choices", "summary_metrics", "facts"}  # ssl sets them by itself
 
 
 @dataclass(frozen=True)

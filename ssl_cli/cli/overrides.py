@@ -6,9 +6,9 @@ from hydra.core.override_parser.types import Override, ValueType
 
 from ssl_cli import console
 from ssl_cli.cli.hydra_options import is_of_hydra
-from ssl_cli.cli.options import INTERNAL
 from ssl_cli.config.choices import choices, default_choices, did_you_mean, groups, suitable_choices, verb_of
 from ssl_cli.config.instantiate import as_text
+from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 

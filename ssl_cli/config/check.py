@@ -17,8 +17,9 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.config.choices import did_you_mean
-from ssl_cli.config.compatibility import consistency_faults, model_faults, requirement_faults
+from ssl_cli.config.compatibility import consistency_faults, device_faults, model_faults, requirement_faults
 from ssl_cli.config.instantiate import as_text, choice_of, class_of, locate
+from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.run import Node as TargetNode
 from ssl_cli.config.run import Nodes as TargetNodes
 from ssl_cli.config.typecheck import class_in, expected, fits, is_a, with_article
@@ -50,8 +51,11 @@ PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
 FactTypes = Mapping[str, type] | None  # the facts that the data offers; None if the class of the data is unknown
 
 
-def check(cfg: DictConfig, verb: str) -> None:
-    """Raise InputError that lists every fault of a verb's composed config, each with the correct form."""
+def check(cfg: DictConfig, verb: str, on_this_machine: bool = True) -> None:
+    """Raise InputError that lists every fault of a verb's composed config, each with the correct form.
+
+    With `on_this_machine` a lack of the devices that it needs is a fault.
+    """
     spec = VERBS[verb]
     data = class_of(cfg, "data")
     offered = None if data is None else getattr(data, "offers", {})
@@ -59,6 +63,7 @@ def check(cfg: DictConfig, verb: str) -> None:
     faults = [*requirement_faults(cfg, spec)] or [
         *_node_faults(cfg, "", spec.options, offered),
         *consistency_faults(cfg),
+        *(device_faults(cfg) if on_this_machine else ()),
     ]
     if len(faults) == 1:
         raise InputError(faults[0])
@@ -86,13 +91,18 @@ def check_saved(cfg: DictConfig, folder: Path) -> None:
 # --- a node against a signature -----------------------------------------------------------------------------
 
 
-def _node_faults(node: DictConfig, path: str, schema: Callable, offered: FactTypes) -> Iterator[str]:
-    """Yield the faults of a node's options against the parameters of a class; `path` ends with a dot, or is empty."""
+def _node_faults(
+    node: DictConfig, path: str, schema: Callable, offered: FactTypes, is_object: bool = False
+) -> Iterator[str]:
+    """Yield the faults of a node's options against the parameters of a class; `path` ends with a dot, or is empty.
+
+    Only a node that an object is built from, `is_object`, has a `_target_`.
+    """
     parameters, open_ended = _parameters(schema)
     partial = _is_partial(node)
     for key in node:
         name = str(key)
-        is_of_hydra = name == "_target_" or (name == "_partial_" and path.startswith("optim."))
+        is_of_hydra = is_object and (name == "_target_" or (name == "_partial_" and path.startswith("optim.")))
         if name.startswith("_") and not is_of_hydra:
             yield f"{path}{name} is not an option."
         elif name not in parameters and not is_of_hydra and not open_ended:
@@ -138,10 +148,10 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
                 yield from _value_faults(value, name, TargetNode, f"{where}.", offered)
     elif isinstance(value, DictConfig) and "_target_" in value and _is_plain(annotation):
         yield f"{where} must be {expected(annotation)}, not a group of options with a _target_."
-    elif isinstance(value, DictConfig) and "_target_" in value:
-        yield from _object_faults(value, where, annotation, offered)
     elif isinstance(value, DictConfig) and dataclasses.is_dataclass(class_in(annotation)):
         yield from _node_faults(value, f"{where}.", class_in(annotation), offered)
+    elif isinstance(value, DictConfig) and "_target_" in value:
+        yield from _object_faults(value, where, annotation, offered)
     else:
         plain = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
         if not fits(plain, annotation):
@@ -179,7 +189,7 @@ def _object_faults(node: DictConfig, where: str, annotation: Any, offered: FactT
     if inspect.isclass(wanted) and inspect.isclass(target) and not is_partial and not is_a(target, wanted):
         yield f"{where} must be {with_article(wanted.__name__)}, not {with_article(target.__name__)}."
         return
-    faults = list(_node_faults(node, f"{where}.", target, offered))
+    faults = list(_node_faults(node, f"{where}.", target, offered, is_object=True))
     yield from faults
     if faults or not hasattr(target, "option_faults"):
         return
@@ -260,7 +270,8 @@ def _suggestion(node: DictConfig, name: str, path: str, parameters: Mapping[str,
     for inner in map(str, node):
         if inner in parameters and isinstance(node._get_node(inner), DictConfig) and name in node[inner]:
             return f" Did you mean {path}{inner}.{name}?"
-    return did_you_mean(name, parameters) or _list_options(parameters, path)
+    settable = [option for option in parameters if path or option not in INTERNAL]
+    return did_you_mean(name, settable) or _list_options(settable, path)
 
 
 def _describe(value: Any) -> str:
@@ -270,5 +281,5 @@ def _describe(value: Any) -> str:
     return "one without" if isinstance(value, DictConfig) else short
 
 
-def _list_options(parameters: Mapping[str, Any], path: str) -> str:
+def _list_options(parameters: list[str], path: str) -> str:
     return f" {path.rstrip('.') or 'The config'} takes {', '.join(parameters) or 'no options'}."

@@ -134,8 +134,9 @@ def verbs() -> dict[str, str]:
 
 def did_you_mean(name: str, among: Iterable[str]) -> str:
     """Return ` Did you mean X?` for the most similar name, or "" if none is similar."""
-    similar = difflib.get_close_matches(name, list(among), n=1, cutoff=0.5)
-    return f" Did you mean {similar[0]}?" if similar else ""
+    known = {word.casefold(): word for word in among}
+    similar = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.5)
+    return f" Did you mean {known[similar[0]]}?" if similar else ""
 
 
 def _first_comment(path: Path) -> str:

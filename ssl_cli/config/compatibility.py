@@ -1,6 +1,7 @@
 """Compatibility checks: whether model, data, task, verb and machine fit together, and which choices would."""
 
 import inspect
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from ssl_cli.config.instantiate import choice_of, class_of, locate, names_where
 from ssl_cli.config.typecheck import is_a, provides
 from ssl_cli.config.verbs import VerbSpec
 
+PROCESSES_PER_CORE = 4  # at most, of a run on CPUs: more are only slower, and a thousand take all memory
+
 
 def requirement_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     """Yield a sentence if the data or the model lacks what the verb or the task needs."""
@@ -19,7 +22,7 @@ def requirement_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
         protocol = locate(f"ssl_cli.data.protocols.{spec.data}")
         if not provides(data, protocol):
             fitting = names_where("data", lambda target: provides(target, protocol))
-            yield f"ssl {cfg.verb} can't use data={choice_of(cfg, 'data')}; it can use {', '.join(fitting)}."
+            yield f"ssl {cfg.verb} can't use {_chosen(cfg, 'data', fitting)}; it can use {', '.join(fitting)}."
     yield from _task_faults(cfg)
     yield from model_faults(cfg, spec)
 
@@ -34,14 +37,20 @@ def model_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     if protocols and callable(model) and not can(model):
         fitting = names_where("model", can)
         yield (
-            f"ssl {cfg.verb} needs a model that can {spec.model_ability}; {choice_of(cfg, 'model')} can't, but these "
-            f"can: {', '.join(fitting)}."
+            f"ssl {cfg.verb} needs a model that can {spec.model_ability}; {_chosen(cfg, 'model', fitting)} can't, but "
+            f"these can: {', '.join(fitting)}."
         )
+
+
+def _chosen(cfg: DictConfig, group: str, fitting: list[str]) -> str:
+    """Return the choice of a group as a message names it: by its class, if that has been set to another one."""
+    name = choice_of(cfg, group)
+    return f"{group}._target_={cfg[group]._target_}" if name in fitting else f"{group}={name}"
 
 
 def consistency_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each conflict between nodes that are each valid."""
-    for faults in (_batch_key_faults, _label_faults, _phrase_faults, _device_faults, _logger_faults):
+    for faults in (_batch_key_faults, _label_faults, _phrase_faults, _logger_faults):
         yield from faults(cfg)
 
 
@@ -114,7 +123,7 @@ def _has_value(node: DictConfig, key: Any) -> bool:
     return True
 
 
-def _device_faults(cfg: DictConfig) -> Iterator[str]:
+def device_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence if this machine lacks the devices that the trainer needs."""
     import torch
 
@@ -124,12 +133,16 @@ def _device_faults(cfg: DictConfig) -> Iterator[str]:
     if trainer.get("strategy") == "fsdp" and visible["gpu"] == 0:
         yield "trainer.strategy=fsdp: torch finds no GPU on this machine; use trainer=cpu, or trainer=ddp."
         return
+    if accelerator == "auto":
+        accelerator = next((name for name, number in visible.items() if number), "cpu")
+    visible["cpu"] = PROCESSES_PER_CORE * (os.cpu_count() or 1)
     if not isinstance(accelerator, str) or accelerator not in visible:
         return
     if visible[accelerator] == 0:
         yield f"trainer.accelerator={accelerator}: torch finds no such device on this machine; use trainer=cpu."
     elif isinstance(devices, int) and devices > visible[accelerator]:
-        yield f"trainer.devices={devices}: this machine has {visible[accelerator]}."
+        limit = f"has room for {visible['cpu']} processes" if accelerator == "cpu" else f"has {visible[accelerator]}"
+        yield f"trainer.devices={devices}: this machine {limit}."
 
 
 def _logger_faults(cfg: DictConfig) -> Iterator[str]:

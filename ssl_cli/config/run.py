@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from ssl_cli.config.types import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
 
+INTERNAL = {"verb", "choices", "summary_metrics", "facts"}  # ssl sets them by itself
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
 Nodes = Annotated[dict[str, Any], "nodes with a _target_, by name"]
 

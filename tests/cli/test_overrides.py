@@ -70,6 +70,7 @@ def _composed_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("foo.bar=3", "foo is not an option."),
         ("seed.x=3", "seed must be a whole number"),
         ("~foo", "~foo: there is no foo to leave out. Did you mean folds?"),
+        ("data=table ~data.file", "~data.file: data.file has no value that could be left out."),
         ("~model.level", "~model.level: there is no model.level to leave out."),
         ("~seed=3", "~seed=3: seed is 0; ~seed leaves it out whatever it is."),
         ("~seed", "seed is missing: it must be"),

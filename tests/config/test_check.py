@@ -66,6 +66,13 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         (["data=nslkdd", "data.test=Test-22"], "data.test must be one of Test+, Test-21"),
         (["model._target_=os.path"], "model._target_ must name a class"),
         (["model._target_=builtins.int"], "needs a model that can score rows"),
+        (["model._target_=builtins.int"], "rows; model._target_=builtins.int can't, but"),
+        (["data._target_=os.system"], "ssl detect can't use data._target_=os.system; it can use"),
+        (["_target_=os.system"], "_target_ is not an option"),
+        (["trainer._target_=ssl_cli.config.run.TrainerConfig"], "error: trainer._target_ is not an option"),
+        (["optim._partial_=true"], "optim._partial_ is not an option"),
+        (["SEED=1"], "SEED is not an option. Did you mean seed?"),
+        (["zzz=1"], "zzz is not an option. The config takes paths, model, data, optim,"),
         (["~model._target_"], "model must be a group of options with a _target_"),
         (["+model._partial_=true"], "model._partial_ is not an option"),
         (["+model.network._args_=[1]"], "model.network._args_ is not an option"),
@@ -158,5 +165,5 @@ def test_a_model_that_reads_what_the_data_does_not_give(cli: Cli) -> None:
 def test_a_model_that_cannot_do_what_the_verb_needs(cli: Cli) -> None:
     _, _, err = cli("detect", "model=mute")
     assert (
-        "ssl detect needs a model that can score rows; mute can't, but these can: ae, best, beta_vae, binary_ae" in err
+        "ssl detect needs a model that can score rows; model=mute can't, but these can: ae, best, beta_vae, binary_ae" in err
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import ssl_cli
 from ssl_cli.runs import folder as run_folder
@@ -92,3 +93,19 @@ def test_a_run_with_cross_fitted_calibration_can_be_resumed(cli: Cli, table: Pat
     code, _, err = cli("detect", f"resume={part}", "trainer.max_steps=8")
     assert code == 0, err
     np.testing.assert_array_equal(ssl_cli.load(part).calibration, ssl_cli.load(whole).calibration)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_run_of_another_machine_is_resumed_on_the_devices_of_this_one(cli: Cli, table: Path) -> None:
+    folder = finished(cli, "data=table", f"data.file={table}", "model=dae")
+    config = (folder / "config.yaml").read_text()
+    assert "accelerator: cpu" in config and "devices: 1\n" in config
+    (folder / "config.yaml").write_text(
+        config.replace("accelerator: cpu", "accelerator: gpu").replace("devices: 1\n", "devices: 999999\n")
+    )
+    (folder / "digests.json").unlink()
+    words = ["detect", f"resume={folder}", "trainer.accelerator=cpu"]
+    assert "trainer.devices=999999: this machine has room for" in cli(*words)[2]
+    code, out, err = cli(*words, "trainer.devices=1")
+    assert code == 0, err
+    assert "This run was started on 999999 device(s) and continues on 1" in out
