@@ -135,6 +135,10 @@ BPE = json.dumps(
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
+        (
+            {"tokenizer_config": {"added_tokens_decoder": {"18": {"content": "\u0301", "normalized": True}}}},
+            "its added token '\u0301' is empty when it is normalized",
+        ),
         ({"tokenizer_config": {"do_lower_case": "no"}}, "do_lower_case must be true or false, not 'no'"),
         ({"tokenizer_config": {"unk_token": "<none>"}}, "names '<none>' as its unk token"),
         ({"tokenizer_config": {"mask_token": {"content": "<M>"}}}, "names '<M>' as its mask token"),
@@ -147,7 +151,7 @@ BPE = json.dumps(
         ({"added_tokens": {"kitchen": None}}, "'None' is not the id of a token"),
         ({"added_tokens": {f"w{k}": k for k in range(20_001)}}, "adds 20,001 tokens"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_settings_that_can_not_be_followed(tmp_path: Path, files: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as raised:
