@@ -34,6 +34,7 @@ SCRATCH = "none"
 OWN_TOKENIZER = "pretrained"  # choices.tokenizer of a run whose checkpoint brings its tokenizer
 TASK_HEAD = "decide."  # the layer of a labelled task that is specific to its classes
 PAIR_POOLER = "pair_head.pool."  # of BERT: the same weights as `pool.`
+MAX_NAMED = 3  # tensors in a warning
 SAYS_NOTHING = {  # names of folders that do not distinguish checkpoints
     *("model", "models", "checkpoint", "export", "final", "best", "last", "output", "pytorch_model", "snapshots")
 }
@@ -179,6 +180,9 @@ def _of_checkpoint(name: str) -> Init:
             f"{checkpoint.folder}: {n_lost:,} of its tokens have capitals and are never used, because its "
             "tokenizer lowercases all text. If the model is cased, set do_lower_case to false in tokenizer_config.json."
         )
+    if checkpoint.unused:
+        shown = ", ".join([*checkpoint.unused[:MAX_NAMED], *["..."] * (len(checkpoint.unused) > MAX_NAMED)])
+        console.warn(f"{checkpoint.folder}: {len(checkpoint.unused):,} of its tensors are not used: {shown}.")
     place = str(checkpoint.folder.resolve()) if is_folder else name
     return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint)
 

@@ -227,6 +227,8 @@ def _locate_answers(
 ) -> tuple[tuple[tuple[str, int | None], ...] | None, int]:
     """Return the answers with their places in the passage, and how many of them were not exactly at their offset."""
     impossible, listed = raw.get("is_impossible"), raw.get("answers")
+    if impossible not in (None, False, True):
+        raise InputError(f"{place}: its is_impossible must be true or false, not {str(impossible)[:40]!r}.")
     if impossible and not null_answers:
         raise InputError(f"{place}: it has no answer (is_impossible); set task.null_answers=true, as in task=squad2.")
     if impossible or (null_answers and impossible is None and listed == []):
@@ -253,7 +255,7 @@ def _parse_answer(answer: Any, place: str) -> tuple[str, int | None]:
     text = str(text) if isinstance(text, int | float) else text
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"{place}: one of its answers has no text.")
-    if start is not None and not isinstance(start, int):
+    if start is not None and (isinstance(start, bool) or not isinstance(start, int)):
         raise InputError(f"{place}: the answer_start of {text[:50]!r} is not an integer.")
     if start is not None and start < NO_OFFSET:
         raise InputError(f"{place}: the answer_start of {text[:50]!r} is {start}: it counts from 0.")

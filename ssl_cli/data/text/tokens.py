@@ -76,7 +76,7 @@ class TextData:
             remedy = " or a larger data.val" if split == "val" else ""
             raise InputError(
                 f"The {split} text has {len(stream.ids):,} tokens, fewer than the {needed:,} of one row: provide more "
-                f"text, or set a smaller model.context{remedy}."
+                f"text, or set a smaller model.network.context{remedy}."
             )
         if model.split_at_documents and self.isolate_documents:
             raise InputError(

@@ -11,7 +11,12 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.data.tokenizers.settings import TokenizerSettings
 from ssl_cli.data.tokenizers.tokenizer import ROLES, Tokenizer
-from ssl_cli.data.tokenizers.validation import check_dense_ids, library_errors_as_input_errors, read_library
+from ssl_cli.data.tokenizers.validation import (
+    check_dense_ids,
+    check_visible,
+    library_errors_as_input_errors,
+    read_library,
+)
 from ssl_cli.errors import InputError
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -34,6 +39,7 @@ class PretrainedTokenizer:
         with library_errors_as_input_errors(self.folder):
             if library := self._read(settings):
                 settings.apply(library)
+                check_visible(self.folder, library)
                 return Tokenizer(library)
         raise InputError(
             f"{self.folder} has no tokenizer: no {TOKENIZER_FILE}, no {BERT_FILE}, and no {' with '.join(GPT2_FILES)}."

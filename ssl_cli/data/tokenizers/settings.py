@@ -16,6 +16,7 @@ from ssl_cli.data.tokenizers.validation import check_added_tokens
 from ssl_cli.errors import InputError
 
 CONFIG_FILE, SPECIAL_FILE, ADDED_FILE = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+MODEL_FILE = "config.json"
 GENERIC_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend")  # take tokenizer.json as it is
 # Options of BERT's normalizer: their names in tokenizer_config.json, in the library, and transformers' defaults.
 NORMALIZER_OPTIONS = (
@@ -31,11 +32,12 @@ TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 class TokenizerSettings:
     """Options of a tokenizer, and the tokens that it has besides its vocabulary, by id.
 
-    `extra` are special tokens without an id, which follow all others.
+    `has_class`: transformers reads the tokenizer with a class that has its own defaults. `extra` are special tokens
+    without an id, which follow all others.
     """
 
     folder: Path
-    has_config: bool
+    has_class: bool
     options: Mapping[str, Any]
     added: Mapping[int, AddedToken]
     extra: tuple[AddedToken, ...]
@@ -50,15 +52,18 @@ class TokenizerSettings:
             tokens = {_id(path, key): _token(path, value) for key, value in _mapping(path, listed).items()}
             options = config
         else:
-            options = config | special
+            options = config | special | {name: config[name] for name in EXTRA_TOKENS if config.get(name)}
             names = _special_names(options)
             tokens = {
                 _id(folder / ADDED_FILE, number): AddedToken(name, normalized=name not in names, special=name in names)
                 for name, number in added.items()
             }
-        extra = tuple(_special_token(path, value) for name in EXTRA_TOKENS for value in _values(options.get(name)))
+        # Tokens with a role of their own come first, as in transformers.
+        lists = sorted((options.get(name) for name in EXTRA_TOKENS), key=lambda value: not isinstance(value, Mapping))
+        extra = tuple(_special_token(path, value) for values in lists for value in _values(values))
         check_added_tokens(path, [token.content for token in (*tokens.values(), *extra)])
-        return cls(folder, path.is_file(), options, tokens, extra)
+        is_bert = _read_if_there(folder / MODEL_FILE).get("model_type") == "bert"  # its class has defaults of its own
+        return cls(folder, path.is_file() or is_bert, options, tokens, extra)
 
     def normalizer_options(self) -> dict[str, Any]:
         """Return the arguments of BERT's normalizer. Raises InputError if one of them is neither true nor false."""
@@ -75,7 +80,7 @@ class TokenizerSettings:
 
     def apply(self, library: tokenizers.Tokenizer) -> None:
         """Set the normalizer's options, and add the tokens. Raises InputError if that can't give transformers' ids."""
-        if self.has_config and isinstance(library.normalizer, normalizers.BertNormalizer):
+        if self.has_class and isinstance(library.normalizer, normalizers.BertNormalizer):
             self._set_normalizer(library)
         known = {token.content: token for token in library.get_added_tokens_decoder().values()}
         in_order = (self.added[number] for number in sorted(self.added))

@@ -56,6 +56,9 @@ def read_library(path: Path) -> tokenizers.Tokenizer:
         library = tokenizers.Tokenizer.from_str(text)
         library.no_padding()  # before anything is encoded: a text padded to a billion tokens fills the memory
         library.no_truncation()
+        if isinstance(library.model, tokenizers.models.BPE):
+            library.model.dropout = None  # by which each reading of a text would give other tokens
+        check_visible(path, library)
         library.decode(library.encode(SAMPLE, add_special_tokens=False).ids)
         return library
 
@@ -68,6 +71,15 @@ def check_added_tokens(path: Path, contents: Sequence[Any]) -> None:
         )
     if not all(isinstance(content, str) and 0 < len(content) <= MAX_ADDED_CHARS for content in contents):
         raise InputError(f"{path} is damaged: an added token must have 1 to {MAX_ADDED_CHARS:,} characters.")
+
+
+def check_visible(path: Path, library: tokenizers.Tokenizer) -> None:
+    """Raise InputError if the normalizer leaves nothing of an added token: the library panics when it looks for it."""
+    if library.normalizer is None:
+        return
+    for token in library.get_added_tokens_decoder().values():
+        if token.normalized and not library.normalizer.normalize_str(token.content):
+            raise InputError(f"{path}: its added token {token.content!r} is empty when it is normalized.")
 
 
 def check_dense_ids(path: Path, ids: list[int]) -> None:
@@ -130,6 +142,9 @@ def _check_bounded(path: Path, part: dict[str, Any]) -> None:
         lists = [part["single"], part["pair"], *(token["ids"] for token in part["special_tokens"].values())]
         if max(map(len, lists)) > 2 * MAX_PARTS:
             raise InputError(f"{path} is damaged: its template has more than {2 * MAX_PARTS} parts.")
+        texts = [[part["Sequence"]["id"] for part in part_list if "Sequence" in part] for part_list in lists[:2]]
+        if texts[0] != ["A"] or texts[1] not in (["A", "B"], []):
+            raise InputError(f"{path} is damaged: its template must hold each text once.")
 
 
 def _shortens(pattern: Any, content: Any) -> bool:

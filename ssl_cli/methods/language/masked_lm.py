@@ -187,4 +187,7 @@ def check_special_tokens(specials: Mapping[str, int], vocab_size: int) -> None:
             f"{', '.join(specials) or 'no special tokens'}. Train one on the text with tokenizer=wordpiece."
         )
     if vocab_size <= len(set(specials.values())):
-        raise InputError(f"The tokenizer has {vocab_size} tokens, all of them special: it needs a larger vocab_size.")
+        raise InputError(
+            f"The tokenizer has {vocab_size} tokens, all of them special: it needs a larger vocab_size, or a text with "
+            "letters, not only spaces and control characters."
+        )

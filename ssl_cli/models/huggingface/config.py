@@ -63,6 +63,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if not isinstance(kind, str) or kind not in SUPPORTED_TYPES:
         raise InputError(f"{folder} holds a model of type {kind!r}; supported types: {', '.join(SUPPORTED_TYPES)}.")
+    if config.get("quantization_config") is not None:
+        raise InputError(f"{folder / CONFIG} has a quantization_config: quantized models are not supported.")
     values = config | _neox_values(folder / CONFIG, config) if kind == "gpt_neox" else config
     for name, value in REQUIRED_VALUES[kind].items():
         if values.get(name, value) != value:

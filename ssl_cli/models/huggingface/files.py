@@ -15,6 +15,7 @@ from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
 
 CONFIG, SAFETENSORS, PYTORCH_BIN = "config.json", "model.safetensors", "pytorch_model.bin"
+MAX_SHARING = 4  # bytes of tensors for each byte of their file
 DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 
 
@@ -81,6 +82,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     """Read one file; half precision becomes float32."""
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
+    except InputError:
+        raise
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         reason = (str(error).splitlines() or ["it is cut off"])[0][:300].rstrip(".")
         raise InputError(f"{path} is damaged: {reason}.") from error
@@ -97,6 +100,11 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise InputError(f"{path} must hold named tensors, and nothing else.")
+    # Views may share their numbers, as tied matrices do: in a hostile file, a few bytes seem to be terabytes.
+    n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    is_dense = all(tensor.layout == torch.strided for tensor in tensors.values())
+    if not is_dense or n_bytes > MAX_SHARING * path.stat().st_size:
+        raise InputError(f"{path} is damaged: its tensors are sparse, or far larger than the file.")
     return tensors
 
 

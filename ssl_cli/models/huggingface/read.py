@@ -1,7 +1,8 @@
 """Reader of transformers checkpoints: BERT, RoBERTa, GPT-2, GPT-NeoX, and what `write` exports."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ssl_cli.models.huggingface.parameter_map import (
 )
 from ssl_cli.models.transformer import Transformer
 
+BUFFERS = ("position_ids", "token_type_ids", "attn.bias", "attention.bias", "masked_bias", "inv_freq")  # no weights
 HEAD_NAMES = {"head": "head for masked tokens", "pair_head": "head for pairs of texts"}
 
 
@@ -31,7 +33,7 @@ class Pretrained:
 
     `options` are arguments of Transformer. `weights` are named as in a method with `network`, `head` and `pair_head`;
     `absent` are those of the three that the checkpoint lacks. `pool`, the first layer of `pair_head`, may be present
-    without the rest of it.
+    without the rest of it. `unused` are names of the file that belong to none of them.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class Pretrained:
     weights: dict[str, Tensor]
     absent: set[str]
     lacking: Mapping[str, str] = field(default_factory=dict)  # absent head that is there in part -> what it lacks
+    unused: Sequence[str] = ()
 
     @property
     def is_causal(self) -> bool:
@@ -108,7 +111,7 @@ def read_pretrained(init: str) -> Pretrained:
     options, position_offset = transformer_options(folder / CONFIG, config)
     has_table = {"position_table": options["positions"] == "learned", "segment_table": options["segments"] > 0}
     absent_tables = {name for name, has in has_table.items() if not has}
-    tensors = _normalize_names(read_tensors(folder), family, folder)
+    tensors, unused = _normalize_names(read_tensors(folder), family, folder)
     mappings = {
         "network": network_mappings(family, options["layers"], position_offset, absent_tables),
         "head": head_mappings(family, tensors),
@@ -123,7 +126,8 @@ def read_pretrained(init: str) -> Pretrained:
         lacking |= {module: missing} if missing else {}
     _check_output_is_tied(folder, family, tensors, needed=options["causal"] and not is_tied(config))
     _check_shapes(folder, options, weights)
-    return Pretrained(folder, kind, options, weights, absent, lacking)
+    unused += _unknown_names(tensors, family, options["layers"])
+    return Pretrained(folder, kind, options, weights, absent, lacking, unused)
 
 
 def _pool_mappings(family: Family) -> list[ParameterMapping]:
@@ -138,10 +142,12 @@ def _pool_mappings(family: Family) -> list[ParameterMapping]:
 # --- tensors ---
 
 
-def _normalize_names(tensors: dict[str, Tensor], family: Family, folder: Path) -> dict[str, Tensor]:
+def _normalize_names(
+    tensors: dict[str, Tensor], family: Family, folder: Path
+) -> tuple[dict[str, Tensor], list[str]]:
     """Remove the prefixes of wrappers and of the trunk, and replace the old names of norm parameters.
 
-    The trunk's prefix is there only beside a head.
+    The trunk's prefix is there only beside a head. Returns also the names that lie outside of the wrapper.
     """
     suffixes = {".gamma": ".weight", ".beta": ".bias"}
     renamed, wrapper = {}, _wrapper(tensors, family, folder)
@@ -151,7 +157,7 @@ def _normalize_names(tensors: dict[str, Tensor], family: Family, folder: Path) -
             for old, new in suffixes.items():
                 name = name.removesuffix(old) + new if name.endswith(old) else name
             renamed[name.removeprefix(family.trunk)] = tensor
-    return renamed
+    return renamed, [name for name in tensors if not name.startswith(wrapper)]
 
 
 def _wrapper(tensors: Mapping[str, Tensor], family: Family, folder: Path) -> str:
@@ -166,6 +172,14 @@ def _wrapper(tensors: Mapping[str, Tensor], family: Family, folder: Path) -> str
     if len(prefixes) > 1:
         raise InputError(f"{folder} holds several models: {', '.join(prefixes)}. Save the weights of one of them.")
     return prefixes[0].removesuffix(family.trunk)
+
+
+def _unknown_names(tensors: Iterable[str], family: Family, layers: int) -> list[str]:
+    """Return the names of tensors that no part of a model reads: of adapters, other heads, or more layers."""
+    mappings = chain(network_mappings(family, layers, 0, set()), head_mappings(family), pair_mappings(family))
+    known = {name for mapping in mappings for name in mapping.hf_names}
+    known |= {family.output, family.output.replace(".weight", ".bias"), *family.head_bias}
+    return [name for name in tensors if name not in known and not name.endswith(BUFFERS)]
 
 
 def _convert_modules(
@@ -193,6 +207,8 @@ def _convert_modules(
 def _convert(mapping: ParameterMapping, tensors: dict[str, Tensor], folder: Path, heads: int) -> Tensor:
     pieces = [tensors[name] for name in mapping.hf_names]
     try:
+        for name, piece in zip(mapping.hf_names, pieces, strict=True):
+            _check_numbers(folder, name, piece)
         whole = torch.cat(pieces)[mapping.row_offset :]
         if mapping.layout == "by_head":  # (heads, 3, D, ...) -> (3, heads, D, ...)
             whole = whole.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)
@@ -200,6 +216,15 @@ def _convert(mapping: ParameterMapping, tensors: dict[str, Tensor], folder: Path
     except RuntimeError as error:
         names, shapes = ", ".join(mapping.hf_names), ", ".join(map(_format_shape, pieces))
         raise InputError(f"{folder} is damaged: the shapes of {names} do not fit: {shapes}.") from error
+
+
+def _check_numbers(folder: Path, name: str, tensor: Tensor) -> None:
+    """Raise InputError if weights are not finite real numbers: the integers of a quantized model need its scales."""
+    if tensor.dtype != torch.float32:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(f"{folder} holds {name} as {kind}: only real numbers are read, and no quantized models.")
+    if not torch.isfinite(tensor).all():
+        raise InputError(f"{folder} is damaged: {name} holds NaN or infinite numbers.")
 
 
 def _check_output_is_tied(folder: Path, family: Family, tensors: dict[str, Tensor], needed: bool) -> None:

@@ -22,6 +22,10 @@ def test_utf16_becomes_utf8(tmp_path: Path, size: int, mark: bytes, coding: str)
     [
         ("ab".encode("utf-32"), "is in UTF-32, not UTF-8: convert it, for example with iconv -f UTF-32 -t UTF-8."),
         ("ab".encode("utf-16")[:-1], r"begins like UTF-16 and then has bytes that are not \(truncated data\): save it"),
+        ("a word\n".encode("utf-16-le"), r"in UTF-16LE, not UTF-8: convert it, .* iconv -f UTF-16LE -t UTF-8"),
+        ("a word\n".encode("utf-16-be"), "seems to be in UTF-16BE"),
+        ("a word\n".encode("utf-32-le"), "seems to be in UTF-32LE"),
+        ("a word\n".encode("utf-32-be"), "seems to be in UTF-32BE"),
         (b"\xff\xfe\x00\xdcab", "begins like UTF-16 and then has bytes that are not"),
     ],
 )
@@ -29,3 +33,9 @@ def test_other_encodings_are_named(tmp_path: Path, content: bytes, message: str)
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(InputError, match=message):
         list(read_utf8_blocks(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize("content", [bytes(100), b"a\0b", b"a word and a \0, " * 9])
+def test_nul_bytes_alone_are_no_other_encoding(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    assert b"".join(block for block, _ in read_utf8_blocks(tmp_path / "a.txt")) == content

@@ -156,6 +156,8 @@ def test_questions_from_hub() -> None:
         ),
         ([make_question(answers=[{"text": "cat", "answer_start": -5}])], {}, r"of 'cat' is -5: it counts from 0"),
         ([make_question(answers={"text": ["cat"]})], {}, r"\(id q1\): its answers are not a list"),
+        ([make_question(answers=[{"text": "cat", "answer_start": True}])], {}, r"of 'cat' is not an integer"),
+        ([make_question(is_impossible="false")], {}, r"its is_impossible must be true or false, not 'false'"),
         ([make_question(question=" ")], {}, r"question 1 \(id q1\): its question is empty"),
         ([make_question()], {"context": ""}, r"\(id q1\): its context is empty"),
         ([{"question": "Who?"}], {}, r"article 1, paragraph 1, question 1: it has no id"),

@@ -65,8 +65,16 @@ def theirs(folder: Path) -> list[int]:
             "added_tokens": {"[URL]": 18, "kitchen": 19},
             "special_tokens_map": {"mask_token": "[MASK]", "additional_special_tokens": ["[URL]"]},
         },
+        {
+            "tokenizer_config": BERT | {"additional_special_tokens": ["[URL]", "<ent>"]},
+            "special_tokens_map": {"additional_special_tokens": ["kitchen", "[URL]"]},
+        },
+        {
+            "tokenizer_config": BERT
+            | {"additional_special_tokens": ["<ent>"], "extra_special_tokens": {"url_token": "[URL]"}},
+        },
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_the_ids_are_those_of_transformers(tmp_path: Path, files: dict[str, Any]) -> None:
     folder = checkpoint(tmp_path, **files)
@@ -83,6 +91,18 @@ def test_the_config_is_right_where_tokenizer_json_says_something_else(
     options = {"tokenizer_class": "PreTrainedTokenizerFast"} if generic else BERT
     checkpoint(folder, tokenizer=state, tokenizer_config=options | {"do_lower_case": is_lower})
     assert ids(folder) == theirs(folder)
+
+
+def test_a_bert_without_tokenizer_config_has_bert_s_defaults(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path)
+    state = whole_tokenizer(folder)
+    checkpoint(folder, tokenizer=state)
+    assert ids(folder) == theirs(folder)
+    checkpoint(folder, tokenizer=whole_tokenizer(folder, lowercase=False))
+    with pytest.raises(InputError, match=r"has lowercase=False, but without do_lower_case .* takes True: say there"):
+        ids(folder)
+    (folder / "config.json").unlink()  # as in the folder of a run
+    assert ids(folder)
 
 
 def test_tokens_are_added_to_a_tokenizer_json(tmp_path: Path) -> None:
@@ -115,6 +135,10 @@ BPE = json.dumps(
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
+        (
+            {"tokenizer_config": {"added_tokens_decoder": {"18": {"content": "\u0301", "normalized": True}}}},
+            "its added token '\u0301' is empty when it is normalized",
+        ),
         ({"tokenizer_config": {"do_lower_case": "no"}}, "do_lower_case must be true or false, not 'no'"),
         ({"tokenizer_config": {"unk_token": "<none>"}}, "names '<none>' as its unk token"),
         ({"tokenizer_config": {"mask_token": {"content": "<M>"}}}, "names '<M>' as its mask token"),
@@ -127,7 +151,7 @@ BPE = json.dumps(
         ({"added_tokens": {"kitchen": None}}, "'None' is not the id of a token"),
         ({"added_tokens": {f"w{k}": k for k in range(20_001)}}, "adds 20,001 tokens"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_settings_that_can_not_be_followed(tmp_path: Path, files: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as raised:

@@ -49,6 +49,18 @@ def doubled(state: State) -> None:
     state["post_processor"] = {"type": "TemplateProcessing", "single": twice, "pair": twice, "special_tokens": {}}
 
 
+def template(*ids: str) -> Callable[[State], Any]:
+    """Return an attack by a template that holds these texts."""
+    single = [{"Sequence": {"id": name, "type_id": 0}} for name in ids]
+    parts = {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {}}
+    return lambda state: state.update(post_processor=parts)
+
+
+def invisible_added(state: State) -> None:
+    token = state["added_tokens"][0] | {"normalized": True, "content": "\u0301"}
+    state["added_tokens"].append(token | {"id": len(state["model"]["vocab"])})
+
+
 def long_template(state: State) -> None:
     cls = {"id": "[CLS]", "ids": [2] * 100_000, "tokens": ["[CLS]"] * 100_000}
     parts = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}]
@@ -81,6 +93,9 @@ def long_added(state: State) -> None:
         (split(r"(\w+\w*)+\d"), "splits text by the pattern"),
         (doubled, "its template has more than 8 parts"),
         (long_template, "its template has more than 8 parts"),
+        (template("A", "A"), "its template must hold each text once"),
+        (template(), "its template must hold each text once"),
+        (invisible_added, "its added token '\u0301' is empty when it is normalized"),
         (million_added, "tokens to its vocabulary; at most 20,000 are allowed"),
         (long_added, "an added token must have 1 to 1,000 characters"),
         (unlimited, "a word 1,000"),
@@ -90,7 +105,7 @@ def long_added(state: State) -> None:
         (lambda state: state["model"]["vocab"].pop("[UNK]"), "can't be read as a tokenizer"),
         (lambda state: state.pop("model"), "can't be read as a tokenizer"),
     ],
-    ids=range(18),
+    ids=range(21),
 )
 def test_a_file_with_dangerous_parts(tmp_path: Path, attack: Callable[[State], Any], sentence: str) -> None:
     state = json.loads(tokenizer_of("wordpiece").to_json())
@@ -102,6 +117,16 @@ def test_a_file_with_dangerous_parts(tmp_path: Path, attack: Callable[[State], A
         Tokenizer.load(tmp_path / "tokenizer.json")
     assert sentence in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+def test_tokens_do_not_change_from_one_reading_to_the_next(tmp_path: Path) -> None:
+    """Dropout of merges, which the training of a tokenizer may leave in its file."""
+    state = json.loads(tokenizer_of("bpe").to_json())
+    state["model"]["dropout"] = 0.5
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state))
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
+    expected = tokenizer_of("bpe").encode(TEXT[0])
+    assert all(tokenizer.encode(TEXT[0]) == expected for _ in range(20))
 
 
 PADDING = {"direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}

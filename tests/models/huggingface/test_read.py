@@ -101,6 +101,22 @@ def test_a_wrapper_s_prefix_is_taken_off(transformers: ModuleType, tmp_path: Pat
     assert_close(loaded(read)(IDS), out.prediction_logits if kind == "bert" else out.logits)
 
 
+def test_tensors_that_no_part_reads_are_named(transformers: ModuleType, tmp_path: Path) -> None:
+    model = random_model(transformers, "bert")
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    whole = {f"model.{name}": tensor for name, tensor in tensors.items()}
+    others = {"model.classifier.weight": torch.ones(2, 32), "teacher.table": torch.ones(1)}
+    adapter = {"model.bert.encoder.layer.0.output.dense.lora_A.weight": torch.ones(2, 32)}
+    buffers = {"model.bert.embeddings.position_ids": torch.arange(CONTEXT)}
+    save_file(whole | others | adapter | buffers, tmp_path / "model.safetensors")
+    found = read_pretrained(str(changed(tmp_path, num_hidden_layers=1))).unused
+    left = {"classifier.weight", "teacher.table", "encoder.layer.0.output.dense.lora_A.weight"}
+    assert left < {*found} and all(name.startswith("encoder.layer.1.") for name in {*found} - left)
+    save_file(whole | buffers, tmp_path / "model.safetensors")
+    assert not read_pretrained(str(changed(tmp_path, num_hidden_layers=2))).unused
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_the_bias_of_the_head_is_read_by_each_of_its_names(transformers: ModuleType, tmp_path: Path, kind: str) -> None:
     model = random_model(transformers, kind)

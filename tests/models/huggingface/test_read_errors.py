@@ -31,6 +31,7 @@ from tests.helpers.checkpoints import changed, loaded, random_model
         ({"position_embedding_type": "relative_key"}, "positions of type 'relative_key'"),
         ({"is_decoder": True}, "has is_decoder=True, but only False is supported"),
         ({"num_hidden_layers": 10**9}, "its weights lack"),
+        ({"quantization_config": {"load_in_8bit": True}}, "quantized models are not supported"),
     ],
 )
 def test_an_unsupported_config_is_one_message(bert: Path, options: dict[str, Any], message: str) -> None:
@@ -90,6 +91,35 @@ def test_several_models_in_a_file_are_named(bert: Path) -> None:
     both = {f"{side}.{name}": tensor.clone() for side in ("query", "passage") for name, tensor in tensors.items()}
     save_file(both, bert / "model.safetensors")
     with pytest.raises(InputError, match=r"holds several models: passage\.bert\., query\.bert\."):
+        read_pretrained(str(bert))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (torch.full((32, 50), float("nan")), r"encoder\.layer\.1\.output\.dense\.weight holds NaN or infinite"),
+        (torch.full((32, 50), float("inf"), dtype=torch.bfloat16), "holds NaN or infinite"),
+        (torch.ones(32, 50, dtype=torch.int8), r"output\.dense\.weight as int8: .* no quantized models"),
+        (torch.ones(32, 50, dtype=torch.complex64), "as complex64: only real numbers are read"),
+    ],
+)
+def test_weights_are_finite_real_numbers(bert: Path, values: torch.Tensor, message: str) -> None:
+    tensors = load_file(bert / "model.safetensors") | {"bert.encoder.layer.1.output.dense.weight": values}
+    save_file(tensors, bert / "model.safetensors")
+    with pytest.raises(InputError, match=message):
+        read_pretrained(str(bert))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.ones(1, dtype=torch.bfloat16).expand(10**6, 10**6), torch.eye(60).to_sparse()],
+    ids=["expanded", "sparse"],
+)
+def test_a_small_file_holds_no_huge_tensor(bert: Path, tensor: torch.Tensor) -> None:
+    tensors = load_file(bert / "model.safetensors") | {"cls.predictions.bias": tensor}
+    (bert / "model.safetensors").unlink()
+    torch.save(tensors, bert / "pytorch_model.bin")
+    with pytest.raises(InputError, match="its tensors are sparse, or far larger than the file"):
         read_pretrained(str(bert))
 
 
