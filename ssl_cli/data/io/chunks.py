@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_cli.config.choices import did_you_mean
-from ssl_cli.data.io.columns import is_categorical, is_temporal, missing_to_null
+from ssl_cli.data.io.columns import is_categorical, is_temporal, missing_to_null, trimmed
 from ssl_cli.data.io.delimited import check_unique_columns
 from ssl_cli.data.io.notation import Notation
 from ssl_cli.errors import InputError
@@ -101,7 +101,7 @@ def parse_texts(texts: pa.Array, dtype: pa.DataType | Notation, name: str, error
         return _parse_notation(missing_to_null(texts), dtype, name, errors)
     if dtype == pa.string():
         return missing_to_null(texts)
-    texts = missing_to_null(pc.utf8_trim(texts, " \t"))
+    texts = missing_to_null(trimmed(texts))
     converted: list[pa.Array] = []
 
     def convert(start: int, end: int) -> None:

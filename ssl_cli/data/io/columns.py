@@ -80,13 +80,18 @@ def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
 
 def _parse_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Parse texts that stand for numbers or dates; a reader of CSV may leave such columns as text."""
-    values = missing_to_null(values)
+    values = missing_to_null(trimmed(values))
     for dtype in (pa.float64(), pa.timestamp("us")):
         try:
             return pc.cast(values, dtype)
         except pa.ArrowInvalid:
             continue
     return values
+
+
+def trimmed(texts: Any) -> Any:
+    """Return texts, in a plain or chunked array, without the blanks around them, as in `1, 2026-03-28`."""
+    return pc.utf8_trim(texts, " \t")
 
 
 def missing_to_null(texts: Any) -> Any:
@@ -97,7 +102,8 @@ def missing_to_null(texts: Any) -> Any:
 def as_categories(values: pa.ChunkedArray) -> pa.Array:
     """Return (N,) texts, with MISSING_CATEGORY for missing values.
 
-    A number, a date or a time has one text, whatever its width or unit: 1.50 is `1.5`, and midnight is the day.
+    Texts such as `NA` are missing, in a file of any kind. A number, a date or a time has one text, whatever its width
+    or unit: 1.50 is `1.5`, and midnight is the day.
     """
     dtype = values.type
     if pa.types.is_dictionary(dtype):
@@ -106,7 +112,10 @@ def as_categories(values: pa.ChunkedArray) -> pa.Array:
         values = pc.cast(pc.cast(values, pa.string()), pa.float64())  # directly it isn't exact: 0.29000000000000004
     elif is_temporal(dtype):
         values = _moments_as_texts(values)
-    texts = pc.fill_null(pc.cast(values, pa.string()), MISSING_CATEGORY)
+    texts = pc.cast(values, pa.string())
+    if is_categorical(dtype):
+        texts = missing_to_null(texts)
+    texts = pc.fill_null(texts, MISSING_CATEGORY)
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
@@ -129,7 +138,7 @@ def as_categories_of(texts: list[str], dtype: pa.DataType) -> list[str]:
 def _as_category_of(text: str, wanted: tuple[pa.DataType, ...]) -> str:
     for dtype in wanted:
         try:
-            return str(as_categories(pc.cast(pa.array([text]), dtype))[0])
+            return str(as_categories(pc.cast(pa.array([text.strip()]), dtype))[0])
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             continue
     return text

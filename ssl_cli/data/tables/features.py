@@ -123,7 +123,7 @@ def _write_number(out: np.ndarray, column: Column, numbers: np.ndarray) -> None:
 
 
 def _write_category(out: np.ndarray, column: Column, values: pa.ChunkedArray) -> None:
-    if is_number(values.type) and any(re.fullmatch(LEADING_ZERO, value) for value in column["values"]):
+    if is_number(values.type) and any(re.fullmatch(LEADING_ZERO, value.strip()) for value in column["values"]):
         raise InputError(
             f"The column {column['name']} has codes with leading zeros, and these rows have {values.type}: "
             "read it as text."

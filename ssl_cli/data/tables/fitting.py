@@ -20,7 +20,7 @@ from ssl_cli.data.tables.features import (
     fit_clock,
     fit_number,
 )
-from ssl_cli.data.tables.readings import CATEGORY, LEFT_OUT, PARTS, TEXT, Reading, option_for
+from ssl_cli.data.tables.readings import CATEGORY, DATES_AS_TEXT, LEFT_OUT, PARTS, TEXT, Reading, option_for
 from ssl_cli.errors import InputError
 
 ONE_HOT = 20  # values of a text column; of one with more the number is said
@@ -40,7 +40,8 @@ def fit_column(
                 reason = f"{reading.why}; {reason}"
             elif n_values > 1:
                 reason += almost_numeric(values)
-            return [], _left_out(reading, reason, option_for(name, "category") if n_values > 1 else "")
+            change = reading.change if reading.why == DATES_AS_TEXT else option_for(name, "category")
+            return [], _left_out(reading, reason, change if n_values > 1 else "")
         if is_quantity(values):  # in another file it may be written otherwise: 0.50 is the category 0.5
             column["type"] = quantity_name(values.type)
         return [column], _say_categories(reading, n_values)

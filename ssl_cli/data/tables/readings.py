@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.data.io.codes import EXACT, HEXADECIMAL, LEADING_ZERO, is_code, mostly_inexact
-from ssl_cli.data.io.columns import as_numbers, is_categorical, is_number, is_temporal, missing_to_null
+from ssl_cli.data.io.columns import as_numbers, is_categorical, is_number, is_temporal, missing_to_null, trimmed
 from ssl_cli.data.io.notation import AmbiguousNotation, Notation, find_notation
 from ssl_cli.data.tables.dates import DAY_S, GAP, HOUR, WEEKDAY, is_in_order
 from ssl_cli.data.tables.identifiers import identifier_reason, names_rows
@@ -42,6 +42,7 @@ DAY = "(0?[1-9]|[12][0-9]|3[01])"
 TIME = "([ T][0-9:.]+( ?[AaPp][Mm])?)?"
 ODD_DATE = re.compile(f"({DAY}[/-]{DAY}[/-]([0-9]{{2}}){{1,2}}|{DAY}[.]{DAY}[.][0-9]{{4}}){TIME}")
 PAIR_END = "|".join(f"(?<=:{reading})," for reading in get_args(ReadAs))  # in a text of data.read_as
+DATES_AS_TEXT = "dates, stored as text"
 LONG_CODES = "codes: beyond 2^53 a number loses digits"
 
 
@@ -164,7 +165,7 @@ def _read_texts(name: str, values: pa.ChunkedArray, options: ReadingOptions) -> 
     if is_code(texts):
         return _read_codes(name, texts)
     if _are_dates(texts):
-        return Reading(name, CATEGORY, "dates, stored as text", option_for(name, "date"))
+        return Reading(name, CATEGORY, DATES_AS_TEXT, option_for(name, "date"))
     example = texts.drop_null()[0].as_py() if texts.null_count < len(texts) else ""
     if ODD_DATE.fullmatch(example) and pc.all(pc.match_substring_regex(texts, f"^{ODD_DATE.pattern}$")).as_py():
         why = f"dates as {example}: only 2026-03-28 is read as one"
@@ -173,7 +174,7 @@ def _read_texts(name: str, values: pa.ChunkedArray, options: ReadingOptions) -> 
 
 
 def _read_codes(name: str, texts: pa.ChunkedArray) -> Reading:
-    zero, hexadecimal = (_first_match(texts, pattern) for pattern in (LEADING_ZERO, HEXADECIMAL))
+    zero, hexadecimal = (_first_match(trimmed(texts), pattern) for pattern in (LEADING_ZERO, HEXADECIMAL))
     if hexadecimal:
         return Reading(name, CATEGORY, f"hexadecimal codes ({hexadecimal})", option_for(name, "drop"))
     why = f"codes with leading zeros ({zero})" if zero else LONG_CODES
@@ -188,7 +189,7 @@ def _first_match(texts: pa.ChunkedArray, pattern: str) -> str:
 def _are_dates(texts: pa.ChunkedArray) -> bool:
     try:
         for some in (texts[:100], texts):
-            pc.cast(some, pa.timestamp("us"))
+            pc.cast(trimmed(some), pa.timestamp("us"))
     except pa.ArrowInvalid:
         return False
     return texts.null_count < len(texts)
@@ -259,7 +260,7 @@ def _as_asked(
 
 def _as_dates(texts: pa.ChunkedArray, impossible: str) -> pa.ChunkedArray:
     try:
-        return pc.cast(texts, pa.timestamp("us"))
+        return pc.cast(trimmed(texts), pa.timestamp("us"))
     except pa.ArrowInvalid as error:
         example = texts.drop_null()[0].as_py() if texts.null_count < len(texts) else ""
         raise InputError(f"{impossible} {example[:50]!r}; {DATES}.") from error

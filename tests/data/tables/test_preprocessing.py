@@ -212,6 +212,12 @@ def test_categories_are_found_by_their_value_in_another_type() -> None:
         alike.transform(pa.table({"code": [5]}))
 
 
+def test_a_text_that_means_missing_is_missing_everywhere() -> None:
+    preprocessor = TablePreprocessor.fit(pa.table({"kind": ["NA", "b", None, "b"]}))
+    assert preprocessor.feature_names == ["kind=(missing)", "kind=b", "kind=other"]
+    assert preprocessor.transform(pa.table({"kind": ["", "None", None, "b"]})).argmax(1).tolist() == [0, 0, 0, 1]
+
+
 def test_a_frame_that_cannot_be_read_is_bad_input() -> None:
     preprocessor = TablePreprocessor.fit(pa.table({"a": [1.0, 2.0], "when": MOMENTS[:2]}))
     frame = pd.DataFrame({"a": [1, 2], "when": MOMENTS[:2], "unused": [1, "x"]})

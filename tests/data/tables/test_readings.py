@@ -218,3 +218,11 @@ def test_a_date_in_another_order_is_said(text: str) -> None:
 
 def test_a_name_with_a_comma_can_be_read_as() -> None:
     assert parse_read_as("{x, y:drop, a:b:category}") == {"x, y": "drop", "a:b": "category"}
+
+
+def test_blanks_around_values_hide_neither_dates_nor_codes() -> None:
+    days = [f" 2026-03-{1 + k % 28:02d} 10:{k % 60:02d}:{k % 50:02d} " for k in range(N)]
+    found = reading("when", days)
+    assert (found.read_as, found.change) == (LEFT_OUT, "data.read_as={when:date}")
+    assert reading("when", days, read_as={"when": "date"}).parts[:2] == ("hour of day", "weekday")
+    assert reading("zip", [" 01", " 12"] * 9).why.startswith("codes with leading zeros (01)")
