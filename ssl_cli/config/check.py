@@ -6,6 +6,7 @@ signature of the class it names. Without this check, `latent=abc` would fail lat
 
 import dataclasses
 import inspect
+import json
 import re
 import types
 import typing
@@ -168,7 +169,10 @@ def _plain_faults(where: str, value: Any, annotation: Any) -> Iterator[str]:
                 yield f"{where}.{name} must be {expected(item_type)}, not {_describe(as_text(item))}."
         return
     how = ", a group of options with a _target_ that names its class" if _is_built(annotation) else ""
-    yield f"{where} must be {expected(annotation)}{how}, not {'null' if value is None else _describe(value)}."
+    hint = ""
+    if inner == list[str] and isinstance(value, list) and all(type(item) in (str, int, float) for item in value):
+        hint = f" Quotes make texts of them: '{where}=[{', '.join(json.dumps(str(item)) for item in value)}]'."
+    yield f"{where} must be {expected(annotation)}{how}, not {'null' if value is None else _describe(value)}.{hint}"
 
 
 def _object_faults(node: DictConfig, where: str, annotation: Any, offered: FactTypes) -> Iterator[str]:

@@ -1,13 +1,15 @@
 """How the columns of a table were read: one table at the start of a run, and all of it in the run's folder."""
 
-import csv
 from pathlib import Path
 
 from ssl_cli import console
+from ssl_cli.csv_files import write_csv
 from ssl_cli.data.tables.readings import IN_FILE, NUMBER, Reading
 
+NO_NAME = "(no name)"
 COLUMNS = "columns.csv"
 HEADER = ["column", "read as", "why", "to change it"]
+FIELDS = ["column", "read_as", "why", "change"]
 MAX_ROWS = 14  # in the table on screen
 MAX_NAMES = 40  # characters of the names of columns that share a row
 
@@ -32,23 +34,21 @@ def grouped(readings: list[Reading]) -> list[list[Reading]]:
     return sorted(groups.values(), key=lambda group: (group[0].read_as, group[0].why) != (NUMBER, IN_FILE))
 
 
-def write(path: Path, readings: list[Reading]) -> None:
+def write(path: Path, readings: list[Reading], escape_formulas: bool = False) -> None:
     """Write a CSV with a row for each column."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["column", "read_as", "why", "change"])
-        writer.writerows([reading.column, reading.read_as, reading.why, reading.change] for reading in readings)
+    rows = [{name: getattr(reading, name) for name in FIELDS} for reading in readings]
+    write_csv(path, FIELDS, rows, escape_formulas)
 
 
 def _row(group: list[Reading]) -> list[str]:
     first = group[0]
     if len(group) == 1:
-        return [first.column or "(no name)", first.read_as, first.why, first.change]
-    names = first.column
+        return [first.column or NO_NAME, first.read_as, first.why, first.change]
+    names = first.column or NO_NAME
     for reading in group[1:]:
-        if len(names) + len(reading.column) > MAX_NAMES:
+        if len(names) + len(reading.column or NO_NAME) > MAX_NAMES:
             names += ", ..."
             break
-        names += f", {reading.column}"
+        names += f", {reading.column or NO_NAME}"
     change = first.change.strip("'").replace(f"{{{first.column}:", "{COLUMN:")
     return [f"{len(group)} columns: {names}", first.read_as, first.why, change]

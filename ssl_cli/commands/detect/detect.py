@@ -49,7 +49,7 @@ def run(cfg: DictConfig) -> Path:
         threshold = make_threshold(scores, calibration, data, cfg)
         anomalies = explanations.top_anomalies(model, data, scores, calibration.scores, threshold, cfg.anomalies)
 
-        save(model, data, calibration.scores, folder)
+        save(model, data, calibration.scores, folder, cfg.get("escape_formulas", False))
         metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.bootstrap_samples, cfg.seed)
         report.write_scores(folder, scores, data, calibration.scores, threshold)
         explanations.write(folder / explanations.ANOMALIES, data, anomalies, cfg.get("escape_formulas", False))
@@ -126,11 +126,11 @@ def make_threshold(
     return replace(threshold, promise=promise, guaranteed=False)
 
 
-def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path) -> None:
-    """Write the files that `ssl_cli.load` reads."""
+def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path, escape_formulas: bool) -> None:
+    """Write the files that `ssl_cli.load` reads, and how columns were read."""
     data.preprocessor.save(folder / PREPROCESSOR)
     if isinstance(data, TableData):
-        columns.write(folder / columns.COLUMNS, data.preprocessor.readings)
+        columns.write(folder / columns.COLUMNS, data.preprocessor.readings, escape_formulas)
     save_file({"scores": calibration}, folder / CALIBRATION)
     if isinstance(model, nn.Module):
         save_model(model, str(folder / WEIGHTS))

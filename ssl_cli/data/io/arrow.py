@@ -173,7 +173,8 @@ def _with_codes(
     path: Path, table: pa.Table, read: pyarrow.csv.ReadOptions, parse: pyarrow.csv.ParseOptions
 ) -> pa.Table:
     """Replace the numbers of columns of codes by their texts."""
-    doubtful = columns_to_check(path, table, parse.delimiter)
+    # Columns without a name, of which there may be several, can't be asked for one by one.
+    doubtful = [name for name in columns_to_check(path, table, parse.delimiter) if table.column_names.count(name) == 1]
     if not doubtful:
         return table
     options = _convert_options(dict.fromkeys(doubtful, pa.string()), doubtful)

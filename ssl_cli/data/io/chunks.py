@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_cli.config.choices import did_you_mean
-from ssl_cli.data.io.columns import missing_to_null
+from ssl_cli.data.io.columns import is_categorical, is_temporal, missing_to_null, trimmed
 from ssl_cli.data.io.delimited import check_unique_columns
 from ssl_cli.data.io.notation import Notation
 from ssl_cli.errors import InputError
 
+PARSED_ROWS = 1 << 14  # after which a fault of a column is reported
 ColumnTypes = dict[str, pa.DataType | Notation]  # a column in a notation becomes float64
 
 
@@ -100,7 +101,7 @@ def parse_texts(texts: pa.Array, dtype: pa.DataType | Notation, name: str, error
         return _parse_notation(missing_to_null(texts), dtype, name, errors)
     if dtype == pa.string():
         return missing_to_null(texts)
-    texts = missing_to_null(pc.utf8_trim(texts, " \t"))
+    texts = missing_to_null(trimmed(texts))
     converted: list[pa.Array] = []
 
     def convert(start: int, end: int) -> None:
@@ -118,6 +119,27 @@ def parse_texts(texts: pa.Array, dtype: pa.DataType | Notation, name: str, error
 
     convert(0, len(texts))
     return pa.concat_arrays(converted)
+
+
+def parse_column(name: str, values: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
+    """Return a column as a type that it had in training; numbers and dates may have any numeric or date type.
+
+    Raises InputError for a text that is no such value, as a file's row would be rejected.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if not is_categorical(values.type):
+        if is_temporal(values.type) != is_temporal(dtype) and not pa.types.is_null(values.type):
+            raise InputError(f"The column {name} holds {values.type}; it must hold {TYPE_NAMES[str(dtype)]}s.")
+        return values
+    texts, parsed = values.cast(pa.string()).combine_chunks(), list[pa.Array]()
+    for start in range(0, len(texts), PARSED_ROWS):
+        part = texts[start : start + PARSED_ROWS]
+        errors = RowErrors(len(part))
+        parsed.append(parse_texts(part, dtype, name, errors))
+        for _, reason in errors.sorted_reasons():
+            raise InputError(f"{reason[0].upper()}{reason[1:]}, as it was in training.")
+    return pa.chunked_array(parsed, dtype)
 
 
 def _parse_notation(texts: pa.Array, notation: Notation, name: str, errors: RowErrors) -> pa.Array:

@@ -12,6 +12,7 @@ from ssl_cli.data.io.csv_source import open_csv
 BLOCK_BYTES = 1 << 24
 EXACT = 2**53  # up to here a float64 holds every whole number
 LEADING_ZERO = "^0[0-9]+$"
+HEXADECIMAL = "^-?0[xX]"  # Arrow reads 0x1F as a whole number where all values of a column are whole
 LONG = r"^-?[0-9]{16,}$"
 
 
@@ -27,8 +28,13 @@ def columns_to_check(path: Path, table: pa.Table, delimiter: str) -> list[str]:
 
 
 def is_code(texts: pa.ChunkedArray) -> bool:
-    """Return whether a column of whole numbers, as texts, has leading zeros, or mostly more digits than a float64."""
+    """Return whether a column of whole numbers, as texts, has leading zeros, or mostly more digits than a float64.
+
+    Hexadecimal numbers, such as 0x1F, are codes, too.
+    """
     texts = pc.utf8_trim(texts.drop_null(), " \t")
+    if pc.any(pc.match_substring_regex(texts, HEXADECIMAL)).as_py():
+        return True
     if pc.any(pc.match_substring_regex(texts, LEADING_ZERO)).as_py():
         return pc.all(pc.match_substring_regex(texts, "^-?[0-9]+$")).as_py()
     return (pc.mean(pc.match_substring_regex(texts, LONG)).as_py() or 0.0) > 0.5
@@ -41,12 +47,14 @@ def mostly_inexact(numbers: np.ndarray) -> bool:
 
 
 def _has_leading_zeros(path: Path, delimiter: str) -> bool:
-    """Return whether any field of a CSV begins with a zero and another digit."""
+    """Return whether any field of a CSV begins with a zero and another digit, or the x of a hexadecimal number."""
     before = np.frombuffer(f'\n\r" {delimiter}'.encode(), np.uint8)
     starts = np.zeros(256, bool)
     starts[before] = True
+    follows = np.zeros(256, bool)
+    follows[np.frombuffer(b"0123456789xX", np.uint8)] = True
     return any(
-        bool(((raw[1:-1] == ord("0")) & (raw[2:] - np.uint8(ord("0")) < 10) & starts[raw[:-2]]).any())
+        bool(((raw[1:-1] == ord("0")) & follows[raw[2:]] & starts[raw[:-2]]).any())
         for raw in _overlapping_blocks(path)
     )
 

@@ -80,7 +80,7 @@ def as_numbers(name: str, values: pa.ChunkedArray) -> np.ndarray:
 
 def _parse_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Parse texts that stand for numbers or dates; a reader of CSV may leave such columns as text."""
-    values = missing_to_null(values)
+    values = missing_to_null(trimmed(values))
     for dtype in (pa.float64(), pa.timestamp("us")):
         try:
             return pc.cast(values, dtype)
@@ -89,14 +89,56 @@ def _parse_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values
 
 
+def trimmed(texts: Any) -> Any:
+    """Return texts, in a plain or chunked array, without the blanks around them, as in `1, 2026-03-28`."""
+    return pc.utf8_trim(texts, " \t")
+
+
 def missing_to_null(texts: Any) -> Any:
     """Replace the texts that mean a missing value by null, in a plain or chunked array."""
     return pc.if_else(pc.is_in(texts, pa.array(NULL_TEXTS, texts.type)), pa.scalar(None, texts.type), texts)
 
 
 def as_categories(values: pa.ChunkedArray) -> pa.Array:
-    """Return (N,) texts, with MISSING_CATEGORY for missing values."""
-    if pa.types.is_dictionary(values.type):
-        values = pc.cast(values, values.type.value_type)
-    texts = pc.fill_null(pc.cast(values, pa.string()), MISSING_CATEGORY)
+    """Return (N,) texts, with MISSING_CATEGORY for missing values.
+
+    Texts such as `NA` are missing, in a file of any kind. A number, a date or a time has one text, whatever its width
+    or unit: 1.50 is `1.5`, and midnight is the day.
+    """
+    dtype = values.type
+    if pa.types.is_dictionary(dtype):
+        values = pc.cast(values, dtype.value_type)
+    elif pa.types.is_decimal(dtype) and dtype.scale > 0:
+        values = pc.cast(pc.cast(values, pa.string()), pa.float64())  # directly it isn't exact: 0.29000000000000004
+    elif is_temporal(dtype):
+        values = _moments_as_texts(values)
+    texts = pc.cast(values, pa.string())
+    if is_categorical(dtype):
+        texts = missing_to_null(texts)
+    texts = pc.fill_null(texts, MISSING_CATEGORY)
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+
+
+def _moments_as_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    zone = "UTC" if pa.types.is_timestamp(values.type) and values.type.tz else None
+    unit = pa.time64("us") if pa.types.is_time(values.type) else pa.timestamp("us", zone)
+    texts = pc.cast(pc.cast(values, unit, safe=False), pa.string())
+    return pc.replace_substring_regex(texts, r"( 00:00:00)?\.0+Z?$", "")
+
+
+def as_categories_of(texts: list[str], dtype: pa.DataType) -> list[str]:
+    """Return what `as_categories` makes of texts once they are values of a type: of `5.0`, `5` as a whole number.
+
+    A text that is no such value stays as it is.
+    """
+    wanted = (dtype, pa.float64()) if pa.types.is_integer(dtype) or pa.types.is_decimal(dtype) else (dtype,)
+    return [_as_category_of(text, wanted) for text in texts]
+
+
+def _as_category_of(text: str, wanted: tuple[pa.DataType, ...]) -> str:
+    for dtype in wanted:
+        try:
+            return str(as_categories(pc.cast(pa.array([text.strip()]), dtype))[0])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+    return text

@@ -47,12 +47,12 @@ class Notation:
         """The pattern of a number, from its first to its last character."""
         mark = {" ": f"[{BLANKS}]", "'": f"[{APOSTROPHES}]"}.get(self.thousands, re.escape(self.thousands))
         whole = "[0-9]+" if self.leading_zeros else "(?:0|[1-9][0-9]*)"
-        if self.thousands:
-            groups = f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+"
-            lakhs = f"|[1-9][0-9]?(?:{mark}[0-9]{{2}})+{mark}[0-9]{{3}}" if self.thousands == "," else ""
-            whole = f"(?:0|[1-9][0-9]*|{groups}{lakhs})"
         point = re.escape(self.decimal)
         number = f"(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+        if self.thousands:  # never with an exponent: 6.798E-01 has no thousands
+            groups = f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+"
+            lakhs = f"|[1-9][0-9]?(?:{mark}[0-9]{{2}})+{mark}[0-9]{{3}}" if self.thousands == "," else ""
+            number = f"(?:{number}|(?:{groups}{lakhs})(?:{point}[0-9]*)?)"
         blank, sign, unit = f"[{BLANKS}]*", f"[+{MINUSES}]", self._unit_regex
         plain = [] if self.unit in PERCENT else [number]
         after = [f"{number}{blank}{unit}"] if self.unit else []

@@ -82,7 +82,7 @@ class Table(OneClassTable):
 
         That may be so if the decimal mark is a comma: by the option, or in another column of the file.
         """
-        floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+        floats = [field.name for field in table.schema if pa.types.is_floating(field.type) and field.name]
         if not floats or self.decimal == "." or not (self.decimal == "," or any(map(_has_comma, table.columns))):
             return table
         texts = read_table(path, delimiter=self.delimiter, texts=floats)

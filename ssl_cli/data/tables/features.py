@@ -13,7 +13,14 @@ import pyarrow.compute as pc
 from scipy.stats import yeojohnson, yeojohnson_normmax
 
 from ssl_cli.data.io.codes import LEADING_ZERO
-from ssl_cli.data.io.columns import MAX_FINITE, as_categories, as_numbers, is_number, missing_to_null
+from ssl_cli.data.io.columns import (
+    MAX_FINITE,
+    as_categories,
+    as_categories_of,
+    as_numbers,
+    is_number,
+    missing_to_null,
+)
 from ssl_cli.data.io.notation import share_of_numbers
 from ssl_cli.data.tables.dates import clock_features
 from ssl_cli.errors import InputError
@@ -116,14 +123,33 @@ def _write_number(out: np.ndarray, column: Column, numbers: np.ndarray) -> None:
 
 
 def _write_category(out: np.ndarray, column: Column, values: pa.ChunkedArray) -> None:
-    if is_number(values.type) and any(re.fullmatch(LEADING_ZERO, value) for value in column["values"]):
+    if is_number(values.type) and any(re.fullmatch(LEADING_ZERO, value.strip()) for value in column["values"]):
         raise InputError(
             f"The column {column['name']} has codes with leading zeros, and these rows have {values.type}: "
             "read it as text."
         )
-    known = pa.array(column["values"], pa.string())
+    known = pa.array(_known_values(column, values.type), pa.string())
     index = pc.fill_null(pc.index_in(as_categories(values), known), len(known)).to_numpy()
     out[np.arange(len(out)), index] = 1.0
+
+
+def _known_values(column: Column, dtype: pa.DataType) -> list[str]:
+    """Return a category's values as `as_categories` writes values of a type.
+
+    Raises InputError if two of them are the same there.
+    """
+    known: list[str] = column["values"]
+    if "type" in column or not is_number(dtype) or pa.types.is_null(dtype):
+        return known
+    as_read = as_categories_of(known, dtype)
+    if len(set(as_read)) < len(known):
+        same = next(text for text in as_read if as_read.count(text) > 1)
+        several = " and ".join(value for value, text in zip(known, as_read, strict=True) if text == same)
+        raise InputError(
+            f"The column {column['name']} has the categories {several}, which {dtype} can't tell apart: "
+            "read it as text."
+        )
+    return as_read
 
 
 def _write_clock(out: np.ndarray, column: Column, seconds: np.ndarray) -> None:

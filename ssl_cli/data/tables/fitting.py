@@ -4,8 +4,10 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ssl_cli.data.io.columns import as_numbers, is_categorical, missing_to_null, quantity_name
+from ssl_cli.data.io.codes import EXACT
+from ssl_cli.data.io.columns import as_numbers, is_categorical, is_number, missing_to_null, quantity_name
 from ssl_cli.data.io.notation import Notation
 from ssl_cli.data.tables.dates import GAP, HOUR, WEEKDAY, part_name, part_values
 from ssl_cli.data.tables.features import (
@@ -18,7 +20,7 @@ from ssl_cli.data.tables.features import (
     fit_clock,
     fit_number,
 )
-from ssl_cli.data.tables.readings import CATEGORY, LEFT_OUT, PARTS, TEXT, Reading, option_for
+from ssl_cli.data.tables.readings import CATEGORY, DATES_AS_TEXT, LEFT_OUT, PARTS, TEXT, Reading, option_for
 from ssl_cli.errors import InputError
 
 ONE_HOT = 20  # values of a text column; of one with more the number is said
@@ -29,8 +31,6 @@ def fit_column(
 ) -> tuple[list[Column], Reading]:
     """Return the statistics of a column's training values as it is read, and the reading, if they don't change it."""
     name, index = reading.column, pa.array(rows)
-    if reading.read_as == LEFT_OUT:
-        return [], reading
     if reading.read_as == PARTS:
         return _fit_parts(reading, values, scaling, rows)
     if reading.read_as == CATEGORY:
@@ -40,9 +40,10 @@ def fit_column(
                 reason = f"{reading.why}; {reason}"
             elif n_values > 1:
                 reason += almost_numeric(values)
-            return [], _left_out(reading, reason, option_for(name, "category") if n_values > 1 else "")
-        if pa.types.is_floating(values.type):  # a text of 0.50 is the category 0.5
-            column["type"] = "number"
+            change = reading.change if reading.why == DATES_AS_TEXT else option_for(name, "category")
+            return [], _left_out(reading, reason, change if n_values > 1 else "")
+        if is_quantity(values):  # in another file it may be written otherwise: 0.50 is the category 0.5
+            column["type"] = quantity_name(values.type)
         return [column], _say_categories(reading, n_values)
     notation = reading.notation
     if notation is not None:
@@ -52,6 +53,15 @@ def fit_column(
         return [], _left_out(reading, reason)
     quantity = {"type": quantity_name(values.type)}
     return [quantity | column | ({} if notation is None else {"notation": dataclasses.asdict(notation)})], reading
+
+
+def is_quantity(values: pa.ChunkedArray) -> bool:
+    """Return whether a column holds numbers, truth values, dates or times; whole numbers, as far as they are exact."""
+    dtype = values.type
+    if pa.types.is_integer(dtype) or (pa.types.is_decimal(dtype) and dtype.scale == 0):
+        numbers = pc.cast(values.drop_null(), pa.float64(), safe=False).to_numpy()
+        return bool((np.abs(numbers) < EXACT).all())
+    return is_number(dtype) and not pa.types.is_null(dtype) and not pa.types.is_duration(dtype)
 
 
 def _left_out(reading: Reading, why: str, change: str = "") -> Reading:

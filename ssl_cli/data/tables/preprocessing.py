@@ -18,6 +18,7 @@ How each column is read is decided in `readings.py`; the features of a reading a
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from ssl_cli.data.io.arrow import FileLayout
-from ssl_cli.data.io.chunks import ColumnTypes
+from ssl_cli.data.io.chunks import ColumnTypes, parse_column
 from ssl_cli.data.io.columns import QUANTITIES, is_categorical
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.data.io.notation import Notation
@@ -81,8 +82,9 @@ class TablePreprocessor:
         rows = np.arange(len(table)) if rows is None else rows
         columns, readings = list[Column](), list[Reading]()
         for reading in read_columns(table, rows, options):
-            fitted, reading = fit_column(reading, table[reading.column], scaling, rows)
-            columns += fitted
+            if reading.read_as != LEFT_OUT:
+                fitted, reading = fit_column(reading, table[reading.column], scaling, rows)
+                columns += fitted
             readings.append(reading)
         dropped = {reading.column: reading.why for reading in readings if reading.read_as == LEFT_OUT}
         if not columns:
@@ -124,12 +126,7 @@ class TablePreprocessor:
         `before` has the row that comes before the table's first, if it is known. Raises InputError if a column is
         missing, or a number is not numeric.
         """
-        known = set(table.column_names)  # asking Arrow for its names each time is quadratic
-        absent = [name for name in self.sources if name not in known]
-        if absent:
-            raise InputError(
-                f"The table lacks the column {', '.join(absent[:10])}; it has {', '.join(table.column_names[:20])}."
-            )
+        self._check_names(table.column_names)
         slices = self.feature_slices
         out = np.zeros((table.num_rows, slices[-1][1].stop), dtype=np.float32)  # (N, D)
         for column, place in slices:
@@ -139,31 +136,53 @@ class TablePreprocessor:
     def values(self, column: Column, table: pa.Table, before: pa.Table | None = None) -> Any:
         """Return the values (N,) of a column as its features are made of them: parts of dates, texts as numbers.
 
-        Raises InputError if a text does not follow the notation of its column.
+        Raises InputError if a text does not follow the notation of its column, or is no such value as in training.
         """
-        name = column["name"]
+        name = source_of(column)
         if "part" in column:
-            source = column["source"]
-            return part_values(source, column["part"], table[source], None if before is None else before[source])
-        if name in self.notations and is_categorical(table[name].type):
-            return parse_notation(name, table[name], self.notations[name])
-        return table[name]
+            dates = (None if rows is None else self._parsed(column, rows[name]) for rows in (table, before))
+            return part_values(name, column["part"], *dates)
+        return self._parsed(column, table[name])
+
+    def _parsed(self, column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
+        name = column["name"]
+        if name in self.notations and is_categorical(values.type):
+            return parse_notation(name, values, self.notations[name])
+        return parse_column(source_of(column), values, QUANTITIES[column["type"]]) if "type" in column else values
 
     def as_table(self, rows: Any) -> pa.Table:
         """Return the user's rows as a table: from an Arrow table, a data frame, or an array of all training columns.
 
         Raises InputError if an array has another number of columns.
         """
-        if isinstance(rows, pa.Table):
-            return rows
+        if isinstance(rows, pa.Table | pa.RecordBatch):
+            return pa.table(rows)
         if hasattr(rows, "columns") and hasattr(rows, "dtypes"):
-            return pa.Table.from_pandas(rows, preserve_index=False)
+            return self._from_frame(rows)
         array = np.asarray(rows)
         if array.ndim != 2 or array.shape[1] != len(self.names):
             raise InputError(
                 f"The array is {array.shape}; it must be (N, {len(self.names)}): {', '.join(self.names[:10])}, ..."
             )
         return pa.table({name: array[:, index] for index, name in enumerate(self.names)})
+
+    def _from_frame(self, frame: Any) -> pa.Table:
+        """Return the needed columns of a data frame. Raises InputError if one mixes types, or is there twice."""
+        names = list(map(str, frame.columns))
+        self._check_names(names)
+        counts, sources = Counter(names), set(self.sources)
+        if twice := [name for name in self.sources if counts[name] > 1]:
+            raise InputError(f"The data frame has more than one column called {', '.join(twice)}: rename them.")
+        wanted = frame.loc[:, [name in sources for name in names]]
+        try:
+            return pa.Table.from_pandas(wanted, preserve_index=False)
+        except (pa.ArrowException, TypeError) as error:
+            raise InputError(f"The data frame can't be read: {'; '.join(map(str, error.args))}.") from error
+
+    def _check_names(self, names: list[str]) -> None:
+        known = set(names)
+        if absent := [name for name in self.sources if name not in known]:
+            raise InputError(f"The table lacks the column {', '.join(absent[:10])}; it has {', '.join(names[:20])}.")
 
     def save(self, path: Path) -> None:
         """Write it to a JSON file."""

@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ssl_cli.config.choices import did_you_mean
-from ssl_cli.data.io.codes import EXACT, LEADING_ZERO, is_code, mostly_inexact
-from ssl_cli.data.io.columns import as_numbers, is_categorical, is_number, is_temporal, missing_to_null
+from ssl_cli.data.io.codes import EXACT, HEXADECIMAL, LEADING_ZERO, is_code, mostly_inexact
+from ssl_cli.data.io.columns import as_numbers, is_categorical, is_number, is_temporal, missing_to_null, trimmed
 from ssl_cli.data.io.notation import AmbiguousNotation, Notation, find_notation
 from ssl_cli.data.tables.dates import DAY_S, GAP, HOUR, WEEKDAY, is_in_order
 from ssl_cli.data.tables.identifiers import identifier_reason, names_rows
@@ -35,7 +35,14 @@ ReadAs = Literal["category", "number", "date", "drop"]
 Dates = Literal["parts", "number", "drop"]
 NUMBER, CATEGORY, PARTS, LEFT_OUT = "number", "category", "date parts", "left out"
 IN_FILE, TEXT = "numeric in the file", "text"
+SEVERAL_NAMELESS = "it has no name, as another column: name it in the file to use it"
 DATES = "a date is written as 2026-03-28 or 2026-03-28 14:05:00"
+# A day, month and year in an order that only a person knows: 03/04/2026, 28.3.2026, but no version 1.2.10.
+DAY = "(0?[1-9]|[12][0-9]|3[01])"
+TIME = "([ T][0-9:.]+( ?[AaPp][Mm])?)?"
+ODD_DATE = re.compile(f"({DAY}[/-]{DAY}[/-]([0-9]{{2}}){{1,2}}|{DAY}[.]{DAY}[.][0-9]{{4}}){TIME}")
+PAIR_END = "|".join(f"(?<=:{reading})," for reading in get_args(ReadAs))  # in a text of data.read_as
+DATES_AS_TEXT = "dates, stored as text"
 LONG_CODES = "codes: beyond 2^53 a number loses digits"
 
 
@@ -79,7 +86,9 @@ def read_columns(
             hint = f"{did_you_mean(name, table.column_names)} The features are {known}."
             raise InputError(f"data.read_as names the column {name}, which is no feature.{hint}")
     return [
-        replace(_as_asked(name, table[name], rows, options.read_as[name], options), asked=True)
+        Reading(name, LEFT_OUT, SEVERAL_NAMELESS)
+        if table.column_names.count(name) > 1
+        else replace(_as_asked(name, table[name], rows, options.read_as[name], options), asked=True)
         if name in options.read_as
         else _as_found(name, table[name], rows, options)
         for name in table.column_names
@@ -92,7 +101,9 @@ def parse_read_as(text: str) -> dict[str, ReadAs]:
     Hydra's grammar has no names such as `größe`, so that `{größe:drop}` comes as text. Raises InputError if it does not
     give a reading for each name.
     """
-    pairs = [pair.rpartition(":") for pair in text.strip().removeprefix("{").removesuffix("}").split(",")]
+    inside = text.strip().removeprefix("{").removesuffix("}")
+    # A name may have commas: a pair ends with its reading.
+    pairs = [pair.rpartition(":") for pair in re.split(PAIR_END, inside)]
     readings = {name.strip(): reading.strip() for name, _, reading in pairs}
     if "" in readings or not set(readings.values()) <= set(get_args(ReadAs)):
         raise InputError(
@@ -152,19 +163,33 @@ def _read_texts(name: str, values: pa.ChunkedArray, options: ReadingOptions) -> 
     if found is not None:
         return Reading(name, NUMBER, f"text with {found}", option_for(name, "category"), notation=found)
     if is_code(texts):
-        zeros = pc.match_substring_regex(texts, LEADING_ZERO)
-        index = pc.index(zeros, True).as_py()
-        why = LONG_CODES if index < 0 else f"codes with leading zeros ({texts[index].as_py()[:20]})"
-        return Reading(name, CATEGORY, why, option_for(name, "number"))
+        return _read_codes(name, texts)
     if _are_dates(texts):
-        return Reading(name, CATEGORY, "dates, stored as text", option_for(name, "date"))
+        return Reading(name, CATEGORY, DATES_AS_TEXT, option_for(name, "date"))
+    example = texts.drop_null()[0].as_py() if texts.null_count < len(texts) else ""
+    if ODD_DATE.fullmatch(example) and pc.all(pc.match_substring_regex(texts, f"^{ODD_DATE.pattern}$")).as_py():
+        why = f"dates as {example}: only 2026-03-28 is read as one"
+        return Reading(name, CATEGORY, why, option_for(name, "drop"))
     return Reading(name, CATEGORY, TEXT, option_for(name, "drop"))
+
+
+def _read_codes(name: str, texts: pa.ChunkedArray) -> Reading:
+    zero, hexadecimal = (_first_match(trimmed(texts), pattern) for pattern in (LEADING_ZERO, HEXADECIMAL))
+    if hexadecimal:
+        return Reading(name, CATEGORY, f"hexadecimal codes ({hexadecimal})", option_for(name, "drop"))
+    why = f"codes with leading zeros ({zero})" if zero else LONG_CODES
+    return Reading(name, CATEGORY, why, option_for(name, "number"))
+
+
+def _first_match(texts: pa.ChunkedArray, pattern: str) -> str:
+    index = pc.index(pc.match_substring_regex(texts, pattern), True).as_py()
+    return "" if index < 0 else texts[index].as_py()[:20]
 
 
 def _are_dates(texts: pa.ChunkedArray) -> bool:
     try:
         for some in (texts[:100], texts):
-            pc.cast(some, pa.timestamp("us"))
+            pc.cast(trimmed(some), pa.timestamp("us"))
     except pa.ArrowInvalid:
         return False
     return texts.null_count < len(texts)
@@ -235,7 +260,7 @@ def _as_asked(
 
 def _as_dates(texts: pa.ChunkedArray, impossible: str) -> pa.ChunkedArray:
     try:
-        return pc.cast(texts, pa.timestamp("us"))
+        return pc.cast(trimmed(texts), pa.timestamp("us"))
     except pa.ArrowInvalid as error:
         example = texts.drop_null()[0].as_py() if texts.null_count < len(texts) else ""
         raise InputError(f"{impossible} {example[:50]!r}; {DATES}.") from error

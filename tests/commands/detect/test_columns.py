@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ssl_cli
+from ssl_cli.commands.detect import columns
 from ssl_cli.commands.detect.columns import grouped
 from ssl_cli.data.io import csv_stream
 from ssl_cli.data.io.arrow import read_table
@@ -88,3 +89,8 @@ def test_cases_of_decimal_commas_and_row_numbers(cli: Cli, shared: Path) -> None
     assert code == 0, err
     assert "it has no name and counts its rows" in out
     assert ssl_cli.load("latest").metrics["test/auroc"] < 0.65
+
+
+def test_columns_csv_escapes_formulas(tmp_path: Path) -> None:
+    columns.write(tmp_path / "columns.csv", [Reading("=1+1", NUMBER, IN_FILE)], escape_formulas=True)
+    assert read_table(tmp_path / "columns.csv")["column"].to_pylist() == ["'=1+1"]

@@ -79,3 +79,8 @@ def test_a_text_that_does_not_follow_is_null_and_numbers_are_shown_in_the_notati
     assert german.parse(pa.array(["7.5", "1.234", "1,234.5", "x", "7,5"])).to_pylist() == [None, 1234, None, None, 7.5]
     assert german.format(-1234.5) == "-1234,5"
     assert (Notation(".", ",", "$").format(-3.5), Notation(",", "", "%").format(2)) == ("-$3.5", "2%")
+
+
+def test_a_number_with_an_exponent_has_no_thousands() -> None:
+    found = find_notation(pa.chunked_array([["6.798E-01", "1.250E+03"]]))
+    assert found == Notation(".")

@@ -2,6 +2,7 @@
 
 import decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import PowerTransformer
 
+from ssl_cli.data.io.arrow import read_table
 from ssl_cli.data.io.columns import as_numbers
 from ssl_cli.data.tables.features import MAX_CATEGORIES
 from ssl_cli.data.tables.inverse import format_value
@@ -130,7 +132,7 @@ def test_mismatched_rows_are_an_error() -> None:
         preprocessor.transform(TRAIN.drop_columns("amount"))
     with pytest.raises(InputError, match=r"The array is \(2, 3\); it must be \(N, 5\): amount, kind"):
         preprocessor.as_table(np.zeros((2, 3)))
-    with pytest.raises(InputError, match="amount must hold numbers"):
+    with pytest.raises(InputError, match="The column amount holds 'x', which is not a number"):
         preprocessor.transform(TRAIN.set_column(0, "amount", pa.array(["x", "y", "z", "w"])))
     with pytest.raises(InputError, match="No column is left to learn from: a: it has one value"):
         TablePreprocessor.fit(pa.table({"a": [1, 1]}))
@@ -169,3 +171,62 @@ def test_infinite_values_become_the_largest_number(scaling: str) -> None:
     preprocessor = TablePreprocessor.fit(pa.table({"skewed": rng.exponential(size=500) ** 3}), scaling)
     x = preprocessor.transform(pa.table({"skewed": [np.inf, -np.inf, 1e200, None]}))
     np.testing.assert_array_equal(x[:, 0], [1e6, -1e6, 1e6, 0])
+
+
+MOMENTS = pd.date_range("2026-03-01", periods=40, freq="7h13min")
+TYPED = pd.DataFrame(
+    {
+        "zone": MOMENTS.tz_localize("Europe/Paris", nonexistent="shift_forward"),
+        "clock": MOMENTS.time,
+        "truth": np.arange(40) % 3 > 0,
+        "count": np.arange(40) % 7,
+        "cents": [decimal.Decimal(k % 5 * 29) / 100 for k in range(40)],
+        "day": MOMENTS.normalize(),
+    }
+)
+
+
+@pytest.mark.parametrize("read_as", [{}, dict.fromkeys(TYPED, "category")])
+@pytest.mark.parametrize("trained_on", ["types", "texts"])
+def test_a_frame_of_texts_is_read_as_one_of_types(tmp_path: Path, read_as: dict[str, Any], trained_on: str) -> None:
+    TYPED.to_csv(tmp_path / "t.csv", index=False)
+    frames = {"types": pa.Table.from_pandas(TYPED), "texts": read_table(tmp_path / "t.csv", texts=read_as)}
+    preprocessor = TablePreprocessor.fit(frames[trained_on], options=ReadingOptions(read_as))
+    expected = preprocessor.transform(frames[trained_on])
+    for options in ({}, {"dtype": str}, {"parse_dates": ["day"]}):
+        frame = pd.read_csv(tmp_path / "t.csv", **options)
+        if read_as and trained_on == "texts":  # in the words of that file
+            frame = frame.assign(zone=frame["zone"].astype(str))
+        np.testing.assert_array_equal(preprocessor.transform(preprocessor.as_table(frame)), expected, str(options))
+    if not read_as or trained_on == "types":
+        np.testing.assert_array_equal(preprocessor.transform(pa.Table.from_pandas(TYPED)), expected)
+
+
+def test_categories_are_found_by_their_value_in_another_type() -> None:
+    preprocessor = TablePreprocessor.fit(pa.table({"code": ["5.0", "7.0", "True", None]}))
+    for values in (pa.array([5, 7, None]), pa.array([5.0, 7.0, None])):
+        assert preprocessor.transform(pa.table({"code": values})).argmax(1).tolist() == [1, 2, 0]
+    assert preprocessor.transform(pa.table({"code": [True, False]})).argmax(1).tolist() == [3, 4]
+    alike = TablePreprocessor.fit(pa.table({"code": ["5.0", "5", "x"]}))
+    with pytest.raises(InputError, match=r"has the categories 5 and .*, which int64 can't tell apart"):
+        alike.transform(pa.table({"code": [5]}))
+
+
+def test_a_text_that_means_missing_is_missing_everywhere() -> None:
+    preprocessor = TablePreprocessor.fit(pa.table({"kind": ["NA", "b", None, "b"]}))
+    assert preprocessor.feature_names == ["kind=(missing)", "kind=b", "kind=other"]
+    assert preprocessor.transform(pa.table({"kind": ["", "None", None, "b"]})).argmax(1).tolist() == [0, 0, 0, 1]
+
+
+def test_a_frame_that_cannot_be_read_is_bad_input() -> None:
+    preprocessor = TablePreprocessor.fit(pa.table({"a": [1.0, 2.0], "when": MOMENTS[:2]}))
+    frame = pd.DataFrame({"a": [1, 2], "when": MOMENTS[:2], "unused": [1, "x"]})
+    assert len(preprocessor.transform(preprocessor.as_table(frame))) == 2
+    for faulty, message in (
+        (frame.assign(a=[1, "x"]), "The data frame can't be read: .*column a"),
+        (pd.concat([frame, frame["a"]], axis=1), "The data frame has more than one column called a"),
+        (frame.assign(a=frame["when"]), r"The column a holds timestamp\[.*\]; it must hold numbers"),
+        (frame.assign(when=frame["when"].astype(int)), "The column when holds int64; it must hold timestamps"),
+    ):
+        with pytest.raises(InputError, match=message):
+            preprocessor.transform(preprocessor.as_table(faulty))

@@ -192,3 +192,37 @@ def test_no_column_of_the_published_tables_is_an_identifier(shared: Path) -> Non
     for path in sorted((shared / "adbench").glob("*.npz")):
         readings = read_columns(Table(file=str(path)).read().columns)
         assert {entry.read_as for entry in readings} == {NUMBER}, path
+
+
+def test_several_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(",a,\n" + "".join(f"{k},{k % 7}.5,0{k % 3}\n" for k in range(40)))
+    table = Table(file=path).read().columns
+    preprocessor = TablePreprocessor.fit(table)
+    assert [each.read_as for each in preprocessor.readings] == [LEFT_OUT, NUMBER, LEFT_OUT]
+    assert preprocessor.transform(table).shape == (40, 1)
+
+
+def test_hexadecimal_numbers_are_codes(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{k % 5},{k % 9}\n" for k in range(40)) + "0x1F,3\n")
+    first = TablePreprocessor.fit(Table(file=path).read().columns).readings[0]
+    assert (first.read_as, first.why) == (CATEGORY, "hexadecimal codes (0x1F): 6 categories, one-hot")
+
+
+@pytest.mark.parametrize("text", ["03/04/2026", "3-4-26", "28.3.2026 14:05"])
+def test_a_date_in_another_order_is_said(text: str) -> None:
+    assert reading("when", [text, None, text.replace("3", "1")]).why.startswith("dates as " + text)
+    assert "dates" not in reading("version", ["1.2.10", "1.2.3"]).why
+
+
+def test_a_name_with_a_comma_can_be_read_as() -> None:
+    assert parse_read_as("{x, y:drop, a:b:category}") == {"x, y": "drop", "a:b": "category"}
+
+
+def test_blanks_around_values_hide_neither_dates_nor_codes() -> None:
+    days = [f" 2026-03-{1 + k % 28:02d} 10:{k % 60:02d}:{k % 50:02d} " for k in range(N)]
+    found = reading("when", days)
+    assert (found.read_as, found.change) == (LEFT_OUT, "data.read_as={when:date}")
+    assert reading("when", days, read_as={"when": "date"}).parts[:2] == ("hour of day", "weekday")
+    assert reading("zip", [" 01", " 12"] * 9).why.startswith("codes with leading zeros (01)")
