@@ -12,7 +12,7 @@ from ssl_cli.errors import InputError
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 # Which of four bytes in a row are NUL in most characters of English, without a mark.
-NUL_PATTERNS = {
+NUL_PATTERNS: dict[tuple[bool, ...], str] = {
     (False, True, False, True): "UTF-16LE",
     (True, False, True, False): "UTF-16BE",
     (False, True, True, True): "UTF-32LE",
