@@ -23,5 +23,5 @@ def test_no_more_devices_than_there_are_and_few_processes_per_core(limit: tuple[
     accelerator, most = limit
     for devices, rejected in ((1, False), (most, False), (most + 1, True), (10**17, True)):
         cfg = OmegaConf.create({"trainer": {"accelerator": accelerator, "devices": devices, "strategy": "auto"}})
-        faults = list(device_faults(cfg))
-        assert [fault.startswith(f"trainer.devices={devices}: this machine has") for fault in faults] == [True] * rejected
+        faults, sentence = list(device_faults(cfg)), f"trainer.devices={devices}: this machine has"
+        assert [fault.startswith(sentence) for fault in faults] == [True] * rejected

@@ -7,6 +7,7 @@ import hashlib
 import lzma
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,23 +80,8 @@ def read_table(
     if table.num_rows == 0:
         raise InputError(f"{path} has no rows.")
     check_unique_columns(path, columns, columns)
-    if columns.count("") > 1:
-        table = _at_most_one_without_name(path, table)
     check_delimiter(path, columns, "data.delimiter", ";\t|")
     return _plain_columns(path, table)
-
-
-def _at_most_one_without_name(path: Path, table: pa.Table) -> pa.Table:
-    """Drop the columns that have neither a name nor a value: spreadsheets write them for empty cells after a row.
-
-    Raises InputError if several columns with values have no name.
-    """
-    names = table.column_names
-    kept = [i for i, column in enumerate(table.columns) if names[i] or column.null_count < len(column)]
-    nameless = [str(i + 1) for i in kept if not names[i]]
-    if len(nameless) > 1:
-        raise InputError(f"{path} has no name for the columns {', '.join(nameless)}: name them in its first line.")
-    return table.select(kept)
 
 
 def _drop_pandas_index(table: pa.Table) -> pa.Table:
@@ -174,7 +160,8 @@ def _with_codes(
 ) -> pa.Table:
     """Replace the numbers of columns of codes by their texts."""
     # Columns without a name, of which there may be several, can't be asked for one by one.
-    doubtful = [name for name in columns_to_check(path, table, parse.delimiter) if table.column_names.count(name) == 1]
+    counts = Counter(table.column_names)
+    doubtful = [name for name in columns_to_check(path, table, parse.delimiter) if counts[name] == 1]
     if not doubtful:
         return table
     options = _convert_options(dict.fromkeys(doubtful, pa.string()), doubtful)

@@ -15,6 +15,7 @@ training rows: see `preprocessing.py`, which leaves out what is constant there.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
@@ -79,15 +80,15 @@ def read_columns(
     `rows` are the indices of the training rows, or None for all. Raises InputError if `read_as` names no column or an
     impossible reading, or numbers can be read in two ways.
     """
-    options = options or ReadingOptions()
+    options, counts = options or ReadingOptions(), Counter(table.column_names)
     for name in options.read_as:
-        if name not in table.column_names:
+        if name not in counts:
             known = ", ".join(table.column_names[:50])
             hint = f"{did_you_mean(name, table.column_names)} The features are {known}."
             raise InputError(f"data.read_as names the column {name}, which is no feature.{hint}")
     return [
         Reading(name, LEFT_OUT, SEVERAL_NAMELESS)
-        if table.column_names.count(name) > 1
+        if counts[name] > 1
         else replace(_as_asked(name, table[name], rows, options.read_as[name], options), asked=True)
         if name in options.read_as
         else _as_found(name, table[name], rows, options)

@@ -103,12 +103,3 @@ def test_pickles_in_npz_are_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", X=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="the array X holds Python objects"):
         read_table(tmp_path / "pickled.npz")
-
-
-def test_columns_without_a_name(tmp_path: Path) -> None:
-    path = tmp_path / "spreadsheet.csv"
-    path.write_text("a,b,,\n1,2,,\n3,4,,\n")
-    assert read_table(path).column_names == ["a", "b"], "empty cells at the end of rows"
-    path.write_text(",a,,b\n0,1,5,2\n1,3,6,4\n")
-    with pytest.raises(InputError, match="no name for the columns 1, 3: name them"):
-        read_table(path)
