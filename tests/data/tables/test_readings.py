@@ -197,7 +197,7 @@ def test_no_column_of_the_published_tables_is_an_identifier(shared: Path) -> Non
 def test_several_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(",a,\n" + "".join(f"{k},{k % 7}.5,0{k % 3}\n" for k in range(40)))
-    table = Table(file=path).read().columns
+    table = Table(file=str(path)).read().columns
     preprocessor = TablePreprocessor.fit(table)
     assert [each.read_as for each in preprocessor.readings] == [LEFT_OUT, NUMBER, LEFT_OUT]
     assert preprocessor.transform(table).shape == (40, 1)
@@ -206,7 +206,7 @@ def test_several_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
 def test_hexadecimal_numbers_are_codes(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "".join(f"{k % 5},{k % 9}\n" for k in range(40)) + "0x1F,3\n")
-    first = TablePreprocessor.fit(Table(file=path).read().columns).readings[0]
+    first = TablePreprocessor.fit(Table(file=str(path)).read().columns).readings[0]
     assert (first.read_as, first.why) == (CATEGORY, "hexadecimal codes (0x1F): 6 categories, one-hot")
 
 
