@@ -31,7 +31,7 @@ def answer(arguments: list[str]) -> str:
     Bash sees only what follows the last = or : of a word, if they are among its breaks, and takes words as quoted.
     Nothing is raised: a user who types sees no error, only that nothing is completed.
     """
-    line, breaks = arguments[1], arguments[3] if len(arguments) > 3 else None
+    line, breaks = "".join(arguments[1:2]), arguments[3] if len(arguments) > 3 else None
     try:
         words = [word for word in complete(line) if "\n" not in word]
     except Exception:  # a YAML that is being edited, a folder that may not be read, ...

@@ -1,11 +1,13 @@
 """Hydra's own options, `hydra.*` and `hydra/*`: those of a sweep's launcher and sweeper are obeyed, others refused."""
 
+import os
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
 from ssl_cli.config.choices import did_you_mean
+from ssl_cli.config.compatibility import PROCESSES_PER_CORE
 from ssl_cli.errors import InputError
 
 GROUPS = ("hydra/launcher", "hydra/sweeper")
@@ -60,8 +62,9 @@ def _check_number(name: str, value: Any) -> None:
     is_count = isinstance(value, int) and not isinstance(value, bool)
     if name in AT_LEAST_ONE and value is not None and not (is_count and value >= 1):
         raise InputError(f"{name} must be a whole number of at least 1, not {value!r}.")
-    if name == "hydra.launcher.n_jobs" and not (is_count and value != 0):
-        raise InputError(f"{name} must be a whole number of at least 1, or -1 for all cores, not {value!r}.")
+    most = PROCESSES_PER_CORE * (os.cpu_count() or 1)
+    if name == "hydra.launcher.n_jobs" and not (is_count and (value == -1 or 1 <= value <= most)):
+        raise InputError(f"{name} must be a whole number from 1 to {most} here, or -1 for all cores, not {value!r}.")
 
 
 def check_launcher_and_sweeper(hydra: Any, verb: str, overrides: list[Override]) -> None:

@@ -70,6 +70,8 @@ def dispatch(arguments: list[str]) -> int:
     Raises InputError for an unknown verb.
     """
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if verb == "help" and rest:
+        verb, rest = rest[0], ["--help"]
     if verb in ("--help", "-h", "help"):
         console.say_bare(front_page())
         return OK

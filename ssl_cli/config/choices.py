@@ -67,10 +67,13 @@ def conf_folders() -> list[Path]:
 
 
 def choices(group: str) -> dict[str, Choice]:
-    """Return the choices of a group (`""`: the verbs) by name, including those in its subfolders."""
+    """Return the choices of a group (`""`: the verbs) by name, including those in its subfolders.
+
+    What is no file, such as a folder called x.yaml or a link that leads nowhere, is none.
+    """
     by_name: dict[str, Choice] = {}
     for folder in conf_folders():
-        for path in sorted((folder / group).glob("**/*.yaml" if group else "*.yaml")):
+        for path in sorted(filter(Path.is_file, (folder / group).glob("**/*.yaml" if group else "*.yaml"))):
             name, built_in = path.relative_to(folder / group).with_suffix("").as_posix(), folder == built_in_conf()
             by_name.setdefault(name, Choice(name, _first_comment(path), path, built_in))
     return dict(sorted(by_name.items()))
@@ -78,7 +81,7 @@ def choices(group: str) -> dict[str, Choice]:
 
 def verb_of(recipe: Choice) -> str | None:
     """Return the verb of a recipe, from the command in its comment, `#   ssl VERB experiment=...`; None without one."""
-    command = re.search(r"^#\s+ssl (\w+) ", recipe.path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    command = re.search(r"^#\s+ssl (\w+) ", _text_of(recipe.path), re.MULTILINE)
     return command[1] if command else None
 
 
@@ -101,7 +104,7 @@ def _suits(choice: Choice, verb: str) -> bool:
 
 def _target_line(choice: Choice) -> str:
     """Return the `_target_` in a choice's YAML, or in that of the first choice that it inherits from; "" if none."""
-    text = choice.path.read_text(encoding="utf-8", errors="replace")
+    text = _text_of(choice.path)
     if target := re.search(r"^_target_: *(\S+)", text, re.MULTILINE):
         return target[1]
     listed = re.search(r"^defaults:(?: *\[([^]]*)\]|((?:\n  - .*)+))", text, re.MULTILINE)
@@ -140,7 +143,14 @@ def did_you_mean(name: str, among: Iterable[str]) -> str:
 
 
 def _first_comment(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        # Hydra requires its `# @package _global_` on the first line.
-        first = next((line.strip() for line in file if not line.startswith("# @")), "")
+    # Hydra requires its `# @package _global_` on the first line.
+    first = next((line.strip() for line in _text_of(path).split("\n") if not line.startswith("# @")), "")
     return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a YAML file, "" if it may not be read: that is said where it is chosen."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

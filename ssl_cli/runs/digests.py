@@ -52,6 +52,8 @@ def check_digests(folder: Path, verb: str) -> None:
         )
     for fault in _faults(folder, None):
         raise InputError(f"{fault}. Copy the run again, or write it again with {again}.")
+    if CONFIG not in read_json_object(folder / DIGESTS):
+        raise InputError(f"{folder / DIGESTS} is damaged: it does not name {CONFIG}. {again} writes it again.")
 
 
 def check_digests_to_resume(folder: Path) -> None:

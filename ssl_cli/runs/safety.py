@@ -44,6 +44,7 @@ CLASS_OF_SSL = re.compile(r"ssl_cli(\.[a-z_]\w*)+\.[A-Z]\w*")
 SECTIONS = ("model", "data", "task", "tokenizer", "optim", "optim.optimizer", "trainer", "paths", "choices", "facts")
 CHOICE = re.compile(r"\w[\w .+,-]*(/\w[\w .+,-]*)*")  # several loggers, with commas; task=glue/sst2
 TENSORS, CHECKPOINT = ".safetensors", ".ckpt"  # suffixes
+OF_FILES = (".json", ".jsonl", ".yaml", ".txt", ".csv", ".parquet", ".html", TENSORS)  # no folder of a run ends so
 
 
 # --- the files ----------------------------------------------------------------------------------------------
@@ -64,6 +65,8 @@ def check_files(folder: Path) -> None:
                 raise InputError(f"{path} is a link: a run folder holds its own files only. Put the file in its place.")
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise InputError(f"{path} is neither a file nor a folder: a run folder holds nothing else.")
+            if stat.S_ISDIR(mode) and path.parent == folder and path.suffix in OF_FILES:
+                raise InputError(f"{path} is a folder: a run has a file of that name. Move the folder away.")
             if stat.S_ISREG(mode) and path.suffix in (TENSORS, CHECKPOINT):
                 _check_model_file(path)
 

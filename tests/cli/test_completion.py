@@ -93,6 +93,7 @@ def test_a_line_that_can_not_be_completed_is_left_alone(cli: Cli, monkeypatch: p
     Path("conf/model").mkdir(parents=True)
     Path("conf/model/odd.yaml").write_text("a: [")
     assert cli("completion", "--line", "ssl detect model=odd model.a") == (0, "\n", "")
+    assert cli("completion", "--line")[::2] == (0, "")
 
     def fail(line: str) -> list[str]:
         raise OSError("no rights")

@@ -36,6 +36,11 @@ def test_pages_import_neither_torch_nor_lightning(words: list[str], workdir: Pat
     assert done.returncode == 0, done.stderr
 
 
+def test_help_of_a_verb_may_be_asked_for_in_front(cli: Cli) -> None:
+    assert cli("help", "score") == cli("score", "--help")
+    assert cli("help", "scoer")[0] == 2
+
+
 def test_unknown_verb_names_the_nearest(cli: Cli) -> None:
     code, out, err = cli("detct")
     assert (code, out) == (2, "")

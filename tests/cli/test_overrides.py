@@ -48,6 +48,8 @@ def _composed_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("-m hydra.launcher.n_jbs=2", "hydra.launcher.n_jbs is not an option of hydra/launcher=basic."),
         ("-m hydra.sweeper.max_batch_size=0", "must be a whole number of at least 1, not 0."),
         ("-m hydra.launcher.n_jobs=0", "or -1 for all cores, not 0."),
+        ("-m hydra.launcher.n_jobs=1000000", "n_jobs must be a whole number from 1 to"),
+        ("-m hydra.launcher.n_jobs=-2", "or -1 for all cores, not -2."),
         ("-m hydra.sweeper.params={seed:1}", "write the values as options, such as seed=0,1"),
         ("=3", "=3 has no name of an option"),
         ("facts.shape=[3]", "facts.shape is not an option: ssl sets it by itself."),

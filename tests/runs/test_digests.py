@@ -54,6 +54,12 @@ def test_a_run_without_digests(folder: Path) -> None:
         check_digests(folder, "detect")
 
 
+def test_digests_of_nothing(folder: Path) -> None:
+    (folder / "digests.json").write_text("{}")
+    with pytest.raises(InputError, match=r"digests\.json is damaged: it does not name config\.yaml\. .* writes it"):
+        check_digests(folder, "detect")
+
+
 def test_names_that_lead_elsewhere_are_not_read(folder: Path) -> None:
     (folder / "digests.json").write_text(json.dumps({"../../dev/zero": "0", "/dev/zero": "0"}))
     with pytest.raises(InputError, match="is missing"):

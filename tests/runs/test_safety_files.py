@@ -81,6 +81,15 @@ def test_a_pipe(refused: Callable[..., None], name: str) -> None:
     refused(attack, f"{name} is neither a file nor a folder", listed=True)
 
 
+@pytest.mark.parametrize("name", ["log.txt", "metrics.json", "preprocessor.json", "columns.csv"])
+def test_a_folder_in_place_of_a_file(refused: Callable[..., None], name: str) -> None:
+    def attack(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    refused(attack, f"{name} is a folder: a run has a file of that name", listed=True)
+
+
 def test_the_folder_itself_may_be_reached_through_a_link(honest: Path, workdir: Path) -> None:
     (workdir / "outputs").symlink_to(honest / "outputs")
     assert ssl_cli.load().config.verb == "detect"
