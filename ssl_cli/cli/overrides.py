@@ -7,7 +7,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from ssl_cli import console
 from ssl_cli.cli.hydra_options import is_of_hydra
 from ssl_cli.config.choices import choices, default_choices, did_you_mean, groups, suitable_choices, verb_of
-from ssl_cli.config.instantiate import as_text
+from ssl_cli.config.instantiate import as_text, read_yaml
 from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
@@ -107,6 +107,9 @@ def _choice_faults(verb: str, group: str, override: Override) -> list[str]:
             continue
         if group == "experiment" and name in known and (verb_of(known[name]) or verb) != verb:
             faults.append(f"experiment={name} is a recipe of ssl {verb_of(known[name])}, not of ssl {verb}.")
+        is_of_user = group == "experiment" and name in known and not known[name].built_in
+        if is_of_user and "hydra" in read_yaml(known[name].path):
+            faults.append(f"{known[name].path} sets options of hydra, which ssl would ignore: leave them out.")
         if name not in known:
             hint = did_you_mean(name, suitable)
             faults.append(f"{group}={name} is not a choice.{hint} Choices: {', '.join(suitable)}.")

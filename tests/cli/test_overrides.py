@@ -129,3 +129,12 @@ def test_a_yaml_that_can_not_be_composed(cli: Cli, text: str, sentence: str) -> 
     code, _, err = cli("detect", "model=mine", "--cfg", "job")
     assert code == 2 and err.startswith("error: model=mine can't be composed: ") and sentence in err
     assert "mine.yaml" in err and not WORDS_OF_HYDRA.search(err)
+
+
+def test_options_of_hydra_in_a_recipe_are_refused(cli: Cli, workdir: Path) -> None:
+    (workdir / "conf" / "experiment").mkdir(parents=True)
+    (workdir / "conf" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n# Mine\nseed: 3\nhydra: {run: {dir: elsewhere}}\n"
+    )
+    code, _, err = cli("detect", "experiment=mine")
+    assert code == 2 and "mine.yaml sets options of hydra, which ssl would ignore: leave them out." in err

@@ -39,6 +39,8 @@ def run(cfg: DictConfig) -> Path:
         if isinstance(model, HasPrior) and cfg.prior_steps != 0:
             length = describe_prior(cfg, len(data.splits["train"].x))
             console.say(f"then its prior: {length}; prior_steps=0 leaves it out")
+        elif cfg.prior_steps:
+            console.warn(f"prior_steps={cfg.prior_steps} is not used: model={cfg.choices.model} has no prior")
         train = make_dataset(data, "train")
         fit(model, train, make_dataset(data, "val") if "val" in data.splits else train, cfg, folder, trackers)
         fit_prior(model, data.splits["train"].x, cfg, folder)

@@ -69,3 +69,8 @@ def test_other_codes_get_another_prior(cli: Cli) -> None:
     assert json.loads((run / "prior" / "codes.json").read_text())["sha256"] != digest
     assert [row["step"] for row in read_history(run / "prior" / "history.csv")][-1] == 5
     assert not same(first, weights(run))
+
+
+def test_steps_of_a_prior_that_a_model_lacks_are_said(cli: Cli) -> None:
+    code, _, err = cli("reconstruct", "model=pca", "trainer=cpu", "prior_steps=5", "probes=false")
+    assert code == 0 and "prior_steps=5 is not used: model=pca has no prior" in err
