@@ -149,14 +149,19 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
                 yield from _value_faults(value, name, TargetNode, f"{where}.", offered)
     elif isinstance(value, DictConfig) and "_target_" in value and _is_plain(annotation):
         yield f"{where} must be {expected(annotation)}, not a group of options with a _target_."
+    elif isinstance(value, DictConfig) and "_target_" in value and not _is_of_verb(annotation):
+        yield from _object_faults(value, where, annotation, offered)
     elif isinstance(value, DictConfig) and dataclasses.is_dataclass(class_in(annotation)):
         yield from _node_faults(value, f"{where}.", class_in(annotation), offered)
-    elif isinstance(value, DictConfig) and "_target_" in value:
-        yield from _object_faults(value, where, annotation, offered)
     else:
         plain = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
         if not fits(plain, annotation):
             yield from _plain_faults(where, plain, annotation)
+
+
+def _is_of_verb(annotation: Any) -> bool:
+    """Return whether a node is a group of a verb's own options, such as trainer, of which no object is built."""
+    return getattr(class_in(annotation), "__module__", "").startswith("ssl_cli.config.")
 
 
 def _plain_faults(where: str, value: Any, annotation: Any) -> Iterator[str]:

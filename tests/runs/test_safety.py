@@ -131,7 +131,7 @@ def test_a_model_that_is_none(refused: Callable[..., None], section: str, node: 
 
 def test_data_that_is_no_table(refused: Callable[..., None]) -> None:
     encoder = {"_target_": "ssl_cli.data.one_class.OneClassSplit", "x": 1, "anomaly": 1, "row": 1, "index": 1}
-    refused(configured(data=encoder), "ssl detect can't use data=", ("resume",))
+    refused(configured(data=encoder), "ssl detect can't use data._target_=", ("resume",))
 
 
 def test_a_detector_of_pyods_that_loads_a_pickle(refused: Callable[..., None]) -> None:
