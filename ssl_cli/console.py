@@ -15,7 +15,7 @@ from io import UnsupportedOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssl_cli.printable import NONE, Part, Table, escape_controls, on_one_line, rendered
+from ssl_cli.printable import NONE, Part, PrintedTable, escape_controls, on_one_line, rendered
 from ssl_cli.process import is_worker
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def _print(console: "Console", *parts: Part, **options: Any) -> None:
 
 def table(
     title: str, columns: list[str], rows: list[list[str]], right: Set[str] = NONE, no_wrap: Set[str] = NONE
-) -> Table:
+) -> PrintedTable:
     """Return a table that `say` prints."""
-    return Table(title, columns, rows, right, no_wrap)
+    return PrintedTable(title, columns, rows, right, no_wrap)
 
 
 def say(*parts: Part, style: str | None = None) -> None:

@@ -58,7 +58,7 @@ NONE: frozenset[str] = frozenset()
 
 
 @dataclass
-class Table:
+class PrintedTable:
     """A table; the columns named in `right` are flush right, those in `no_wrap` are not broken into lines.
 
     On a terminal too narrow for it, each row becomes its first cell and a line with the others. Without a terminal a
@@ -99,7 +99,7 @@ class Table:
         return "\n".join(lines)
 
 
-Part = str | Styled | Table
+Part = str | Styled | PrintedTable
 
 
 def rendered(part: Part, console: "Console") -> "RenderableType":
@@ -118,7 +118,7 @@ def rendered(part: Part, console: "Console") -> "RenderableType":
     return _rich_table(part, widths, console.width)
 
 
-def _rich_table(part: Table, widths: list[int], width: int) -> "RenderableType":
+def _rich_table(part: PrintedTable, widths: list[int], width: int) -> "RenderableType":
     from rich import table as rich_table
     from rich.text import Text
 
