@@ -247,3 +247,13 @@ def test_a_word_that_is_not_utf8(cli: Cli, words: list[str], workdir: Path) -> N
     code, _, err = cli(*words)
     assert code == 2 and "caf\\udce9 is not UTF-8: give the file or folder another name." in err
     assert not list(workdir.iterdir())
+
+
+@pytest.mark.parametrize("words", [["数据.csv"], ["été.csv"], ["数据.csv,{}/été.csv", "-m"]], ids=len)
+def test_names_of_files_in_any_script(cli: Cli, shared: Path, words: list[str]) -> None:
+    folder = shared.resolve().parent / "cases" / "nonascii_override"
+    name, *flags = words
+    quick = ["model=pca", "model.latent=1", "bootstrap_samples=5", "data.label=fraud"]
+    code, out, err = cli("detect", "data=table", f"data.file={folder}/{name.format(folder)}", *quick, *flags)
+    assert code == 0, err
+    assert out.count("detect model=pca data=table") == name.count(",") + 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import QUICK, Cli
+from tests.conftest import QUICK, Cli, run_ssl
 from tests.helpers.processes import DEADLINE_S, SHORT_OPTIONS, SSL, guard, popen, run, step_of, wait_for
 
 
@@ -72,6 +72,14 @@ def test_no_terminal_at_all(workdir: Path) -> None:
     assert done.returncode == 0, text
     assert "\x1b" not in text and "\r" not in text
     assert Path(workdir / text.strip().splitlines()[-1]).is_dir()
+
+
+def test_a_locale_of_ascii_letters_alone(workdir: Path) -> None:
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (workdir / "数据.csv").write_text("größe,y\n1,0\n", encoding="utf-8")
+    done = run_ssl("detect", "data=table", "data.file=数据.csv", "data.label=betrug", cwd=workdir, **ascii_only)
+    assert done.returncode == 2, done.stderr
+    assert "数据.csv has no column betrug." in done.stderr and "größe" in done.stderr
 
 
 def test_a_reader_that_goes_away_does_not_end_the_run(workdir: Path) -> None:
