@@ -13,9 +13,9 @@ import pyarrow as pa
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.csv_files import write_csv
 from ssl_cli.errors import InputError
 from ssl_cli.files import unfinished_folder, write_bytes
+from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.folder import create_folder, enclosing_run
 
 DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # such errors often name no file

@@ -16,8 +16,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from ssl_cli import console
-from ssl_cli.csv_files import write_csv
 from ssl_cli.process import DeferredSignal, Interrupted
+from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training import checkpoints
 from ssl_cli.training.module import MONITORED, Learner

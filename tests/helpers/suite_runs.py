@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import DictConfig
 
-from ssl_cli.csv_files import write_csv
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_json
 from ssl_cli.runs import folder as run_folder
+from ssl_cli.runs.csv_files import write_csv
 
 # Scores of BERT-Medium on the leaderboard, in percent, and its published average.
 # https://github.com/google-research/bert, README, of the smaller BERTs

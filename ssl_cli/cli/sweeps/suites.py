@@ -16,9 +16,9 @@ from ssl_cli.cli.sweeps.table import Outcome, group_by_settings, varied_settings
 from ssl_cli.config.check import check_node
 from ssl_cli.config.choices import choices, did_you_mean
 from ssl_cli.config.instantiate import build, target_of
-from ssl_cli.csv_files import write_csv
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_bytes, write_json
+from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.tasks.suite import Suite
 
 GROUP = "task"

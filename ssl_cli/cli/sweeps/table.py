@@ -11,8 +11,8 @@ from typing import Any
 from ssl_cli import console
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import read_yaml
-from ssl_cli.csv_files import write_csv
 from ssl_cli.files import write_json
+from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.table import is_lower_better
 
 TABLE, SEEDS, OUTCOME = "sweep.csv", "seeds.csv", "outcome.json"

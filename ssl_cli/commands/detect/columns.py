@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ssl_cli import console
-from ssl_cli.csv_files import write_csv
 from ssl_cli.data.tables.readings import IN_FILE, NUMBER, Reading
+from ssl_cli.runs.csv_files import write_csv
 
 NO_NAME = "(no name)"
 COLUMNS = "columns.csv"

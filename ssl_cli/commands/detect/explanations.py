@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl_cli.csv_files import CsvWriter
 from ssl_cli.data.images.datasets import DESCRIPTION_COLUMNS, OneClassImages
 from ssl_cli.data.one_class import OneClassData, OneClassSplit
 from ssl_cli.data.tables.inverse import format_value
@@ -15,6 +14,7 @@ from ssl_cli.data.tables.one_class import TableData
 from ssl_cli.evaluation.thresholds import Threshold, p_values
 from ssl_cli.methods.protocols import Explains
 from ssl_cli.methods.scoring import device_of
+from ssl_cli.runs.csv_files import CsvWriter
 
 ANOMALIES = "anomalies.csv"
 MAX_FEATURES = 3  # that explain a row

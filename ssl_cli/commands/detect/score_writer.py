@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from ssl_cli.csv_files import FORMULA, CsvWriter, escape_formula
 from ssl_cli.data.io.chunks import Chunk, RejectedRow
 from ssl_cli.evaluation.thresholds import benjamini_hochberg, counts_above
+from ssl_cli.runs.csv_files import FORMULA, CsvWriter, escape_formula
 from ssl_cli.runs.outputs import (
     REJECTED_ROW_COLUMNS,
     disk_errors_as_input_errors,

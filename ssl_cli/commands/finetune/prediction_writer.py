@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from ssl_cli.csv_files import CsvWriter, escape_formula
 from ssl_cli.data.io.records import Record
+from ssl_cli.runs.csv_files import CsvWriter, escape_formula
 from ssl_cli.runs.outputs import (
     REJECTED_ROW_COLUMNS,
     disk_errors_as_input_errors,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_cli.csv_files import write_csv
 from ssl_cli.evaluation.html import Block, Figure, Note, PageTable, Passage, Section, format_number
 from ssl_cli.evaluation.metrics.calibration import reliability
 from ssl_cli.evaluation.metrics.confusion import PerClassMetrics, confusion_matrix, most_confused, per_class_metrics
 from ssl_cli.evaluation.plots import classification
+from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.tasks.task import Prediction, Scores
 
 MAX_MISTAKES = 20

@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.reconstruct.finished import reopen
 from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside
-from ssl_cli.csv_files import write_csv
 from ssl_cli.data.images.reader import RejectedFiles
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.images import psnr
 from ssl_cli.evaluation.plots import image_grid
+from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.outputs import check_output_is_free, output_folder, warn_about_rejected_files, write_rejected_files
 
 GRID, ERRORS, ERROR_COLUMNS = "reconstructions.png", "errors.csv", ["name", "file", "mse", "psnr"]

@@ -146,7 +146,7 @@ def _known_values(column: Column, dtype: pa.DataType) -> list[str]:
         same = next(text for text in as_read if as_read.count(text) > 1)
         several = " and ".join(value for value, text in zip(known, as_read, strict=True) if text == same)
         raise InputError(
-            f"The column {column['name']} has the categories {several}, which {dtype} can't tell apart: "
+            f"The column {column['name']} has the categories {several}, which are one and the same as {dtype}: "
             "read it as text."
         )
     return as_read

@@ -6,9 +6,9 @@ import pytest
 
 from ssl_cli.cli.sweeps.figures import draw_curves_by_init, init_names
 from ssl_cli.cli.sweeps.table import Outcome
-from ssl_cli.csv_files import write_csv
 from ssl_cli.evaluation.plots import curves
 from ssl_cli.runs import folder as run_folder
+from ssl_cli.runs.csv_files import write_csv
 
 
 def pretrained(model_and_data: str, time: str) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ssl_cli.commands.finetune import outputs
-from ssl_cli.csv_files import write_csv
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.classification import ClassScores, NumberScores
 from ssl_cli.evaluation.metrics.token_classification import TagScores
+from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.tasks.question_answering import AnswerScores
 from tests.helpers.finetune_outputs import Predictions, Toy, written
 

@@ -8,8 +8,8 @@ import pytest
 
 from ssl_cli.commands.reconstruct import figures
 from ssl_cli.commands.reconstruct.predictions import ModelOutputs, model_outputs
-from ssl_cli.csv_files import write_csv
 from ssl_cli.data.images.datasets import ImageData, ImageSplit
+from ssl_cli.runs.csv_files import write_csv
 from tests.commands.reconstruct.conftest import SMALL, OutputsOf, make_model, train_model
 
 ALWAYS = {"reconstructions", "samples", "map_pca", "map_tsne"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.csv_files import escape_formula, write_csv
+from ssl_cli.runs.csv_files import escape_formula, write_csv
 
 FORMULAS = ["=1+1", "+SUM(A1)", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "=", "-", "-inf", "-A1", "-1-cmd|x"]
 PLAIN = ["-1", "+1.5e-3", "-1.234,56", "+4.5%", "-.5", "a=1", "", " -1", "'=1", -1, -0.5, None, True]
