@@ -1,7 +1,6 @@
 """Lightning callbacks (early stopping, averaged weights, checkpoints, progress) and the logger of history.csv."""
 
 import csv
-import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from ssl_cli.process import DeferredSignal, Interrupted
 from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training import checkpoints
+from ssl_cli.training.limits import duration_s
 from ssl_cli.training.module import MONITORED, Learner
 
 
@@ -40,14 +40,6 @@ def make_callbacks(settings: DictConfig, max_steps: int, folder: Path, monitor: 
         ShowProgress(max_steps, only_limit_s),
         SaveCheckpoint(settings.checkpoint_every_n_steps, folder),
     ]
-
-
-def duration_s(max_time: str | None) -> float:
-    """Return HH:MM:SS or DD:HH:MM:SS in seconds; infinity for None."""
-    if max_time is None:
-        return math.inf
-    units_s = (1, 60, 3600, 86400)
-    return float(sum(unit * int(text) for unit, text in zip(units_s, reversed(max_time.split(":")), strict=False)))
 
 
 def load_final_weights(callbacks: list[Callback], module: lightning.LightningModule) -> None:

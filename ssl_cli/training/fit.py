@@ -14,6 +14,7 @@ from ssl_cli.methods.training_protocols import FitsStatistics, InitializesFromDa
 from ssl_cli.models.images import to_float
 from ssl_cli.runs.loggers.base import Tracker
 from ssl_cli.training import checkpoints
+from ssl_cli.training.limits import BATCH_LIMITS, limit_validation
 from ssl_cli.training.trainer import train
 
 
@@ -29,17 +30,38 @@ def fit(
 
     The rows are `x` (N, D), or images (N, C, H, W) as bytes. `val_rows` give the validation curve.
     """
-    if isinstance(model, HasParts):
-        for part in model.parts:
-            fit(part, train_rows, val_rows, cfg, folder, trackers)
-        return
+    parts = model.parts if isinstance(model, HasParts) else (model,)
+    if all(isinstance(part, FittedInOneGo) for part in parts):
+        _warn_of_unused_limits(model, cfg.trainer)
+    for part in parts:
+        _fit_part(part, train_rows, val_rows, cfg, folder, trackers)
+
+
+def _fit_part(
+    model: Any,
+    train_rows: ArrayDataset,
+    val_rows: ArrayDataset,
+    cfg: DictConfig,
+    folder: Path,
+    trackers: Sequence[Tracker],
+) -> None:
     x = train_rows.arrays["x"]
     if isinstance(model, FittedInOneGo):
         model.fit(to_float(x).flatten(1).numpy(), cfg.seed)
         return
     if isinstance(model, InitializesFromData) and not (cfg.resume is not None and checkpoints.any_exist(folder)):
         model.initialize_from_data(x, cfg.seed, console.say)
-    train(model, train_rows, val_rows, cfg, folder, trackers)
+    train(model, train_rows, limit_validation(cfg.trainer, val_rows), cfg, folder, trackers)
     if isinstance(model, FitsStatistics):
         with torch.inference_mode():
             model.fit_statistics(x)
+
+
+def _warn_of_unused_limits(model: Any, settings: DictConfig) -> None:
+    """Warn if the number of batches is limited for a model that has none: it is fitted to all rows."""
+    if unused := [f"trainer.{name}" for name in BATCH_LIMITS if settings.get(name) is not None]:
+        console.warn_once(
+            "limits",
+            f"{' and '.join(unused)} {'have' if len(unused) > 1 else 'has'} no effect: {type(model).__name__} is fitted "
+            "to all training rows in one go, without batches",
+        )

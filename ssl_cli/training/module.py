@@ -56,7 +56,6 @@ class Learner(lightning.LightningModule):
         self.method = method
         self.train_rows, self.val_rows = train, val
         self.make_optimizer, self.schedule, self.settings = make_optimizer, schedule, settings
-        self.batches_per_epoch = self._sampler().batches_per_epoch
         due = (settings.validate_every_n_steps, settings.checkpoint_every_n_steps)
         self._stretch = StretchLength(due, settings.max_steps)
         self.step = 0  # optimizer steps taken; Lightning counts stretches
@@ -77,7 +76,9 @@ class Learner(lightning.LightningModule):
     # --- data, from the next step on ---
 
     def _sampler(self, *args: Any) -> InfiniteSampler:
-        return InfiniteSampler(len(self.train_rows), self.settings.batch_size, self.settings.seed, *args)
+        settings = self.settings
+        n_rows, n_batches = len(self.train_rows), settings.batches_per_epoch
+        return InfiniteSampler(n_rows, settings.batch_size, settings.seed, *args, limit_batches=n_batches)
 
     def train_dataloader(self) -> Iterable[Iterator[dict[str, Any]]]:
         """Return what Lightning takes its batches from: each is the same endless stream, from the next step on."""
@@ -214,7 +215,7 @@ class Learner(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Send a row of the history to the loggers: mean training losses since the last one, and validation metrics."""
         step = self.step
-        row = {"epoch": step * self.settings.accumulate_grad_batches / self.batches_per_epoch}
+        row = {"epoch": step * self.settings.accumulate_grad_batches / self.settings.batches_per_epoch}
         row["seconds"] = self.elapsed_s()
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         if self._gradient_norm is not None:
