@@ -3,7 +3,18 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from ssl_cli.config.types import BatchLimit, Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
+from ssl_cli.config.types import (
+    BatchLimit,
+    Count,
+    Natural,
+    NonNegative,
+    OpenShare,
+    Path,
+    Pattern,
+    Positive,
+    Range,
+    Seed,
+)
 
 INTERNAL = {"verb", "choices", "summary_metrics", "facts"}  # ssl sets them by itself
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names

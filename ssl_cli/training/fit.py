@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
@@ -50,7 +51,7 @@ def _fit_part(
         model.fit(to_float(x).flatten(1).numpy(), cfg.seed)
         return
     if isinstance(model, InitializesFromData) and not (cfg.resume is not None and checkpoints.any_exist(folder)):
-        model.initialize_from_data(x, cfg.seed, console.say)
+        model.initialize_from_data(_first_rows(x, cfg.trainer), cfg.seed, console.say)
     train(model, train_rows, limit_validation(cfg.trainer, val_rows), cfg, folder, trackers)
     if isinstance(model, FitsStatistics):
         with torch.inference_mode():
@@ -58,10 +59,16 @@ def _fit_part(
 
 
 def _warn_of_unused_limits(model: Any, settings: DictConfig) -> None:
-    """Warn if the number of batches is limited for a model that has none: it is fitted to all rows."""
-    if unused := [f"trainer.{name}" for name in BATCH_LIMITS if settings.get(name) is not None]:
+    """Warn if the number of batches is limited for a model that has none."""
+    names = ("fast_dev_run",) if settings.get("fast_dev_run") else BATCH_LIMITS
+    if unused := [f"trainer.{name}" for name in names if settings.get(name)]:
         console.warn_once(
             "limits",
-            f"{' and '.join(unused)} {'have' if len(unused) > 1 else 'has'} no effect: {type(model).__name__} is fitted "
-            "to all training rows in one go, without batches",
+            f"{type(model).__name__} is fitted to all training rows in one go: {' and '.join(unused)} can't limit that",
         )
+
+
+def _first_rows(x: Tensor, settings: DictConfig) -> Tensor:
+    """Return the rows to initialize from: all, but only those of its batches in a fast_dev_run."""
+    n_batches = int(settings.get("fast_dev_run", False))
+    return x[: n_batches * settings.batch_size] if n_batches else x

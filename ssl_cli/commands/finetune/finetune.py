@@ -48,6 +48,8 @@ def run(cfg: DictConfig) -> Path | None:
     adaptation.check_options(from_scratch=cfg.init == SCRATCH)
     task: Task = build(cfg.task)
     examples = task.read(build(cfg.data))
+    if cfg.trainer.get("fast_dev_run"):
+        examples |= {split: limited_examples(cfg.trainer, examples[split]) for split in examples if split != "train"}
     init = resolve_init(cfg)
     apply_init(cfg, init)
     tokenizer = init.tokenizer or build(cfg.tokenizer).train(task.texts(examples["train"]))

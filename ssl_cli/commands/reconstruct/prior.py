@@ -74,7 +74,8 @@ def prior_limits(cfg: DictConfig, n_images: int) -> dict[str, Any]:
 def describe_prior(cfg: DictConfig, n_images: int) -> str:
     """Return how long the prior is trained, such as `2,000 steps`."""
     limits = prior_limits(cfg, n_images)
-    steps = [f"{limits['max_steps']:,} steps"] if limits["max_steps"] else []
+    n_steps = limits["max_steps"]
+    steps = [f"{n_steps:,} step{'' if n_steps == 1 else 's'}"] if n_steps else []
     return " or ".join(steps + ([limits["max_time"]] if limits["max_time"] else []))
 
 
