@@ -19,6 +19,7 @@ from ssl_cli.process import DeferredSignal, Interrupted
 from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training import checkpoints
+from ssl_cli.training.checkpoint_record import BEST_VALIDATION, Validation
 from ssl_cli.training.limits import duration_s
 from ssl_cli.training.module import MONITORED, Learner
 
@@ -104,6 +105,7 @@ class StopEarly(EarlyStopping):
         super().__init__(monitor=f"{MONITORED}{monitor}", patience=patience, mode=mode, check_finite=False)
         self.best: dict[str, Tensor] = {}
         self.candidate: dict[str, Tensor] = {}
+        self.best_validation: Validation = {}
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Keep a run stopped that had stopped before it was resumed."""
@@ -116,17 +118,18 @@ class StopEarly(EarlyStopping):
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Compare the monitored value with the best, and keep the weights if it is better."""
         super().on_validation_end(trainer, module)
+        assert isinstance(module, Learner)
         if self.wait_count == 0:
-            self.best = self.candidate
+            self.best, self.best_validation = self.candidate, module.validation
         self.candidate = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint, with the best weights."""
-        return super().state_dict() | {"best": self.best}
+        return super().state_dict() | {"best": self.best, BEST_VALIDATION: self.best_validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state from a checkpoint, with the best weights."""
-        self.best = state_dict["best"]
+        self.best, self.best_validation = state_dict["best"], state_dict.get(BEST_VALIDATION, {})
         super().load_state_dict(state_dict)
 
 
