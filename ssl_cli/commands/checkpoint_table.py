@@ -39,7 +39,7 @@ def _rows(folder: Path, group: list[CheckpointRecord], measured: list[str]) -> l
     best = _best(group)
     rows = []
     for record in group:
-        which = [NAMES.get(record.path.name, "")] + (["best"] if _is(record.validation, best, newest) else [])
+        which = [NAMES.get(record.path.name, "")] + (["best"] if best and record.validation == best else [])
         at = [f"{record.step:,}", "" if record.epoch is None else f"{record.epoch:.2f}"]
         shown = ["", ""] if record.fault else at
         cells = [*shown, *_cells(record.validation, measured), _megabytes(record.path), ", ".join(which)]
@@ -48,22 +48,19 @@ def _rows(folder: Path, group: list[CheckpointRecord], measured: list[str]) -> l
         kept = newest.kept or newest.validation
         step = int(kept["step"]) if newest.kept else newest.step
         epoch = "" if not newest.epoch or not newest.step else f"{newest.epoch * step / newest.step:.2f}"
-        which = [IN_USE] + (["best"] if _is(kept, best, newest) else [])
+        which = [IN_USE] + (["best"] if best and kept == best else [])
         cells = [f"{step:,}", epoch, *_cells(kept, measured), _megabytes(weights), ", ".join(which)]
         rows.append([WEIGHTS, *cells, "no: weights only"])
     return rows
 
 
-def _best(group: list[CheckpointRecord]) -> float | None:
-    """Return the best monitored value of the checkpoints of a training; None if nothing was validated."""
-    monitor = group[0].monitor
-    validations = [validation for record in group for validation in (record.validation, record.kept)]
-    values = [validation[monitor] for validation in validations if monitor in validation]
-    return (min if group[0].lower_is_better else max)(values, default=None)  # type: ignore[type-var]
-
-
-def _is(validation: Validation, best: float | None, record: CheckpointRecord) -> bool:
-    return best is not None and validation.get(record.monitor) == best
+def _best(group: list[CheckpointRecord]) -> Validation:
+    """Return the validation of the weights that the training keeps, or else the best of its checkpoints; maybe none."""
+    newest = group[0]
+    measured = [record.validation for record in group if newest.monitor in record.validation]
+    if newest.kept or not measured:
+        return newest.kept
+    return (min if newest.lower_is_better else max)(measured, key=lambda validation: validation[newest.monitor])
 
 
 def _cells(validation: Validation, measured: list[str]) -> list[str]:

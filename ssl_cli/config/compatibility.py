@@ -154,4 +154,4 @@ def _logger_faults(cfg: DictConfig) -> Iterator[str]:
             yield f"logger.{name}._target_ must name a subclass of ssl_cli.runs.loggers.base.Tracker."
         elif target is not None and (missing := target.missing_packages()):
             several = "packages" if len(missing) > 1 else "package"
-            yield f"logger={name} needs the {several} {' and '.join(missing)}: pip install 'ssl-cli[tracking]'"
+            yield f"logger={name} needs the {several} {' and '.join(missing)}: pip install {target.install}"

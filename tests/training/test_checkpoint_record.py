@@ -20,7 +20,8 @@ def rewrite(path: Path, **progress: Any) -> None:
 
 
 def test_each_has_its_step_its_epoch_and_the_newest_validation(tmp_path: Path) -> None:
-    trained(tmp_path, config(max_steps=12, accumulate_grad_batches=2))  # validated after 4, 8, 12; saved after 5, 10, 12
+    # Validated after steps 4, 8 and 12, saved after 5, 10 and 12.
+    trained(tmp_path, config(max_steps=12, accumulate_grad_batches=2))
     last, previous = records_of(tmp_path)
     rows = {row["step"]: row for row in history(tmp_path)}
     assert [last.path.name, previous.path.name] == ["last.ckpt", "previous.ckpt"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.detectors.gaussian import Gaussian
@@ -56,7 +57,10 @@ def test_validation_takes_evenly_spaced_rows_of_whole_batches() -> None:
     assert limit_validation(config(limit_val_batches=5).trainer, rows) is rows
 
 
-def test_a_model_without_batches_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_without_batches_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_warned", set())
     rows, cfg = ArrayDataset({"x": ROWS}), config(limit_train_batches=2)
     fit(Gaussian(), rows, rows, cfg, tmp_path)
     err = capsys.readouterr().err
