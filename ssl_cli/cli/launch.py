@@ -137,7 +137,7 @@ def _run_once(hydra: Any, verb: str, job: Callable[[DictConfig], str | None], li
 def _sweep(
     hydra: Any,
     verb: str,
-    job: Callable[[DictConfig], str | None],
+    job: Callable[..., str | None],
     overrides: list[Override],
     name: str | None,
     temporary: Path | None,
@@ -181,7 +181,8 @@ def _check_and_run(cfg: DictConfig, verb: str, config_dir: str | None, temporary
     if OmegaConf.select(cfg, f"{GROUP}._target_") == SUITE:
         raise InputError(f"{GROUP}={cfg.choices[GROUP]} is a suite: set it, or one of its tasks, on the command line.")
     check(cfg, verb)
-    with fast_dev_run.shortened(cfg, temporary, in_sweep="num" in HydraConfig.get().job):
+    in_sweep = not OmegaConf.is_missing(HydraConfig.get().job, "num")
+    with fast_dev_run.shortened(cfg, temporary, in_sweep=in_sweep):
         return _run(cfg, verb)
 
 

@@ -76,15 +76,16 @@ class Learner(lightning.LightningModule):
 
     # --- data, from the next step on ---
 
-    def _sampler(self, *args: Any) -> InfiniteSampler:
-        settings = self.settings
-        n_rows, n_batches = len(self.train_rows), settings.batches_per_epoch
-        return InfiniteSampler(n_rows, settings.batch_size, settings.seed, *args, limit_batches=n_batches)
+    def _sampler(self, **share: Any) -> InfiniteSampler:
+        settings, n_rows = self.settings, len(self.train_rows)
+        limit = settings.batches_per_epoch
+        return InfiniteSampler(n_rows, settings.batch_size, settings.seed, limit_batches=limit, **share)
 
     def train_dataloader(self) -> Iterable[Iterator[dict[str, Any]]]:
         """Return what Lightning takes its batches from: each is the same endless stream, from the next step on."""
         rows, first = self._on_device(self.train_rows), self.step * self.settings.accumulate_grad_batches
-        sampler = self._sampler(first, self.global_rank, self.trainer.world_size, rows.device)
+        world = self.trainer.world_size
+        sampler = self._sampler(start=first, rank=self.global_rank, world=world, device=rows.device)
         return itertools.repeat(batch_stream(rows, sampler))
 
     def val_dataloader(self) -> DataLoader:
