@@ -4,7 +4,6 @@ It is in the checkpoint itself, so that it is never that of another one. A run f
 here is checked.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from ssl_cli.training import checkpoints
 Validation = dict[str, float]  # `step`, and by name what was measured: val/loss and the monitored metric
 BEST_VALIDATION = "best_validation"  # in the state of the callback that keeps the best weights
 SUFFIX = ".ckpt"
+MAX_STEP = 1 << 53  # as in a history
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _read(path: Path) -> CheckpointRecord:
         content = checkpoints.load_checked(path)
         progress = content["progress"]
         epoch, monitor = progress.get("epoch"), progress.get("monitor", "")
-        if not isinstance(progress["step"], int) or not isinstance(monitor, str) or not _is_number(epoch or 0):
+        if not _is_step(progress["step"]) or not isinstance(monitor, str) or not _is_number(epoch or 0):
             raise InputError(f"{path} is damaged: its record has a value of another type.")
         validation = _validation(path, progress.get("validation", {}))
         states = [state for state in content["callbacks"].values() if BEST_VALIDATION in state]
@@ -66,11 +66,17 @@ def _read(path: Path) -> CheckpointRecord:
 
 
 def _validation(path: Path, values: Any) -> Validation:
-    """Return the values of a validation. Raises InputError if one is no number."""
+    """Return the values of a validation. Raises InputError if one is no number, or its step is no step."""
     if not isinstance(values, Mapping) or not all(isinstance(key, str) and _is_number(values[key]) for key in values):
         raise InputError(f"{path} is damaged: its record has a value that is no number.")
+    if values and not _is_step(values.get("step")):
+        raise InputError(f"{path} is damaged: its record has a validation of no step.")
     return dict(values)
 
 
+def _is_step(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_STEP
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isinf(value)
+    return isinstance(value, float) or _is_step(value)

@@ -66,6 +66,9 @@ def test_what_is_damaged_or_not_ours_is_a_fault(tmp_path: Path) -> None:
     for changes, fault in (
         ({"validation": {"step": 4, "val/loss": "low"}}, "its record has a value that is no number"),
         ({"validation": [1]}, "its record has a value that is no number"),
+        ({"validation": {"val/loss": 0.5}}, "its record has a validation of no step"),
+        ({"validation": {"step": float("nan"), "val/loss": 0.5}}, "its record has a validation of no step"),
+        ({"validation": {"step": 4, "val/loss": 10**18}}, "its record has a value that is no number"),
         ({"monitor": 3}, "its record has a value of another type"),
         ({"epoch": "x"}, "its record has a value of another type"),
         ({"step": 0.5}, "its record has a value of another type"),
