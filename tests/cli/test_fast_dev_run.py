@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ssl_cli.runs.folder import read_config, read_history
+from ssl_cli.training.module import Learner
 from tests.conftest import Cli
 from tests.helpers import pretrain_runs
 from tests.helpers.task_files import task_words
@@ -63,19 +64,35 @@ def test_a_number_is_that_many_steps_then_one_validation(cli: Cli) -> None:
     assert out.startswith("fast_dev_run: 3 training steps, 3 validation batches,")
 
 
-def test_every_stage_of_a_model_takes_one_step(cli: Cli) -> None:
+@pytest.fixture
+def validations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The batches of a validation in each training, which are small here."""
+    monkeypatch.setattr("ssl_cli.data.batches.EVAL_BATCH_IMAGES", 16)
+    monkeypatch.setattr("ssl_cli.data.text.packing.EVAL_BATCH_TOKENS", 16)
+    begin, sizes = Learner.on_fit_start, []
+
+    def on_fit_start(self: Learner) -> None:
+        sizes.append(len(self.val_dataloader()))
+        begin(self)
+
+    monkeypatch.setattr(Learner, "on_fit_start", on_fit_start)
+    return sizes
+
+
+def test_every_stage_of_a_model_takes_one_step(cli: Cli, validations: list[int]) -> None:
     folder, out = run(cli, "reconstruct", "model=vqvae", "prior_steps=500", "model.quantizer.num_codes=8")
     assert (steps_of(folder), steps_of(folder / "prior")) == ([1], [1])
+    assert validations == [1, 1]  # of 5 each: 72 images and 68 grids of codes
     assert "then its prior: 1 step;" in out
     assert (folder / "report.html").is_file()
     folder, _ = run(cli, "reconstruct", "model=dbn_ae", "model.network.hidden=[16]", "probes=false")
     assert read_config(folder).model.rbm_epochs == 1
 
 
-def test_pretraining_takes_one_step(cli: Cli, published: Path) -> None:
+def test_pretraining_takes_one_step(cli: Cli, published: Path, validations: list[int]) -> None:
     words = ["data=text", f"data.files={published}/text", "data.document=block", "data.cache=tokens"]
     folder, _ = run(cli, "pretrain", *words, "model.network.size=tiny", "model.network.context=16", "eval_tokens=null")
-    assert steps_of(folder) == [1]
+    assert (steps_of(folder), validations) == ([1], [1])
     assert read_config(folder).eval_tokens == read_config(folder).val_tokens
 
 
