@@ -20,7 +20,7 @@ FIRST_WORDS = ("--help", "--version")
 FLAGS = ("--help", "--cfg", "--info")  # of every verb
 CHOICE_FLAGS = ("--config-dir",)  # of verbs with config groups
 SWEEP_FLAGS = ("-m", "--multirun")
-LIST_WORDS = ("models", "data", "tasks", "runs", "--sort", "--best", "--config-dir")
+LIST_WORDS = ("models", "data", "tasks", "runs", "checkpoints", "--sort", "--best", "--config-dir")
 NODES = ("model", "data", "task", "tokenizer")  # groups whose options are those of the choice
 RUN_OPTIONS = ("run", "resume", "init", "like")  # options that take a run folder, or latest
 
@@ -60,7 +60,7 @@ def complete(line: str) -> list[str]:
         return [path for path in _paths(last) if path.endswith("/")]
     search_first(_config_dir(before))
     if verb == "list":
-        return _starting(LIST_WORDS, last)
+        return _list_words(last, before[1:])
     if verb not in VERBS:
         return []
     if flag in ("--cfg", "--info"):
@@ -103,6 +103,15 @@ def _up_to_next(names: Iterable[str], prefix: str, separator: str) -> list[str]:
     """Return the names that go on from a prefix, each cut after its next separator, without repetition."""
     rests = [name[len(prefix) :].partition(separator) for name in _starting(names, prefix)]
     return list(dict.fromkeys(f"{prefix}{head}{cut}" for head, cut, _ in rests))
+
+
+def _list_words(last: str, before: list[str]) -> list[str]:
+    """Return the words of `ssl list`; beside checkpoints, run= with the run folders."""
+    if "checkpoints" not in before:
+        return _starting(LIST_WORDS, last)
+    if not last.startswith("run="):
+        return _starting(["run="], last)
+    return [f"run={found}" for found in _run_values(last.removeprefix("run="), before, ["*"])]
 
 
 # --- keys ---------------------------------------------------------------------------------------------------
@@ -160,9 +169,14 @@ def _values(verb: str, key: str, value: str, before: list[str]) -> list[str]:
     if option is None:  # of a choice
         return _paths(value) if "." in key else []
     if key in RUN_OPTIONS:
-        outputs = next((word.partition("=")[2] for word in before if word.startswith("paths.outputs=")), "outputs")
-        return _starting(["latest", *_runs(outputs, _verbs_of(option, verb))], value) or _paths(value)
+        return _run_values(value, before, _verbs_of(option, verb))
     return _starting(option.words, value) or (_paths(value) if option.is_path else [])
+
+
+def _run_values(value: str, before: list[str], of_verbs: list[str]) -> list[str]:
+    """Return latest, and the run folders of some verbs, that a value may become."""
+    outputs = next((word.partition("=")[2] for word in before if word.startswith("paths.outputs=")), "outputs")
+    return _starting(["latest", *_runs(outputs, of_verbs)], value) or _paths(value)
 
 
 def _verbs_of(option: Option, verb: str) -> list[str]:

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console
+from ssl_cli.cli import fast_dev_run
 from ssl_cli.cli.faults import explained_faults
 from ssl_cli.cli.flags import CommandLine
 from ssl_cli.cli.grammar import parse_override
@@ -90,7 +91,8 @@ def launch(line: CommandLine, verb: str) -> int:
         job = partial(_check_and_run, verb=verb, config_dir=line.config_dir)
         check_launcher_and_sweeper(hydra, verb, overrides)
         if not only_show and (sweeping or suite):
-            return _sweep(hydra, verb, job, overrides, suite)
+            with fast_dev_run.outputs_of_sweep(overrides) as outputs:
+                return _sweep(hydra, verb, job, overrides, suite, outputs)
         if not only_show:
             _run_once(hydra, verb, job, lines)
             return 0
@@ -133,13 +135,22 @@ def _run_once(hydra: Any, verb: str, job: Callable[[DictConfig], str | None], li
 
 
 def _sweep(
-    hydra: Any, verb: str, job: Callable[[DictConfig], str | None], overrides: list[Override], name: str | None
+    hydra: Any,
+    verb: str,
+    job: Callable[..., str | None],
+    overrides: list[Override],
+    name: str | None,
+    temporary: Path | None,
 ) -> int:
-    """Run every combination of the overrides, and every task of the suite called `name`; returns the exit code."""
+    """Run every combination of the overrides, and every task of the suite called `name`; returns the exit code.
+
+    `temporary` is the folder of a fast_dev_run, which replaces the outputs.
+    """
     with explained_faults(hydra, verb, [[f"{GROUP}={name}"] if name else []]):
         suite = (name, compose_suite(hydra, verb, name)) if name else None
     overrides = add_like(verb, expand_suite(overrides, *suite) if suite else overrides)
-    outputs = Path(value_of(overrides, "paths.outputs", "outputs")).expanduser()
+    job = partial(job, temporary=temporary)
+    outputs = temporary or Path(value_of(overrides, "paths.outputs", "outputs")).expanduser()
     if "${" in str(outputs):
         raise InputError(f"paths.outputs={outputs}: the folder of a sweep can't contain ${{...}}.")
     lines, sweeper = as_lines(verb, overrides), value_of(overrides, "hydra/sweeper", "basic")
@@ -148,10 +159,11 @@ def _sweep(
         return sweep(hydra, verb, job, lines, outputs, sweeper, suite)
 
 
-def _check_and_run(cfg: DictConfig, verb: str, config_dir: str | None) -> str | None:
+def _check_and_run(cfg: DictConfig, verb: str, config_dir: str | None, temporary: Path | None = None) -> str | None:
     """Check a composed config and run the verb; returns the run folder, if it made one.
 
-    Hydra calls it for each config, in another process if a sweep's launcher starts some.
+    Hydra calls it for each config, in another process if a sweep's launcher starts some. `temporary` is the folder of
+    a sweep that is a fast_dev_run.
     """
     from ssl_cli.config.check import check  # the classes whose signatures it reads import torch
 
@@ -169,7 +181,9 @@ def _check_and_run(cfg: DictConfig, verb: str, config_dir: str | None) -> str | 
     if OmegaConf.select(cfg, f"{GROUP}._target_") == SUITE:
         raise InputError(f"{GROUP}={cfg.choices[GROUP]} is a suite: set it, or one of its tasks, on the command line.")
     check(cfg, verb)
-    return _run(cfg, verb)
+    in_sweep = not OmegaConf.is_missing(HydraConfig.get().job, "num")
+    with fast_dev_run.shortened(cfg, temporary, in_sweep=in_sweep):
+        return _run(cfg, verb)
 
 
 def _make_user_classes_importable() -> None:
@@ -198,6 +212,8 @@ def _run(cfg: DictConfig, verb: str) -> str | None:
         ) from error
     if output is None:
         return None
+    if fast_dev_run.n_steps(cfg):
+        fast_dev_run.report_end()
     console.say_bare(str(output))
     return str(output)
 
@@ -224,6 +240,8 @@ def _resume(line: CommandLine, verb: str, name: str, overrides: list[Override]) 
     cfg = run_folder.read_config(folder)
     if cfg.verb != verb:
         raise InputError(f"{folder} is a run of ssl {cfg.verb}: use `{run_folder.resume_command(cfg.verb, folder)}`.")
+    if fast_dev_run.n_steps(cfg) and not is_worker():
+        raise InputError(f"{folder} is a fast_dev_run, which learned nothing: start one without {fast_dev_run.OPTION}.")
     check_digests_to_resume(folder)
     check_targets(cfg, folder, tuple(trusted.split()))
     check(cfg, verb, on_this_machine=False)  # its devices may be those of another machine, and change below

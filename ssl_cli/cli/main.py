@@ -14,10 +14,11 @@ from ssl_cli.config.choices import did_you_mean, search_first, verbs
 from ssl_cli.errors import BAD_INPUT, BROKEN, OK, InputError
 from ssl_cli.process import Interrupted, is_worker, signals_as_exceptions
 
-LIST_USAGE = """usage: ssl list [models|data|tasks|runs] [paths.outputs=FOLDER]: what there is, as tables
+LIST_USAGE = """usage: ssl list [models|data|tasks|runs|checkpoints] [paths.outputs=FOLDER]: what there is, as tables
   ssl list runs model=best state=failed,killed    only these runs, by state or by any of their options
   ssl list runs --sort seconds                    or started, size, state, a metric, ...; -seconds: descending
   ssl list runs --best test/auroc                 the best first
+  ssl list checkpoints run=RUN                    step, validation and size of each, best, resumable; latest by default
   ssl list models --config-dir FOLDER             with those of your folder of configs"""
 
 

@@ -1,4 +1,4 @@
-"""ssl list: tables of the available models, data sets and tasks, and of the runs."""
+"""ssl list: tables of the available models, data sets and tasks, of the runs, and of the checkpoints of a run."""
 
 from ssl_cli import console
 from ssl_cli.config.choices import choices, default_choices, did_you_mean, search_first, suitable_choices
@@ -6,8 +6,11 @@ from ssl_cli.config.instantiate import unquote
 from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
 from ssl_cli.runs import table
+from ssl_cli.runs.folder import LATEST
 
 LISTS = {"models": "model", "data": "data", "tasks": "task", "runs": ""}  # word -> config group
+CHECKPOINTS = "checkpoints"  # of one run: not in `ssl list` without a word
+WORDS = (*LISTS, CHECKPOINTS)
 RUN_FLAGS = ("--sort", "--best")
 CONFIG_DIR = "--config-dir"
 FLAGS = (*RUN_FLAGS, CONFIG_DIR)
@@ -17,10 +20,13 @@ OUTPUTS = "paths.outputs"
 def run(arguments: list[str]) -> None:
     """Print `ssl list [models|data|tasks|runs] [option=value ...] [--sort KEY] [--best METRIC]`; all without a word.
 
-    Options and flags are for runs. Raises InputError for an unknown word.
+    Options and flags are for runs; `ssl list checkpoints run=RUN` is of one run. Raises InputError for an unknown word.
     """
     words, options, flags = _parse(arguments)
     search_first(flags.pop(CONFIG_DIR, None))
+    if CHECKPOINTS in words:
+        _print_checkpoints(words, options, flags)
+        return
     if (options or flags) and words != ["runs"]:
         raise InputError(f"{', '.join([*options, *flags])} is for runs: use `ssl list runs ...`.")
     outputs = options.pop(OUTPUTS, "outputs")
@@ -48,14 +54,25 @@ def _parse(arguments: list[str]) -> tuple[list[str], dict[str, str], dict[str, s
                 raise InputError(f"{flag} needs a name, for example {flag} {example}.")
         elif "=" in word and not word.startswith("-"):
             options[flag] = unquote(value)
-        elif word in LISTS:
+        elif word in WORDS:
             words.append(word)
         else:
-            known = [*LISTS, *FLAGS]
-            raise InputError(f"ssl list has no {word}.{did_you_mean(word, known)} It lists {', '.join(LISTS)}.")
+            known = [*WORDS, *FLAGS]
+            raise InputError(f"ssl list has no {word}.{did_you_mean(word, known)} It lists {', '.join(WORDS)}.")
     if set(RUN_FLAGS) <= set(flags):
         raise InputError("--sort and --best both set the order: use only one of them.")
     return words, options, flags
+
+
+def _print_checkpoints(words: list[str], options: dict[str, str], flags: dict[str, str]) -> None:
+    """Print the checkpoints of the run that `run=` names, by default the latest."""
+    unused = [word for word in (*words, *options, *flags) if word not in (CHECKPOINTS, "run", OUTPUTS)]
+    if unused:
+        raise InputError(f"{', '.join(unused)} has no effect on checkpoints: use `ssl list checkpoints run=RUN`.")
+    # Reading them needs torch, and the other lists don't.
+    from ssl_cli.commands.checkpoint_table import print_checkpoints
+
+    print_checkpoints(options.get("run", LATEST), options.get(OUTPUTS, "outputs"))
 
 
 def _print_choices(group: str) -> None:

@@ -149,9 +149,11 @@ def _logger_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each logger that is not a Tracker, or whose package is not installed."""
     nodes = _group(cfg, "logger")
     for name in nodes:
-        target = class_of(nodes, name)
-        if target is not None and not (inspect.isclass(target) and hasattr(target, "missing_packages")):
+        target: Any = class_of(nodes, name)
+        if target is None:
+            continue
+        if not (inspect.isclass(target) and hasattr(target, "missing_packages") and hasattr(target, "install")):
             yield f"logger.{name}._target_ must name a subclass of ssl_cli.runs.loggers.base.Tracker."
-        elif target is not None and (missing := target.missing_packages()):
+        elif missing := target.missing_packages():
             several = "packages" if len(missing) > 1 else "package"
-            yield f"logger={name} needs the {several} {' and '.join(missing)}: pip install 'ssl-cli[tracking]'"
+            yield f"logger={name} needs the {several} {' and '.join(missing)}: pip install {target.install}"

@@ -3,7 +3,18 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from ssl_cli.config.types import Count, Natural, NonNegative, OpenShare, Path, Pattern, Positive, Range, Seed
+from ssl_cli.config.types import (
+    BatchLimit,
+    Count,
+    Natural,
+    NonNegative,
+    OpenShare,
+    Path,
+    Pattern,
+    Positive,
+    Range,
+    Seed,
+)
 
 INTERNAL = {"verb", "choices", "summary_metrics", "facts"}  # ssl sets them by itself
 Node = Annotated[Any, "a node with a _target_"]  # typed by the signature of the class that it names
@@ -33,7 +44,10 @@ class OptimConfig:
 
 @dataclass
 class TrainerConfig:
-    """Options of the trainer: device, precision, batch, length of a run, and intervals."""
+    """Options of the trainer: device, precision, batch, length of a run, and intervals.
+
+    Those with a default are not in the configs of earlier versions.
+    """
 
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], "auto: a GPU if there is one"]
     strategy: Annotated[Literal["auto", "ddp", "fsdp"], "how several devices share the work"]
@@ -67,6 +81,15 @@ class TrainerConfig:
         Count | None, "optimizer steps between validations, and between rows of history.csv; null: a tenth of the run"
     ]
     checkpoint_every_n_steps: Annotated[Count, "optimizer steps between writes of last.ckpt"]
+    limit_train_batches: Annotated[
+        BatchLimit | None, "batches of an epoch: a number, or a share of all (1 is one batch, 1.0 all); null: all"
+    ] = None
+    limit_val_batches: Annotated[
+        BatchLimit | None, "batches of a validation during training: a number, or a share; null: all"
+    ] = None
+    fast_dev_run: Annotated[
+        bool | Count, "true: one step of everything, in a temporary folder, to see that it runs; or so many steps"
+    ] = False
 
 
 @dataclass

@@ -53,6 +53,7 @@ Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 OpenShare = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
+BatchLimit = Count | Annotated[float, Range(0, 1, open_low=True)]  # batches, or a share of them
 Delimiter = Annotated[str, Pattern(r"""[^"\r\n]|tab|\\t""", "one character (but no quote), or tab")]
 EscapeFormulas = Annotated[
     bool, "put an apostrophe before the texts in CSV files that a spreadsheet would take for formulas"

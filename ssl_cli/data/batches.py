@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
     """Endless batches `(k, rows, weight)`. Each epoch has every row once, in an order that follows from (seed, epoch).
 
-    The last batch of an epoch is short if `batch_size` does not divide `n_rows`. Each of `world` processes takes
-    its share of every batch; `weight` makes the mean of their losses equal to the loss of the whole batch.
+    The last batch of an epoch is short if `batch_size` does not divide `n_rows`. With `limit_batches` an epoch ends
+    after so many batches: the next one begins with others, in its own order. Each of `world` processes takes its
+    share of every batch; `weight` makes the mean of their losses equal to the loss of the whole batch.
     `rows` are on `device`: the order of an epoch is sent there as a whole.
     """
 
@@ -30,15 +31,18 @@ class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
         rank: int = 0,
         world: int = 1,
         device: torch.device | str = "cpu",
+        limit_batches: int | None = None,
     ):
         self.n_rows, self.batch_size, self.seed = n_rows, min(batch_size, n_rows), seed
+        self.limit_batches = limit_batches
         self.start, self.rank, self.world, self.device = start, rank, world, device
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
 
     @property
     def batches_per_epoch(self) -> int:
         """Return the number of batches in an epoch, a short last one included."""
-        return -(-self.n_rows // self.batch_size)
+        n_batches = -(-self.n_rows // self.batch_size)
+        return n_batches if self.limit_batches is None else min(n_batches, self.limit_batches)
 
     def rows(self, k: int) -> Tensor:
         """Return this process's rows of batch k, (B,) int64; possibly none if the batch is smaller than `world`."""

@@ -1,7 +1,6 @@
 """Lightning callbacks (early stopping, averaged weights, checkpoints, progress) and the logger of history.csv."""
 
 import csv
-import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,8 @@ from ssl_cli.process import DeferredSignal, Interrupted
 from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.folder import read_history
 from ssl_cli.training import checkpoints
+from ssl_cli.training.checkpoint_record import BEST_VALIDATION, Validation
+from ssl_cli.training.limits import duration_s
 from ssl_cli.training.module import MONITORED, Learner
 
 
@@ -40,14 +41,6 @@ def make_callbacks(settings: DictConfig, max_steps: int, folder: Path, monitor: 
         ShowProgress(max_steps, only_limit_s),
         SaveCheckpoint(settings.checkpoint_every_n_steps, folder),
     ]
-
-
-def duration_s(max_time: str | None) -> float:
-    """Return HH:MM:SS or DD:HH:MM:SS in seconds; infinity for None."""
-    if max_time is None:
-        return math.inf
-    units_s = (1, 60, 3600, 86400)
-    return float(sum(unit * int(text) for unit, text in zip(units_s, reversed(max_time.split(":")), strict=False)))
 
 
 def load_final_weights(callbacks: list[Callback], module: lightning.LightningModule) -> None:
@@ -112,6 +105,7 @@ class StopEarly(EarlyStopping):
         super().__init__(monitor=f"{MONITORED}{monitor}", patience=patience, mode=mode, check_finite=False)
         self.best: dict[str, Tensor] = {}
         self.candidate: dict[str, Tensor] = {}
+        self.best_validation: Validation = {}
 
     def on_fit_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Keep a run stopped that had stopped before it was resumed."""
@@ -124,17 +118,18 @@ class StopEarly(EarlyStopping):
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Compare the monitored value with the best, and keep the weights if it is better."""
         super().on_validation_end(trainer, module)
+        assert isinstance(module, Learner)
         if self.wait_count == 0:
-            self.best = self.candidate
+            self.best, self.best_validation = self.candidate, module.validation
         self.candidate = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for a checkpoint, with the best weights."""
-        return super().state_dict() | {"best": self.best}
+        return super().state_dict() | {"best": self.best, BEST_VALIDATION: self.best_validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state from a checkpoint, with the best weights."""
-        self.best = state_dict["best"]
+        self.best, self.best_validation = state_dict["best"], state_dict.get(BEST_VALIDATION, {})
         super().load_state_dict(state_dict)
 
 

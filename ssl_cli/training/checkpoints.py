@@ -101,12 +101,23 @@ def _checked_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
     Raises InputError if it is damaged, holds more than numbers, or belongs to another model.
     """
+    content = load_checked(path)
+    if {name: tuple(value.shape) for name, value in content["state_dict"].items()} != dict(shapes):
+        raise InputError(f"{path} is damaged: it is of another model than this run's.")
+    return content["progress"]["step"]
+
+
+def load_checked(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint; its tensors stay in the file until they are used.
+
+    Raises InputError if it is damaged, holds more than numbers, or was made by an earlier version.
+    """
     try:
         if not _has_valid_checksum(path):
             raise ValueError("its checksum is wrong")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        actual = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
-        step = content["progress"]["step"] if "progress" in content else 0
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        has_weights = all(isinstance(value, Tensor) for value in content["state_dict"].values())
+        is_whole = has_weights and content.keys() >= REQUIRED_KEYS and "step" in content["progress"]
     except UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         what = f" ({named[1]})" if named else ""
@@ -116,9 +127,9 @@ def _checked_step(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> int:
         raise InputError(f"{path} is damaged ({reason}).") from error
     if "since_validation" in content:
         raise InputError(f"{path} was made by an earlier version of ssl, whose checkpoints can't be resumed.")
-    if actual != dict(shapes) or not content.keys() >= REQUIRED_KEYS:
+    if not is_whole:
         raise InputError(f"{path} is damaged: it is of another model than this run's.")
-    return step
+    return content
 
 
 def all_finite(state: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
@@ -14,6 +15,7 @@ from ssl_cli.methods.training_protocols import FitsStatistics, InitializesFromDa
 from ssl_cli.models.images import to_float
 from ssl_cli.runs.loggers.base import Tracker
 from ssl_cli.training import checkpoints
+from ssl_cli.training.limits import BATCH_LIMITS, limit_validation
 from ssl_cli.training.trainer import train
 
 
@@ -29,17 +31,44 @@ def fit(
 
     The rows are `x` (N, D), or images (N, C, H, W) as bytes. `val_rows` give the validation curve.
     """
-    if isinstance(model, HasParts):
-        for part in model.parts:
-            fit(part, train_rows, val_rows, cfg, folder, trackers)
-        return
+    parts = model.parts if isinstance(model, HasParts) else (model,)
+    if all(isinstance(part, FittedInOneGo) for part in parts):
+        _warn_of_unused_limits(model, cfg.trainer)
+    for part in parts:
+        _fit_part(part, train_rows, val_rows, cfg, folder, trackers)
+
+
+def _fit_part(
+    model: Any,
+    train_rows: ArrayDataset,
+    val_rows: ArrayDataset,
+    cfg: DictConfig,
+    folder: Path,
+    trackers: Sequence[Tracker],
+) -> None:
     x = train_rows.arrays["x"]
     if isinstance(model, FittedInOneGo):
         model.fit(to_float(x).flatten(1).numpy(), cfg.seed)
         return
     if isinstance(model, InitializesFromData) and not (cfg.resume is not None and checkpoints.any_exist(folder)):
-        model.initialize_from_data(x, cfg.seed, console.say)
-    train(model, train_rows, val_rows, cfg, folder, trackers)
+        model.initialize_from_data(_first_rows(x, cfg.trainer), cfg.seed, console.say)
+    train(model, train_rows, limit_validation(cfg.trainer, val_rows), cfg, folder, trackers)
     if isinstance(model, FitsStatistics):
         with torch.inference_mode():
             model.fit_statistics(x)
+
+
+def _warn_of_unused_limits(model: Any, settings: DictConfig) -> None:
+    """Warn if the number of batches is limited for a model that has none."""
+    names = ("fast_dev_run",) if settings.get("fast_dev_run") else BATCH_LIMITS
+    if unused := [f"trainer.{name}" for name in names if settings.get(name)]:
+        console.warn_once(
+            "limits",
+            f"{type(model).__name__} is fitted to all training rows in one go: {' and '.join(unused)} can't limit that",
+        )
+
+
+def _first_rows(x: Tensor, settings: DictConfig) -> Tensor:
+    """Return the rows to initialize from: all, but only those of its batches in a fast_dev_run."""
+    n_batches = int(settings.get("fast_dev_run", False))
+    return x[: n_batches * settings.batch_size] if n_batches else x

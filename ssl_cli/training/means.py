@@ -1,4 +1,4 @@
-"""Means of the training losses over the batches since the last validation, across the processes of a run."""
+"""Means of losses: over the training batches since the last validation, across processes; and over validation rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,3 +49,23 @@ class LossMeans:
         for name, shares in state["sums"].items():
             self._sums[name] = shares[rank] if len(shares) == world else sum(shares) * (rank == 0)
         self._n_batches = state["batches"]
+
+
+class ValidationMeans:
+    """Sums of named losses over the rows of a validation, all of which each process has."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._n_rows = 0
+
+    def add(self, losses: Mapping[str, Tensor], n_rows: int) -> None:
+        """Add the mean losses of a batch of `n_rows` rows."""
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0) + value * n_rows
+        self._n_rows += n_rows
+
+    def take(self) -> dict[str, float]:
+        """Return the means, and begin anew."""
+        means = {name: float(total) / self._n_rows for name, total in self._sums.items()}
+        self._sums, self._n_rows = {}, 0
+        return means

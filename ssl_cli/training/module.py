@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader
 from ssl_cli.data.batches import ArrayDataset, InfiniteSampler, batch_stream, ordered_loader
 from ssl_cli.methods.training_protocols import DerivedMetrics, EpochMetrics, monitor_of
 from ssl_cli.models.images import to_float
+from ssl_cli.training.checkpoint_record import Validation
 from ssl_cli.training.checkpoints import all_finite
 from ssl_cli.training.loss_checks import NonFiniteLoss, check_losses, nonfinite_error
-from ssl_cli.training.means import LossMeans
+from ssl_cli.training.means import LossMeans, ValidationMeans
 from ssl_cli.training.optim import LRSchedule, OptimizerFactory, WeightGroups
 from ssl_cli.training.seeding import reseed
 from ssl_cli.training.stretches import StepSettings, StretchLength
@@ -56,7 +57,6 @@ class Learner(lightning.LightningModule):
         self.method = method
         self.train_rows, self.val_rows = train, val
         self.make_optimizer, self.schedule, self.settings = make_optimizer, schedule, settings
-        self.batches_per_epoch = self._sampler().batches_per_epoch
         due = (settings.validate_every_n_steps, settings.checkpoint_every_n_steps)
         self._stretch = StretchLength(due, settings.max_steps)
         self.step = 0  # optimizer steps taken; Lightning counts stretches
@@ -64,8 +64,8 @@ class Learner(lightning.LightningModule):
         # By id: if the training rows are also the validation rows, they are copied once.
         self._rows_on_device: dict[int, ArrayDataset] = {}
         self._means = LossMeans()
-        self._val_sums: dict[str, Tensor] = {}
-        self._n_val_rows = 0
+        self._val_means = ValidationMeans()
+        self.validation: Validation = {}  # the newest
         self._losses_are_checked = False
         self.nonfinite_loss = NonFiniteLoss()
         self._started_s = time.monotonic()
@@ -76,13 +76,16 @@ class Learner(lightning.LightningModule):
 
     # --- data, from the next step on ---
 
-    def _sampler(self, *args: Any) -> InfiniteSampler:
-        return InfiniteSampler(len(self.train_rows), self.settings.batch_size, self.settings.seed, *args)
+    def _sampler(self, **share: Any) -> InfiniteSampler:
+        settings, n_rows = self.settings, len(self.train_rows)
+        limit = settings.batches_per_epoch
+        return InfiniteSampler(n_rows, settings.batch_size, settings.seed, limit_batches=limit, **share)
 
     def train_dataloader(self) -> Iterable[Iterator[dict[str, Any]]]:
         """Return what Lightning takes its batches from: each is the same endless stream, from the next step on."""
         rows, first = self._on_device(self.train_rows), self.step * self.settings.accumulate_grad_batches
-        sampler = self._sampler(first, self.global_rank, self.trainer.world_size, rows.device)
+        world = self.trainer.world_size
+        sampler = self._sampler(start=first, rank=self.global_rank, world=world, device=rows.device)
         return itertools.repeat(batch_stream(rows, sampler))
 
     def val_dataloader(self) -> DataLoader:
@@ -193,9 +196,7 @@ class Learner(lightning.LightningModule):
         """
         reseed(self.settings.seed, batch.pop("k"), 0, self.device)
         n_rows = int(batch.pop("weight"))
-        for name, value in self.method(batch).items():
-            self._val_sums[name] = self._val_sums.get(name, 0) + value * n_rows
-        self._n_val_rows += n_rows
+        self._val_means.add(self.method(batch), n_rows)
 
     def check_finite(self, saved_step: int) -> None:
         """Raise InputError, with the rows of the batch, if a loss or a weight has become NaN or infinite."""
@@ -214,7 +215,7 @@ class Learner(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Send a row of the history to the loggers: mean training losses since the last one, and validation metrics."""
         step = self.step
-        row = {"epoch": step * self.settings.accumulate_grad_batches / self.batches_per_epoch}
+        row = {"epoch": self.epoch()}
         row["seconds"] = self.elapsed_s()
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
         if self._gradient_norm is not None:
@@ -226,16 +227,16 @@ class Learner(lightning.LightningModule):
         row |= {f"train/{name}": mean for name, mean in self._means.take(self.trainer.world_size, self.device).items()}
         metrics = self._val_metrics()
         row |= {f"{self.val_rows.split}/{name}": value for name, value in metrics.items()}
-        several = self.trainer.world_size > 1
-        for name in {"loss", monitor_of(self.method)}:
+        several, monitored = self.trainer.world_size > 1, sorted({"loss", monitor_of(self.method)})
+        self.validation = {"step": step} | {f"{self.val_rows.split}/{name}": metrics[name] for name in monitored}
+        for name in monitored:
             self.log(f"{MONITORED}{name}", metrics[name], logger=False, sync_dist=several, batch_size=1)
-        self._val_sums, self._n_val_rows = {}, 0
         for logger in self.trainer.loggers:
             logger.log_metrics(row, step)
 
     def _val_metrics(self) -> dict[str, float]:
         """Return the mean losses over the validation rows, and the metrics that the method computes."""
-        metrics = {name: float(total) / self._n_val_rows for name, total in self._val_sums.items()}
+        metrics = self._val_means.take()
         method = self.method.module if isinstance(self.method, FullyShardedDataParallel) else self.method
         if isinstance(method, DerivedMetrics):
             metrics |= method.derived_metrics(metrics)
@@ -246,17 +247,24 @@ class Learner(lightning.LightningModule):
     # --- checkpoints ---
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the step, the time, and the means since the last validation, which are to be in the next row."""
-        progress = {"step": self.step, "elapsed_s": self.elapsed_s()}
+        """Add the record, the time, and the means since the last validation, which are to be in the next row."""
+        monitor = f"{self.val_rows.split}/{monitor_of(self.method)}"
+        record = {"epoch": self.epoch(), "monitor": monitor, "validation": self.validation}
+        progress = {"step": self.step, "elapsed_s": self.elapsed_s()} | record
         checkpoint["progress"] = progress | {"means": self._means.state(self.trainer.world_size, self.device)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore them, also on another number of devices."""
         progress = checkpoint["progress"]
         self.step, self._started_s = progress["step"], time.monotonic() - progress["elapsed_s"]
+        self.validation = progress.get("validation", {})
         self._means.restore(progress["means"], self.global_rank, self.trainer.world_size)
 
     # --- optimisation ---
+
+    def epoch(self) -> float:
+        """Return the passes over the training rows so far."""
+        return self.step * self.settings.accumulate_grad_batches / self.settings.batches_per_epoch
 
     def elapsed_s(self) -> float:
         """Return the seconds since the run began, without the time that it was stopped."""

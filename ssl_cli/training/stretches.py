@@ -19,6 +19,7 @@ class StepSettings:
     """What a step is made of, and after which steps something is due; `max_steps` is -1 if only time ends the run."""
 
     batch_size: int  # rows, over all devices
+    batches_per_epoch: int
     accumulate_grad_batches: int
     gradient_clip_val: float | None
     validate_every_n_steps: int

@@ -5,7 +5,6 @@ to stop.
 """
 
 import logging
-import math
 import os
 import shutil
 import warnings
@@ -37,7 +36,8 @@ from ssl_cli.models.cpu import has_bf16, set_layout, tuned_for_large_matmuls
 from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.training import checkpoints
-from ssl_cli.training.callbacks import History, duration_s, load_final_weights, make_callbacks
+from ssl_cli.training.callbacks import History, load_final_weights, make_callbacks
+from ssl_cli.training.limits import duration_s, step_limit, train_batches
 from ssl_cli.training.module import NEVER, Learner
 from ssl_cli.training.optim import lr_schedule, optimizer_factory
 from ssl_cli.training.sharded import ShardedLearner
@@ -62,16 +62,17 @@ def train(
 ) -> None:
     """Train `method` in place, from `last.ckpt` if `cfg.resume` is set.
 
-    `val_rows` give the validation curve; only early stopping acts on it. Writes `history.csv` and `last.ckpt`;
+    `val_rows` give the validation curve, all of them: `limit_validation` is the caller's, which knows what they are.
+    Only early stopping acts on the curve. Writes `history.csv` and `last.ckpt`;
     `loggers` get the rows of the history too. Raises InputError if the loss becomes NaN or infinite, and Interrupted
     once the step is saved if a signal asks for it.
     """
-    batches_per_epoch = -(-len(train_rows) // cfg.trainer.batch_size)
+    batches_per_epoch = train_batches(cfg.trainer, len(train_rows))
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
     make_optimizer = optimizer_factory(cfg.optim.optimizer)
     schedule = lr_schedule(cfg.optim, max_steps, duration_s(cfg.trainer.max_time))
     set_layout(method, torch.channels_last)
-    settings = step_settings(cfg.trainer, max_steps, cfg.seed)
+    settings = step_settings(cfg.trainer, batches_per_epoch, max_steps, cfg.seed)
     make_learner = ShardedLearner if cfg.trainer.strategy == "fsdp" else Learner
     learner = make_learner(method, train_rows, val_rows, make_optimizer, schedule, settings)
     callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor_of(method))
@@ -174,11 +175,12 @@ def _checkpoint(folder: Path, max_steps: int, learner: Learner) -> Path | None:
     return path
 
 
-def step_settings(settings: DictConfig, max_steps: int, seed: int) -> StepSettings:
+def step_settings(settings: DictConfig, batches_per_epoch: int, max_steps: int, seed: int) -> StepSettings:
     """Return what a step is made of. By default a run is validated ten times, or every 100 steps if time ends it."""
     default_every = max(1, max_steps // DEFAULT_VALIDATIONS) if max_steps > 0 else DEFAULT_VALIDATION_STEPS
     return StepSettings(
         batch_size=settings.batch_size,
+        batches_per_epoch=batches_per_epoch,
         accumulate_grad_batches=settings.accumulate_grad_batches,
         gradient_clip_val=settings.gradient_clip_val,
         validate_every_n_steps=settings.validate_every_n_steps or default_every,
@@ -186,16 +188,6 @@ def step_settings(settings: DictConfig, max_steps: int, seed: int) -> StepSettin
         max_steps=max_steps,
         seed=seed,
     )
-
-
-def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:
-    """Return the optimizer steps until the nearer of max_steps and max_epochs, or -1 if only time ends the run."""
-    limits = [settings.max_steps] if settings.max_steps else []
-    if settings.max_epochs:
-        limits.append(math.ceil(settings.max_epochs * batches_per_epoch / settings.accumulate_grad_batches))
-    if not limits and not settings.max_time:
-        limits.append(settings.default_steps)
-    return min(limits, default=-1)
 
 
 def resolve_precision(settings: DictConfig, method: nn.Module) -> str:

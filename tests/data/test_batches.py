@@ -34,6 +34,15 @@ def test_epochs_and_seeds_differ_in_order() -> None:
     assert not torch.equal(first, InfiniteSampler(50, 50, seed=1).rows(0))
 
 
+def test_a_limited_epoch_begins_as_the_whole_one_and_ends_after_so_many_batches() -> None:
+    whole, limited = InfiniteSampler(10, 3, seed=1), InfiniteSampler(10, 3, seed=1, limit_batches=2)
+    assert (whole.batches_per_epoch, limited.batches_per_epoch) == (4, 2)
+    for epoch in range(3):
+        for place in range(2):
+            assert torch.equal(limited.rows(2 * epoch + place), whole.rows(4 * epoch + place))
+    assert InfiniteSampler(10, 3, seed=1, limit_batches=9).batches_per_epoch == 4
+
+
 def test_two_processes_share_each_batch() -> None:
     whole = InfiniteSampler(11, 4, seed=0)
     shares = [InfiniteSampler(11, 4, seed=0, rank=rank, world=2) for rank in range(2)]

@@ -21,6 +21,7 @@ OPTIONS: list[dict[str, Any]] = [  # of the trainer
     {"ema_decay": 0.9},
     {"patience": 100},
     {"ema_decay": 0.9, "patience": 100, "accumulate_grad_batches": 2, "gradient_clip_val": 0.1},
+    {"limit_train_batches": 2, "patience": 100},
 ]
 
 

@@ -23,6 +23,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, size=(50, 1, 6, 6), dtype=np.
 
 SETTINGS = StepSettings(
     batch_size=16,
+    batches_per_epoch=4,
     accumulate_grad_batches=1,
     gradient_clip_val=None,
     validate_every_n_steps=4,

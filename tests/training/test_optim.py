@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 
 from ssl_cli.errors import InputError
-from ssl_cli.training.callbacks import duration_s
+from ssl_cli.training.limits import duration_s
 from ssl_cli.training.optim import ParamGroups, WeightGroups, lr_schedule, optimizer_factory
 from tests.helpers.pretrain_runs import causal
 

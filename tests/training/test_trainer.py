@@ -11,8 +11,9 @@ from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 from ssl_cli.models.mlp import MLPAutoencoder
+from ssl_cli.training.limits import step_limit
 from ssl_cli.training.module import Learner
-from ssl_cli.training.trainer import compiled, step_limit, train
+from ssl_cli.training.trainer import compiled, train
 from tests.conftest import Cli
 from tests.helpers.trained_models import OPTIONS, ROWS, config, history, model, same, trained
 

@@ -19,7 +19,7 @@ from ssl_cli.commands.initialize import SCRATCH, Init, apply_init, resolve_init
 from ssl_cli.commands.pretrain.evaluate import median_throughput
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
-from ssl_cli.data.labelled.packed_examples import PackedExamples
+from ssl_cli.data.labelled.packed_examples import EVAL_BATCH_EXAMPLES, PackedExamples
 from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
@@ -32,6 +32,7 @@ from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
 from ssl_cli.tasks.task import Examples, Prediction, RawPredictions, Task, Tunes
+from ssl_cli.training.limits import validated_rows
 from ssl_cli.training.trainer import resolve_precision, train
 
 EXAMPLES_PER_S = "train/examples_per_s"
@@ -47,6 +48,8 @@ def run(cfg: DictConfig) -> Path | None:
     adaptation.check_options(from_scratch=cfg.init == SCRATCH)
     task: Task = build(cfg.task)
     examples = task.read(build(cfg.data))
+    if cfg.trainer.get("fast_dev_run"):
+        examples |= {split: limited_examples(cfg.trainer, examples[split]) for split in examples if split != "train"}
     init = resolve_init(cfg)
     apply_init(cfg, init)
     tokenizer = init.tokenizer or build(cfg.tokenizer).train(task.texts(examples["train"]))
@@ -59,6 +62,10 @@ def run(cfg: DictConfig) -> Path | None:
     rows = {
         split: task.rows(examples[split], template, labels, training=False).with_row_length(length) for split in splits
     }
+    val_examples = limited_examples(cfg.trainer, examples["dev"])
+    val_rows = rows["dev"]
+    if val_examples is not examples["dev"]:
+        val_rows = task.rows(val_examples, template, labels, training=False).with_row_length(length)
     apply_task(cfg, task, init, network, labels, length)
     model: SupervisedHead = new_model(cfg)
     loaded = init.load_into(model)
@@ -71,9 +78,9 @@ def run(cfg: DictConfig) -> Path | None:
         describe(cfg, loaded, model, examples, {"train": train_rows, **rows})
         model.monitor = task.monitor
         model.validation_metrics = lambda raw: metrics_of(
-            task, decode(task, "dev", examples["dev"], rows["dev"], raw, labels)
+            task, decode(task, "dev", val_examples, val_rows, raw, labels)
         )
-        train(model, train_rows, rows["dev"], cfg, folder, trackers)
+        train(model, train_rows, val_rows, cfg, folder, trackers)
         if is_worker():
             return folder
         adaptation.finish(model)
@@ -90,6 +97,12 @@ def run(cfg: DictConfig) -> Path | None:
             folder, task, labels, predictions, metrics, chosen, cfg.bootstrap_samples, cfg.seed, escape_formulas
         )
     return folder
+
+
+def limited_examples(settings: DictConfig, examples: Examples) -> Examples:
+    """Return the examples of as many validation batches as trainer.limit_val_batches says, evenly spaced."""
+    which = validated_rows(settings, len(examples), EVAL_BATCH_EXAMPLES)
+    return examples if len(which) == len(examples) else [examples[index] for index in which]
 
 
 def check_not_empty(train_rows: PackedExamples) -> None:

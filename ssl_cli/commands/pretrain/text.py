@@ -26,6 +26,7 @@ from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
+from ssl_cli.training.limits import limit_validation
 from ssl_cli.training.mfu import measure_flops_per_s, model_flops_utilisation
 from ssl_cli.training.seeding import reseed
 from ssl_cli.training.trainer import train
@@ -53,7 +54,8 @@ def run(cfg: DictConfig) -> Path | None:
         return done
     with run_session(cfg, data.fingerprint, {TOKENIZER: data.tokenizer.to_json()}) as (folder, metrics, trackers):
         describe(cfg, data, init, messages)
-        train(model, rows, evenly_spaced(held_out, cfg.val_tokens), cfg, folder, trackers)
+        val_rows = limit_validation(cfg.trainer, evenly_spaced(held_out, cfg.val_tokens))
+        train(model, rows, val_rows, cfg, folder, trackers)
         if is_worker():
             return folder
         save_model(model.eval(), str(folder / WEIGHTS))

@@ -18,8 +18,8 @@ from ssl_cli.process import is_worker
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.runs.safety import read_json_object
 from ssl_cli.training import checkpoints
-from ssl_cli.training.callbacks import duration_s
-from ssl_cli.training.trainer import step_limit, train
+from ssl_cli.training.limits import duration_s, limit_validation, step_limit, train_batches
+from ssl_cli.training.trainer import train
 
 PRIOR = "prior"  # folder in the run folder, with the history and the checkpoints of the prior
 CODES = "codes.json"  # file in it: a hash of the codes that the prior was fitted to
@@ -51,7 +51,8 @@ def fit_prior(model: Any, x: np.ndarray, cfg: DictConfig, folder: Path) -> None:
             _discard_earlier_fit(codes, prior_folder)
     rows = ArrayDataset({"codes": codes})
     # Lightning keeps the mode of a network, and the trained model is in evaluation mode.
-    train(prior.train().requires_grad_(True), rows.take(~is_val), rows.take(is_val), prior_cfg, prior_folder)
+    val_rows = limit_validation(cfg.trainer, rows.take(is_val))
+    train(prior.train().requires_grad_(True), rows.take(~is_val), val_rows, prior_cfg, prior_folder)
     prior.requires_grad_(False)
     model.prior_is_fitted.fill_(True)
 
@@ -61,7 +62,7 @@ def prior_limits(cfg: DictConfig, n_images: int) -> dict[str, Any]:
     `n_images` images."""
     limits = {"max_steps": cfg.prior_steps, "max_epochs": None, "max_time": None}
     if cfg.prior_steps is None:
-        max_steps = step_limit(cfg.trainer, -(-n_images // cfg.trainer.batch_size))
+        max_steps = step_limit(cfg.trainer, train_batches(cfg.trainer, n_images))
         if max_steps > 0:
             limits["max_steps"] = math.ceil(DEFAULT_SHARE * max_steps)
         if cfg.trainer.max_time is not None:
@@ -73,7 +74,8 @@ def prior_limits(cfg: DictConfig, n_images: int) -> dict[str, Any]:
 def describe_prior(cfg: DictConfig, n_images: int) -> str:
     """Return how long the prior is trained, such as `2,000 steps`."""
     limits = prior_limits(cfg, n_images)
-    steps = [f"{limits['max_steps']:,} steps"] if limits["max_steps"] else []
+    n_steps = limits["max_steps"]
+    steps = [f"{n_steps:,} step{'' if n_steps == 1 else 's'}"] if n_steps else []
     return " or ".join(steps + ([limits["max_time"]] if limits["max_time"] else []))
 
 

@@ -55,6 +55,7 @@ class Tracker(Logger):
 
     label: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]  # packages that it imports
+    install: ClassVar[str] = "'ssl-cli[tracking]'"  # what pip installs for it
     id_pattern: ClassVar[str]  # regular expression of the ids from `begin`: a run folder may be untrusted
     # Options by the value that keeps the numbers on this machine.
     local_defaults: ClassVar[Mapping[str, Any]] = {}
@@ -73,6 +74,10 @@ class Tracker(Logger):
     @abstractmethod
     def end(self, state: EndState) -> None:
         """Close the run. Called once, also after `write` has failed."""
+
+    def view_command(self) -> str:
+        """Return the shell command that shows the run, printed at its end; empty if there is none."""
+        return ""
 
     def finish(self, state: EndState, metrics: Mapping[str, float]) -> None:
         """Record the run's metrics, if it has any, at the last step, and close it."""
@@ -142,6 +147,8 @@ def open_trackers(cfg: DictConfig, folder: Path, metrics: Mapping[str, float]) -
     finally:
         for tracker in trackers:
             tracker.finish(state, metrics if state == "finished" else {})
+            if state == "finished" and not tracker.is_broken and (command := tracker.view_command()):
+                console.say(f"{tracker.label}: {command}")
 
 
 def begin(tracker: Tracker, key: str, cfg: DictConfig, folder: Path, resume_id: str | None) -> str:

@@ -297,3 +297,20 @@ def test_bad_input_is_reported_in_one_sentence(cli: Cli, files: list[str], words
     assert code == 2
     assert message in err and "Traceback" not in err
     assert not list(Path("outputs").glob("finetune/*/*"))
+
+
+def test_a_limited_validation_has_some_of_dev_and_the_end_all_of_it(
+    cli: Cli, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 examples, of which the metrics of the curve are, and the final predictions of all 40."""
+    monkeypatch.setattr("ssl_cli.commands.finetune.finetune.EVAL_BATCH_EXAMPLES", 16)
+    limits = ["trainer.max_steps=2", "trainer.limit_val_batches=2", "trainer.limit_train_batches=0.5"]
+    folder = run(cli, *files, *SMALL, *limits, "trainer.batch_size=16")
+    (*_, last) = read_history(folder / "history.csv")
+    assert last["epoch"] == 1  # 64 examples are 4 batches, half of them 2
+    assert last["dev/accuracy"] * 32 == pytest.approx(round(last["dev/accuracy"] * 32))
+    lines = (folder / "predictions-dev.jsonl").read_text().splitlines()
+    right = [(row := json.loads(line))["label"] == row["prediction"] for line in lines]
+    which = np.linspace(0, 39, 32).round().astype(int)
+    assert len(right) == 40
+    assert last["dev/accuracy"] == pytest.approx(np.mean(np.array(right)[which]))

@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+from PIL import Image
 
 from ssl_cli.runs import folder as run_folder
 from ssl_cli.runs.digests import write_digests
@@ -120,6 +121,23 @@ def test_tensorboard_holds_the_history_and_the_metrics(run: Path) -> None:
         assert found[column] == history(run, column)
     assert {name: points[-1][1] for name, points in found.items() if name in metrics} == pytest.approx(metrics)
     assert found["test/auroc"][0][0] == 4
+
+
+def test_tensorboard_holds_the_figures_and_the_run_says_how_to_see_them(
+    process: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    folder, done = process
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason=EXTRA)
+    events = accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    files = {f"figures/{path.stem}": path.read_bytes() for path in (folder / "figures").glob("*.png")}
+    assert {"figures/roc", "figures/training"} <= set(files)
+    found = {name: events.Images(name)[0] for name in events.Tags()["images"]}
+    assert {name: image.encoded_image_string for name, image in found.items()} == files
+    with Image.open(folder / "figures" / "roc.png") as picture:
+        assert picture.size == (found["figures/roc"].width, found["figures/roc"].height)
+    assert found["figures/roc"].step == run_folder.read_history(folder / "history.csv")[-1]["step"]
+    assert done.stdout.splitlines()[-2] == "TensorBoard: tensorboard --logdir outputs"
 
 
 def test_mlflow_holds_the_config_the_history_and_the_metrics(run: Path) -> None:
@@ -263,12 +281,17 @@ def test_faults_are_reported_before_any_data_is_read(cli: Cli, workdir: Path, wo
     assert not (workdir / "outputs").exists()
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
-def test_a_missing_package_is_reported(cli: Cli, workdir: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "install"),
+    [("tensorboard", "tensorboard"), ("wandb", "'ssl-cli[tracking]'"), ("mlflow", "'ssl-cli[tracking]'")],
+)
+def test_a_missing_package_is_reported(
+    cli: Cli, workdir: Path, monkeypatch: pytest.MonkeyPatch, name: str, install: str
+) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     code, _, err = cli("detect", f"logger={name}")
     assert code == 2
-    assert f"logger={name} needs the package {name}: pip install 'ssl-cli[tracking]'" in err
+    assert f"logger={name} needs the package {name}: pip install {install}\n" in err
     assert not (workdir / "outputs").exists()
 
 
