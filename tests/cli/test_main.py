@@ -22,7 +22,8 @@ def test_front_page_names_every_verb(cli: Cli) -> None:
     "words",
     [
         *([], ["--help"], ["list"], ["list", "models", "data", "tasks", "runs"]),
-        *(["detect", "--cfg", "job"], ["detect", "--help", "--all"], ["pretrain", "model=bert", "--help"], ["score", "--help"]),
+        *(["detect", "--cfg", "job"], ["detect", "--help", "--all"], ["score", "--help"]),
+        ["pretrain", "model=bert", "--help"],
     ],
 )
 def test_pages_import_neither_torch_nor_lightning(words: list[str], workdir: Path) -> None:

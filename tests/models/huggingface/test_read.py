@@ -198,7 +198,7 @@ def test_an_unreachable_hub_is_one_message(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(
-        InputError, match=r"^init=a/b is not a local folder, .*: the hub can't be reached .*no copy in the cache\.$"
+        InputError, match=r"^init=a/b is not a local folder, .*: the hub can't be reached .*no copy in the cache\. Give the hub id"
     ):
         files.checkpoint_folder("a/b")
 
