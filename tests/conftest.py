@@ -24,6 +24,7 @@ from ssl_cli.data.tables.datasets import KDD_COLUMNS
 from tests.helpers import processes
 
 Cli = Callable[..., tuple[int, str, str]]
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub, nor does a process that one starts
 QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "bootstrap_samples=20"]
 
 

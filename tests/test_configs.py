@@ -14,7 +14,7 @@ from ssl_cli.methods.protocols import EncodesText, LearnsFromText, Reconstructs,
 from tests.conftest import QUICK, Cli
 from tests.helpers.task_files import task_words
 
-REQUIRED = {"adbench": ["data.name=cardio"]}
+REQUIRED = {"adbench": ["data.name=cardio"], "pyod": ["model.detector=LODA"]}
 EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}
 TINY = ["trainer=cpu", "trainer.max_steps=2", "trainer.batch_size=4"]
 TINY_TEXT = [*TINY, "model.network.size=tiny", "model.network.context=16"]
@@ -95,7 +95,7 @@ def test_tokenizers(cli: Cli, published: Path, name: str) -> None:
 def test_models_of_tables(cli: Cli, name: str) -> None:
     if name in EXTRAS:
         pytest.importorskip(name, reason=EXTRAS[name])
-    code, out, err = cli("detect", *QUICK, f"model={name}", "trainer.max_steps=30")
+    code, out, err = cli("detect", *QUICK, f"model={name}", *REQUIRED.get(name, []), "trainer.max_steps=30")
     if code == 2 and "images" in err:  # a model of images only, which is rejected in one sentence
         assert (err.count("\n"), err.startswith("error: ")) == (1, True), err
         assert not Path("outputs").exists()
@@ -113,7 +113,8 @@ def test_models_of_images_only_are_known(cli: Cli) -> None:
 def test_models_of_images(cli: Cli, name: str) -> None:
     if name in EXTRAS:
         pytest.importorskip(name, reason=EXTRAS[name])
-    metrics = trained(cli, *QUICK, "data=digits", f"model={name}", "trainer.max_steps=20")
+    words = ["data=digits", f"model={name}", *REQUIRED.get(name, []), "trainer.max_steps=20"]
+    metrics = trained(cli, *QUICK, *words)
     assert 0.6 < metrics["test/auroc"] <= 1
 
 

@@ -17,7 +17,7 @@ from ssl_cli.config.choices import choices, default_choices, search_first, suita
 from ssl_cli.config.verbs import VERBS
 
 FIRST_WORDS = ("--help", "--version")
-FLAGS = ("--help", "--cfg", "--info")  # of every verb
+FLAGS = ("--help", "--all", "--cfg", "--info")  # of every verb; --all after --help
 CHOICE_FLAGS = ("--config-dir",)  # of verbs with config groups
 SWEEP_FLAGS = ("-m", "--multirun")
 LIST_WORDS = ("models", "data", "tasks", "runs", "checkpoints", "--sort", "--best", "--config-dir")

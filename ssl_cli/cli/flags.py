@@ -10,8 +10,8 @@ CONFIG_KINDS = ("job", "hydra", "all")  # for --cfg
 INFO_KINDS = ("all", "defaults", "searchpath")  # for --info
 WITH_VALUE = ("--cfg", "--package", "--config-dir")
 ACTIONS = ("--multirun", "--run", "--cfg", "--info")  # what is done with the config: one of them
-OBEYED = (*ACTIONS, "--resolve", "--package", "--config-dir", "--help", "--version")
-FLAG_LIST = "-m, --cfg job, --resolve, --package, --info, --config-dir, --help"
+OBEYED = (*ACTIONS, "--resolve", "--package", "--config-dir", "--help", "--all", "--version")
+FLAG_LIST = "-m, --cfg job, --resolve, --package, --info, --config-dir, --help [--all]"
 SHORT = {
     "-h": "--help", "-c": "--cfg", "-p": "--package", "-r": "--run", "-m": "--multirun", "-i": "--info",
     "-cd": "--config-dir", "-cn": "--config-name", "-cp": "--config-path", "-sc": "--shell-completion",
@@ -55,7 +55,7 @@ def parse_flags(verb: str, arguments: list[str]) -> CommandLine:
             line.flags["--info"] = _checked("--info", word, INFO_KINDS)
         else:
             raise InputError(f"{word} is neither an option=value nor a flag{_flag_list(word)}.")
-    _check_together(line.flags)
+    _check_together(verb, line.flags)
     return line
 
 
@@ -85,10 +85,12 @@ def _checked(name: str, value: str, kinds: tuple[str, ...]) -> str:
     return value
 
 
-def _check_together(flags: dict[str, str]) -> None:
-    """Raise InputError for two flags of which only one can be obeyed."""
+def _check_together(verb: str, flags: dict[str, str]) -> None:
+    """Raise InputError for two flags of which only one can be obeyed, and for one without that which it belongs to."""
     if {"--help", "--version"} & set(flags):
         return  # the page, whatever else is there
+    if "--all" in flags:
+        raise InputError(f"--all belongs to --help: `ssl {verb} --help --all` shows every option.")
     actions = [name for name in ACTIONS if name in flags]
     if len(actions) > 1:
         raise InputError(f"{' and '.join(actions)}: only one of them can be obeyed; leave out the others.")

@@ -72,7 +72,7 @@ def dispatch(arguments: list[str]) -> int:
     """
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if verb == "help" and rest:
-        verb, rest = rest[0], ["--help"]
+        verb, rest = rest[0], [*rest[1:], *(() if {"--help", "-h"} & set(rest) else ("--help",))]
     if verb in ("--help", "-h", "help"):
         console.say_bare(front_page())
         return OK
@@ -96,7 +96,7 @@ def dispatch(arguments: list[str]) -> int:
         console.say_bare(f"ssl {__version__}")
         return OK
     if "--help" in line.flags:
-        import_module("ssl_cli.cli.help").print_verb_help(verb, line.words)
+        import_module("ssl_cli.cli.help").print_verb_help(verb, line.words, "--all" in line.flags)
         return OK
     return import_module("ssl_cli.cli.launch").launch(line, verb)
 
@@ -113,7 +113,7 @@ def front_page() -> str:
     lines = ["ssl: learn from unlabelled data, and see what was learned.", "", "usage: ssl VERB [option=value ...]", ""]
     width = max(len(verb) for verb in verbs())
     lines += [f"  {verb:{width}}  {summary}" for verb, summary in verbs().items()]
-    lines += ["", "`ssl VERB --help` shows a verb's choices and options. Try `ssl detect`."]
+    lines += ["", "`ssl VERB --help` shows a verb's main options, with `--all` every one. Try `ssl detect`."]
     return "\n".join(lines)
 
 

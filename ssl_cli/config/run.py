@@ -62,7 +62,7 @@ class TrainerConfig:
     ]
     batch_size: Annotated[Count, "rows of a batch, over all devices together"]
     max_epochs: Annotated[Count | None, "passes over the training rows, then stop"]
-    max_steps: Annotated[Count | None, "optimizer steps, then stop"]
+    max_steps: Annotated[Count | None, "optimizer steps, then stop; null: no limit, or default_steps if none is set"]
     max_time: Annotated[
         Annotated[str, Pattern(r"(?!(00:){2,3}00$)(\d{2}:)?\d{2}:\d{2}:\d{2}", "a time as HH:MM:SS or DD:HH:MM:SS")]
         | None,

@@ -41,10 +41,12 @@ class VerbSpec:
     """Specification of a verb: the schema of its options, its command, and the Protocols that it requires.
 
     `model` and `data` are names of Protocols in `methods.protocols` and `data.protocols`: the model must have one of
-    the former, the data the latter. `model_packages` and `modalities` say which choices the help page lists.
+    the former, the data the latter. `model_packages` and `modalities` say which choices the help page lists, and
+    `main_options` which groups and options it shows without --all, in this order.
     """
 
     options: type[VerbConfig]
+    main_options: tuple[str, ...]
     command: str  # the module below ssl_cli.commands whose run(cfg) it calls
     model: tuple[str, ...] = ()
     model_ability: str = ""  # what these Protocols mean, as in "a model that can ..."
@@ -65,17 +67,19 @@ class VerbSpec:
 VERBS: dict[str, VerbSpec] = {
     "detect": VerbSpec(
         options=DetectConfig,
+        main_options=("data", "model", "threshold", "fpr", "calibrate", "anomalies", "trainer.max_steps", "seed"),
         command="detect.detect",
         model=("ScoresAnomalies",),
         model_ability="score rows",
         model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.detectors."),
         data="OneClassSource",
         modalities=("table", "image"),
-        changeable=CHANGEABLE | {"threshold", "fpr", "fdr", "bootstrap_samples", "anomalies"},
+        changeable=CHANGEABLE | {"threshold", "fpr", "fdr", "bootstrap_samples", "anomalies", "data.download"},
         of_other_verbs={"data.val": "reconstruct"},
     ),
     "pretrain": VerbSpec(
         options=PretrainConfig,
+        main_options=("data", "tokenizer", "model", "init", "trainer.max_steps", "optim.lr", "seed", "show"),
         command="pretrain.pretrain",
         model=("LearnsFromText",),
         model_ability="learn from text",
@@ -87,6 +91,7 @@ VERBS: dict[str, VerbSpec] = {
     ),
     "finetune": VerbSpec(
         options=FinetuneConfig,
+        main_options=("task", "init", "trainer.max_epochs", "optim.lr", "max_length", "lora", "seed"),
         command="finetune.finetune",
         model=("EncodesText", "PredictsLabels"),  # a network, or a saved model that has one
         model_ability="learn from labelled text",
@@ -97,6 +102,7 @@ VERBS: dict[str, VerbSpec] = {
     ),
     "reconstruct": VerbSpec(
         options=ReconstructConfig,
+        main_options=("data", "model", "trainer.max_epochs", "optim.lr", "seed", "run", "input"),
         command="reconstruct.reconstruct",
         model=("Reconstructs",),
         model_ability="reconstruct its input",
@@ -109,14 +115,38 @@ VERBS: dict[str, VerbSpec] = {
         ),
         of_other_verbs={f"data.{name}": "detect" for name in ("contamination", "calibration", "normal")},
     ),
-    "score": VerbSpec(options=ScoreConfig, command="detect.score"),
-    "generate": VerbSpec(options=GenerateConfig, command="generate"),
-    "fill": VerbSpec(options=FillConfig, command="pretrain.fill"),
-    "predict": VerbSpec(options=PredictConfig, command="finetune.predict"),
-    "export": VerbSpec(options=ExportConfig, command="pretrain.export"),
-    "embed": VerbSpec(options=EmbedConfig, command="reconstruct.embed", data="ImageSource", modalities=("image",)),
-    "compress": VerbSpec(options=CompressConfig, command="reconstruct.compress"),
-    "decompress": VerbSpec(options=DecompressConfig, command="reconstruct.decompress"),
+    "score": VerbSpec(
+        options=ScoreConfig, main_options=("run", "input", "output", "keep", "overwrite"), command="detect.score"
+    ),
+    "generate": VerbSpec(
+        options=GenerateConfig,
+        main_options=("run", "n", "prompt", "max_tokens", "temperature", "output", "seed"),
+        command="generate",
+    ),
+    "fill": VerbSpec(
+        options=FillConfig, main_options=("run", "text", "input", "n", "output"), command="pretrain.fill"
+    ),
+    "predict": VerbSpec(
+        options=PredictConfig,
+        main_options=("run", "text", "pair", "question", "context", "input", "output"),
+        command="finetune.predict",
+    ),
+    "export": VerbSpec(
+        options=ExportConfig, main_options=("run", "output", "overwrite"), command="pretrain.export"
+    ),
+    "embed": VerbSpec(
+        options=EmbedConfig,
+        main_options=("run", "data", "input", "map", "output"),
+        command="reconstruct.embed",
+        data="ImageSource",
+        modalities=("image",),
+    ),
+    "compress": VerbSpec(
+        options=CompressConfig, main_options=("run", "input", "output", "overwrite"), command="reconstruct.compress"
+    ),
+    "decompress": VerbSpec(
+        options=DecompressConfig, main_options=("run", "input", "output", "overwrite"), command="reconstruct.decompress"
+    ),
 }
 
 

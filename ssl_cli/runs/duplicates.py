@@ -13,6 +13,7 @@ from ssl_cli.runs.folder import FINISHED, read_environment, read_metrics, run_st
 
 # Config keys that do not affect a run's results.
 KEYS_WITHOUT_EFFECT = ("paths", "choices", "summary_metrics", "sweep", "logger", "resume")
+DATA_KEYS_WITHOUT_EFFECT = ("cache", "download")  # of its data
 
 
 def config_hash(cfg: DictConfig, fingerprint: str) -> str:
@@ -21,7 +22,7 @@ def config_hash(cfg: DictConfig, fingerprint: str) -> str:
     assert isinstance(content, dict)
     relevant = {name: value for name, value in content.items() if name not in KEYS_WITHOUT_EFFECT}
     if isinstance(data := relevant.get("data"), dict):
-        relevant["data"] = {name: value for name, value in data.items() if name != "cache"}  # a path, too
+        relevant["data"] = {name: value for name, value in data.items() if name not in DATA_KEYS_WITHOUT_EFFECT}
     text = json.dumps([__version__, fingerprint, relevant], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -132,7 +132,8 @@ def check_are_numbers(path: Path, content: dict[str, Any], names: list[str]) -> 
 def read_saved_config(path: Path) -> DictConfig:
     """Return the config that a run has saved, plain and resolved.
 
-    Raises InputError for one that ssl cannot have written. `data.cache` is set to null: see `saved_cache`.
+    Raises InputError for one that ssl cannot have written. `data.cache` is set to null (see `saved_cache`) and
+    `data.download` to false.
     """
     _check_yaml(path, read_text(path))
     cfg = read_yaml(path)
@@ -152,16 +153,16 @@ def read_saved_config(path: Path) -> DictConfig:
     for name in sorted(unused_options(verb)):
         if not (cfg.get(name) is None or cfg.get(name) is False):
             raise InputError(f"{path} is damaged: {name} is set, which is for the command line: no run saves it.")
-    _clear_cache(cfg)
+    _clear_writes(cfg)
     return cfg
 
 
-def _clear_cache(cfg: DictConfig) -> None:
-    """Set `data.cache` to null: files are written there, so the user decides where it is, and not the run folder."""
+def _clear_writes(cfg: DictConfig) -> None:
+    """Clear the data's options by which files are written: the user decides where to, and not the run folder."""
     data = cfg.get("data")
     modules = ALLOWED_MODULES["data"]
-    if isinstance(data, DictConfig) and str(data.get("_target_")).startswith(modules) and "cache" in data:
-        data.cache = None
+    if isinstance(data, DictConfig) and str(data.get("_target_")).startswith(modules):
+        data.update({name: off for name, off in (("cache", None), ("download", False)) if name in data})
 
 
 def saved_cache(path: Path) -> str | None:

@@ -79,7 +79,7 @@ def test_a_folder_of_configs(workdir: Path, cli: Cli) -> None:
     own = ("--config-dir", "my conf é")
     assert "ridge: 0.25" in cli("detect", *own, "model=mine", "--cfg", "job")[1]
     assert "Mine, first" in cli("list", "models", *own)[1] and "Mine, second" in cli("list", "models")[1]
-    assert "Mine, first" in cli("detect", *own, "--help")[1]
+    assert "Mine, first" in cli("detect", *own, "--help", "--all")[1]
     assert "model=mine" in cli("completion", "--line", "ssl detect --config-dir 'my conf é' model=mi")[1]
     assert "my conf é/" in cli("completion", "--line", "ssl detect --config-dir my")[1]
     page = cli("detect", *own, "model=mine", "--info")[1]

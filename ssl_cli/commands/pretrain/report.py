@@ -19,9 +19,15 @@ from ssl_cli.evaluation.html import (
     metrics_section,
     write_report,
 )
+from ssl_cli.printable import Styled
 from ssl_cli.runs.folder import CONFIG, METRICS
 
-MAX_PRINTED_EXAMPLES = 2
+MAX_PRINTED_EXAMPLES, MAX_PRINTED_CHARS = 2, 500  # passages, and characters of each: with the legend a dozen lines
+OF_MASKS = (
+    "in brackets the token predicted for a masked one and its probability: [dog 45%] is right, [cat 9%, not dog] is not"
+)
+OF_CONTINUATIONS = "in brackets what the model continues it with"
+VISIBLE = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "→"})
 LEGEND = "Held-out text with predictions of the model: correct ones are green, wrong ones red, before what is there."
 ALL_MEANINGS = {f"val/{name}": meaning for name, meaning in MEANINGS.items()} | {
     TOKENS_PER_S: "training tokens per second",
@@ -70,8 +76,34 @@ def print_summary(metrics: Mapping[str, float], examples: Sequence[PredictedText
     """Print the metrics, a few example predictions, and the names of the files."""
     rows = [list(row) for row in _metric_rows(metrics)]
     console.say(console.table("", ["metric", "value", "meaning"], rows, right={"value"}))
-    for example in examples[:MAX_PRINTED_EXAMPLES]:
-        console.say(f"\n{example}")
+    if examples:
+        print_examples(examples[:MAX_PRINTED_EXAMPLES])
     names = ", ".join(figure.name.removesuffix(".png") for figure in figures)
     shown = f"; predictions: {EXAMPLES}" if examples else ""
     console.say(f"\nfigures: {names}; report: {REPORT}; metrics: {METRICS}{shown}")
+
+
+def print_examples(examples: Sequence[PredictedText]) -> None:
+    """Print the beginnings of some passages with their predictions, below a legend: less than twenty lines."""
+    has_targets = any(piece.target is not None for example in examples for piece in example.pieces)
+    shown = [_styled(example) for example in examples]
+    breaks = "; ⏎: a line break" if any("⏎" in passage.plain for passage in shown) else ""
+    console.say(f"\nheld-out text, {OF_MASKS if has_targets else OF_CONTINUATIONS}{breaks}", style="bold")
+    for passage in shown:
+        console.say("")
+        console.say(passage)
+
+
+def _styled(example: PredictedText) -> Styled:
+    """Return the beginning of a passage on one line, with right predictions in green and wrong ones in red."""
+    passage, n_left = Styled(), MAX_PRINTED_CHARS
+    for piece in example.pieces:
+        text = str(piece).translate(VISIBLE)
+        text = text.lstrip() if not passage.pieces else text
+        style = "" if piece.prediction is None else "green" if piece.is_correct else "red"
+        if len(text) > n_left:
+            is_cut_inside = piece.target is None  # a prediction with its target is whole, or left out
+            return passage.append(text[:n_left] if is_cut_inside else "", style).append(" ...")
+        passage.append(text, style)
+        n_left -= len(text)
+    return passage

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ssl_cli.data.images.archive import THREADS
 from ssl_cli.data.images.decode import decode_image
+from ssl_cli.data.io.hub import hub_access
 from ssl_cli.data.io.hub_errors import describe_hub_error
 from ssl_cli.errors import InputError
 
@@ -70,7 +71,8 @@ def _open(hub: str | Path) -> Any:
     datasets.disable_progress_bars()
     folder = Path(hub).expanduser()
     if not folder.is_dir():
-        return datasets.load_dataset(str(hub))
+        with hub_access(str(hub)):
+            return datasets.load_dataset(str(hub))
     files = parquet_files(folder)
     if set(files) != set(SPLITS):
         raise InputError(f"{folder} must hold Parquet files whose names begin with train, and others with test.")

@@ -12,8 +12,14 @@ REASONS = {  # by the name of an exception; the first match counts: a gated repo
 }
 
 
+class HubUnreachableError(Exception):
+    """The hub can't be reached; the message is the reason, without a full stop."""
+
+
 def describe_hub_error(error: BaseException) -> str:
     """Return the reason for an error, without a full stop; the library's own message if it is not a common one."""
+    if unreachable := next((cause for cause in _causes(error) if isinstance(cause, HubUnreachableError)), None):
+        return str(unreachable)
     names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
     known = next((reason for name, reason in REASONS.items() if name in names), None)
     if known is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Path as FilePath
+from ssl_cli.data.io.hub import hub_access
 from ssl_cli.data.io.hub_errors import describe_hub_error
 from ssl_cli.errors import InputError
 
@@ -128,7 +129,8 @@ def hub_rows(layout: PublishedLayout) -> dict[str, Iterator[dict[str, Any]]]:
     )
     try:
         datasets.disable_progress_bars()
-        dataset = datasets.load_dataset(layout.hub, layout.name)
+        with hub_access(layout.hub):
+            dataset = datasets.load_dataset(layout.hub, layout.name)
         return {split: iter(dataset[name]) for split, name in layout.splits.items() if name in dataset}
     except Exception as error:  # the hub, the network and the disk fail in many ways
         raise InputError(

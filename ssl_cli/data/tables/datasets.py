@@ -2,9 +2,10 @@
 
 import hashlib
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from ssl_cli.data.io.arrow import fingerprint, read_table
 from ssl_cli.data.io.cells import NOT_CSV
 from ssl_cli.data.io.csv_source import declared_delimiter_of
 from ssl_cli.data.io.notation import AmbiguousNotation, Notation, find_notation
+from ssl_cli.data.tables.downloads import CREDIT_CARD, KDD_CUP_99
 from ssl_cli.data.tables.labels import make_labelled_table
 from ssl_cli.data.tables.one_class import LabelledTable, OneClassTable, find_file
 from ssl_cli.data.tables.readings import LEFT_OUT, Dates, Reading, ReadingOptions
@@ -125,20 +127,32 @@ class BreastCancer(OneClassTable):
 
 
 @dataclass(kw_only=True)
-class CreditCard(OneClassTable):
+class FetchedTable(OneClassTable):
+    """A published table whose file is in a folder, named by the user, or fetched."""
+
+    dir: str
+    file: Annotated[FilePath | None, "path of the file, if it is not in dir"] = None
+    download: Annotated[bool, "fetch the file into dir if it is missing"] = False
+
+    @staticmethod
+    def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what is wrong with options together; `check` calls it before any data is read."""
+        if options.get("download") and options.get("file") is not None:
+            yield "download fetches the file into data.dir, but data.file names another: leave out one of them."
+
+
+@dataclass(kw_only=True)
+class CreditCard(FetchedTable):
     """Card fraud of ULB, on Kaggle: 284,807 transactions, 492 frauds.
 
     Time is left out: the seconds since the file's first transaction say nothing about a transaction on another day.
     """
 
-    dir: str
-    file: Annotated[FilePath | None, "path of creditcard.csv, if it is not in dir"] = None
-
     def read(self) -> LabelledTable:
         """Read creditcard.csv, plain or gzipped, or a sample of it."""
         published = ["creditcard.csv", "creditcard.csv.gz", "creditcard_sample.csv", "creditcard_sample.csv.gz"]
         page = "https://www.kaggle.com/datasets/mlg-ulb/creditcardfraud"
-        path = find_file(self.file, self.dir, published, page)
+        path = find_file(self.file, self.dir, published, page, source=CREDIT_CARD, download=self.download)
         table = read_table(path)
         return make_labelled_table(path, table, "Class", 0, [name for name in ("Time",) if name in table.column_names])
 
@@ -161,17 +175,14 @@ class PaySim(OneClassTable):
 
 
 @dataclass(kw_only=True)
-class KddCup99(OneClassTable):
+class KddCup99(FetchedTable):
     """KDD Cup 1999, the 10 % file: 494,021 connections, of which 97,278 are `normal.`."""
-
-    dir: str
-    file: Annotated[FilePath | None, "path of kddcup.data_10_percent(.gz), if it is not in dir"] = None
 
     def read(self) -> LabelledTable:
         """Read the 10 % file, which has no header."""
         published = ["kddcup.data_10_percent.gz", "kddcup.data_10_percent", "kddcup.data_10_percent_corrected"]
         page = "https://kdd.ics.uci.edu/databases/kddcup99/kddcup99.html"
-        path = find_file(self.file, self.dir, published, page)
+        path = find_file(self.file, self.dir, published, page, source=KDD_CUP_99, download=self.download)
         return make_labelled_table(
             path, read_table(path, names=[*KDD_COLUMNS, "label"]), "label", "normal.", header=False
         )

@@ -12,6 +12,7 @@ from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.cells import read_cells
 from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
 from ssl_cli.data.tables.dates import MISSING, format_part
+from ssl_cli.data.tables.downloads import PublishedFile, fetch_file
 from ssl_cli.data.tables.features import Column, Scaling
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.data.tables.readings import ReadAs, Reading, ReadingOptions, parse_read_as
@@ -143,10 +144,19 @@ class OneClassTable(OneClass):
         )
 
 
-def find_file(path: str | None, folder: str | Path, published: list[str], page: str, option: str = "data.file") -> Path:
+def find_file(
+    path: str | None,
+    folder: str | Path,
+    published: list[str],
+    page: str,
+    option: str = "data.file",
+    source: PublishedFile | None = None,
+    download: bool = False,
+) -> Path:
     """Return `path` if it is set by the user's `option`, or the first of the published file names found in `folder`.
 
-    Raises InputError, with the page to download it from, if there is none.
+    If there is none, `download` fetches it from `source`. Raises InputError, with the page to download it from, if it
+    isn't to be fetched, or can't be.
     """
     if path is not None:
         return Path(path).expanduser()
@@ -154,6 +164,8 @@ def find_file(path: str | None, folder: str | Path, published: list[str], page: 
     for name in published:
         if (folder / name).is_file():
             return folder / name
-    raise InputError(
-        f"{folder / published[0]} is missing. Download it from {page} and put it there, or set {option}=PATH."
-    )
+    by_hand = f"Download it from {page} and put it there, or set {option}=PATH"
+    if source is not None and download:
+        return fetch_file(source, folder / published[0], f"{by_hand}.")
+    fetched = "" if source is None else f"; data.download=true fetches it from {source.site}, without an account"
+    raise InputError(f"{folder / published[0]} is missing. {by_hand}{fetched}.")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.config.types import Range
 from ssl_cli.data.io.files import file_versions, list_files
+from ssl_cli.data.io.hub import hub_access
 from ssl_cli.data.io.hub_errors import describe_hub_error
 from ssl_cli.data.io.records import read_records
 from ssl_cli.data.io.text import read_text, split_text
@@ -32,8 +33,9 @@ def hub_rows(hub: str, name: str, split: str, hint: str) -> Iterator[dict[str, l
     import datasets  # takes half a second, and is needed here only
 
     try:
-        rows = datasets.load_dataset(hub, name, split=split, streaming=True)
-        yield from rows.iter(batch_size=HUB_BATCH_ROWS)
+        with hub_access(hub):
+            rows = datasets.load_dataset(hub, name, split=split, streaming=True)
+            yield from rows.iter(batch_size=HUB_BATCH_ROWS)
     except Exception as error:  # the hub and the network fail in many ways
         raise InputError(f"{hub} can't be streamed: {describe_hub_error(error)}. {hint}") from error
 

@@ -31,6 +31,7 @@ from ssl_cli.methods.detectors.subsample import subsample
 # pickles from the paths that its options name.
 NOT_FOR_TABLES = re.compile(r"pyg_|ts_|embedding|audio_ae|base|suod")
 SEED_OPTIONS = ("random_state", "random_seed", "seed")  # its names in PyOD's classes
+EXAMPLES = ("ECOD", "COPOD", "IForest", "LOF", "HBOS", "GMM", "INNE", "LODA", "AutoEncoder")
 DERIVED_OPTIONS = ("n_features", *SEED_OPTIONS)  # set from the rows and the seed
 
 
@@ -50,7 +51,7 @@ class PyOD(SavedAsRows):
 
     def __init__(
         self,
-        detector: Annotated[str, "a class of PyOD: COPOD, ECOD, INNE, LOF, AutoEncoder, ..."],
+        detector: Annotated[str | None, f"a class of PyOD, such as {', '.join(EXAMPLES)}; must be named"],
         options: Annotated[dict[str, Any] | None, "keyword arguments of that class"] = None,
         max_rows: Annotated[
             Count | None, "training rows used, drawn at random (many detectors' cost is quadratic); null: all"
@@ -58,6 +59,7 @@ class PyOD(SavedAsRows):
     ):
         for fault in self.option_faults({"detector": detector, "options": options}):
             raise InputError(fault)
+        assert detector is not None  # a fault above
         self.detector, self.options, self.max_rows = detector, dict(options or {}), max_rows
 
     @property
@@ -69,6 +71,9 @@ class PyOD(SavedAsRows):
     def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
         """Yield what is wrong with options together; `check` calls it before any data is read."""
         name, keyword_options = options["detector"], dict(options.get("options") or {})
+        if name is None:
+            yield f"detector must name a detector of PyOD: {', '.join(EXAMPLES)} or another of its classes."
+            return
         try:
             detector = find_class(name)
         except InputError as error:

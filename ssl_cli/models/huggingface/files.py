@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ssl_cli.data.io.hub import hub_access
 from ssl_cli.data.io.hub_errors import describe_hub_error
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
@@ -38,13 +39,15 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download  # imported here because it takes long and is rarely needed
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=DOWNLOAD_PATTERNS))
-        if not any(folder.glob("*.safetensors")):
-            pickles = f"{Path(PYTORCH_BIN).stem}*.bin"
-            folder = Path(snapshot_download(name, allow_patterns=[*DOWNLOAD_PATTERNS, pickles]))
+        with hub_access(name):
+            folder = Path(snapshot_download(name, allow_patterns=DOWNLOAD_PATTERNS))
+            if not any(folder.glob("*.safetensors")):
+                pickles = f"{Path(PYTORCH_BIN).stem}*.bin"
+                folder = Path(snapshot_download(name, allow_patterns=[*DOWNLOAD_PATTERNS, pickles]))
     except Exception as error:  # the hub, the network and the disk fail in many ways
         raise InputError(
-            f"init={name} is not a local folder, and can't be downloaded: {describe_hub_error(error)}."
+            f"init={name} is not a local folder, and can't be downloaded: {describe_hub_error(error)}. "
+            "Give the hub id of a model, or the path of a folder with its files."
         ) from error
     return folder
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from ssl_cli.commands.pretrain import report
@@ -44,6 +45,25 @@ def test_a_method_without_predictions_to_show_has_no_examples(tmp_path: Path) ->
     rows = rows_of(causal(tokenizer_of("bpe").vocab_size), "bpe")
     assert write(tmp_path, torch.nn.Identity(), tokenizer_of("bpe"), rows, seed=1) == []
     assert not (tmp_path / EXAMPLES).exists()
+
+
+def test_printed_examples_are_short_and_have_a_legend(capsys: pytest.CaptureFixture[str]) -> None:
+    guess = [TextPiece("it\n was "), TextPiece(prediction="cat", target="dog", probability=0.25)]
+    right = TextPiece(prediction="cat", target="cat", probability=0.5)
+    report.print_examples([PredictedText([right, *guess * 200])] * 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("held-out text, in brackets the token predicted for a masked one and its probability: ")
+    assert lines[1].endswith("⏎: a line break")
+    assert lines[3] == lines[5] and lines[3].startswith("[cat 50%]it⏎ was [cat 25%, not dog]it⏎ was [cat 25%, not dog]")
+    assert lines[3].endswith("not dog]it⏎ was  ...") and len(lines[3]) <= report.MAX_PRINTED_CHARS + 4
+    assert sum(1 + len(line) // 80 for line in lines) < 20
+
+
+def test_a_printed_continuation_is_cut_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    report.print_examples([PredictedText([TextPiece("Once "), TextPiece(prediction="so " * 500)])])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "held-out text, in brackets what the model continues it with"
+    assert lines[3].startswith("Once [so so ") and len(lines[3]) == report.MAX_PRINTED_CHARS + 4
 
 
 def test_the_report_shows_predictions_and_escapes_markup(tmp_path: Path) -> None:

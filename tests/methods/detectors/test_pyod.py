@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.detectors.pyod import PyOD
+from ssl_cli.methods.detectors.pyod import EXAMPLES, PyOD, find_class
 from ssl_cli.methods.protocols import Detector
 from tests.conftest import Cli, run_ssl
 
@@ -101,6 +101,7 @@ def test_a_run_with_other_scores_in_this_pyod_is_rejected(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ([], "model.detector must name a detector of PyOD: ECOD, COPOD, IForest, LOF, HBOS, GMM, INNE, LODA, AutoEnc"),
         (["detector=COPODD"], "is no detector of PyOD for tables. Did you mean COPOD? It has ABOD, "),
         (["detector=copod"], "Did you mean COPOD?"),
         (["detector=DOMINANT"], "is no detector of PyOD for tables."),
@@ -122,6 +123,10 @@ def test_mistakes_are_reported_before_any_data_is_read(cli: Cli, words: list[str
     assert code == 2
     assert sentence in err
     assert "Traceback" not in err
+
+
+def test_examples_are_detectors_of_pyod() -> None:
+    assert [find_class(name).__name__ for name in EXAMPLES] == list(EXAMPLES)
 
 
 def test_rows_that_do_not_suit_a_detector() -> None:
