@@ -80,6 +80,19 @@ def benjamini_hochberg(counts: np.ndarray, fdr: float) -> int:
     return int(holds[-1]) if len(holds) else -1
 
 
+def min_calibration_rows(rule: str | float, fpr: float, fdr: float) -> int:
+    """Return how many calibration rows a rule needs for its rate; 1 if its threshold does not depend on them.
+
+    For `auto`, as many as `fpr` takes; for `fdr`, as many as let it flag a single row in a hundred; for a quantile, as
+    many as have a score above it.
+    """
+    if rule == "auto":
+        return _round_up(1 / fpr) - 1
+    if rule == "fdr":
+        return _round_up(100 / fdr) - 1
+    return _round_up(1 / (1 - _share(rule))) if isinstance(rule, str) and rule != "f1" else 1
+
+
 def choose_threshold(
     rule: str | float,
     calibration: Calibration,
@@ -119,7 +132,7 @@ def _conformal(fpr: float, calibration: Calibration) -> Threshold:
         remedies = "calibrate=cross, a larger data.calibration" if calibration.held_out else "a larger table"
         warning = (
             f"{n} calibration rows can't hold a false-positive rate of {fpr:.2%}: "
-            f"that takes {int(np.ceil(1 / fpr)) - 1}. The threshold holds {1 / (n + 1):.2%}, the lowest rate they "
+            f"that takes {_round_up(1 / fpr) - 1}. The threshold holds {1 / (n + 1):.2%}, the lowest rate they "
             f"allow. More rows, {remedies} or a larger fpr would help."
         )
     nominal = k / (n + 1)
@@ -147,7 +160,7 @@ def _false_discovery(fdr: float, calibration: Calibration, test: np.ndarray) -> 
     above = benjamini_hochberg(np.bincount(counts_above(ordered, test), minlength=n + 1), fdr)
     # A p-value of 1 is never at most fdr < 1, so above < n. If no row is flagged, the threshold is the largest score.
     value = float(ordered[n - 1 - above]) if above >= 0 else float(max(ordered[-1], test.max()))
-    min_flagged = int(np.ceil(rows / (fdr * (n + 1)) - 1e-9))  # the smallest p-value is 1 / (n + 1)
+    min_flagged = _round_up(rows / (fdr * (n + 1)))  # the smallest p-value is 1 / (n + 1)
     warning = None
     if min_flagged > 1:
         remedy = f"More calibration rows{' (calibrate=cross)' * calibration.held_out} would help."
@@ -192,19 +205,29 @@ def _best_f1(scores: np.ndarray, anomaly: np.ndarray) -> Threshold:
 
 
 def _quantile(rule: str, calibration: np.ndarray) -> Threshold:
-    share = float(rule.removeprefix("q"))
+    share = _share(rule)
     value = float(np.quantile(calibration, share, method="higher"))
     promise = (
         f"the {share:g} quantile of {len(calibration)} calibration scores, no labels used: "
         f"about {1 - share:.2%} of normal rows are flagged, without guarantee"
     )
-    is_largest = len(calibration) * (1 - share) < 1
+    is_largest = len(calibration) < _round_up(1 / (1 - share))
     warning = (
         f"{len(calibration)} calibration scores are too few for a {share:g} quantile: the largest score is used."
         if is_largest
         else None
     )
     return Threshold(rule, value, promise, warning=warning)
+
+
+def _share(rule: str) -> float:
+    """Return the share of a quantile such as q0.995."""
+    return float(rule.removeprefix("q"))
+
+
+def _round_up(number: float) -> int:
+    """Return the whole number that is at least `number`, apart from rounding errors."""
+    return int(np.ceil(number - 1e-9 * number))
 
 
 def check_scores(split: str, scores: np.ndarray) -> None:

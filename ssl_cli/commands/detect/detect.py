@@ -12,7 +12,7 @@ from torch import nn
 
 from ssl_cli import console
 from ssl_cli.commands.detect import columns, explanations, report
-from ssl_cli.commands.detect.calibration import out_of_fold
+from ssl_cli.commands.detect.calibration import fewest_to_hold_out, out_of_fold, settle
 from ssl_cli.commands.detect.finished import CALIBRATION, PREPROCESSOR
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.config.instantiate import build
@@ -35,11 +35,12 @@ def run(cfg: DictConfig) -> Path:
     check_process_count(cfg)
     data = load_data(cfg)
     cfg.facts = data.facts
+    choice = settle(cfg, data)
     if done := find_completed_run(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
-        describe(cfg, data)
+        describe(cfg, data, choice)
         fit_model(model, data, cfg, folder, trackers)
         calibration = calibrate(model, data, cfg, folder)
         if is_worker():
@@ -50,7 +51,7 @@ def run(cfg: DictConfig) -> Path:
         anomalies = explanations.top_anomalies(model, data, scores, calibration.scores, threshold, cfg.anomalies)
 
         save(model, data, calibration.scores, folder, cfg.get("escape_formulas", False))
-        metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.bootstrap_samples, cfg.seed)
+        metrics |= report.measure(scores, data.splits, calibration, threshold, cfg.bootstrap_samples, cfg.seed)
         report.write_scores(folder, scores, data, calibration.scores, threshold)
         explanations.write(folder / explanations.ANOMALIES, data, anomalies, cfg.get("escape_formulas", False))
         report.draw(folder, model, data, scores["test"], threshold, metrics, anomalies)
@@ -61,16 +62,19 @@ def run(cfg: DictConfig) -> Path:
 def load_data(cfg: DictConfig) -> OneClassData:
     """Return the data set in the splits that the config needs."""
     stops_early, uses_labels = cfg.trainer.patience is not None, cfg.threshold == "f1"
-    return build(cfg.data).one_class_splits(
-        cfg.seed, hold_out=cfg.calibrate == "split", val=stops_early, dev=uses_labels
+    source = build(cfg.data)
+    return source.one_class_splits(
+        cfg.seed, hold_out=fewest_to_hold_out(cfg, source), val=stops_early, dev=uses_labels
     )
 
 
-def describe(cfg: DictConfig, data: OneClassData) -> None:
-    """Print what is run on how many rows, and the notes and warnings of the data."""
+def describe(cfg: DictConfig, data: OneClassData, choice: str | None) -> None:
+    """Print what is run on how many rows, the `choice` of the calibration, and notes and warnings of the data."""
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
     console.say(f"detect {chosen}: {data.size}; {data.rows}: {sizes}")
+    if choice:
+        console.say(choice)
     hidden = count_hidden_anomalies(data)
     for name, n_hidden in hidden.items():
         console.say(

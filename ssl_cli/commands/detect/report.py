@@ -17,7 +17,7 @@ from ssl_cli.data.images.datasets import DESCRIPTION_COLUMNS, OneClassImages
 from ssl_cli.data.one_class import OneClassData, OneClassSplit
 from ssl_cli.evaluation.metrics.detection import curves, detection_metrics
 from ssl_cli.evaluation.plots import curves as curve_plots
-from ssl_cli.evaluation.thresholds import Threshold, p_values
+from ssl_cli.evaluation.thresholds import Calibration, Threshold, p_values
 from ssl_cli.methods.protocols import Explains
 from ssl_cli.runs.folder import HISTORY, read_history
 
@@ -28,7 +28,7 @@ MAX_DRAWN_ROWS = 8
 def measure(
     scores: dict[str, np.ndarray],
     splits: dict[str, OneClassSplit],
-    calibration: np.ndarray,
+    calibration: Calibration,
     threshold: Threshold,
     bootstrap_samples: int,
     seed: int,
@@ -39,7 +39,8 @@ def measure(
         "threshold/value": threshold.value,
         "test/rows": len(test),
         "test/flagged": int((test > threshold.value).sum()),
-        "calibration/rows": len(calibration),
+        "calibration/rows": len(calibration.scores),
+        "calibration/folds": calibration.folds,  # 0: the rows were held out
     }
     nominal = {"fpr": threshold.nominal_fpr, "fdr": threshold.nominal_fdr}
     metrics |= {f"threshold/nominal_{name}": value for name, value in nominal.items() if value is not None}
