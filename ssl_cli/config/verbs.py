@@ -71,7 +71,7 @@ VERBS: dict[str, VerbSpec] = {
         model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.detectors."),
         data="OneClassSource",
         modalities=("table", "image"),
-        changeable=CHANGEABLE | {"threshold", "fpr", "fdr", "bootstrap_samples", "anomalies"},
+        changeable=CHANGEABLE | {"threshold", "fpr", "fdr", "fdr_method", "bootstrap_samples", "anomalies"},
         of_other_verbs={"data.val": "reconstruct"},
     ),
     "pretrain": VerbSpec(

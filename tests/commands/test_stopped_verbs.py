@@ -27,7 +27,7 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "reconstruct": ["model=vqvae", *SHORT, *SMALL["vqvae"], "trainer.checkpoint_every_n_steps=2"],
     "reconstruct-run": [RECONSTRUCT, "input=images", "output=new"],
     "pretrain": ["data=text", "data.files=t.txt", "data.cache=tokens", "model=gpt", *FOUR_STEPS],
-    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *FOUR_STEPS, "bootstrap_samples=20"],
+    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *FOUR_STEPS],
     "score": [DETECT, "input=t.csv", "output=new.csv"],
     "score-parquet": [DETECT, "input=t.csv", "output=new.parquet"],
     "score-fdr": ["run=outputs/detect/knn/2", "input=t.csv", "output=new.csv"],

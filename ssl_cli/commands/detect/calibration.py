@@ -10,7 +10,7 @@ from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.images.datasets import Images
 from ssl_cli.data.one_class import OneClassData
-from ssl_cli.evaluation.thresholds import CONFORMAL, Calibration, min_calibration_rows
+from ssl_cli.evaluation.thresholds import CONFORMAL, min_calibration_rows
 from ssl_cli.methods.build import new_model
 from ssl_cli.methods.scoring import device_of, score_rows
 from ssl_cli.training.fit import fit
@@ -56,8 +56,10 @@ def settle(cfg: DictConfig, data: OneClassData) -> str | None:
     )
 
 
-def out_of_fold(rows: ArrayDataset, val_rows: ArrayDataset | None, cfg: DictConfig, folder: Path) -> Calibration:
-    """Return the score (N,) of each row by a model fitted without that row's fold; `cfg.folds` models in all.
+def out_of_fold(
+    rows: ArrayDataset, val_rows: ArrayDataset | None, cfg: DictConfig, folder: Path
+) -> tuple[np.ndarray, int]:
+    """Return the score (N,) of each row by a model fitted without that row's fold, and the number of models.
 
     Without `val_rows`, each model is validated on the fold that it scores.
     """
@@ -71,4 +73,4 @@ def out_of_fold(rows: ArrayDataset, val_rows: ArrayDataset | None, cfg: DictConf
         held_out, model = rows.take(fold == k), new_model(cfg)
         fit(model, rows.take(fold != k), held_out if val_rows is None else val_rows, cfg, fold_folder)
         scores[fold == k] = score_rows(model, held_out.arrays["x"].numpy(), device_of(model))
-    return Calibration(scores, held_out=False, folds=n_folds)
+    return scores, n_folds

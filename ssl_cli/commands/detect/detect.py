@@ -1,6 +1,5 @@
 """ssl detect: learn what is normal from normal rows, and flag the rows that differ (one-class anomaly detection)."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from safetensors.torch import save_model
 from torch import nn
 
 from ssl_cli import console
-from ssl_cli.commands.detect import columns, explanations, report
+from ssl_cli.commands.detect import columns, explanations, report, summary
 from ssl_cli.commands.detect.calibration import fewest_to_hold_out, out_of_fold, settle
 from ssl_cli.commands.detect.finished import CALIBRATION, PREPROCESSOR
 from ssl_cli.commands.finished import WEIGHTS
@@ -55,7 +54,7 @@ def run(cfg: DictConfig) -> Path:
         report.write_scores(folder, scores, data, calibration.scores, threshold)
         explanations.write(folder / explanations.ANOMALIES, data, anomalies, cfg.get("escape_formulas", False))
         report.draw(folder, model, data, scores["test"], threshold, metrics, anomalies)
-        report.print_summary(folder, data, threshold, metrics, anomalies)
+        summary.show(folder, data, threshold, metrics, anomalies)
     return folder
 
 
@@ -105,10 +104,13 @@ def fit_model(model: Any, data: OneClassData, cfg: DictConfig, folder: Path, tra
 
 def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> Calibration:
     """Return scores of normal rows by a model that was not trained on them."""
+    hidden = count_hidden_anomalies(data)
     if cfg.calibrate == "split":
-        return Calibration(score_rows(model, data.splits["calibration"].x, device_of(model)))
+        scores = score_rows(model, data.splits["calibration"].x, device_of(model))
+        return Calibration(scores, clean="calibration" not in hidden)
     val_rows = make_dataset(data, "val") if "val" in data.splits else None
-    return out_of_fold(make_dataset(data, "train"), val_rows, cfg, folder)
+    scores, n_folds = out_of_fold(make_dataset(data, "train"), val_rows, cfg, folder)
+    return Calibration(scores, held_out=False, folds=n_folds, clean="train" not in hidden)
 
 
 def make_dataset(data: OneClassData, split: str) -> ArrayDataset:
@@ -119,15 +121,11 @@ def make_dataset(data: OneClassData, split: str) -> ArrayDataset:
 def make_threshold(
     scores: dict[str, np.ndarray], calibration: Calibration, data: OneClassData, cfg: DictConfig
 ) -> Threshold:
-    """Return the threshold of the config's rule; it guarantees nothing if the calibration rows hide anomalies."""
+    """Return the threshold of the config's rule."""
     labels = data.splits["dev"].anomaly if "dev" in data.splits else None
     dev = (scores["dev"], labels) if labels is not None else None
-    threshold = choose_threshold(cfg.threshold, calibration, scores["test"], cfg.fpr, cfg.fdr, dev)
-    calibration_split = "calibration" if calibration.held_out else "train"
-    if not threshold.guaranteed or calibration_split not in count_hidden_anomalies(data):
-        return threshold
-    promise = f"{threshold.promise}; this is promised for clean calibration {data.rows}, and these contain anomalies"
-    return replace(threshold, promise=promise, guaranteed=False)
+    method = cfg.get("fdr_method", "bh")  # in configs of earlier versions
+    return choose_threshold(cfg.threshold, calibration, scores["test"], cfg.fpr, cfg.fdr, dev, method)
 
 
 def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path, escape_formulas: bool) -> None:
