@@ -25,7 +25,8 @@ from tests.helpers import processes
 
 Cli = Callable[..., tuple[int, str, str]]
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub, nor does a process that one starts
-QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2", "bootstrap_samples=20"]
+FOUR_STEPS = ["trainer=cpu", "trainer.max_steps=4", "trainer.validate_every_n_steps=2"]
+QUICK = [*FOUR_STEPS, "bootstrap_samples=20", "calibrate=split"]  # of ssl detect: calibrate=auto would fit six models
 
 
 # What they test runs no command line.

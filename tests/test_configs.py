@@ -11,7 +11,7 @@ from ssl_cli.config.choices import built_in_conf, choices, groups
 from ssl_cli.config.instantiate import modality_of, names_where, read_yaml, target_of
 from ssl_cli.config.typecheck import provides
 from ssl_cli.methods.protocols import EncodesText, LearnsFromText, Reconstructs, ScoresAnomalies
-from tests.conftest import QUICK, Cli
+from tests.conftest import FOUR_STEPS, QUICK, Cli
 from tests.helpers.task_files import task_words
 
 REQUIRED = {"adbench": ["data.name=cardio"], "pyod": ["model.detector=LODA"]}
@@ -148,7 +148,9 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
     """Each runs with the command in its comment, shortened, and has the metrics that its summary_metrics names."""
     text = (built_in_conf() / "experiment" / f"{name}.yaml").read_text()
     (command,) = re.findall(rf"^#   ssl (\w+) .*experiment={name}\b", text, re.MULTILINE)
-    short = {"reconstruct": FEW, "pretrain": ["data.cache=tokens", "model.network.context=16"]}.get(command, QUICK[2:])
+    short = {"reconstruct": FEW, "pretrain": ["data.cache=tokens", "model.network.context=16"]}.get(
+        command, [*FOUR_STEPS[2:], "bootstrap_samples=20"]
+    )
     words = [f"experiment={name}", f"paths.data={published}", "trainer=cpu", "trainer.max_steps=2", *short]
     if "linear_probe" in text:
         words.append("probes=true")
@@ -191,7 +193,7 @@ def test_a_users_trainer_may_inherit_ours(cli: Cli, workdir: Path) -> None:
 
 @pytest.mark.parametrize(("model", "minimum"), [("best", 0.96), ("dae", 0.97)])
 def test_tumours_are_found(cli: Cli, model: str, minimum: float) -> None:
-    code, out, err = cli("detect", f"model={model}", "trainer=cpu", "bootstrap_samples=20", "seed=2")
+    code, out, err = cli("detect", f"model={model}", "trainer=cpu", "bootstrap_samples=20", "seed=2", "calibrate=split")
     assert code == 0, err
     assert json.loads((Path(out.strip().splitlines()[-1]) / "metrics.json").read_text())["test/auroc"] > minimum
 

@@ -17,11 +17,17 @@ class DetectConfig(RunConfig):
     ]
     fpr: Annotated[float, Range(1e-6, 1, open_high=True), "share of normal rows that threshold=auto may flag"]
     fdr: Annotated[OpenShare, "share of the flagged rows that may be false alarms with threshold=fdr"]
+    fdr_method: Annotated[
+        Literal["storey", "bh"],
+        "bh: Benjamini-Hochberg; storey: with an estimate of the share of normal rows, which flags more where they are "
+        "few",
+    ] = "bh"  # which configs of earlier versions lack
     calibrate: Annotated[
-        Literal["split", "cross"],
-        "split: on held-out rows (exact guarantee); cross: on all training rows, out of fold (no guarantee)",
+        Literal["auto", "split", "cross"],
+        "split: on held-out rows (exact guarantee); cross: on all training rows, out of fold (no guarantee, `folds` "
+        "more fits); auto: cross for small data that can't hold out as many rows as the threshold needs, else split",
     ]
-    folds: Annotated[int, Range(2), "with calibrate=cross: number of folds, each scored by a model that did not see it"]
+    folds: Annotated[int, Range(2), "number of folds if cross-fitted, each scored by a model that did not see it"]
     bootstrap_samples: Annotated[Draws, "bootstrap samples for each 95 % interval"]
     anomalies: Annotated[Count, "top anomalies listed in anomalies.csv, with explanations"]
     escape_formulas: EscapeFormulas = False

@@ -74,7 +74,8 @@ VERBS: dict[str, VerbSpec] = {
         model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.detectors."),
         data="OneClassSource",
         modalities=("table", "image"),
-        changeable=CHANGEABLE | {"threshold", "fpr", "fdr", "bootstrap_samples", "anomalies", "data.download"},
+        changeable=CHANGEABLE
+        | {"threshold", "fpr", "fdr", "fdr_method", "bootstrap_samples", "anomalies", "data.download"},
         of_other_verbs={"data.val": "reconstruct"},
     ),
     "pretrain": VerbSpec(

@@ -78,20 +78,20 @@ class OneClass:
     calibration: Annotated[OpenShare, "share of the training half held out to calibrate the threshold"] = 0.1
 
     def split(
-        self, anomaly: np.ndarray, published_split: np.ndarray | None, seed: int, hold_out: bool, val: bool, dev: bool
+        self, anomaly: np.ndarray, published_split: np.ndarray | None, seed: int, hold_out: int, val: bool, dev: bool
     ) -> dict[str, np.ndarray]:
         """Return the indices of each split's rows, in ascending order.
 
-        `anomaly` (N,) bool; `published_split` (N,) is "train" or "test", or None if no split is published. `hold_out`,
-        `val` and `dev` request the splits calibration, val and dev. Raises InputError if there are too few rows of a
-        kind.
+        `anomaly` (N,) bool; `published_split` (N,) is "train" or "test", or None if no split is published. Rows are
+        held out for calibration if they would be at least `hold_out`; 0 means never. `val` and `dev` request these
+        splits. Raises InputError if there are too few rows of a kind.
         """
         rng = np.random.default_rng([seed, 1])
         fit, test = self._split_fit_and_test(anomaly, published_split, rng)
         splits = {"train": fit, "test": test}
-        if hold_out:
-            held_out = max(1, round(self.calibration * len(fit)))
-            splits |= {"train": fit[held_out:], "calibration": fit[:held_out]}
+        n_held_out = max(1, round(self.calibration * len(fit)))
+        if 0 < hold_out <= n_held_out:
+            splits |= {"train": fit[n_held_out:], "calibration": fit[:n_held_out]}
         if len(splits["train"]) < 2:
             raise InputError(
                 f"data.calibration={self.calibration:g} leaves {len(splits['train'])} {self.rows} to train on: "

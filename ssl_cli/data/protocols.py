@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class OneClassSource(Protocol):
     """Rows of which some are normal: tables and images."""
 
-    def one_class_splits(self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False) -> OneClassData:
+    def one_class_splits(self, seed: int, hold_out: int = 1, val: bool = False, dev: bool = False) -> OneClassData:
         """Return the splits of the one-class protocol, see `data.one_class`."""
 
 

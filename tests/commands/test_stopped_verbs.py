@@ -11,7 +11,7 @@ from PIL import Image
 
 from ssl_cli.config.choices import verbs
 from tests.commands.conftest import SHORT, SMALL
-from tests.conftest import QUICK, run_here
+from tests.conftest import FOUR_STEPS, QUICK, run_here
 from tests.helpers import finetune_runs, pretrain_runs
 from tests.helpers.moments import Stop, digests, stop_everywhere
 
@@ -26,8 +26,8 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "detect-cross": ["model=knn", "data=table", "data.file=t.csv", *QUICK, "calibrate=cross"],
     "reconstruct": ["model=vqvae", *SHORT, *SMALL["vqvae"], "trainer.checkpoint_every_n_steps=2"],
     "reconstruct-run": [RECONSTRUCT, "input=images", "output=new"],
-    "pretrain": ["data=text", "data.files=t.txt", "data.cache=tokens", "model=gpt", *QUICK[:-1]],
-    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *QUICK],
+    "pretrain": ["data=text", "data.files=t.txt", "data.cache=tokens", "model=gpt", *FOUR_STEPS],
+    "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *FOUR_STEPS],
     "score": [DETECT, "input=t.csv", "output=new.csv"],
     "score-parquet": [DETECT, "input=t.csv", "output=new.parquet"],
     "score-fdr": ["run=outputs/detect/knn/2", "input=t.csv", "output=new.csv"],

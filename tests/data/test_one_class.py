@@ -45,6 +45,12 @@ def test_every_row_is_in_one_split(asked: dict[str, bool]) -> None:
     assert set(splits) == {"train", "calibration", "test", *asked}
 
 
+@pytest.mark.parametrize(("fewest", "splits"), [(0, {"train", "test"}), (50, {"train", "test", "calibration"})])
+def test_rows_are_held_out_if_they_are_enough(fewest: int, splits: set[str]) -> None:
+    assert set(NumberedTable().one_class_splits(seed=0, hold_out=fewest).splits) == splits
+    assert set(NumberedTable().one_class_splits(seed=0, hold_out=51).splits) == {"train", "test"}
+
+
 def test_rows_and_labels_stay_together() -> None:
     for split in NumberedTable().one_class_splits(seed=3, dev=True).splits.values():
         np.testing.assert_array_equal(split.anomaly, split.row % 11 == 0)

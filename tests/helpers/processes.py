@@ -11,9 +11,9 @@ from typing import Any
 
 SSL = f"{sys.executable} -m ssl_cli.cli.main"  # for a shell
 OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=200", "trainer.checkpoint_every_n_steps=30"]
-OPTIONS += ["bootstrap_samples=20"]
+OPTIONS += ["bootstrap_samples=20", "calibrate=split"]
 SHORT_OPTIONS = ["trainer=cpu", "model=dae", "trainer.max_steps=60", "trainer.checkpoint_every_n_steps=10"]
-SHORT_OPTIONS += ["bootstrap_samples=20"]
+SHORT_OPTIONS += ["bootstrap_samples=20", "calibrate=split"]
 ENDLESS = ["trainer=cpu", "model=dae", "trainer.max_steps=1000000"]
 # Averaged weights, early stopping, clipping and accumulation at once.
 ALL_OPTIONS = ["trainer.ema_decay=0.9", "trainer.patience=100", "trainer.gradient_clip_val=0.1"]

@@ -175,13 +175,13 @@ def test_f1_and_contamination_end_to_end(cli: Cli, table: Path) -> None:
     words = ["data=table", f"data.file={table}", "data.label=fraud", "model=gaussian"]
     plain = pyarrow.parquet.read_table(finished(cli, *words) / "scores.parquet").num_rows
     folder = finished(cli, *words, "threshold=f1")
-    assert "labels were used" in (folder / "log.txt").read_text()
+    assert "Labels were used" in (folder / "log.txt").read_text()
     assert pyarrow.parquet.read_table(folder / "scores.parquet").num_rows < plain  # development rows are tested no more
     contaminated = [*words, "data.contamination=0.1"]
     for calibrate in ("split", "cross"):
         log = (finished(cli, *contaminated, f"calibrate={calibrate}", "data.calibration=0.5") / "log.txt").read_text()
         assert "anomalies are among the" in log
-        assert "aimed at, not promised," in log
+        assert "not guaranteed, since there are anomalies" in log
 
 
 @pytest.mark.parametrize("model", ["best", "dae", "knn"])
@@ -192,7 +192,7 @@ def test_cross_fitted_calibration_uses_every_training_row_out_of_fold(cli: Cli, 
     assert metrics["calibration/rows"] == 75  # half of 150 normal rows, none of them held out
     log = (folder / "log.txt").read_text()
     assert "75 train, 95 test" in log
-    assert "aimed at, not promised," in log and "75 out-of-fold scores (3 folds)" in log
+    assert "not guaranteed, since the 75 calibration scores are of 3 other models" in log
     # No score is of a row that its model has seen: nearest neighbours would find it at a distance of 0.
     assert model == "best" or ssl_cli.load(folder).calibration.min() > 0
     again = finished(cli, *words)

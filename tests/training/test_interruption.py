@@ -157,6 +157,15 @@ def test_killed_between_the_two_renames_of_a_checkpoint(workdir: Path, whole: Pa
 
 
 @pytest.mark.long
+def test_killed_between_the_folds_of_an_automatic_calibration(workdir: Path) -> None:
+    words = [*OPTIONS, "calibrate=auto"]
+    whole = folder_of(run_here("detect", *words, cwd=workdir), workdir)
+    assert "calibrate: cross" in (whole / "config.yaml").read_text()
+    for n in (4, 12, 25):  # each model writes seven
+        assert_same_run(whole, dies_and_goes_on(workdir, "last.ckpt", n, "whole", *words))
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["whole", "half"])
 def test_killed_inside_every_kind_of_write(workdir: Path, how: str) -> None:
     words = [*OPTIONS, *ALL_OPTIONS]
@@ -205,7 +214,7 @@ def test_a_run_at_work_is_not_resumed(workdir: Path, cli: Cli) -> None:
 def test_a_signal_while_scoring_leaves_nothing_half_written(workdir: Path, cli: Cli) -> None:
     rows = "".join(f"{i % 7},{i % 5}\n" for i in range(700))
     (workdir / "t.csv").write_text("a,b\n" + rows)
-    assert cli("detect", "data=table", "data.file=t.csv", "model=knn", *OPTIONS[:1])[0] == 0
+    assert cli("detect", "data=table", "data.file=t.csv", "model=knn", "trainer=cpu", "calibrate=split")[0] == 0
     (workdir / "new.csv").write_text("a,b\n" + rows * 3000)  # two million rows
     process = start("score", "input=new.csv", "output=scored.csv", cwd=workdir)
     wait_for(lambda: list(workdir.glob(".ssl-*")), process)

@@ -1,6 +1,5 @@
 """ssl detect: learn what is normal from normal rows, and flag the rows that differ (one-class anomaly detection)."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from safetensors.torch import save_model
 from torch import nn
 
 from ssl_cli import console
-from ssl_cli.commands.detect import columns, explanations, report
-from ssl_cli.commands.detect.calibration import out_of_fold
+from ssl_cli.commands.detect import columns, explanations, report, summary
+from ssl_cli.commands.detect.calibration import fewest_to_hold_out, out_of_fold, settle
 from ssl_cli.commands.detect.finished import CALIBRATION, PREPROCESSOR
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.config.instantiate import build
@@ -35,11 +34,12 @@ def run(cfg: DictConfig) -> Path:
     check_process_count(cfg)
     data = load_data(cfg)
     cfg.facts = data.facts
+    choice = settle(cfg, data)
     if done := find_completed_run(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
-        describe(cfg, data)
+        describe(cfg, data, choice)
         fit_model(model, data, cfg, folder, trackers)
         calibration = calibrate(model, data, cfg, folder)
         if is_worker():
@@ -50,27 +50,30 @@ def run(cfg: DictConfig) -> Path:
         anomalies = explanations.top_anomalies(model, data, scores, calibration.scores, threshold, cfg.anomalies)
 
         save(model, data, calibration.scores, folder, cfg.get("escape_formulas", False))
-        metrics |= report.measure(scores, data.splits, calibration.scores, threshold, cfg.bootstrap_samples, cfg.seed)
+        metrics |= report.measure(scores, data.splits, calibration, threshold, cfg.bootstrap_samples, cfg.seed)
         report.write_scores(folder, scores, data, calibration.scores, threshold)
         explanations.write(folder / explanations.ANOMALIES, data, anomalies, cfg.get("escape_formulas", False))
         report.draw(folder, model, data, scores["test"], threshold, metrics, anomalies)
-        report.print_summary(folder, data, threshold, metrics, anomalies)
+        summary.show(folder, data, threshold, metrics, anomalies)
     return folder
 
 
 def load_data(cfg: DictConfig) -> OneClassData:
     """Return the data set in the splits that the config needs."""
     stops_early, uses_labels = cfg.trainer.patience is not None, cfg.threshold == "f1"
-    return build(cfg.data).one_class_splits(
-        cfg.seed, hold_out=cfg.calibrate == "split", val=stops_early, dev=uses_labels
+    source = build(cfg.data)
+    return source.one_class_splits(
+        cfg.seed, hold_out=fewest_to_hold_out(cfg, source), val=stops_early, dev=uses_labels
     )
 
 
-def describe(cfg: DictConfig, data: OneClassData) -> None:
-    """Print what is run on how many rows, and the notes and warnings of the data."""
+def describe(cfg: DictConfig, data: OneClassData, choice: str | None) -> None:
+    """Print what is run on how many rows, the `choice` of the calibration, and notes and warnings of the data."""
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
     console.say(f"detect {chosen}: {data.size}; {data.rows}: {sizes}")
+    if choice:
+        console.say(choice)
     hidden = count_hidden_anomalies(data)
     for name, n_hidden in hidden.items():
         console.say(
@@ -101,10 +104,13 @@ def fit_model(model: Any, data: OneClassData, cfg: DictConfig, folder: Path, tra
 
 def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> Calibration:
     """Return scores of normal rows by a model that was not trained on them."""
+    hidden = count_hidden_anomalies(data)
     if cfg.calibrate == "split":
-        return Calibration(score_rows(model, data.splits["calibration"].x, device_of(model)))
+        scores = score_rows(model, data.splits["calibration"].x, device_of(model))
+        return Calibration(scores, clean="calibration" not in hidden)
     val_rows = make_dataset(data, "val") if "val" in data.splits else None
-    return out_of_fold(make_dataset(data, "train"), val_rows, cfg, folder)
+    scores, n_folds = out_of_fold(make_dataset(data, "train"), val_rows, cfg, folder)
+    return Calibration(scores, held_out=False, folds=n_folds, clean="train" not in hidden)
 
 
 def make_dataset(data: OneClassData, split: str) -> ArrayDataset:
@@ -115,15 +121,11 @@ def make_dataset(data: OneClassData, split: str) -> ArrayDataset:
 def make_threshold(
     scores: dict[str, np.ndarray], calibration: Calibration, data: OneClassData, cfg: DictConfig
 ) -> Threshold:
-    """Return the threshold of the config's rule; it guarantees nothing if the calibration rows hide anomalies."""
+    """Return the threshold of the config's rule."""
     labels = data.splits["dev"].anomaly if "dev" in data.splits else None
     dev = (scores["dev"], labels) if labels is not None else None
-    threshold = choose_threshold(cfg.threshold, calibration, scores["test"], cfg.fpr, cfg.fdr, dev)
-    calibration_split = "calibration" if calibration.held_out else "train"
-    if not threshold.guaranteed or calibration_split not in count_hidden_anomalies(data):
-        return threshold
-    promise = f"{threshold.promise}; this is promised for clean calibration {data.rows}, and these contain anomalies"
-    return replace(threshold, promise=promise, guaranteed=False)
+    method = cfg.get("fdr_method", "bh")  # in configs of earlier versions
+    return choose_threshold(cfg.threshold, calibration, scores["test"], cfg.fpr, cfg.fdr, dev, method)
 
 
 def save(model: Any, data: OneClassData, calibration: np.ndarray, folder: Path, escape_formulas: bool) -> None:

@@ -11,7 +11,8 @@ from ssl_cli.data.images.datasets import DESCRIPTION_COLUMNS, OneClassImages
 from ssl_cli.data.one_class import OneClassData, OneClassSplit
 from ssl_cli.data.tables.inverse import format_value
 from ssl_cli.data.tables.one_class import TableData
-from ssl_cli.evaluation.thresholds import Threshold, p_values
+from ssl_cli.evaluation.conformal import p_values
+from ssl_cli.evaluation.thresholds import Threshold
 from ssl_cli.methods.protocols import Explains
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.runs.csv_files import CsvWriter

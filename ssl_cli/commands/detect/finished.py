@@ -12,7 +12,7 @@ from ssl_cli.data.images.reader import ImageReader
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.errors import InputError
-from ssl_cli.evaluation.thresholds import flagged_by_fdr, p_values
+from ssl_cli.evaluation.conformal import FdrMethod, flagged_by_fdr, p_values
 from ssl_cli.methods.protocols import Embeds
 from ssl_cli.methods.scoring import score_rows
 from ssl_cli.models.images import to_float
@@ -68,7 +68,12 @@ class DetectRun(Finished):
         scores = self.score(rows)
         if self.config.threshold != "fdr":
             return scores > self.metrics["threshold/value"]
-        return flagged_by_fdr(self.calibration, scores, self.config.fdr)
+        return flagged_by_fdr(self.calibration, scores, self.config.fdr, self.fdr_method)
+
+    @property
+    def fdr_method(self) -> FdrMethod:
+        """Return how threshold=fdr controls the rate; in runs of earlier versions by Benjamini and Hochberg alone."""
+        return self.config.get("fdr_method", "bh")
 
     def embed(self, rows: Any) -> np.ndarray:
         """Return codes (N, Z). Raises InputError if the model has none."""

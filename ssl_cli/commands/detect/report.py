@@ -1,4 +1,4 @@
-"""Report of ssl detect: metrics, the file of scores, figures, and a summary on the terminal."""
+"""Report of ssl detect: metrics, the file of scores, and figures."""
 
 from pathlib import Path
 from typing import Any
@@ -6,19 +6,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from scipy.stats import binomtest
 
-from ssl_cli import console
 from ssl_cli.commands.detect import image_report
-from ssl_cli.commands.detect.explanations import ANOMALIES, Anomaly
-from ssl_cli.config.instantiate import names_where
-from ssl_cli.config.typecheck import provides
+from ssl_cli.commands.detect.explanations import Anomaly
 from ssl_cli.data.images.datasets import DESCRIPTION_COLUMNS, OneClassImages
 from ssl_cli.data.one_class import OneClassData, OneClassSplit
+from ssl_cli.evaluation.conformal import p_values
 from ssl_cli.evaluation.metrics.detection import curves, detection_metrics
 from ssl_cli.evaluation.plots import curves as curve_plots
-from ssl_cli.evaluation.thresholds import Threshold, p_values
-from ssl_cli.methods.protocols import Explains
+from ssl_cli.evaluation.thresholds import Calibration, Threshold
 from ssl_cli.runs.folder import HISTORY, read_history
 
 SCORES = "scores.parquet"
@@ -28,7 +24,7 @@ MAX_DRAWN_ROWS = 8
 def measure(
     scores: dict[str, np.ndarray],
     splits: dict[str, OneClassSplit],
-    calibration: np.ndarray,
+    calibration: Calibration,
     threshold: Threshold,
     bootstrap_samples: int,
     seed: int,
@@ -39,10 +35,12 @@ def measure(
         "threshold/value": threshold.value,
         "test/rows": len(test),
         "test/flagged": int((test > threshold.value).sum()),
-        "calibration/rows": len(calibration),
+        "calibration/rows": len(calibration.scores),
+        "calibration/folds": calibration.folds,  # 0: the rows were held out
     }
-    nominal = {"fpr": threshold.nominal_fpr, "fdr": threshold.nominal_fdr}
-    metrics |= {f"threshold/nominal_{name}": value for name, value in nominal.items() if value is not None}
+    stated = {"target_fpr": threshold.target_fpr, "target_fdr": threshold.target_fdr}
+    stated |= {"normal_share": threshold.normal_share}
+    metrics |= {f"threshold/{name}": value for name, value in stated.items() if value is not None}
     if anomaly is not None and anomaly.any() and not anomaly.all():
         metrics["test/anomalies"] = int(anomaly.sum())
         compared = detection_metrics(test, anomaly, threshold.value, bootstrap_samples, seed)
@@ -144,66 +142,6 @@ def _title_and_contributions(anomaly: Anomaly) -> tuple[str, list[tuple[str, flo
         for feature in anomaly.contributions
     ]
     return f"row {anomaly.row}: score {anomaly.score:.4g}{label}", contributions
-
-
-# --- summary ------------------------------------------------------------------------------------------------
-
-
-def print_summary(
-    folder: Path, data: OneClassData, threshold: Threshold, metrics: dict[str, float], anomalies: list[Anomaly]
-) -> None:
-    """Print the threshold, its nominal and realised rates, the metrics, and the files of the run."""
-    if threshold.warning:
-        console.warn(threshold.warning)
-    console.say(f"threshold={threshold.rule}: {threshold.value:.6g} ({threshold.promise})")
-    flagged = f"{int(metrics['test/flagged']):,} of {int(metrics['test/rows']):,} test {data.rows} flagged"
-    if "test/auroc" in metrics:
-        _print_rates(data.rows, threshold, metrics)
-        console.say(f"{flagged}; {int(metrics['test/anomalies']):,} are anomalies")
-        _print_metrics(metrics)
-    else:
-        console.say(f"{flagged}; they can't be evaluated without labels of both normal {data.rows} and anomalies")
-    if not any(anomaly.contributions for anomaly in anomalies) and not isinstance(data, OneClassImages):
-        able = ", ".join(names_where("model", lambda target: provides(target, Explains)))
-        console.say(f"{ANOMALIES} has no explanations: this model can't explain its scores; {able} can")
-    figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))
-    console.say(f"figures: {figures}; scores: {SCORES}; top anomalies: {ANOMALIES}")
-
-
-def _print_rates(rows: str, threshold: Threshold, metrics: dict[str, float]) -> None:
-    """Print the nominal and the realised rate of false positives and of false discoveries."""
-    normal = int(metrics["test/rows"] - metrics["test/anomalies"])
-    low, high = binomial_interval(round(metrics["test/fpr"] * normal), normal)
-    interval = f"exact 95 % interval {low:.2%} to {high:.2%}"
-    realised = f"{metrics['test/fpr']:.2%} of {normal:,} normal {rows} ({interval})"
-    console.say(f"false positives: {_nominal(threshold, threshold.nominal_fpr)}, realised {realised}")
-    interval = f"95 % bootstrap interval {metrics['test/fdr_low']:.2%} to {metrics['test/fdr_high']:.2%}"
-    realised = f"{metrics['test/fdr']:.2%} of the {rows} flagged ({interval})"
-    console.say(f"false discoveries: {_nominal(threshold, threshold.nominal_fdr)}, realised {realised}")
-
-
-def _print_metrics(metrics: dict[str, float]) -> None:
-    """Print the metrics that have intervals."""
-    names = [key.removeprefix("test/").removesuffix("_low") for key in metrics if key.endswith("_low")]
-    rows = [[name, *(f"{metrics[f'test/{name}{end}']:.4f}" for end in ("", "_low", "_high"))] for name in names]
-    columns = ["test", "value", "95 % low", "95 % high"]
-    console.say(console.table("", columns, rows, right=set(columns[1:])))
-
-
-def _nominal(threshold: Threshold, rate: float | None) -> str:
-    """Return what a threshold promises or aims at, as text."""
-    if rate is None:
-        return "nothing promised"
-    return f"{'promised at most' if threshold.guaranteed else 'aimed at, not promised,'} {rate:.2%}"
-
-
-def binomial_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Return Clopper and Pearson's exact 95 % interval of a rate.
-
-    Unlike a bootstrap interval, it is not empty when there are no successes.
-    """
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)
 
 
 def _with_interval(metrics: dict[str, float], name: str) -> str:

@@ -24,7 +24,8 @@ def run(cfg: DictConfig) -> Path:
     source, output, rejects = file_paths(cfg)
     rows = open_input(finished, source, cfg)
     threshold = None if finished.config.threshold == "fdr" else finished.metrics["threshold/value"]
-    writer = ScoreWriter(finished.calibration, threshold, finished.config.get("fdr"), cfg.escape_formulas)
+    fdr = (finished.config.get("fdr"), finished.fdr_method)
+    writer = ScoreWriter(finished.calibration, threshold, fdr, cfg.escape_formulas)
     start = time.monotonic()
     console.say(f"score {source} with {finished.folder}")
     with writer.open(output, rejects), console.progress(f"scoring, {rows.unit}", rows.total) as advance:

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ssl_cli.data.io.chunks import Chunk, RejectedRow
-from ssl_cli.evaluation.thresholds import benjamini_hochberg, counts_above
+from ssl_cli.evaluation.conformal import FdrMethod, counts_above, max_above
 from ssl_cli.runs.csv_files import FORMULA, CsvWriter, escape_formula
 from ssl_cli.runs.outputs import (
     REJECTED_ROW_COLUMNS,
@@ -31,12 +31,14 @@ MAX_EXAMPLES = 3  # rejected rows
 class ScoreWriter:
     """Writes chunks of rows with their scores, and counts them.
 
-    A row is flagged if its score is above `threshold`. If that is None, Benjamini and Hochberg's procedure at `fdr`
-    judges all rows of the file together. Then the flags are known only at the end, and the file is written twice.
-    `escape_formulas` concerns the texts of CSV files.
+    A row is flagged if its score is above `threshold`. If that is None, all rows of the file are judged together by
+    `fdr`, a false discovery rate and its method. Then the flags are known only at the end, and the file is written
+    twice. `escape_formulas` concerns the texts of CSV files.
     """
 
-    def __init__(self, calibration: np.ndarray, threshold: float | None, fdr: float, escape_formulas: bool):
+    def __init__(
+        self, calibration: np.ndarray, threshold: float | None, fdr: tuple[float, FdrMethod], escape_formulas: bool
+    ):
         self.calibration, self.threshold, self.fdr = np.sort(calibration), threshold, fdr
         self.escape_formulas = escape_formulas
         self.counts = np.zeros(len(calibration) + 1, dtype=np.int64)  # [n]: rows with n calibration scores above
@@ -101,12 +103,12 @@ class ScoreWriter:
 
     def _write_flags(self, scored: Path, flagged: Path, suffix: str) -> None:
         """Copy the file `scored` to `flagged`, with the column `flagged` instead of ABOVE."""
-        max_above = benjamini_hochberg(self.counts, self.fdr)
+        largest = max_above(self.counts, *self.fdr)
         output = self._table_file(flagged, suffix)
         with pyarrow.parquet.ParquetFile(scored) as file:
             # The empty table creates the file even if there are no rows.
             for table in chain([file.schema_arrow.empty_table()], map(pa.table, file.iter_batches())):
-                flags = table[ABOVE].to_numpy() <= max_above
+                flags = table[ABOVE].to_numpy() <= largest
                 output.write(table.drop_columns(ABOVE).append_column("flagged", pa.array(flags)))
                 self.n_flagged += int(flags.sum())
         output.close()

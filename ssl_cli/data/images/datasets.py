@@ -135,7 +135,7 @@ class Images(OneClass):
         return ImageData(splits, images.classes, images.fingerprint, images.warnings)
 
     def one_class_splits(
-        self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False
+        self, seed: int, hold_out: int = 1, val: bool = False, dev: bool = False
     ) -> OneClassImages:
         """Read the images and split them by the one-class protocol (see `OneClass.split`): some classes are normal.
 

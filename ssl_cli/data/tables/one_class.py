@@ -116,7 +116,7 @@ class OneClassTable(OneClass):
         """Return the file's table. Raises InputError if it cannot be found or read."""
         raise NotImplementedError(f"{type(self).__name__} must implement read")
 
-    def one_class_splits(self, seed: int, hold_out: bool = True, val: bool = False, dev: bool = False) -> TableData:
+    def one_class_splits(self, seed: int, hold_out: int = 1, val: bool = False, dev: bool = False) -> TableData:
         """Read the table, split it by the seed, fit the preprocessor on the training rows and transform every split.
 
         The options are those of `OneClass.split`.

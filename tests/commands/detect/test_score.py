@@ -15,6 +15,8 @@ import pytest
 import ssl_cli
 from ssl_cli.data.io import csv_stream
 from ssl_cli.data.io.arrow import read_table
+from ssl_cli.evaluation.conformal import flagged_by_fdr
+from ssl_cli.runs.digests import write_digests
 from tests.conftest import QUICK, Cli, run_here, run_ssl
 from tests.helpers.processes import folder_of, popen
 
@@ -91,9 +93,13 @@ def test_bad_rows_are_kept_with_line_and_reason(cli: Cli, published: Path, train
     assert sorted([*rows, 9, 19]) == list(range(80))
 
 
-def test_fdr_flags_over_the_whole_file(cli: Cli, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["storey", "bh"])
+def test_fdr_flags_over_the_whole_file(
+    cli: Cli, published: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     monkeypatch.setattr(csv_stream, "BLOCK_BYTES", 1000)
     words = ["model=knn", "threshold=fdr", "fdr=0.5", "calibrate=cross", "data=creditcard", f"paths.data={published}"]
+    words.append(f"fdr_method={method}")
     assert cli("detect", *words)[0] == 0
     for suffix in ("csv", "parquet"):
         code, out, err = cli("score", f"input={source(published)}", f"output=out.{suffix}")
@@ -102,6 +108,21 @@ def test_fdr_flags_over_the_whole_file(cli: Cli, published: Path, monkeypatch: p
         np.testing.assert_array_equal(flagged, ssl_cli.load().flag(read_table(source(published))))
         assert 0 < flagged.sum() < 80
         assert f"flagged: {flagged.sum()} " in out
+
+
+def test_a_run_of_an_earlier_version_flags_as_it_did(cli: Cli, published: Path) -> None:
+    words = ["model=knn", "threshold=fdr", "fdr=0.5", "calibrate=cross", "data=creditcard", f"paths.data={published}"]
+    folder = Path(cli("detect", *words)[1].strip().splitlines()[-1])
+    config = (folder / "config.yaml").read_text()
+    assert "fdr_method: storey\n" in config
+    (folder / "config.yaml").write_text(config.replace("fdr_method: storey\n", ""))
+    write_digests(folder)
+    run, table = ssl_cli.load(folder), read_table(source(published))
+    expected = flagged_by_fdr(run.calibration, run.score(table), 0.5, "bh")
+    np.testing.assert_array_equal(run.flag(table), expected)
+    assert cli("score", f"input={source(published)}", "output=out.csv")[0] == 0
+    np.testing.assert_array_equal(np.array(scored(Path("out.csv"))["flagged"]).astype(bool), expected)
+    assert cli("detect", f"resume={folder}")[0] == 0
 
 
 def test_symbols_no_header_and_gzip_as_in_the_training_file(cli: Cli, published: Path) -> None:
