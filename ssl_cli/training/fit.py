@@ -36,6 +36,9 @@ def fit(
         _warn_of_unused_limits(model, cfg.trainer)
     for part in parts:
         _fit_part(part, train_rows, val_rows, cfg, folder, trackers)
+    if isinstance(model, HasParts) and isinstance(model, FitsStatistics):
+        with torch.inference_mode():
+            model.fit_statistics(train_rows.arrays["x"])
 
 
 def _fit_part(

@@ -16,14 +16,19 @@ from ssl_cli.methods.detectors.subsample import subsample
 
 
 class KNN:
-    """Euclidean distance to the k-th nearest training row, or the mean over the k nearest (Ramaswamy et al., 2000)."""
+    """Euclidean distance to the k-th nearest training row (Ramaswamy et al., 2000), or a mean over the k nearest.
+
+    The mean squared distance is the non-parametric estimator of diffusion time (Livernoche et al., arXiv 2305.18593).
+    """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
 
     def __init__(
         self,
         k: Annotated[Count, "neighbours"] = 5,
-        distance: Annotated[Literal["largest", "mean"], "to the k-th neighbour, or the mean over k"] = "largest",
+        distance: Annotated[
+            Literal["kth", "mean", "mean_squared"], "to the k-th neighbour, or a mean over the k nearest"
+        ] = "mean_squared",
         max_rows: Annotated[Count | None, "training rows kept, drawn at random; null: all"] = 50_000,
     ):
         self.k, self.distance, self.max_rows = k, distance, max_rows
@@ -39,7 +44,9 @@ class KNN:
     def score(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the distances (B,) of rows `x` (B, D)."""
         distances, _ = self.index.kneighbors(batch["x"].numpy())  # (B, k), nearest first
-        return torch.from_numpy(distances[:, -1] if self.distance == "largest" else distances.mean(1))
+        if self.distance == "kth":
+            return torch.from_numpy(distances[:, -1])
+        return torch.from_numpy((distances if self.distance == "mean" else distances**2).mean(1))
 
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
         """Return the mean (B, D) of the k nearest training rows, and each column's squared difference from it,

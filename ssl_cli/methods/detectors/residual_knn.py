@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_cli.config.types import Count
 from ssl_cli.methods.columns import Categories, pool_by_category, sum_by_column
+from ssl_cli.methods.detectors.nearest import NearestRows
 from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
 from ssl_cli.methods.detectors.subsample import subsample
 
@@ -70,7 +71,7 @@ class ResidualKNN:
 
     def _keep(self, rows: Tensor) -> None:
         self.rows = rows  # (N, D)
-        self.spaces = [(space, space.square().sum(1)) for space in self._spaces(rows)]  # with each row's squared norm
+        self.spaces = [NearestRows(space) for space in self._spaces(rows)]
 
     def _spaces(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows (B, D) in the first space (B, D) and in the second (B, 2 D), as float32."""
@@ -80,33 +81,32 @@ class ResidualKNN:
         residual = (z @ state["residual"] - state["residual_mean"]) / state["residual_std"]
         return compressed.float(), torch.cat([z, residual.clamp(-MAX_DEVIATION, MAX_DEVIATION)], dim=1).float()
 
-    def score(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the scores (B,) of rows `x` (B, D)."""
-        return torch.cat([self._score(part) for part in batch["x"].split(CHUNK_ROWS)])
+    def score(self, batch: dict[str, Tensor], left_out: bool = False) -> Tensor:
+        """Return the scores (B,) of rows `x` (B, D).
 
-    def _score(self, x: Tensor) -> Tensor:
+        `left_out`: the rows are training rows, and one that is kept is not its own neighbour.
+        """
+        return torch.cat([self._score(part, left_out) for part in batch["x"].split(CHUNK_ROWS)])
+
+    def _score(self, x: Tensor, left_out: bool) -> Tensor:
         total = torch.zeros(len(x))
-        for points, (rows, norm) in zip(self._spaces(x), self.spaces, strict=True):
-            nearest = self._nearest(points, rows, norm)
-            # From differences: norms minus a product would lose the distance of a near copy to rounding.
-            distance = (points[:, None] - rows[nearest]).square().sum(2).sqrt()  # (B, k)
-            total += (distance + DISTANCE_OFFSET).log().mean(1)
+        for points, space in zip(self._spaces(x), self.spaces, strict=True):
+            distances, _ = space(points, self.k + left_out)
+            if left_out:  # no matter which of several copies goes; rows that are not kept lose their farthest
+                distances = distances.sort(1).values
+                is_kept = distances[:, :1] == 0
+                distances = torch.where(is_kept, distances[:, 1:], distances[:, :-1])
+            total += (distances + DISTANCE_OFFSET).log().mean(1)
         return total
-
-    def _nearest(self, points: Tensor, rows: Tensor, norm: Tensor) -> Tensor:
-        """Return the indices (B, k) of the training rows (N, W) nearest to each point (B, W)."""
-        # Squared distances without the squared norm of each point, which does not affect the order: (B, N).
-        squared = torch.addmm(norm, points, rows.T, alpha=-2)
-        return squared.topk(min(self.k, len(rows)), dim=1, largest=False).indices
 
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
         """Return the mean (B, D) of the k training rows nearest in the second space, and contributions (B, columns).
 
         A column's contribution is the part of its values and residuals in the mean squared distance to those rows.
         """
-        points, (rows, norm) = self._spaces(batch["x"])[1], self.spaces[1]
-        nearest = self._nearest(points, rows, norm)
-        squared = (points[:, None] - rows[nearest]).square().mean(1)  # (B, k, 2 D) -> (B, 2 D)
+        points, space = self._spaces(batch["x"])[1], self.spaces[1]
+        _, nearest = space(points, self.k)
+        squared = (points[:, None] - space.rows[nearest]).square().mean(1)  # (B, k, 2 D) -> (B, 2 D)
         value, residual = squared.chunk(2, dim=1)
         return self.rows[nearest].mean(1), sum_by_column(value + residual, columns)
 

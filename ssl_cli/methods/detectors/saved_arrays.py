@@ -12,11 +12,12 @@ WEIGHTS = "model.safetensors"
 def check_shapes(path: Path, arrays: Mapping[str, Any], shapes: Mapping[str, str]) -> None:
     """Raise InputError unless a file has exactly these arrays, of floating point numbers, in these shapes.
 
-    A shape is a text such as "S D": a letter stands for the same size of at least 1 wherever it occurs, 1 for itself.
+    A shape is a text such as "S D": a word stands for the same size of at least 1 wherever it occurs, 1 and 2 for
+    themselves.
     """
     if arrays.keys() != shapes.keys():
         raise InputError(f"{path} is damaged: it must hold {', '.join(shapes)}, and holds {', '.join(arrays)[:200]}.")
-    sizes = {"1": 1}
+    sizes = {"1": 1, "2": 2}
     for name, letters in shapes.items():
         actual, is_float = list(arrays[name].shape), "float" in str(arrays[name].dtype)
         is_shape = len(actual) == len(letters.split()) and min(actual, default=1) > 0
