@@ -123,7 +123,7 @@ def _conformal(fpr: float, calibration: Calibration) -> Threshold:
     # Given these calibration rows the rate is Beta(k, n + 1 - k) (Vovk, 2012; Bates et al., section 2).
     low, high = beta.ppf([0.025, 0.975], k, n + 1 - k)
     draws = f"on average over draws of the {n:,} calibration rows (95 % of the draws: {low:.2%} to {high:.2%})"
-    promise = f"Target: at most {target:.2%} of normal rows, {calibration.guarantee(draws)}. {NO_LABELS}"
+    promise = f"Target: at most {target:.2%} of normal rows; {calibration.guarantee(draws)}. {NO_LABELS}"
     value = float(np.sort(calibration.scores)[n - k])
     return Threshold("auto", value, promise, target, guaranteed=calibration.guarantees, warning=warning)
 
@@ -136,16 +136,13 @@ def _false_discovery(fdr: float, method: FdrMethod, calibration: Calibration, te
     # A p-value of 1 is never flagged, so above < n. If no row is flagged, the threshold is the largest score.
     value = float(ordered[n - 1 - above]) if above >= 0 else float(max(ordered[-1], test.max()))
     draws = f"on average over draws of the {n:,} calibration rows and of the test rows"
-    estimate = "" if share is None else f", given Storey's estimate that {min(share, 1):.0%} of them are normal"
-    promise = (
-        f"Target: at most {fdr:.2%} of the flagged rows are normal, {calibration.guarantee(draws)}. Benjamini and "
-        f"Hochberg's procedure on the {len(test):,} test rows together{estimate}. {NO_LABELS}"
-    )
+    estimate = "" if share is None else f"Of the test rows, {min(share, 1):.0%} are estimated to be normal. "
+    target = f"at most {fdr:.2%} of the flagged rows are normal; {calibration.guarantee(draws)}"
     warning = _too_few_to_flag(fdr / (share or 1), calibration, len(test)) if above < 0 else None
     return Threshold(
         "fdr",
         value,
-        promise,
+        f"Target: {target}. {estimate}{NO_LABELS}",
         target_fdr=fdr,
         guaranteed=calibration.guarantees,
         warning=warning,
