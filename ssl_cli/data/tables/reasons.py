@@ -30,8 +30,8 @@ def reason(column: Column, features: np.ndarray, actual: str, expected: str) -> 
         said = _category_share(column, int(features.argmax()))
     elif actual == MISSING:
         said = _share(column["n_missing"], column["rows"]) if "rows" in column else ""
-    elif expected == MISSING and "rows" in column:
-        said = f"missing in {_share(column['n_missing'], column['rows'])}"
+    elif expected == MISSING:
+        said = f"missing in {_share(column['n_missing'], column['rows'])}" if "rows" in column else "usually missing"
     elif not is_compared(column):  # a truth value: its mean is the share of what is true
         said = _share(column["mean"] if features[0] > 0 else 1 - column["mean"], 1)
     else:
