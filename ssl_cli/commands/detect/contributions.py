@@ -16,6 +16,7 @@ from ssl_cli.methods.protocols import Explains
 from ssl_cli.methods.scoring import device_of
 
 MAX_FEATURES = 3  # that explain a row
+MIN_SHARE = 0.005  # of a row's score; less explains nothing
 EXPLAIN_BATCH = 1024  # rows
 FIELDS = ("feature", "actual", "expected", "share", "reason")
 CellTexts = Callable[[Sequence[tuple[Column, int]]], dict[Cell, str]]  # (column, row) of some cells -> their texts
@@ -44,7 +45,7 @@ class FeatureContribution:
 def explain_rows(
     model: Explains, preprocessor: TablePreprocessor, x: np.ndarray, rows: Sequence[int], texts: CellTexts
 ) -> Iterator[list[FeatureContribution]]:
-    """Yield the MAX_FEATURES largest contributions to the score of each row of x (N, D), the largest first.
+    """Yield the largest contributions, at most MAX_FEATURES, to the score of each row of x (N, D), the largest first.
 
     `rows` (N,) are the numbers by which `texts` knows them.
     """
@@ -63,7 +64,7 @@ def _explain_batch(
     expected, weights = (output.cpu().numpy() for output in outputs)  # (N, D), (N, columns)
     shares = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
     order = np.argsort(-shares, kind="stable")[:, :MAX_FEATURES]
-    largest = [[int(j) for j in of_row if shares[k, j] > 0] for k, of_row in enumerate(order)]
+    largest = [[int(j) for j in of_row if shares[k, j] >= MIN_SHARE] for k, of_row in enumerate(order)]
     actual = texts([(slices[j][0], row) for row, of_row in zip(rows, largest, strict=True) for j in of_row])
     for k, row in enumerate(rows):
         contributions = []

@@ -10,6 +10,7 @@ from ssl_cli.commands.detect.explanations import ANOMALIES, Anomaly
 from ssl_cli.commands.detect.report import SCORES
 from ssl_cli.data.images.datasets import OneClassImages
 from ssl_cli.data.one_class import OneClassData
+from ssl_cli.evaluation.html import REPORT
 from ssl_cli.evaluation.thresholds import Threshold
 
 
@@ -31,7 +32,7 @@ def show(
         able = explaining_models()
         console.say(f"{ANOMALIES} has no explanations: this model can't explain its scores; {able} can")
     figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))
-    console.say(f"figures: {figures}; scores: {SCORES}; top anomalies: {ANOMALIES}")
+    console.say(f"report: {REPORT}; figures: {figures}; scores: {SCORES}; top anomalies: {ANOMALIES}")
 
 
 def flagged(rows: str, metrics: dict[str, float]) -> str:

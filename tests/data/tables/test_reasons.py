@@ -1,4 +1,4 @@
-"""Reasons in words: categories with their share of the training rows, numbers beside the expected one, missing values."""
+"""Reasons in words: a category with its share of the training rows, a number beside the expected one."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ssl_cli.data.tables.dates import MISSING
+from ssl_cli.data.tables.dates import GAP, MISSING
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.data.tables.readings import ReadingOptions
 from ssl_cli.data.tables.reasons import cell_texts, reason
@@ -64,7 +64,7 @@ EXPECTED = [  # of each row of NEW, where a model expects what WANTED says
 
 
 def reasons(preprocessor: TablePreprocessor) -> list[dict[str, str]]:
-    columns = [column for column, _ in preprocessor.feature_slices if column.get("part") != "time since the previous row"]
+    columns = [column for column in preprocessor.columns if column.get("part") != GAP]
     texts = cell_texts(preprocessor, NEW, [(column, row) for column in columns for row in range(len(NEW))], None)
     x = preprocessor.transform(NEW)
     return [
