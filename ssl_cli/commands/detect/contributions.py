@@ -1,9 +1,10 @@
 """Contributions: the columns of a table that contribute most to a row's score, each with a reason in words."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from ssl_cli.config.instantiate import names_where
@@ -24,7 +25,7 @@ CellTexts = Callable[[Sequence[tuple[Column, int]]], dict[Cell, str]]  # (column
 
 @dataclass(frozen=True)
 class FeatureContribution:
-    """A column's contribution to a row's score: its `share` (0 to 1), the value and the expected one.
+    """A column's contribution to a row's score: its `share` (0 to 1, three decimals), the value and the expected one.
 
     Values are in the units of the file. `expected` is empty for a category. `reason` is all of it in words:
     `radius = 27.4 (expected 14.1)`, or `country = US (2 % of training rows)`.
@@ -73,13 +74,27 @@ def _explain_batch(
             value, wanted = actual[column["name"], row], format_value(column, expected[k, place])
             said = reason(column, x[k, place], value, wanted)
             shown = wanted if is_compared(column) else ""
-            contributions.append(FeatureContribution(column["name"], value, shown, float(shares[k, j]), said))
+            contributions.append(FeatureContribution(column["name"], value, shown, round(float(shares[k, j]), 3), said))
         yield contributions
 
 
 def column_names() -> list[str]:
     """Return the columns of a file with contributions: `feature_1`, `actual_1`, ..."""
     return [f"{field}_{k}" for k in range(1, MAX_FEATURES + 1) for field in FIELDS]
+
+
+def reason_columns(n_rows: int, reasons: Mapping[int, Sequence[FeatureContribution]]) -> dict[str, pa.Array]:
+    """Return the columns of a file with contributions: those of some of its N rows, by position, and nulls."""
+    place = np.full(n_rows, -1)
+    place[list(reasons)] = np.arange(len(reasons))
+    index = pa.array(place, mask=place < 0)
+    columns = {}
+    for k in range(MAX_FEATURES):
+        found = [of_row[k].cells if k < len(of_row) else (None,) * len(FIELDS) for of_row in reasons.values()]
+        for j, field in enumerate(FIELDS):
+            dtype = pa.float64() if field == "share" else pa.string()
+            columns[f"{field}_{k + 1}"] = pa.array([cells[j] for cells in found], dtype).take(index)
+    return columns
 
 
 def explaining_models() -> str:

@@ -93,10 +93,7 @@ def write(path: Path, data: OneClassData, anomalies: list[Anomaly], escape_formu
         writer = CsvWriter(file, escape_formulas)
         writer.write(["rank", "row", "score", "p_value", "flagged", "label", *columns])
         for rank, anomaly in enumerate(anomalies, 1):
-            cells: list[object] = []
-            for feature in anomaly.contributions:
-                column, actual, expected, share, reason = feature.cells
-                cells += [column, actual, expected, f"{share:.3f}", reason]
+            cells = [cell for feature in anomaly.contributions for cell in feature.cells]
             if isinstance(data, OneClassImages):
                 cells = data.images.describe(anomaly.index)
             p_value, label = ("" if value is None else value for value in (anomaly.p_value, anomaly.label))
