@@ -93,8 +93,8 @@ def write(path: Path, data: OneClassData, anomalies: list[Anomaly], escape_formu
         writer = CsvWriter(file, escape_formulas)
         writer.write(["rank", "row", "score", "p_value", "flagged", "label", *columns])
         for rank, anomaly in enumerate(anomalies, 1):
-            cells = [cell for feature in anomaly.contributions for cell in feature.cells]
+            cells: list[object] = [cell for feature in anomaly.contributions for cell in feature.cells]
             if isinstance(data, OneClassImages):
-                cells = data.images.describe(anomaly.index)
+                cells = list(data.images.describe(anomaly.index))
             p_value, label = ("" if value is None else value for value in (anomaly.p_value, anomaly.label))
             writer.write([rank, anomaly.row, anomaly.score, p_value, anomaly.flagged, label, *cells])

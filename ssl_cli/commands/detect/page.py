@@ -59,7 +59,7 @@ def write(
 ) -> None:
     """Write the page into the run's folder. `chosen` are the config choices to name."""
     warnings = [*data.warnings, *([threshold.warning] if threshold.warning else [])]
-    opening = [Headline(headline(metrics, data.rows)), *map(Alert, warnings)]
+    opening: list[Block] = [Headline(headline(metrics, data.rows)), *map(Alert, warnings)]
     sections = [
         _metrics(metrics),
         Section("Threshold", _threshold(threshold, metrics, data.rows)),

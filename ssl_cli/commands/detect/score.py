@@ -63,7 +63,7 @@ def explain(finished: DetectRun, rows: TableInput | ImageInput, x: np.ndarray, c
     """Return the contributions to the scores of those rows of x (N, D) that are `chosen`, (N,) bool, by position."""
     assert isinstance(rows, TableInput), "images are refused with explain=true"
     index = np.flatnonzero(chosen).tolist()
-    found = explain_rows(finished.model, finished.preprocessor, x[chosen], index, rows.texts)
+    found = explain_rows(finished.model, rows.preprocessor, x[chosen], index, rows.texts)
     return dict(zip(index, found, strict=True))
 
 

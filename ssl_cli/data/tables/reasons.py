@@ -3,6 +3,7 @@
 A number stands beside the one that the model expects, a category beside its share of the training rows.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from ssl_cli.data.tables.preprocessing import TablePreprocessor
 
 Cell = tuple[str, int]  # the name of a preprocessor's column, the position of a row
 EXACT_DIGITS = 15  # of a float64
+SHOWN_DIGITS = 6  # of a number in a sentence
 
 
 def reason(column: Column, features: np.ndarray, actual: str, expected: str) -> str:
@@ -25,7 +27,7 @@ def reason(column: Column, features: np.ndarray, actual: str, expected: str) -> 
     `features` (W,) are those of the value, `actual` and `expected` are texts in the units of the file; `expected` is
     not used for a category. How often a value was in training is left out if the run was saved without it.
     """
-    value = f"{column['name']} is missing" if actual == MISSING else f"{column['name']} = {actual}"
+    value = f"{column['name']} is missing" if actual == MISSING else f"{column['name']} = {_shown(column, actual)}"
     if column["kind"] == "symbol":
         said = _category_share(column, int(features.argmax()))
     elif actual == MISSING:
@@ -42,6 +44,13 @@ def reason(column: Column, features: np.ndarray, actual: str, expected: str) -> 
 def is_compared(column: Column) -> bool:
     """Return whether a value stands beside an expected one, and not beside its share of the training rows."""
     return bool(column["kind"] != "symbol" and column["type"] != "truth")
+
+
+def _shown(column: Column, actual: str) -> str:
+    """Return a value as it is, but a number with many decimal places in SHOWN_DIGITS digits or more."""
+    if column["kind"] != "number" or not re.fullmatch(r"-?\d+\.\d+", actual) or len(actual) <= SHOWN_DIGITS + 4:
+        return actual
+    return f"{float(actual):.{max(SHOWN_DIGITS, actual.lstrip('-').index('.'))}g}"
 
 
 def _category_share(column: Column, index: int) -> str:

@@ -48,7 +48,7 @@ def _regular_numbers(low: float, high: float) -> list[np.ndarray]:
     multiples = [MaxNLocator(n, steps=[1, 2, 5, 10]).tick_values(low, high) for n in (3, 4, 5, 6)]
     top = int(np.floor(np.log10(max(abs(low), abs(high), 1e-300))))
     powers = [10.0 ** np.arange(top // step * step, top - 15, -step)[::-1] for step in (1, 2, 3)] if low > 0 else []
-    return [*multiples, *powers]
+    return [*map(np.asarray, multiples), *powers]
 
 
 def _numbers_by_size(low: float, high: float) -> list[float]:

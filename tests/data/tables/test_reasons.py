@@ -85,6 +85,15 @@ def test_every_kind_of_column_has_a_reason_also_after_saving(tmp_path: Path, sca
         assert reasons(each) == EXPECTED
 
 
+def test_a_number_with_many_decimal_places_is_short_in_a_sentence() -> None:
+    preprocessor = TablePreprocessor.fit(pa.table({"v": [0.5, 1.5]}))
+    column, features = preprocessor.columns[0], np.zeros(1)
+    shown = {"-11.7486890255326": "-11.7487", "4017972.88": "4017972.88", "1234567890.123": "1234567890", "0.1": "0.1"}
+    assert {text: reason(column, features, text, "1") for text in shown} == {
+        text: f"v = {short} (expected 1)" for text, short in shown.items()
+    }
+
+
 def test_a_run_saved_without_counts_says_only_the_value(tmp_path: Path) -> None:
     preprocessor = TablePreprocessor.fit(TRAIN, options=ReadingOptions(dates="parts"))
     for column in preprocessor.columns:
