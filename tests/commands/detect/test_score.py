@@ -300,7 +300,7 @@ def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
             file.write(header + "\n")
             for _ in range(repeats):
                 file.writelines(f"{line}\n" if row % 997 else "x,y\n" for row, line in enumerate(lines))
-        words = ["score", "input=new.csv", "output=o.parquet", "overwrite=true"]
+        words = ["score", "input=new.csv", "output=o.parquet", "explain=true", "overwrite=true"]
         with Path("output.txt").open("w") as output:
             process = popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=output, stderr=output)
             _, status, usage = os.wait4(process.pid, 0)
