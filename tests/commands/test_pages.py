@@ -24,7 +24,7 @@ from ssl_cli.evaluation.html import Figure
 from ssl_cli.evaluation.metrics.classification import ClassScores
 from ssl_cli.evaluation.metrics.token_classification import TagScores
 from ssl_cli.evaluation.plots import images
-from ssl_cli.evaluation.thresholds import Threshold
+from ssl_cli.evaluation.thresholds import Calibration, Threshold
 from ssl_cli.tasks.question_answering import AnswerScores
 from tests.conftest import QUICK, Cli
 from tests.helpers.browser import OpenedPage, started_browser
@@ -125,7 +125,7 @@ def write_detect(folder: Path) -> None:
         fingerprint="",
     )
     threshold = Threshold("auto", 0.5, TEXT, 0.05, guaranteed=True, warning=TEXT)
-    metrics = detect_report.measure({"test": x[:, 0]}, data.splits, x[:, 0], threshold, 20, 0)
+    metrics = detect_report.measure({"test": x[:, 0]}, data.splits, Calibration(x[:, 0]), threshold, 20, 0)
     why = [FeatureContribution(label, TEXT, TEXT, 0.3, f"{label} = {TEXT}") for label in LABELS]
     anomalies = [Anomaly(k, k, 3.5, 0.1, k < 2, k < 3, why) for k in range(30)]
     detect_report.draw(folder, None, data, x[:, 0], threshold, metrics, anomalies)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ssl_cli.evaluation.conformal import counts_above
 from ssl_cli.evaluation.drift import least_share_unlike
-from ssl_cli.evaluation.thresholds import counts_above
 
 
 def bound(calibration: np.ndarray, rows: np.ndarray) -> float:
