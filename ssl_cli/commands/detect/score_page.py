@@ -104,7 +104,7 @@ def write(
     opening: list[Block] = [Headline(headline(writer, finished, rows.rows))]
     opening += [Alert(text) for text in (*rows.warnings(), *drift_hints(writer, rows.rows))]
     # Whether it replaced another page is no part of what was done: the same command once more gives the same page.
-    config = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [name for name in cfg if name != "overwrite"]))
+    config = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, [str(name) for name in cfg if name != "overwrite"]))
     write_text(path, render("score", cfg.output, config, choices, sections, opening, path.parent, embedded=True))
 
 

@@ -71,7 +71,7 @@ def test_residual_knn_expects_the_mean_of_its_neighbours(x: np.ndarray) -> None:
     detector.fit(x, seed=0)
     batch = {"x": torch.from_numpy(x[:20] + 1)}
     expected, part = detector.explain(batch, EACH)
-    here, (rows, _) = detector._spaces(batch["x"])[1], detector.spaces[1]
+    here, rows = detector._spaces(batch["x"])[1], detector.spaces[1].rows
     squared = ((here[:, None] - rows[None]) ** 2).sum(-1)
     nearest = squared.topk(3, dim=1, largest=False)
     torch.testing.assert_close(expected, torch.from_numpy(x)[nearest.indices].mean(1))
@@ -104,8 +104,8 @@ def test_what_a_feature_does_to_the_residuals_of_others_is_its_own(x: np.ndarray
     """Each neighbour's part, in loops: the difference in a feature times what the differences add up to there."""
     detector = ResidualKNN(k=2)
     detector.fit(x, seed=0)
-    points, (rows, norm) = detector._spaces(torch.from_numpy(x[:3] + 1))[1], detector.spaces[1]
-    nearest = detector._nearest(points, rows, norm)
+    points, rows = detector._spaces(torch.from_numpy(x[:3] + 1))[1], detector.spaces[1].rows
+    _, nearest = detector.spaces[1](points, 2)
     state = {name: value.numpy() for name, value in detector.state.items()}
     for b, parts in enumerate(detector._near(points, nearest, EACH).numpy()):
         for j in range(4):
