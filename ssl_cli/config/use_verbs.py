@@ -18,6 +18,8 @@ class ScoreConfig(VerbConfig):
     ]
     rejects: Annotated[Path | None, "file for rows that can't be read; null: rejects.csv beside the output"]
     keep: Annotated[list[str], "columns of the input to copy to the output"]
+    explain: Annotated[bool, "for flagged rows of a table, the columns that contribute most to the score, and why"]
+    report: Annotated[bool, "write a page beside the output: its name, and .report.html"]
     overwrite: Annotated[bool, "replace an output that exists"]
     header: Annotated[bool | None, "whether the first line of a CSV names its columns; null: as in the training file"]
     delimiter: Annotated[Delimiter | None, "character that separates fields of a CSV; null: as in the training file"]

@@ -1,4 +1,5 @@
 """report.html: the report of a finished run, one page that needs no other file than its figures, and no network.
+A page that lies beside an output has its figures within it.
 
 A verb describes its page as sections of the blocks below. How they look is in templates/: page.html.jinja has the
 layout, and each block has a template of its name. A new block is a dataclass here and a template there.
@@ -7,11 +8,13 @@ layout, and each block has a template of its name. A new block is a dataclass he
 from __future__ import annotations
 
 import struct
+from base64 import b64encode
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ssl_cli.files import write_text
 
@@ -36,6 +39,13 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """The sentence that a reader wants first."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Alert:
     """A warning that a reader must not miss."""
 
@@ -44,7 +54,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG in figures/ and its caption."""
+    """A PNG in the page's folder of figures, and its caption."""
 
     name: str
     caption: str
@@ -69,7 +79,8 @@ class Code:
 class PageTable:
     """Rows of texts, one for each column.
 
-    Columns in `numbers` are aligned as numbers, those in `names` shown as code. The cells in `best`, (row, column) from
+    Columns in `numbers` are aligned as numbers, those in `names` shown as code, and the cells of those in `lines` in
+    lines as they are broken. The cells in `best`, (row, column) from
     0, stand out. With `folded` the table is hidden under that title until it is opened.
     """
 
@@ -77,6 +88,7 @@ class PageTable:
     rows: Sequence[Sequence[str]]
     numbers: Set[str] = NONE
     names: Set[str] = NONE
+    lines: Set[str] = NONE
     best: Set[tuple[int, int]] = frozenset()
     caption: str = ""
     folded: str = ""
@@ -142,7 +154,7 @@ class Section:
         return [block for block in self.blocks if isinstance(block, Section)]
 
 
-Block = Note | Alert | Figure | Facts | Code | PageTable | Metrics | Passage | Section
+Block = Note | Headline | Alert | Figure | Facts | Code | PageTable | Metrics | Passage | Section
 
 
 # --- the page -----------------------------------------------------------------------------------------------
@@ -156,24 +168,45 @@ def write_report(
     sections: Sequence[Section],
     opening: Sequence[Block] = (),
 ) -> None:
-    """Write the page: the blocks of `opening`, what was run, and the sections; those without a block are left out.
+    """Write the page of a run into its folder, with the figures in its figures/; see `render`."""
+    run_path = "/".join(folder.parts[-3:])
+    write_text(folder / REPORT, render(verb, run_path, config, choices, sections, opening, folder / "figures"))
 
-    `choices` are the config choices to name, model and data among them.
+
+def render(
+    verb: str,
+    run_path: str,
+    config: str,
+    choices: Mapping[str, object],
+    sections: Sequence[Section],
+    opening: Sequence[Block],
+    figures: Path,
+    embedded: bool = False,
+) -> str:
+    """Return the page: the blocks of `opening`, what was run, and the sections; those without a block are left out.
+
+    `choices` are the config choices to name, model and data among them. With `embedded` the page has its figures within
+    it, otherwise it links to those in `figures`, a folder beside it.
     """
     names = sorted(choices, key=lambda name: name not in ("model", "data"))
     run = Section(RUN, [Facts({name: choices[name] for name in names}), Code("the whole config", config)])
     page = _environment().get_template("page.html.jinja")
-    text = page.render(
+    return page.render(
         verb=verb,
         model=choices.get("model"),
         data=choices.get("data"),
-        run_path="/".join(folder.parts[-3:]),
+        run_path=run_path,
         opening=opening,
         sections=[run, *(section for section in sections if section.blocks)],
-        size_of=lambda figure: png_size(folder / "figures" / figure.name),
+        size_of=lambda figure: png_size(figures / figure.name),
+        url_of=lambda figure: _embedded(figures / figure.name) if embedded else f"{figures.name}/{quote(figure.name)}",
         wide_px=WIDE_PX,
     )
-    write_text(folder / REPORT, text)
+
+
+def _embedded(path: Path) -> str:
+    """Return a PNG as a URL that holds it."""
+    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
 
 
 @cache

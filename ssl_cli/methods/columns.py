@@ -14,6 +14,7 @@ from ssl_cli.config.types import Natural
 from ssl_cli.errors import InputError
 
 Categories = Annotated[list[list[Natural]], "first and end feature of each category's block, [] if there are none"]
+USUAL_ROWS = 512  # training rows that show how much a column usually contributes
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
@@ -45,3 +46,17 @@ def rank_categories(x: np.ndarray, categories: Categories) -> np.ndarray:
 def sum_by_column(contributions: Tensor, columns: list[slice]) -> Tensor:
     """Return the sum over the features of each column, (B, D) -> (B, columns)."""
     return torch.stack([contributions[:, column].sum(1) for column in columns], dim=1)
+
+
+def beyond_usual(contributions: Tensor, usual: Tensor) -> Tensor:
+    """Return by how much each column's contribution exceeds its usual one, (B, columns) and (columns,).
+
+    In a row where no column exceeds it, the contributions themselves are returned; negative ones are 0.
+    """
+    excess = (contributions - usual).clamp(min=0)
+    return torch.where(excess.sum(1, keepdim=True) > 0, excess, contributions.clamp(min=0))
+
+
+def spread_over(n_rows: int, n_chosen: int) -> np.ndarray:
+    """Return the indices of at most `n_chosen` of N rows, evenly spaced."""
+    return np.unique(np.linspace(0, n_rows - 1, min(n_rows, n_chosen)).astype(np.int64))

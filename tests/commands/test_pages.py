@@ -5,18 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from ssl_cli.commands.detect import page as detect_page
+from ssl_cli.commands.detect import report as detect_report
+from ssl_cli.commands.detect.contributions import FeatureContribution
+from ssl_cli.commands.detect.explanations import Anomaly
 from ssl_cli.commands.pretrain import curves as pretrain_curves
 from ssl_cli.commands.pretrain import report as pretrain_report
 from ssl_cli.commands.pretrain.examples import PredictedText, TextPiece
 from ssl_cli.commands.reconstruct import report as reconstruct_report
 from ssl_cli.commands.reconstruct.collapse import CollapseWarning
+from ssl_cli.data.one_class import OneClassSplit
+from ssl_cli.data.tables.one_class import TableData
+from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.evaluation.html import Figure
 from ssl_cli.evaluation.metrics.classification import ClassScores
 from ssl_cli.evaluation.metrics.token_classification import TagScores
 from ssl_cli.evaluation.plots import images
+from ssl_cli.evaluation.thresholds import Calibration, Threshold
 from ssl_cli.tasks.question_answering import AnswerScores
+from tests.conftest import QUICK, Cli
 from tests.helpers.browser import OpenedPage, started_browser
 from tests.helpers.finetune_outputs import Predictions, Toy, written
 
@@ -24,7 +34,7 @@ LABELS = ["<script>alert(1)</script>", "[red]", "中文"]
 TEXT = " ".join([*LABELS, "{{ 7 * 7 }} &amp; <b>bold</b> مرحبا 한국어"])
 CONFIG = f"verb: any\nnote: </pre>{TEXT}\n"
 HISTORY = "step,train/loss,val/loss,dev/loss,dev/accuracy,lr\n1,0.7,0.6,0.6,0.7,0.01\n2,0.5,0.5,0.5,0.9,0.01\n"
-PAGES = ["reconstruct", "classes", "tags", "spans", "pretrain"]
+PAGES = ["reconstruct", "classes", "tags", "spans", "pretrain", "detect"]
 PHONE_PX = 360
 
 
@@ -47,6 +57,7 @@ def folders(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     write_tags(folders["tags"])
     write_spans(folders["spans"])
     write_pretrain(folders["pretrain"])
+    write_detect(folders["detect"])
     return folders
 
 
@@ -102,6 +113,23 @@ def write_pretrain(folder: Path) -> None:
     metrics = {"val/loss": 2.5, "train/tokens_per_s": 1e5}
     choices = {"model": "bert", "data": TEXT}
     pretrain_report.write(folder, choices, metrics, [PredictedText(pieces)], pretrain_curves.draw(folder))
+
+
+def write_detect(folder: Path) -> None:
+    x, anomaly = np.linspace(0, 1, 40)[:, None].astype(np.float32), np.arange(40) % 4 == 0
+    table = pa.table({label: pa.array([f"{TEXT}{k % 3}" for k in range(40)]) for label in LABELS})
+    data = TableData(
+        splits={name: OneClassSplit(x, anomaly, np.arange(40), np.arange(40)) for name in ("train", "test")},
+        columns=table,
+        preprocessor=TablePreprocessor.fit(table),
+        fingerprint="",
+    )
+    threshold = Threshold("auto", 0.5, TEXT, 0.05, guaranteed=True, warning=TEXT)
+    metrics = detect_report.measure({"test": x[:, 0]}, data.splits, Calibration(x[:, 0]), threshold, 20, 0)
+    why = [FeatureContribution(label, TEXT, TEXT, 0.3, f"{label} = {TEXT}") for label in LABELS]
+    anomalies = [Anomaly(k, k, 3.5, 0.1, k < 2, k < 3, why) for k in range(30)]
+    detect_report.draw(folder, None, data, x[:, 0], threshold, metrics, anomalies)
+    detect_page.write(folder, {"model": LABELS[0], "data": TEXT}, data, threshold, metrics, anomalies)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -170,3 +198,24 @@ def test_light_and_dark(browser: Any, folders: dict[str, Path]) -> None:
         colours.append(opened.page.evaluate("getComputedStyle(document.body).backgroundColor"))
         opened.page.close()
     assert colours[0] != colours[1]
+
+
+def test_the_page_of_scores_holds_its_figure(browser: Any, cli: Cli, workdir: Path) -> None:
+    rows = [f"{k % 7},{TEXT.replace(',', ' ')} {k % 3}" for k in range(90)]
+    Path("t.csv").write_text("\n".join(["a,<b>b</b>", *rows]))
+    assert cli("detect", *QUICK, "model=knn", "data=table", "data.file=t.csv")[0] == 0
+    Path("new.csv").write_text("\n".join(["a,<b>b</b>", *rows[:50], "12,<i>odd</i>", "x,y,<i>z</i>"]))
+    code, _, err = cli("score", "input=new.csv", "output=out.csv", "explain=true", "keep=[<b>b</b>]")
+    assert code == 0, err
+    Path("out.csv.report.html").rename("alone.html")
+    for scheme, width in (("light", 1400), ("dark", PHONE_PX)):
+        opened = OpenedPage(browser, workdir / "alone.html", width, scheme)
+        assert opened.missing_images() == [] and opened.page.locator("figure img").count() == 1
+        shown = opened.page.locator("main").inner_text()
+        assert "of 51 rows" in shown and "1 row could not be read" in shown
+        assert "<b>b</b> = <i>odd</i> (not in the training rows)" in shown and "a = 12 (expected " in shown
+        assert "y,<i>z</i>" not in shown and "3 fields instead of 2" in shown
+        opened.page.locator("figure a").click()
+        assert opened.page.locator("dialog").is_visible()
+        assert opened.overflow() <= 0 and opened.troubles == []
+        opened.page.close()

@@ -31,6 +31,7 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "score": [DETECT, "input=t.csv", "output=new.csv"],
     "score-parquet": [DETECT, "input=t.csv", "output=new.parquet"],
     "score-fdr": ["run=outputs/detect/knn/2", "input=t.csv", "output=new.csv"],
+    "score-explain": [DETECT, "input=t.csv", "output=new.csv", "explain=true"],
     "predict": ["run=outputs/finetune/bert/1", "input=c.csv", "output=new.csv"],
     "fill": ["run=outputs/pretrain/bert/1", "text=Birds can [MASK]."],
     "generate": [RECONSTRUCT, "n=2"],

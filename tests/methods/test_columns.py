@@ -12,12 +12,14 @@ from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.pca import PCA
 from ssl_cli.methods.columns import pool_by_category, rank_categories
 from ssl_cli.methods.detectors.gaussian import Gaussian
+from ssl_cli.methods.detectors.knn import KNN
 from ssl_cli.methods.detectors.residual_knn import ResidualKNN
 from ssl_cli.methods.detectors.sklearn import IsolationForest
 from ssl_cli.methods.protocols import Detector
 
 N_NUMBERS, N_STATES = 6, 50
 CATEGORIES = [[N_NUMBERS, N_NUMBERS + N_STATES]]
+COLUMNS = [*(slice(i, i + 1) for i in range(N_NUMBERS)), slice(*CATEGORIES[0])]
 
 
 def table(seed: int, n_rows: int, shift: float) -> np.ndarray:
@@ -61,16 +63,51 @@ def test_a_category_that_says_nothing_costs_little(make: Callable[..., Detector]
 
 
 def test_a_rare_value_is_not_the_strongest_reason() -> None:
-    columns = [*(slice(i, i + 1) for i in range(N_NUMBERS)), slice(*CATEGORIES[0])]
-
-    def strength(detector: ResidualKNN) -> float:
-        """Return the category's largest contribution in abnormal rows, relative to that of any other column."""
+    def share_named_first(detector: ResidualKNN) -> float:
+        """Return the share of abnormal rows whose largest contribution is the category's."""
         detector.fit(TRAIN, seed=0)
-        _, contributions = detector.explain({"x": torch.from_numpy(ABNORMAL)}, columns)  # (B, columns)
-        return float(contributions[:, -1].max() / contributions[:, :-1].max())
+        _, contributions = detector.explain({"x": torch.from_numpy(ABNORMAL)}, COLUMNS)  # (B, columns)
+        return float((contributions.argmax(1) == N_NUMBERS).float().mean())
 
-    assert strength(ResidualKNN(categories=CATEGORIES)) < 1
-    assert strength(ResidualKNN()) > 10
+    weighed, unweighed = share_named_first(ResidualKNN(categories=CATEGORIES)), share_named_first(ResidualKNN())
+    assert weighed < 0.06 and unweighed > 2 * weighed, (weighed, unweighed)
+
+
+EXPLAINING = {"residual_knn": ResidualKNN, "knn": lambda categories: KNN(), "gaussian": Gaussian}
+
+
+@pytest.mark.parametrize("name", EXPLAINING)
+def test_a_category_that_says_nothing_is_seldom_the_first_reason(name: str) -> None:
+    detector: Any = EXPLAINING[name](categories=CATEGORIES)
+    detector.fit(TRAIN, seed=0)
+    contributions = detector.explain({"x": torch.from_numpy(ABNORMAL)}, COLUMNS)[1]  # (B, columns)
+    flagged = detector.score({"x": torch.from_numpy(ABNORMAL)}) > detector.score({"x": TEST[:300]}).quantile(0.95)
+    first = contributions.argmax(1)[flagged]
+    assert len(first) > 100 and (first == N_NUMBERS).float().mean() < 0.06
+
+
+@pytest.mark.parametrize(("name", "share"), [("residual_knn", 0.85), ("knn", 0.65), ("gaussian", 0.9)])
+@pytest.mark.parametrize("n_values", [4, 15])
+def test_the_column_that_was_changed_is_the_first_reason(name: str, share: float, n_values: int) -> None:
+    """Six related numbers follow a category; then one column of each row is made abnormal."""
+    rng = np.random.default_rng(n_values)
+    mixing, centres = rng.normal(size=(6, 6)), rng.normal(size=(n_values, 6))
+
+    def rows(n_rows: int) -> np.ndarray:
+        value = rng.integers(0, n_values, n_rows)
+        numbers = rng.normal(size=(n_rows, 6)) @ mixing / np.linalg.norm(mixing, axis=0) + centres[value]
+        return np.c_[numbers, np.eye(n_values + 1)[value]].astype(np.float32)
+
+    train, changed = rows(1200), rows(350)
+    cause = np.arange(350) % 7  # the sixth is the category
+    number = cause < 6
+    changed[number, cause[number]] += rng.choice([-4, 4], number.sum())
+    changed[~number, 6:] = np.eye(n_values + 1)[n_values]  # a value that training lacks
+    detector: Any = EXPLAINING[name](categories=[[6, 7 + n_values]])
+    detector.fit(train, seed=0)
+    columns = [*(slice(j, j + 1) for j in range(6)), slice(6, 7 + n_values)]
+    first = detector.explain({"x": torch.from_numpy(changed)}, columns)[1].argmax(1).numpy()
+    assert (first == cause)[number].mean() > share and (first == cause)[~number].mean() > share
 
 
 def test_a_pooled_variance_is_that_of_the_category() -> None:

@@ -37,6 +37,9 @@ def preprocessor(change: Callable[[dict[str, Any]], Any]) -> Attack:
         (lambda s: s["columns"][0].update(kind="code"), "columns[0].kind must be one of number, symbol, clock"),
         (lambda s: s["columns"][0].update(type="os.system"), "columns[0].type must be one of number, truth"),
         (lambda s: s["columns"][0].pop("std"), "columns[0] must have type, name, kind, mean, std, missing"),
+        (lambda s: s["columns"][0].update(rows=0), "columns[0].rows must be a whole number of at least 1, not 0"),
+        (lambda s: s["columns"][3].update(counts=[1]), "columns[3].counts must have a number for each of the values"),
+        (lambda s: s["columns"][3].update(counts=[120, 120]), "which add up to at most the rows"),
         (lambda s: s["columns"][0].update(name="not there"), "its columns must be among its names"),
         (lambda s: s["columns"][0].update(power={"lambda": 1e9}), "columns[0].power must have lambda, mean, std"),
         (lambda s: s["columns"][0].update(notation={"decimal": ";"}), "columns[0].notation must have decimal"),
@@ -49,7 +52,7 @@ def preprocessor(change: Callable[[dict[str, Any]], Any]) -> Attack:
         (lambda s: s["columns"][0].update(part="year", source="V1"), "columns[0].part must be one of hour of day"),
         (lambda s: s["columns"][3].update(values=[["x"]]), "columns[3].values must be a list, each a text"),
         (
-            lambda s: s["columns"][3].update(values=["x"] * 10**6),
+            lambda s: s["columns"][3].update(values=["x"] * 10**6, counts=[0] * 10**6),
             "preprocessor.json is damaged: its rows do not have the model's shape",
         ),
         (lambda s: s.update(columns={}), "it.columns must be a list"),
@@ -61,7 +64,7 @@ def preprocessor(change: Callable[[dict[str, Any]], Any]) -> Attack:
         (lambda s: s["layout"].update(columns="abc"), "layout.columns must be a list"),
         (lambda s: (s["columns"].pop(), s["names"].append("z")), "damaged"),
     ],
-    ids=range(23),
+    ids=range(26),
 )
 def test_a_scaling_file_with_surprises(refused: Callable[..., None], change: Any, sentence: str) -> None:
     refused(preprocessor(change), sentence, ("load", "score"))

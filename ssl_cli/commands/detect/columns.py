@@ -23,7 +23,7 @@ def show(readings: list[Reading]) -> None:
         more = [[f"{n_more} more columns", "", f"{COLUMNS} in the run's folder has all", ""]]
     else:
         more = []
-    console.say(console.table("", HEADER, [*map(_row, rows), *more], no_wrap={HEADER[1], HEADER[-1]}))
+    console.say(console.table("", HEADER, [*map(as_row, rows), *more], no_wrap={HEADER[1], HEADER[-1]}))
 
 
 def grouped(readings: list[Reading]) -> list[list[Reading]]:
@@ -34,13 +34,8 @@ def grouped(readings: list[Reading]) -> list[list[Reading]]:
     return sorted(groups.values(), key=lambda group: (group[0].read_as, group[0].why) != (NUMBER, IN_FILE))
 
 
-def write(path: Path, readings: list[Reading], escape_formulas: bool = False) -> None:
-    """Write a CSV with a row for each column."""
-    rows = [{name: getattr(reading, name) for name in FIELDS} for reading in readings]
-    write_csv(path, FIELDS, rows, escape_formulas)
-
-
-def _row(group: list[Reading]) -> list[str]:
+def as_row(group: list[Reading]) -> list[str]:
+    """Return the cells of HEADER for readings that share a row."""
     first = group[0]
     if len(group) == 1:
         return [first.column or NO_NAME, first.read_as, first.why, first.change]
@@ -52,3 +47,9 @@ def _row(group: list[Reading]) -> list[str]:
         names += f", {reading.column or NO_NAME}"
     change = first.change.strip("'").replace(f"{{{first.column}:", "{COLUMN:")
     return [f"{len(group)} columns: {names}", first.read_as, first.why, change]
+
+
+def write(path: Path, readings: list[Reading], escape_formulas: bool = False) -> None:
+    """Write a CSV with a row for each column."""
+    rows = [{name: getattr(reading, name) for name in FIELDS} for reading in readings]
+    write_csv(path, FIELDS, rows, escape_formulas)

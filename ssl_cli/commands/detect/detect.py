@@ -10,7 +10,7 @@ from safetensors.torch import save_model
 from torch import nn
 
 from ssl_cli import console
-from ssl_cli.commands.detect import columns, explanations, report, summary
+from ssl_cli.commands.detect import columns, explanations, page, report, summary
 from ssl_cli.commands.detect.calibration import fewest_to_hold_out, out_of_fold, settle
 from ssl_cli.commands.detect.finished import CALIBRATION, PREPROCESSOR
 from ssl_cli.commands.finished import WEIGHTS
@@ -54,6 +54,8 @@ def run(cfg: DictConfig) -> Path:
         report.write_scores(folder, scores, data, calibration.scores, threshold)
         explanations.write(folder / explanations.ANOMALIES, data, anomalies, cfg.get("escape_formulas", False))
         report.draw(folder, model, data, scores["test"], threshold, metrics, anomalies)
+        chosen = {**cfg.choices, "seed": cfg.seed, "threshold": cfg.threshold, "calibrate": cfg.calibrate}
+        page.write(folder, chosen, data, threshold, metrics, anomalies)
         summary.show(folder, data, threshold, metrics, anomalies)
     return folder
 

@@ -1,5 +1,6 @@
 """A finished run of ssl detect: `ssl_cli.load("latest").score(frame)`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,15 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
+from ssl_cli.commands.detect.contributions import FeatureContribution, explain_rows
 from ssl_cli.commands.finished import Finished
 from ssl_cli.data.images.reader import ImageReader
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
+from ssl_cli.data.tables.reasons import cell_texts
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.conformal import FdrMethod, flagged_by_fdr, p_values
-from ssl_cli.methods.protocols import Embeds
+from ssl_cli.methods.protocols import Embeds, Explains
 from ssl_cli.methods.scoring import score_rows
 from ssl_cli.models.images import to_float
 from ssl_cli.runs.folder import METRICS
@@ -74,6 +77,19 @@ class DetectRun(Finished):
     def fdr_method(self) -> FdrMethod:
         """Return how threshold=fdr controls the rate; in runs of earlier versions by Benjamini and Hochberg alone."""
         return self.config.get("fdr_method", "bh")
+
+    def explain(self, rows: Any) -> list[list[FeatureContribution]]:
+        """Return the columns that contribute most to each row's score, the largest first, each with its `reason`.
+
+        Raises InputError if the rows are images, or the model can't explain its scores.
+        """
+        if isinstance(self.preprocessor, ImageReader):
+            raise InputError("The run was trained on images: only rows of a table are explained.")
+        self.require(Explains, "explain scores")
+        table = self.preprocessor.as_table(rows)
+        x = self.preprocessor.transform(table)
+        texts = partial(cell_texts, self.preprocessor, table, before=None)
+        return list(explain_rows(self.model, self.preprocessor, x, range(len(x)), texts))
 
     def embed(self, rows: Any) -> np.ndarray:
         """Return codes (N, Z). Raises InputError if the model has none."""

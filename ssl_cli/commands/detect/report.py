@@ -137,10 +137,7 @@ def _draw_curves(figures: Path, scores: np.ndarray, labels: np.ndarray, rule: st
 def _title_and_contributions(anomaly: Anomaly) -> tuple[str, list[tuple[str, float]]]:
     """Return a row's title in the figure, and the text and share of each contribution."""
     label = {None: "", True: ", an anomaly", False: ", normal"}[anomaly.label]
-    contributions = [
-        (f"{feature.column} = {feature.actual}, expected {feature.expected}", feature.share)
-        for feature in anomaly.contributions
-    ]
+    contributions = [(feature.reason, feature.share) for feature in anomaly.contributions]
     return f"row {anomaly.row}: score {anomaly.score:.4g}{label}", contributions
 
 

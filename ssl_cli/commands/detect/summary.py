@@ -5,14 +5,13 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from ssl_cli import console
+from ssl_cli.commands.detect.contributions import explaining_models
 from ssl_cli.commands.detect.explanations import ANOMALIES, Anomaly
 from ssl_cli.commands.detect.report import SCORES
-from ssl_cli.config.instantiate import names_where
-from ssl_cli.config.typecheck import provides
 from ssl_cli.data.images.datasets import OneClassImages
 from ssl_cli.data.one_class import OneClassData
+from ssl_cli.evaluation.html import REPORT
 from ssl_cli.evaluation.thresholds import Threshold
-from ssl_cli.methods.protocols import Explains
 
 
 def show(
@@ -30,10 +29,10 @@ def show(
     else:
         console.say(f"nothing can be measured without labels of both normal {data.rows} and anomalies")
     if not any(anomaly.contributions for anomaly in anomalies) and not isinstance(data, OneClassImages):
-        able = ", ".join(names_where("model", lambda target: provides(target, Explains)))
+        able = explaining_models()
         console.say(f"{ANOMALIES} has no explanations: this model can't explain its scores; {able} can")
     figures = ", ".join(sorted(path.name for path in (folder / "figures").glob("*.png")))
-    console.say(f"figures: {figures}; scores: {SCORES}; top anomalies: {ANOMALIES}")
+    console.say(f"report: {REPORT}; figures: {figures}; scores: {SCORES}; top anomalies: {ANOMALIES}")
 
 
 def flagged(rows: str, metrics: dict[str, float]) -> str:

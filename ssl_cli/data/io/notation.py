@@ -82,9 +82,9 @@ class Notation:
         numbers = pc.cast(pc.replace_substring(bare, self.decimal, "."), pa.float64())
         return pc.if_else(negative, pc.negate(numbers), numbers)
 
-    def format(self, value: float) -> str:
-        """Return a number in this notation, with six digits and without thousands marks; a dollar stands before it."""
-        text = f"{abs(value):.6g}".replace(".", self.decimal)
+    def format(self, value: float, digits: int = 6) -> str:
+        """Return a number in this notation, with so many digits, without thousands marks; a dollar stands before it."""
+        text = f"{abs(value):.{digits}g}".replace(".", self.decimal)
         if self.unit.endswith(("$", "£")):
             text = f"{self.unit}{text}"
         elif self.unit:

@@ -59,8 +59,9 @@ def fit_category(name: str, values: pa.ChunkedArray, keep: bool = False) -> tupl
     if not keep and len(counts) > MAX_CATEGORIES and len(counts) > 0.5 * len(values):
         return {}, f"it identifies rows ({len(counts):,} values in {len(values):,})", len(counts)
     counts.sort(key=lambda entry: (-entry["counts"], entry["values"]))
-    kept = [entry["values"] for entry in counts[:MAX_CATEGORIES]]
-    return {"name": name, "kind": "symbol", "values": kept}, "", len(counts)
+    kept, n_each = ([entry[key] for entry in counts[:MAX_CATEGORIES]] for key in ("values", "counts"))
+    column = {"name": name, "kind": "symbol", "values": kept, "counts": n_each, "rows": len(values)}
+    return column, "", len(counts)
 
 
 def almost_numeric(values: pa.ChunkedArray) -> str:
@@ -72,7 +73,8 @@ def almost_numeric(values: pa.ChunkedArray) -> str:
 
 def fit_clock(name: str, seconds: pa.ChunkedArray) -> Column:
     """Return what is to be known of times of day: whether any is missing."""
-    return {"name": name, "kind": "clock", "missing": seconds.null_count > 0}
+    n_missing = seconds.null_count
+    return {"name": name, "kind": "clock", "missing": n_missing > 0, "n_missing": n_missing, "rows": len(seconds)}
 
 
 def fit_number(name: str, numbers: np.ndarray, scaling: Scaling) -> tuple[Column, str]:
@@ -87,6 +89,7 @@ def fit_number(name: str, numbers: np.ndarray, scaling: Scaling) -> tuple[Column
     if constant and not missing:
         return {}, ONE_VALUE
     column = {"name": name, "kind": "number", "mean": mean, "std": 1.0 if constant else std, "missing": missing}
+    column |= {"n_missing": len(numbers) - len(finite), "rows": len(numbers)}
     if scaling == "power" and not constant:
         standard = (finite - mean) / std
         power = float(yeojohnson_normmax(standard))

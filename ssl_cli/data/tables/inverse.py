@@ -34,14 +34,19 @@ def _invert_power(column: dict[str, Any], scaled: float) -> float:
     return sign * (float(np.float64(base) ** (1 / exponent)) - 1)
 
 
+def significant_digits(value: float) -> int:
+    """Return how many digits of an expected number are worth reading: four, or all before the decimal point."""
+    return max(4, min(len(f"{abs(value):.0f}"), 15)) if np.isfinite(value) else 4
+
+
 def format_number(column: dict[str, Any], value: float) -> str:
     """Return a column's number as text. The number of a date or time column is in seconds."""
     if column.get("part") == GAP:
         return format_gap(value)
     if notation := column.get("notation"):
-        return Notation(**notation).format(value)
+        return Notation(**notation).format(value, significant_digits(value))
     if column["type"] in ("number", "truth") or not np.isfinite(value):
-        return f"{value:.6g}"
+        return f"{value:.{significant_digits(value)}g}"
     try:
         if column["type"] == "time":
             return str(timedelta(seconds=round(value)))

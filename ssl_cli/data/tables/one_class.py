@@ -1,5 +1,6 @@
 """Tables under the one-class protocol: a file's columns and labels become preprocessed splits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -11,11 +12,12 @@ from ssl_cli.config.types import Pattern
 from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.cells import read_cells
 from ssl_cli.data.one_class import OneClass, OneClassData, OneClassSplit
-from ssl_cli.data.tables.dates import MISSING, format_part
+from ssl_cli.data.tables.dates import MISSING
 from ssl_cli.data.tables.downloads import PublishedFile, fetch_file
 from ssl_cli.data.tables.features import Column, Scaling
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.data.tables.readings import ReadAs, Reading, ReadingOptions, parse_read_as
+from ssl_cli.data.tables.reasons import Cell, cell_texts
 from ssl_cli.errors import InputError
 
 ReadingsText = Annotated[str, Pattern(r"[^:]+:.*", "a reading for each name, such as {zip:category}")]
@@ -63,32 +65,15 @@ class TableData(OneClassData):
             if column["kind"] == "symbol"
         ]
 
-    def original_values(self, columns: list[Column], index: list[int]) -> dict[tuple[str, int], str]:
-        """Return (column, position) -> value of some rows as it is in the file, "(missing)" if there is none.
+    def original_values(self, cells: Sequence[tuple[Column, int]]) -> dict[Cell, str]:
+        """Return the values of some cells as they are in the file, "(missing)" if there is none; see `cell_texts`.
 
-        `columns` are those of the preprocessor, `index` the rows' positions in the table. A part of a date is in
-        readable units.
+        Each cell is a column of the preprocessor, and a row's position in the table.
         """
-        whole = [column["name"] for column in columns if "part" not in column]
-        texts = read_cells(self.files, self.preprocessor.layout, whole, index)
-        values = {(name, row): _typed_value(self.columns[name][row]) for name in whole for row in index}
-        shown = {place: texts.get(place, value) if value else MISSING for place, value in values.items()}
-        for column in columns:
-            if "part" in column:
-                of_part = self.preprocessor.values(column, self.columns)
-                shown |= {(column["name"], row): format_part(column["part"], of_part[row].as_py()) for row in index}
-        return shown
-
-
-def _typed_value(cell: pa.Scalar) -> str:
-    """Return a value as text without loss, and a missing one as an empty text."""
-    try:
-        value = cell.as_py()
-    except (OverflowError, ValueError):  # a date that Arrow can represent and Python can't
-        return str(cell.cast(pa.string()))
-    if value is None or value != value:
-        return ""
-    return f"{value:.17g}" if isinstance(value, float) and value.is_integer() else str(value)
+        whole = list(dict.fromkeys(column["name"] for column, _ in cells if "part" not in column))
+        written = read_cells(self.files, self.preprocessor.layout, whole, sorted({row for _, row in cells}))
+        shown = cell_texts(self.preprocessor, self.columns, cells, None)
+        return {place: text if text == MISSING else written.get(place, text) for place, text in shown.items()}
 
 
 @dataclass(kw_only=True)

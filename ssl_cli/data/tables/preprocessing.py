@@ -43,11 +43,13 @@ class TablePreprocessor:
 
     `columns` are plain dicts, one for each group of features: {"name", "kind": "number", "type", "mean", "std",
     "missing"}, with a "power" of {"lambda", "mean", "std"} if it is transformed, and the "notation" of a text; or, for
-    a category, {"name", "kind": "symbol", "values"}; or, for a time of day, {"name", "kind": "clock", "missing"}. The
-    "type" is what the number is in a file (see `columns.QUANTITIES`). A part of a date also has its "source", which is
-    the column in the file, the "part" and the source's "type". `dropped` maps the other columns to the reason. `names`
-    are all columns, `layout` is that of the training file. `readings` says of each column how it was read and why, if
-    it was fitted and not loaded.
+    a category, {"name", "kind": "symbol", "values"}; or, for a time of day, {"name", "kind": "clock", "missing"}. Each
+    also has its number of training "rows", and of these the "counts" of a category's values, or how many lack a value,
+    "n_missing" (runs of earlier versions don't). The "type" is what the number is in a file (see `columns.QUANTITIES`).
+    A part of a date also has its "source", which is the column in the file, the "part" and the source's "type".
+    `dropped` maps the other columns to the reason. `names` are all columns, `layout` is that of the training file.
+    `readings` says of each column how it was read and why, if it was fitted and not
+    loaded.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_type_hints
 
 from ssl_cli.config.typecheck import expected, fits
-from ssl_cli.config.types import Pattern, Positive, Range
+from ssl_cli.config.types import Count, Natural, Pattern, Positive, Range
 from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.columns import QUANTITIES
 from ssl_cli.data.io.notation import Notation
@@ -29,6 +29,9 @@ POWERED: Schema = {"power": dict[str, float]}
 NOTED: Schema = {"notation": dict[str, Any]}
 TYPED: Schema = {"type": QUANTITY}
 PART: Schema = {"source": str, "part": Part, "type": QUANTITY}
+# How often a category's values, or missing ones, are among the training rows; older runs saved without.
+COUNTED: Schema = {"counts": list[Natural], "rows": Count}
+COUNTED_MISSING: Schema = {"n_missing": Natural, "rows": Count}
 
 
 def state_errors(state: Any) -> Iterator[str]:
@@ -57,7 +60,13 @@ def _column_errors(where: str, column: dict[str, Any]) -> Iterator[str]:
         if kind == "number" and name in column:
             wanted = wanted | group
             yield from _entry_errors(f"{where}.{name}", column[name], schema)
+    if "rows" in column:
+        wanted = wanted | (COUNTED if kind == "symbol" else COUNTED_MISSING)
     yield from _entry_errors(where, column, wanted)
+    if kind == "symbol" and "rows" in column:
+        n_each = column["counts"]
+        if len(n_each) != len(column["values"]) or sum(n_each) > column["rows"]:
+            yield f"{where}.counts must have a number for each of the values, which add up to at most the rows"
 
 
 def _entry_errors(where: str, entries: Any, wanted: dict[str, Any]) -> Iterator[str]:

@@ -8,8 +8,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ssl_cli.evaluation.plots.fonts import fitting_fonts
+from ssl_cli.evaluation.plots.ticks import set_plain_ticks
 
 Panels = dict[str, dict[str, dict[float, list[float]]]]  # panel -> line -> x -> values
 
@@ -84,13 +86,14 @@ def score_histograms(path: Path, groups: dict[str, np.ndarray], threshold: float
         bins = _log_bins(scores) if (scores > 0).all() else _symlog_bins(scores, axes)
         if (scores > 0).all():
             axes.set_xscale("log")
+        set_plain_ticks(axes.xaxis, float(scores.min()), float(scores.max()))
         for (name, values), colour in zip(groups.items(), (NORMAL, ANOMALOUS), strict=False):
             weights = np.full(len(values), 1 / max(len(values), 1))
             axes.hist(values, list(bins), weights=weights, color=colour, alpha=0.55, label=f"{name} ({len(values):,})")
         axes.axvline(drawn, color=ACCENT, linewidth=1.2, label=f"threshold {threshold:.4g}")
         axes.set(xlabel="score (larger is more anomalous)", ylabel="share of the group", title="Scores")
-        axes.margins(y=0.35)  # room for the legend
-        axes.legend(loc="upper right")
+        # Below the axes it hides neither bars nor the threshold.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=3, columnspacing=1.2, handlelength=1.4)
         save(figure, path)
 
 
@@ -120,12 +123,15 @@ def contributions(path: Path, rows: list[tuple[str, list[tuple[str, float]]]]) -
         figure, axes = plt.subplots(figsize=(7.6, 0.9 + 0.21 * y))
         axes.barh([place for place, _ in labels], shares, height=0.7, color=ANOMALOUS, alpha=0.7)
         for (place, _), share in zip(labels, shares, strict=True):
-            axes.text(share + 0.01, place, f"{share:.0%}", va="center", fontsize=8)
+            axes.text(share + 0.01 * max(shares), place, f"{share:.0%}", va="center", fontsize=8)
         ticks = sorted(titles + labels)
         axes.set_yticks([place for place, _ in ticks], [truncate(text, 70) for _, text in ticks], fontsize=8)
         for tick_label, tick in zip(axes.get_yticklabels(), ticks, strict=True):
             tick_label.set_fontweight("bold" if tick in titles else "normal")
-        axes.set(xlim=(0, 1.05), ylim=(y - 0.9, -0.8), xlabel="share of the row's anomaly score")
+        longest = max(shares, default=1.0)
+        axes.set(xlim=(0, longest), ylim=(y - 0.9, -0.8), xlabel="share of the row's anomaly score")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_title("Top anomalies and their explanations", loc="left")
         axes.tick_params(axis="y", length=0)
         axes.grid(False, axis="y")

@@ -10,6 +10,7 @@ from torch import Tensor
 from ssl_cli.config.types import Positive
 from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 from ssl_cli.methods.detectors.margins import Margins
+from ssl_cli.methods.detectors.residual_explanation import shares
 from ssl_cli.methods.detectors.residual_knn import DISTANCE_OFFSET, ResidualKNN
 from ssl_cli.methods.detectors.saved_arrays import check_shapes
 from ssl_cli.methods.detectors.tail_probability import TailProbability, harmonic_mean
@@ -86,13 +87,13 @@ class DenoisingKNN:
         x = batch["x"]
         expected, near = self.neighbors.explain(batch, columns)
         _, reconstructed = self.autoencoder.explain({"x": x.to(device_of(self.autoencoder))}, columns)
-        joint = (2 * _normalized(near) + _normalized(reconstructed.to(x.device))) / 3  # (B, columns)
+        joint = (2 * shares(near) + shares(reconstructed.to(x.device))) / 3  # (B, columns)
         if self.margins is None:
             return expected, joint
         weights = torch.tensor(self.weights, dtype=torch.float64).log()[:, None]
-        shares = (torch.stack(self._improbabilities(self._terms(x))) + weights).softmax(0).float()  # (3, B)
+        of_terms = (torch.stack(self._improbabilities(self._terms(x))) + weights).softmax(0).float()  # (3, B)
         by_column = [joint, *(_largest(of) for of in self.margins.rarity_by_column(x, columns))]
-        return expected, sum(share[:, None] * of for share, of in zip(shares, by_column, strict=True))
+        return expected, sum(share[:, None] * of for share, of in zip(of_terms, by_column, strict=True))
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the network's codes (B, latent)."""
@@ -121,11 +122,6 @@ class DenoisingKNN:
             check_shapes(folder / PROBABILITIES_FILE, arrays, SHAPES)
             states = [{name: arrays[f"{term}.{name}"] for name in ARRAYS} for term in TERMS]
             self.probabilities = [TailProbability().load(state) for state in states]
-
-
-def _normalized(contributions: Tensor) -> Tensor:
-    """Return contributions (B, columns) scaled so that each row adds up to 1."""
-    return contributions / contributions.sum(1, keepdim=True).clamp(min=torch.finfo(contributions.dtype).tiny)
 
 
 def _largest(rarity: Tensor) -> Tensor:

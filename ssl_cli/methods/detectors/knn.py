@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.columns import sum_by_column
+from ssl_cli.methods.columns import USUAL_ROWS, beyond_usual, spread_over, sum_by_column
 from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
 from ssl_cli.methods.detectors.subsample import subsample
 
@@ -39,6 +39,7 @@ class KNN:
 
     def _keep(self, rows: np.ndarray) -> None:
         self.rows = rows  # (N, D)
+        self._usual: Tensor | None = None  # (D,), computed when the first row is explained
         self.index = NearestNeighbors(n_neighbors=min(self.k, len(rows))).fit(rows)
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
@@ -49,11 +50,25 @@ class KNN:
         return torch.from_numpy((distances if self.distance == "mean" else distances**2).mean(1))
 
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
-        """Return the mean (B, D) of the k nearest training rows, and each column's squared difference from it,
-        (B, columns)."""
+        """Return the mean (B, D) of the k nearest training rows, and each column's contribution, (B, columns).
+
+        A column's contribution is its squared difference from the mean beyond what is usual for it in training rows.
+        """
         _, nearest = self.index.kneighbors(batch["x"].numpy())  # (B, k)
         expected = torch.from_numpy(self.rows[nearest].mean(1))
-        return expected, sum_by_column((batch["x"] - expected).square(), columns)
+        if self._usual is None:
+            self._usual = self._usual_squares()
+        contributions = sum_by_column((batch["x"] - expected).square(), columns)
+        return expected, beyond_usual(contributions, sum_by_column(self._usual[None], columns)[0])
+
+    def _usual_squares(self) -> Tensor:
+        """Return the mean squared differences (D,) of some training rows, each compared with the others."""
+        chosen = self.rows[spread_over(len(self.rows), USUAL_ROWS)]
+        _, nearest = self.index.kneighbors(chosen, min(self.k + 1, len(self.rows)))
+        if nearest.shape[1] < 2:
+            return torch.zeros(self.rows.shape[1])
+        expected = self.rows[nearest[:, 1:]].mean(1)  # the first is the row itself
+        return torch.from_numpy(np.square(chosen - expected).mean(0))
 
     def save(self, folder: Path) -> None:
         """Write the training rows into a run folder."""

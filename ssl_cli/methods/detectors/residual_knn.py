@@ -10,8 +10,16 @@ from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from ssl_cli.config.types import Count
-from ssl_cli.methods.columns import Categories, pool_by_category, sum_by_column
+from ssl_cli.methods.columns import (
+    USUAL_ROWS,
+    Categories,
+    beyond_usual,
+    pool_by_category,
+    spread_over,
+    sum_by_column,
+)
 from ssl_cli.methods.detectors.nearest import NearestRows
+from ssl_cli.methods.detectors.residual_explanation import distance_parts, in_both, mahalanobis_savings
 from ssl_cli.methods.detectors.saved_arrays import WEIGHTS, check_shapes
 from ssl_cli.methods.detectors.subsample import subsample
 
@@ -71,6 +79,8 @@ class ResidualKNN:
 
     def _keep(self, rows: Tensor) -> None:
         self.rows = rows  # (N, D)
+        # What is usual for columns is computed when the first row is explained.
+        self._usual_of: tuple[list[slice], tuple[Tensor, Tensor]] | None = None
         self.spaces = [NearestRows(space) for space in self._spaces(rows)]
 
     def _spaces(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,13 +112,37 @@ class ResidualKNN:
     def explain(self, batch: dict[str, Tensor], columns: list[slice]) -> tuple[Tensor, Tensor]:
         """Return the mean (B, D) of the k training rows nearest in the second space, and contributions (B, columns).
 
-        A column's contribution is the part of its values and residuals in the mean squared distance to those rows.
+        A column contributes by its part of the squared distance to those rows, beyond what is usual for it in training
+        rows, and by how far it is from its linear expectation: see `residual_explanation`.
         """
-        points, space = self._spaces(batch["x"])[1], self.spaces[1]
-        _, nearest = space(points, self.k)
-        squared = (points[:, None] - space.rows[nearest]).square().mean(1)  # (B, k, 2 D) -> (B, 2 D)
-        value, residual = squared.chunk(2, dim=1)
-        return self.rows[nearest].mean(1), sum_by_column(value + residual, columns)
+        points = self._spaces(batch["x"])[1]
+        _, nearest = self.spaces[1](points, self.k)
+        usual_near, usual_linear = self._usual(columns)
+        near = beyond_usual(self._near(points, nearest, columns), usual_near)
+        linear = beyond_usual(self._linear(points, columns), usual_linear)
+        return self.rows[nearest].mean(1), in_both(near, linear)
+
+    def _near(self, points: Tensor, nearest: Tensor, columns: list[slice]) -> Tensor:
+        """Return each column's part (B, columns) of the mean squared distance of points to training rows (B, k)."""
+        difference = points[:, None] - self.spaces[1].rows[nearest]  # (B, k, 2 D)
+        parts = distance_parts(difference, self.state["residual"], self.state["residual_std"])
+        return sum_by_column(parts.mean(1), columns)
+
+    def _linear(self, points: Tensor, columns: list[slice]) -> Tensor:
+        """Return how far each column of points (B, 2 D) is from its linear expectation, (B, columns)."""
+        z = points[:, : self.rows.shape[1]].double()
+        return mahalanobis_savings(z, self.state["residual"], self.categories, columns)
+
+    def _usual(self, columns: list[slice]) -> tuple[Tensor, Tensor]:
+        """Return the means of `_near` and `_linear` (columns,) of training rows, each compared with the others."""
+        if self._usual_of is None or self._usual_of[0] != columns:
+            space = self.spaces[1]
+            some = space.rows[spread_over(len(space.rows), USUAL_ROWS)]
+            distances, nearest = space(some, self.k + 1)
+            nearest = nearest.gather(1, distances.argsort(1))[:, 1:]  # the first is the row itself
+            near = self._near(some, nearest, columns).mean(0).nan_to_num()  # a single row has no others
+            self._usual_of = columns, (near, self._linear(some, columns).mean(0))
+        return self._usual_of[1]
 
     def save(self, folder: Path) -> None:
         """Write the kept rows and the parameters of both spaces into a run folder."""

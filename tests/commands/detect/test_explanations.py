@@ -12,6 +12,7 @@ from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
 from ssl_cli.methods.autoencoders.variational import VAE, gaussian_kl
 from ssl_cli.methods.detectors.gaussian import Gaussian
 from ssl_cli.methods.detectors.knn import KNN
+from ssl_cli.methods.detectors.residual_explanation import in_both, mahalanobis_savings
 from ssl_cli.methods.detectors.residual_knn import ResidualKNN
 from ssl_cli.models.mlp import MLPAutoencoder
 from tests.conftest import QUICK, Cli
@@ -59,25 +60,73 @@ def test_the_features_of_one_symbol_contribute_together() -> None:
     assert part[1] > 0.9 * part[0]
 
 
+def nearest_others(rows: torch.Tensor, k: int) -> torch.Tensor:
+    """Return the indices (N, k) of the rows nearest to each row, itself left out."""
+    squared = ((rows[:, None] - rows[None]) ** 2).sum(-1).fill_diagonal_(torch.inf)
+    return squared.topk(k, dim=1, largest=False).indices
+
+
 def test_residual_knn_expects_the_mean_of_its_neighbours(x: np.ndarray) -> None:
     detector = ResidualKNN(k=3)
     detector.fit(x, seed=0)
     batch = {"x": torch.from_numpy(x[:20] + 1)}
     expected, part = detector.explain(batch, EACH)
-    here, (rows, _) = detector._spaces(batch["x"])[1], detector.spaces[1]
+    here, rows = detector._spaces(batch["x"])[1], detector.spaces[1].rows
     squared = ((here[:, None] - rows[None]) ** 2).sum(-1)
     nearest = squared.topk(3, dim=1, largest=False)
     torch.testing.assert_close(expected, torch.from_numpy(x)[nearest.indices].mean(1))
-    torch.testing.assert_close(part.sum(1), nearest.values.mean(1), rtol=1e-3, atol=1e-4)
+    near = detector._near(here, nearest.indices, EACH)
+    torch.testing.assert_close(near.sum(1), nearest.values.mean(1), rtol=1e-3, atol=1e-4)
+    near = near - detector._near(rows, nearest_others(rows, 3), EACH).mean(0)
+    linear = [mahalanobis_savings(z[:, :4].double(), detector.state["residual"], [], EACH) for z in (here, rows)]
+    linear_excess = (linear[0] - linear[1].mean(0)).clamp(min=0)
+    torch.testing.assert_close(part, in_both(near.clamp(min=0), linear_excess), rtol=1e-3, atol=1e-4)
+
+
+def test_savings_are_what_the_gaussian_would_save(x: np.ndarray) -> None:
+    z = torch.from_numpy(x).double()
+    precision = torch.linalg.inv(z.T.cov(correction=0))
+    columns = [slice(0, 1), slice(1, 4)]
+    saved = mahalanobis_savings(z - z.mean(0), precision / precision.diagonal().sqrt(), [[1, 4]], columns)
+    saved = saved * torch.tensor([1, 2])  # degrees of freedom: those of a category are one less than its features
+    gaussian = Gaussian(ridge=0.0)
+    gaussian.fit(x, seed=0)
+    torch.testing.assert_close(saved.float(), gaussian.explain({"x": torch.from_numpy(x)}, columns)[1])
+
+
+def test_a_column_must_stand_out_in_both_views() -> None:
+    near = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    linear = torch.tensor([[0.0, 2.0, 8.0], [0.0, 5.0, 1.0]])
+    torch.testing.assert_close(in_both(near, linear), torch.tensor([[0, (0.5 * 0.2) ** 0.5, 0], [1, 0, 0]]))
+
+
+def test_what_a_feature_does_to_the_residuals_of_others_is_its_own(x: np.ndarray) -> None:
+    """Each neighbour's part, in loops: the difference in a feature times what the differences add up to there."""
+    detector = ResidualKNN(k=2)
+    detector.fit(x, seed=0)
+    points, rows = detector._spaces(torch.from_numpy(x[:3] + 1))[1], detector.spaces[1].rows
+    _, nearest = detector.spaces[1](points, 2)
+    state = {name: value.numpy() for name, value in detector.state.items()}
+    for b, parts in enumerate(detector._near(points, nearest, EACH).numpy()):
+        for j in range(4):
+            naive = 0.0
+            for neighbour in nearest[b]:
+                value, residual = np.split((points[b] - rows[neighbour]).numpy().astype(float), 2)
+                slopes = [residual[i] * state["residual"][j, i] / state["residual_std"][i] for i in range(4)]
+                naive += (value[j] ** 2 + value[j] * sum(slopes)) / 2
+            assert parts[j] == pytest.approx(naive, rel=1e-3, abs=1e-4)
 
 
 def test_knn_expects_the_mean_of_its_neighbours(x: np.ndarray) -> None:
     detector = KNN(k=3)
     detector.fit(x[10:], seed=0)
-    expected, part = (out.numpy() for out in detector.explain({"x": torch.from_numpy(x[:10])}, EACH))
-    nearest = np.argsort(((x[:10, None] - x[None, 10:]) ** 2).sum(-1), axis=1)[:, :3]
+    odd = x[:10] + 3
+    expected, part = (out.numpy() for out in detector.explain({"x": torch.from_numpy(odd)}, EACH))
+    nearest = np.argsort(((odd[:, None] - x[None, 10:]) ** 2).sum(-1), axis=1)[:, :3]
     np.testing.assert_allclose(expected, x[10:][nearest].mean(1), rtol=1e-5)
-    np.testing.assert_allclose(part, (x[:10] - expected) ** 2, rtol=1e-4)
+    rows = torch.from_numpy(x[10:])
+    usual = (rows - rows[nearest_others(rows, 3)].mean(1)).square().mean(0).numpy()
+    np.testing.assert_allclose(part, np.maximum((odd - expected) ** 2 - usual, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_the_contributions_of_a_reconstruction_add_up_to_its_score(x: np.ndarray) -> None:

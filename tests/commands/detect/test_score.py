@@ -160,6 +160,7 @@ def test_missing_values_in_columns_that_had_none_give_a_warning(cli: Cli, publis
         (["input=new.csv", "output=new.csv"], "output=new.csv is the input itself"),
         (["input=new.csv", "output=old.csv"], "output=old.csv exists: name another file, or set overwrite=true"),
         (["input=new.csv", "output=o.csv", "rejects=o.csv"], "output and rejects are both o.csv"),
+        (["input=new.csv", "output=paged.csv"], "paged.csv.report.html exists and isn't a page of ssl score: move it"),
         (["input=new.csv", "output=o.csv", "keep=[score]"], "the output has a column of that name already"),
         (["input=new.csv", "output=o.csv", "keep=[nme]"], "lacks the column nme"),
         (["input=new.csv", "output=o.csv", "run=nowhere"], "nowhere is no run folder"),
@@ -177,6 +178,7 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     lines = source(published).read_text().splitlines()
     Path("new.csv").write_text("\n".join(lines))
     Path("old.csv").write_text("old")
+    Path("paged.csv.report.html").write_text("mine")
     Path("loop.csv").symlink_to("loop.csv")
     Path("lacks.csv").write_text("\n".join(lines).replace("V28", "V29"))
     Path("bad.csv").write_text(f"{lines[0]}\nx\ny\n")
@@ -188,7 +190,23 @@ def test_bad_input_gets_one_sentence_and_leaves_nothing(
     assert "Traceback" not in err
     left = [path for path in sorted(Path().glob("*")) if path not in before]
     assert left == ([Path("rejects.csv")] if "bad.csv" in words[0] else [])
-    assert Path("old.csv").read_text() == "old"
+    assert Path("old.csv").read_text() == "old" and Path("paged.csv.report.html").read_text() == "mine"
+
+
+def test_the_page_beside_an_output_is_replaced_or_left_out(cli: Cli, published: Path, trained: Path) -> None:
+    words, page = ["score", f"input={source(published)}", "output=o.csv"], Path("o.csv.report.html")
+    assert cli(*words)[0] == 0
+    first = page.read_text()
+    Path("o.csv").unlink()
+    assert cli(*words, "keep=[Time]")[0] == 0  # a page of ssl score may be replaced
+    assert page.read_text() != first and "80" in page.read_text()
+    page.write_text("mine")
+    code, out, _ = cli(*words, "overwrite=true", "report=false")
+    assert code == 0 and "report:" not in out and page.read_text() == "mine"
+    assert cli(*words, "overwrite=true")[0] == 0 and page.read_text() != "mine"
+    Path("null.csv").symlink_to("/dev/null")
+    assert cli("score", f"input={source(published)}", "output=null.csv", "overwrite=true")[0] == 0
+    assert not Path("null.csv.report.html").exists()
 
 
 def test_other_files_are_not_touched(cli: Cli, published: Path, trained: Path) -> None:
@@ -282,7 +300,7 @@ def test_memory_does_not_grow_with_the_file(workdir: Path) -> None:
             file.write(header + "\n")
             for _ in range(repeats):
                 file.writelines(f"{line}\n" if row % 997 else "x,y\n" for row, line in enumerate(lines))
-        words = ["score", "input=new.csv", "output=o.parquet", "overwrite=true"]
+        words = ["score", "input=new.csv", "output=o.parquet", "explain=true", "overwrite=true"]
         with Path("output.txt").open("w") as output:
             process = popen([sys.executable, "-m", "ssl_cli.cli.main", *words], stdout=output, stderr=output)
             _, status, usage = os.wait4(process.pid, 0)
