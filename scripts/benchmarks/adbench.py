@@ -15,6 +15,7 @@ Results go to a CSV, with a line for each set, seed and detector. Lines that exi
 import argparse
 import csv
 import io
+import operator
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.one_class import OneClassData
 from ssl_cli.data.tables.one_class import LabelledTable
-from ssl_cli.evaluation.thresholds import p_values
+from ssl_cli.evaluation.conformal import p_values
 from ssl_cli.methods.build import new_model
 from ssl_cli.methods.scoring import score_rows
 from ssl_cli.training.fit import fit
@@ -48,7 +49,12 @@ from ssl_cli.training.fit import fit
 EXTRA = "pyod"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 MAX_NORMAL_ROWS = 20_000  # rows of a set
-OURS = ["best", "residual_knn", "dae", "ae", "vae", "gaussian", "knn", "iforest", "ocsvm"]
+OURS = ["best", "residual_knn", "dae", "ae", "vae", "gaussian", "5-NN", "DTE-NP", "iforest", "ocsvm"]
+OPTIONS = {  # of the detectors whose name is not that of a model
+    "5-NN": ["model=knn", "model.distance=kth"],
+    "DTE-NP": ["model=knn", "model.distance=mean_squared"],
+    "best without margins": ["model=best", "model.margins=null"],
+}
 HANDBOOK = [
     "data=table",
     f"data.file={SHARED}/fraud_handbook/transactions_2018-07-11_2018-08-14.csv.gz",
@@ -80,7 +86,10 @@ PEERS: dict[str, Callable[[int, int], Any]] = {"PyOD AutoEncoder": pyod_autoenco
 
 @dataclass(frozen=True)
 class Task:
-    """A set, a seed and a detector. `cap`: most normal rows of the set; `cross`: cross-fitted calibration."""
+    """A set, a seed and a detector. `cap`: most normal rows of the set; `cross`: cross-fitted calibration.
+
+    `read` returns the table of the config's data; what it is given may be replaced.
+    """
 
     name: str
     overrides: tuple[str, ...]
@@ -88,6 +97,7 @@ class Task:
     seed: int
     model: str
     cross: bool
+    read: Callable[[Any], LabelledTable] = operator.methodcaller("read")
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -100,12 +110,12 @@ def measure(task: Task) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    model = "knn" if task.model in PEERS else task.model
-    words = [*task.overrides, f"model={model}", f"seed={task.seed}", "trainer=cpu", f"paths.data={SHARED}"]
+    model = ["model=knn"] if task.model in PEERS else OPTIONS.get(task.model, [f"model={task.model}"])
+    words = [*task.overrides, *model, f"seed={task.seed}", "trainer=cpu", f"paths.data={SHARED}"]
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
         cfg = compose("detect", words)
     OmegaConf.set_struct(cfg, False)
-    cfg.choices = {"model": model, "data": task.name}
+    cfg.choices = {"model": task.model, "data": task.name}
     data = prepare(cfg, task)
     cfg.facts = data.facts
     train, test = data.splits["train"].x, data.splits["test"]
@@ -146,7 +156,7 @@ def measure(task: Task) -> dict[str, Any]:
 def prepare(cfg: DictConfig, task: Task) -> OneClassData:
     """Return the splits of a set, with at most `task.cap` normal rows."""
     data = build(cfg.data)
-    table: LabelledTable = data.read()
+    table: LabelledTable = task.read(data)
     if task.cap is not None:
         assert table.anomaly is not None
         normal = np.flatnonzero(~table.anomaly)
