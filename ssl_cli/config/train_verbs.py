@@ -31,6 +31,11 @@ class DetectConfig(RunConfig):
     bootstrap_samples: Annotated[Draws, "bootstrap samples for each 95 % interval"]
     anomalies: Annotated[Count, "top anomalies listed in anomalies.csv, with explanations"]
     escape_formulas: EscapeFormulas = False
+    trim: Annotated[
+        float,
+        Range(0, 0.5),
+        "share of the training rows left out, the most abnormal to an isolation forest, if some may be anomalies",
+    ] = 0.0  # which configs of earlier versions lack
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from ssl_cli import console
+from ssl_cli.commands.detect.trimming import trimmed
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.images.datasets import Images
 from ssl_cli.data.one_class import OneClassData
@@ -71,6 +72,6 @@ def out_of_fold(
         fold_folder = folder / FOLDS / str(k)
         fold_folder.mkdir(parents=True, exist_ok=True)
         held_out, model = rows.take(fold == k), new_model(cfg)
-        fit(model, rows.take(fold != k), held_out if val_rows is None else val_rows, cfg, fold_folder)
+        fit(model, trimmed(rows.take(fold != k), cfg), held_out if val_rows is None else val_rows, cfg, fold_folder)
         scores[fold == k] = score_rows(model, held_out.arrays["x"].numpy(), device_of(model))
     return scores, n_folds

@@ -13,6 +13,7 @@ from ssl_cli import console
 from ssl_cli.commands.detect import columns, explanations, page, report, summary
 from ssl_cli.commands.detect.calibration import fewest_to_hold_out, out_of_fold, settle
 from ssl_cli.commands.detect.finished import CALIBRATION, PREPROCESSOR
+from ssl_cli.commands.detect.trimming import trimmed
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
@@ -101,7 +102,11 @@ def count_hidden_anomalies(data: OneClassData) -> dict[str, int]:
 def fit_model(model: Any, data: OneClassData, cfg: DictConfig, folder: Path, trackers: list[Tracker]) -> None:
     """Fit on the training rows, and validate on held-out rows, or on the training rows if none are held out."""
     val = next(name for name in ("val", "calibration", "train") if name in data.splits)
-    fit(model, make_dataset(data, "train"), make_dataset(data, val), cfg, folder, trackers)
+    rows = make_dataset(data, "train")
+    kept = trimmed(rows, cfg)
+    if len(kept) < len(rows):
+        console.say(f"trim={cfg.trim:g}: {len(rows) - len(kept):,} of {len(rows):,} training {data.rows} are left out")
+    fit(model, kept, make_dataset(data, val), cfg, folder, trackers)
 
 
 def calibrate(model: Any, data: OneClassData, cfg: DictConfig, folder: Path) -> Calibration:

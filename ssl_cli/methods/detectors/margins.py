@@ -76,7 +76,11 @@ class Margins:
         starts += [start for start, _ in self.categories]  # the feature at which each column of `rarity` starts
         members = [[j for j, start in enumerate(starts) if column.start <= start < column.stop] for column in columns]
         surprisal, tail = self.rarity(x)
-        return tuple(torch.stack([of[:, own].amax(1) for own in members], dim=1) for of in (surprisal, tail))
+
+        def largest(of_features: Tensor) -> Tensor:
+            return torch.stack([of_features[:, own].amax(1) for own in members], dim=1)  # (B, columns)
+
+        return largest(surprisal), largest(tail)
 
     def save(self, folder: Path) -> None:
         """Write the counts into a run folder."""

@@ -14,6 +14,7 @@ from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 from ssl_cli.methods.detectors.denoising_knn import DenoisingKNN
 from ssl_cli.methods.detectors.gaussian import Gaussian
 from ssl_cli.methods.detectors.knn import KNN
+from ssl_cli.methods.detectors.margins import Margins
 from ssl_cli.methods.detectors.residual_knn import ResidualKNN
 from ssl_cli.methods.detectors.sklearn import IsolationForest, OneClassSvm
 from ssl_cli.methods.detectors.subsample import subsample
@@ -141,3 +142,43 @@ def test_denoising_knn_is_the_sum_of_its_parts_and_is_restored(
         again = new_detector()
         again.restore(tmp_path)
         np.testing.assert_array_equal(scores(again, test), scores(detector, test))
+
+
+def test_a_row_left_out_is_not_its_own_neighbour(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    train, _ = rows
+    detector, rest = ResidualKNN(k=3), ResidualKNN(k=3)
+    detector.fit(train, seed=0)
+    left_out = detector.score({"x": torch.from_numpy(train)}, left_out=True)
+    rest.fit(train, seed=0)
+    rest._keep(torch.from_numpy(np.delete(train, 7, axis=0)))  # in the same spaces, without one row
+    np.testing.assert_allclose(left_out[7], rest.score({"x": torch.from_numpy(train[7:8])})[0], rtol=1e-5)
+
+
+def fitted_with_margins(train: np.ndarray) -> DenoisingKNN:
+    torch.manual_seed(0)
+    network = MLPAutoencoder(shape=[train.shape[1]], hidden=[8], latent=8)
+    detector = DenoisingKNN(ResidualKNN(k=3), DenoisingAutoencoder(network, "gaussian", 0.5), Margins())
+    autoencoder, *others = detector.parts
+    for part in others:
+        part.fit(train, seed=0)
+    with torch.inference_mode():
+        autoencoder.fit_statistics(torch.from_numpy(train))
+        detector.fit_statistics(torch.from_numpy(train))
+    return detector
+
+
+def test_denoising_knn_sees_a_value_that_never_occurs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    train = np.column_stack([rng.normal(size=(300, 2)), rng.choice([-1.5, -0.5, 0.5, 1.5], 300)]).astype(np.float32)
+    usual, never = np.float32([[0.1, 0.2, 0.5]]), np.float32([[0.1, 0.2, 0.4]])
+    detector = fitted_with_margins(train)
+    with torch.inference_mode():
+        assert scores(detector, never)[0] > np.quantile(scores(detector, train), 0.99)
+        assert scores(detector, usual)[0] < np.quantile(scores(detector, train), 0.9)
+        columns = [slice(j, j + 1) for j in range(3)]
+        _, part = detector.explain({"x": torch.from_numpy(never)}, columns)
+        assert part.argmax() == 2
+        detector.save(tmp_path)
+        again = fitted_with_margins(train[:100])
+        again.restore(tmp_path)
+        np.testing.assert_array_equal(scores(again, train), scores(detector, train))
