@@ -46,6 +46,10 @@ CAPTIONS = {
 }
 TOP_ROWS = 20  # of the anomalies on the page
 MAX_COLUMNS = 500  # in the table of all columns
+RISING = (
+    "A validation loss that rises again is usual on a small table. Stopping where it is least detects fewer anomalies "
+    "(docs/benchmarks.md); trainer.patience=N does it."
+)
 INTERVALS = "95 % intervals are by bootstrap within each class. They don't include the training's own randomness."
 
 
@@ -66,7 +70,7 @@ def write(
         Section("Figures", _figures(folder, CAPTIONS)),
         Section("Top anomalies", _top_anomalies(folder, data, anomalies)),
         Section("Columns", _columns(data)),
-        Section("Training", _figures(folder, {"training.png": f"Loss over the steps; {HISTORY} has the numbers."})),
+        Section("Training", _figures(folder, {"training.png": f"Loss over the steps, as in {HISTORY}. {RISING}"})),
         Section("Files", [PageTable(["file", "content"], _files(folder), names={"file"})]),
     ]
     write_report(folder, "detect", (folder / CONFIG).read_text(), chosen, sections, opening)
