@@ -117,9 +117,9 @@ def test_quantile_and_number() -> None:
 
 
 def test_degenerate_scores_are_rejected() -> None:
-    with pytest.raises(InputError, match="2 of 3 calibration scores are NaN"):
+    with pytest.raises(InputError, match=r"2 of 3 calibration scores are NaN"):
         choose_threshold("auto", Calibration(np.array([1, np.nan, np.inf])), NONE)
-    with pytest.raises(InputError, match="All 50 test scores are 2: .* or they are all the same"):
+    with pytest.raises(InputError, match=r"All 50 test scores are 2: .* or they are all the same"):
         check_scores("test", np.full(50, 2.0))
 
 
