@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ssl_cli.files import write_text
+from ssl_cli.printable import escape_controls
 
 if TYPE_CHECKING:
     import jinja2
@@ -217,6 +218,8 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("ssl_cli.evaluation"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        # A page may be printed in a terminal, and HTML has no control characters.
+        finalize=lambda value: escape_controls(value) if isinstance(value, str) else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

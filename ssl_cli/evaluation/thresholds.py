@@ -91,7 +91,7 @@ def choose_threshold(
     `test` (N,) are the scores of the rows to be judged, which only `fdr` uses. `dev` are scores and anomaly labels for
     f1. Raises InputError for scores that allow no threshold, and for f1 without labels.
     """
-    check_scores("calibration", calibration.scores)
+    check_finite("calibration", calibration.scores)  # they may be equal: of rows that repeat, all distances are 0
     if rule == "auto":
         return _conformal(fpr, calibration)
     if rule == "fdr":
@@ -205,14 +205,19 @@ def _round_up(number: float) -> int:
 
 def check_scores(split: str, scores: np.ndarray) -> None:
     """Raise InputError if scores are not finite or all equal, because no threshold is meaningful then."""
+    check_finite(split, scores)
+    if len(scores) > 1 and np.ptp(scores) == 0:
+        raise InputError(
+            f"All {len(scores)} {split} scores are {scores[0]:g}: the model does not distinguish the rows, or they "
+            "are all the same, so no threshold is meaningful. Train longer, or try another model."
+        )
+
+
+def check_finite(split: str, scores: np.ndarray) -> None:
+    """Raise InputError if scores are not finite."""
     n_bad = int((~np.isfinite(scores)).sum())
     if n_bad:
         raise InputError(
             f"{n_bad} of {len(scores)} {split} scores are NaN or infinite: the model diverged. "
             "Try a smaller optim.lr or trainer.gradient_clip_val=1."
-        )
-    if len(scores) > 1 and np.ptp(scores) == 0:
-        raise InputError(
-            f"All {len(scores)} {split} scores are {scores[0]:g}: the model does not distinguish the rows, "
-            "so no threshold is meaningful. Train longer, or try another model."
         )

@@ -51,6 +51,11 @@ def test_cells_of_a_table(tmp_path: Path) -> None:
     assert "<summary>all 1</summary>" in text
 
 
+def test_control_characters_of_names_are_escaped(tmp_path: Path) -> None:
+    text = page(tmp_path, Note("a \x1b[31m column\nand \u202e another"))
+    assert r"a \x1b[31m column" in text and r"\u202e another" in text and not {"\x1b", "\u202e"} & set(text)
+
+
 def test_a_figure_has_the_size_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     Image.fromarray(np.zeros((30, html.WIDE_PX), np.uint8)).save(tmp_path / "figures" / "wide #1.png")

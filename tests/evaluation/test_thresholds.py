@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.conformal import FdrMethod, flagged_by_fdr, p_values
-from ssl_cli.evaluation.thresholds import Calibration, choose_threshold, min_calibration_rows
+from ssl_cli.evaluation.thresholds import Calibration, check_scores, choose_threshold, min_calibration_rows
 
 NONE = np.empty(0)  # test scores, for the rules that do not use them
 
@@ -116,16 +116,18 @@ def test_quantile_and_number() -> None:
     assert (given.value, given.target_fpr) == (3.5, None)
 
 
-@pytest.mark.parametrize(
-    ("calibration", "message"),
-    [
-        (np.full(50, 2.0), "All 50 calibration scores are 2"),
-        (np.array([1, np.nan, np.inf]), "2 of 3 calibration scores are NaN"),
-    ],
-)
-def test_degenerate_scores_are_rejected(calibration: np.ndarray, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        choose_threshold("auto", Calibration(calibration), NONE)
+def test_degenerate_scores_are_rejected() -> None:
+    with pytest.raises(InputError, match=r"2 of 3 calibration scores are NaN"):
+        choose_threshold("auto", Calibration(np.array([1, np.nan, np.inf])), NONE)
+    with pytest.raises(InputError, match=r"All 50 test scores are 2: .* or they are all the same"):
+        check_scores("test", np.full(50, 2.0))
+
+
+@pytest.mark.parametrize("rule", ["auto", "fdr", "q0.9"])
+def test_calibration_rows_that_repeat_let_any_other_row_be_flagged(rule: str) -> None:
+    test = np.repeat([0.0, 1e-3], 10)
+    threshold = choose_threshold(rule, Calibration(np.zeros(150)), test)
+    np.testing.assert_array_equal(test > threshold.value, test > 0)
 
 
 def test_f1_without_labels_is_rejected() -> None:

@@ -67,7 +67,7 @@ def _chunks(url: str, is_text: bool, title: str = "") -> Iterator[bytes]:
                 advance(n_bytes // MB, "")
                 yield from [chunk] if unpack is None else _unpacked(unpack, chunk)
         if (n_total is not None and n_bytes < n_total) or (unpack is not None and not unpack.eof):
-            raise DownloadError(f"it broke off after {n_bytes:,} of {n_total or 'its'} bytes")
+            raise DownloadError(f"it broke off after {n_bytes:,} of {f'{n_total:,}' if n_total else 'its'} bytes")
 
 
 def _open(url: str, is_text: bool) -> Any:
@@ -80,7 +80,7 @@ def _open(url: str, is_text: bool) -> Any:
         return urllib.request.urlopen(request, timeout=STALL_S)
     except urllib.error.HTTPError as error:
         error.close()
-        raise DownloadError(f"the server answers {error.code} {error.reason}".rstrip()) from error
+        raise DownloadError(f"the server answers {error.code} {_one_line(error.reason)}".rstrip()) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(_reason(error)) from error
 
@@ -109,4 +109,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(cause, TimeoutError):
         return f"no answer within {STALL_S:g} s"
     words = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-    return " ".join(words.split())[:MAX_REASON_CHARS]  # a server's words may be among them
+    return _one_line(words)
+
+
+def _one_line(words: object) -> str:
+    """Return a server's words, or those of a library about them, on one line of a bearable length."""
+    return " ".join(str(words).split())[:MAX_REASON_CHARS]

@@ -58,7 +58,7 @@ def fetch_file(published: PublishedFile, path: Path, alternative: str) -> Path:
                     (folder / path.name).replace(path)
                 console.say(f"{path}: {path.stat().st_size:,} bytes from {published.site}. {checked}")
     except DownloadError as error:
-        raise InputError(f"{path.name} can't be downloaded from {published.site}: {error}. {alternative}") from error
+        raise InputError(f"{path} can't be downloaded from {published.site}: {error}. {alternative}") from error
     except OSError as error:
         raise InputError(f"{path} can't be written: {error.strerror or error}.") from error
     return path

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, cast, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,8 @@ from ssl_cli.data.tables.readings import ReadAs, Reading, ReadingOptions, parse_
 from ssl_cli.data.tables.reasons import Cell, cell_texts
 from ssl_cli.errors import InputError
 
+# Hydra divides {a:b:drop} at its first colon: the rest of a name may stand before its reading.
+ReadingAfterColon = Annotated[str, Pattern(rf".*:({'|'.join(get_args(ReadAs))})", "a reading")]
 ReadingsText = Annotated[str, Pattern(r"[^:]+:.*", "a reading for each name, such as {zip:category}")]
 
 
@@ -87,7 +89,7 @@ class OneClassTable(OneClass):
         "standard"
     )
     read_as: Annotated[
-        dict[str, ReadAs] | ReadingsText,
+        dict[str, ReadAs | ReadingAfterColon] | ReadingsText,
         "how to read columns, by name: {zip: category, amount: number, when: date, note: drop}",
     ] = field(default_factory=dict)
 
@@ -95,7 +97,8 @@ class OneClassTable(OneClass):
     def reading_options(self) -> ReadingOptions:
         """What the user decides of how columns are read."""
         read_as = parse_read_as(self.read_as) if isinstance(self.read_as, str) else self.read_as
-        return ReadingOptions({str(name): reading for name, reading in read_as.items()})
+        pairs = [f"{name}:{reading}".rpartition(":") for name, reading in read_as.items()]
+        return ReadingOptions({name: cast(ReadAs, reading) for name, _, reading in pairs})
 
     def read(self) -> LabelledTable:
         """Return the file's table. Raises InputError if it cannot be found or read."""

@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -119,7 +120,7 @@ def option_for(column: str, read_as: ReadAs) -> str:
     if not column:
         return ""
     option = f"data.read_as={{{column}:{read_as}}}"
-    return option if re.fullmatch(r"\w+", column) else f"'{option}'"
+    return option if re.fullmatch(r"\w+", column) else quote(option)
 
 
 def _as_found(name: str, values: pa.ChunkedArray, rows: np.ndarray | None, options: ReadingOptions) -> Reading:

@@ -158,6 +158,10 @@ class ResidualKNN:
 
 
 def _precision(z: np.ndarray) -> np.ndarray:
-    """Return the inverse (D, D) of Ledoit and Wolf's shrunk covariance, with eigenvalues bounded away from zero."""
+    """Return the inverse (D, D) of Ledoit and Wolf's shrunk covariance, with eigenvalues bounded away from zero.
+
+    Of rows that are all equal it is the identity: the columns vary in other rows, or they would have been left out.
+    """
     values, vectors = np.linalg.eigh(ledoit_wolf(z)[0])
-    return (vectors / np.maximum(values, MIN_EIGENVALUE_SHARE * values.mean())) @ vectors.T
+    least = MIN_EIGENVALUE_SHARE * values.mean() or 1.0
+    return (vectors / np.maximum(values, least)) @ vectors.T

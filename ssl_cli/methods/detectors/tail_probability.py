@@ -29,7 +29,8 @@ class TailProbability:
         self.values = -((at_least + 1) / (n + 1)).double().log()  # (K,)
         self.start = -torch.tensor((len(above) + 1) / (n + 1), dtype=torch.float64).log()
         mean_excess = (above - edge).mean() if len(above) else torch.zeros((), dtype=torch.float64)
-        self.scale = torch.maximum(mean_excess, MIN_SCALE_SHARE * ordered.abs().mean()).clamp(min=1e-12)
+        # Scores are logarithms of probabilities or distances: of n rows, differences below 1 / n say nothing.
+        self.scale = torch.maximum(mean_excess, MIN_SCALE_SHARE * ordered.abs().mean()).clamp(min=1 / n)
         return self
 
     def __call__(self, scores: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Tests of how columns are read: identifiers, codes, dates, notation, and what the user asks for."""
 
+import shlex
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from ssl_cli.cli.grammar import parse_override
 from ssl_cli.data.tables.datasets import Table
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
 from ssl_cli.data.tables.readings import (
@@ -18,6 +20,7 @@ from ssl_cli.data.tables.readings import (
     PARTS,
     Reading,
     ReadingOptions,
+    option_for,
     parse_read_as,
     read_columns,
 )
@@ -151,6 +154,13 @@ def test_impossible_readings_are_errors(asked: dict[str, Any], message: str) -> 
     table = pa.table({"amount": [1.5, 2.5], "kind": ["a", "b"], "list": [[1], [2]]})
     with pytest.raises(InputError, match=message):
         read_columns(table, options=ReadingOptions(asked))
+
+
+@pytest.mark.parametrize("name", ["a", "a b", "it's", "a:b:c", 'say "x"', "größe", "x, y", "{{7}}"])
+def test_the_option_that_is_printed_can_be_given(name: str) -> None:
+    (argument,) = shlex.split(option_for(name, "drop"))
+    data = Table(file="x.csv", read_as=parse_override(argument).value())
+    assert data.reading_options.read_as == {name: "drop"}
 
 
 def test_read_as_may_be_a_text() -> None:

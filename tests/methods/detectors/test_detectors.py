@@ -96,6 +96,18 @@ def test_a_residual_knn_score_does_not_depend_on_the_batch(rows: tuple[np.ndarra
     np.testing.assert_allclose(scores(detector, some), one_by_one, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Only one sample")
+@pytest.mark.parametrize("n", [1, 15, 40])
+def test_residual_knn_of_equal_rows_is_finite(n: int) -> None:
+    detector, columns = ResidualKNN(), [slice(0, 1), slice(1, 2)]
+    detector.fit(np.full((n, 2), 1.5, dtype=np.float32), seed=0)
+    x = np.array([[1.5, 1.5], [1.5, 2], [1.5, 1e30]], dtype=np.float32)
+    assert (np.diff(scores(detector, x)) > 0).all()
+    expected, parts = detector.explain({"x": torch.from_numpy(x)}, columns)
+    assert (expected == 1.5).all()
+    np.testing.assert_allclose(parts[1:].numpy().argmax(1), 1)
+
+
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: type(detector).__name__)
 def test_larger_is_more_abnormal_and_save_restores(
     detector: Detector, rows: tuple[np.ndarray, np.ndarray], tmp_path: Path

@@ -1,8 +1,10 @@
 """Tail probabilities of scores, and their harmonic mean, against naive formulas."""
 
 import numpy as np
+import pytest
 import torch
 
+from ssl_cli.methods.detectors.margins import Margins
 from ssl_cli.methods.detectors.tail_probability import TailProbability, harmonic_mean
 
 
@@ -40,3 +42,28 @@ def test_harmonic_mean_is_that_of_wilson() -> None:
     naive = weights.sum() / (weights[:, None] / p).sum(0)
     mean = harmonic_mean([torch.from_numpy(-np.log(row)) for row in p], list(weights))
     np.testing.assert_allclose(mean.numpy(), -np.log(naive), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [4, 15, 30, 200])
+def test_the_rarest_value_of_few_rows_is_no_proof(n: int) -> None:
+    x = np.random.default_rng(0).normal(size=(n, 1)).astype(np.float32)
+    margins = Margins()
+    margins.fit(x, seed=0)
+    new = torch.tensor([[x.max() + 1], [100.0]])  # both beyond all of the n rows, which is all that counting can say
+    reference, terms = (
+        [of.amax(1) for of in margins.rarity(*each)] for each in ((torch.from_numpy(x), True), (new, False))
+    )
+    for scores, of_new in zip(reference, terms, strict=True):
+        assert (TailProbability().fit(scores)(of_new) < np.log(n + 1) + 2).all()
+
+
+def test_a_row_far_out_is_above_one_that_is_only_beyond_all_others() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(15, 1)))
+    margins = Margins()
+    margins.fit(x.numpy().astype(np.float32), seed=0)
+    tails = TailProbability().fit(margins.rarity(x.float(), left_out=True)[1].amax(1))
+    joint = TailProbability().fit(x[:, 0].abs().log())
+    new = torch.tensor([[3.0], [100.0]])
+    beyond = tails(margins.rarity(new)[1].amax(1))
+    score = harmonic_mean([joint(new[:, 0].log()), beyond], (4, 1))
+    assert score[1] > score[0] + 1
