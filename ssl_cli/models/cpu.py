@@ -4,6 +4,7 @@ Times as fast, with torch 2.13 on one core of an AMD CPU with AVX-512 and bfloat
 measures each of them on and off, and says which still pays (docs/benchmarks.md):
 
     Linear                    oneDNN in place of MKL, in the training of small networks                1.9
+    inference_linear          the same without gradients: scores of table rows, products of 128 rows   2
     onednn_matmuls            the same for a whole transformer                                         1.7
     freed_memory_kept         large arrays without clearing of pages                               1.07; bfloat16: 1.3
     attend_by_matmul          attention with gradients by two plain products, up to 512 tokens         1.5 to 4
@@ -92,6 +93,27 @@ class _OneDNNLinear(torch.autograd.Function):
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return the linear map (..., N) of x (..., K) by weight (N, K) and bias (N,), as torch.compile computes it."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def inference_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return the linear map (..., N) of x (..., K) by weight (N, K) and bias (N,), by oneDNN where that is faster.
+
+    It has no gradient.
+    """
+    return (onednn_linear if _can_use_onednn(x) else functional.linear)(x, weight, bias)
+
+
+class ScoringLinear(nn.Linear):
+    """Linear layer that computes by oneDNN where no gradient is recorded: (..., n_in) -> (..., n_out).
+
+    It is for small layers that are trained on small batches, where MKL is as fast, and score large ones.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the linear map of `x`."""
+        if torch.is_grad_enabled():
+            return super().forward(x)
+        return inference_linear(x, self.weight, self.bias)
 
 
 def _can_use_onednn(x: Tensor) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 from torch import Tensor, nn
 
 from ssl_cli.config.types import Count, Natural
-from ssl_cli.models.cpu import Linear
+from ssl_cli.models.cpu import Linear, ScoringLinear
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid"]
@@ -54,7 +54,7 @@ class MLPAutoencoder(nn.Module):
         self.shape, self.latent = list(shape), latent
         self.outputs_per_latent, self.condition = outputs_per_latent, condition
         n_features = math.prod(shape)
-        linear = Linear if len(shape) == 3 else nn.Linear  # the layers for a table are too small to gain from oneDNN
+        linear = Linear if len(shape) == 3 else ScoringLinear  # a table's layers are too small to train by oneDNN
         self.encoder = mlp([n_features, *hidden, outputs_per_latent * latent], activation, linear)
         self.decoder = mlp([condition + latent, *reversed(hidden), n_features], activation, linear)
 
