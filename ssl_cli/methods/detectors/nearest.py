@@ -41,25 +41,23 @@ class NearestRows:
         """
         k = min(k, len(self.rows))
         parts = [self._search(part, k) for part in points.split(CHUNK_ROWS)]
-        distances, nearest, is_unsure = (torch.cat(part) for part in zip(*parts, strict=True))
-        if len(unsure := is_unsure.nonzero()[:, 0]):
+        nearest, gap = (torch.cat(part) for part in zip(*parts, strict=True))
+        distances = self._distances(points, nearest)
+        if len(unsure := self._is_unsure(points, distances, gap).nonzero()[:, 0]):
             nearest[unsure] = self._search_in_float64(points[unsure], k)
             distances[unsure] = self._distances(points[unsure], nearest[unsure])
         return distances, nearest
 
-    def _search(self, points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return distances and indices (P, k), and whether rounding may have led to a wrong row, (P,)."""
+    def _search(self, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Return the indices (P, k) of the rows nearest by the product, and the gap (P,) to the next squared distance."""
         # Without the squared norm of each point, which does not affect the order: (P, M).
         squared = inference_linear(points, self.minus_twice, self.squared_norms)
-        candidates = torch.arange(squared.shape[1])  # (M,)
-        if self.n_groups > k + 1:  # one group more than k, which has the next nearest row
-            minima = squared.unflatten(1, (GROUP_ROWS, self.n_groups)).amin(1)  # (P, G)
-            groups, _ = _smallest(minima, self.groups, k + 1)
-            candidates = (groups[:, None] + self.of_group).flatten(1)  # (P, 16 (k + 1))
-            squared = squared.gather(1, candidates)
-        nearest, gap = _smallest(squared, candidates, k)
-        distances = self._distances(points, nearest)
-        return distances, nearest, self._is_unsure(points, distances, gap)
+        if self.n_groups <= k + 1:
+            return _smallest(squared, torch.arange(squared.shape[1]), k)
+        minima = squared.unflatten(1, (GROUP_ROWS, self.n_groups)).amin(1)  # (P, G)
+        groups, _ = _smallest(minima, self.groups, k + 1)  # one group more than k, for the next nearest row
+        candidates = (groups[:, None] + self.of_group).flatten(1)  # (P, 16 (k + 1))
+        return _smallest(squared.gather(1, candidates), candidates, k)
 
     def _distances(self, points: Tensor, nearest: Tensor) -> Tensor:
         """Return the distances (P, k) of points to rows, from differences.
@@ -92,7 +90,7 @@ def _smallest(values: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
     `indices` are (C,) or (P, C), below 2^29. An index takes the bits that the value, as float64, leaves free; then
     numbers are sorted, which processors do ten times as fast as torch's `topk` of values with their indices.
     """
-    keys = (values.double().view(torch.int64) | indices).view(torch.float64)
+    keys = values.double().view(torch.int64).bitwise_or_(indices).view(torch.float64)
     keys.numpy().sort(axis=1)
     following = keys[:, k] if k < keys.shape[1] else keys.new_tensor(torch.inf)
     return keys[:, :k].view(torch.int64) & ((1 << INDEX_BITS) - 1), following - keys[:, k - 1]
