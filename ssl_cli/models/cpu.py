@@ -122,6 +122,7 @@ class ScoringLayers(nn.Sequential):
             return super().forward(x)
         layers = list(self)
         for linear, activation in zip(layers[::2], [*layers[1::2], None], strict=True):
+            assert isinstance(linear, nn.Linear)
             x = inference_linear(x, linear.weight, linear.bias, activation)
         return x
 

@@ -1,13 +1,13 @@
 """Reading of the next item while the last one is in use."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """Yield the items; a thread already gets the next one. It ends with the last item, an error, or the caller."""
     with ThreadPoolExecutor(1, "read") as thread:
         coming = thread.submit(_next_of, items)

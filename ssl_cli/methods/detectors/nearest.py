@@ -49,7 +49,7 @@ class NearestRows:
         return distances, nearest
 
     def _search(self, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return the indices (P, k) of the rows nearest by the product, and the gap (P,) to the next squared distance."""
+        """Return the indices (P, k) of the rows nearest by the product, and the gap (P,) to the next squared one."""
         # Without the squared norm of each point, which does not affect the order: (P, M).
         squared = inference_linear(points, self.minus_twice, self.squared_norms)
         if self.n_groups <= k + 1:
