@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Protocol
 from torch import Tensor, nn
 
 from ssl_cli.config.types import Count, Natural
-from ssl_cli.models.cpu import Linear
+from ssl_cli.models.cpu import Linear, ScoringLayers
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid"]
@@ -54,9 +54,13 @@ class MLPAutoencoder(nn.Module):
         self.shape, self.latent = list(shape), latent
         self.outputs_per_latent, self.condition = outputs_per_latent, condition
         n_features = math.prod(shape)
-        linear = Linear if len(shape) == 3 else nn.Linear  # the layers for a table are too small to gain from oneDNN
-        self.encoder = mlp([n_features, *hidden, outputs_per_latent * latent], activation, linear)
-        self.decoder = mlp([condition + latent, *reversed(hidden), n_features], activation, linear)
+        self.encoder = self._layers([n_features, *hidden, outputs_per_latent * latent], activation)
+        self.decoder = self._layers([condition + latent, *reversed(hidden), n_features], activation)
+
+    def _layers(self, widths: list[int], activation: Activation) -> nn.Sequential:
+        if len(self.shape) == 3:
+            return mlp(widths, activation, Linear)
+        return ScoringLayers(*mlp(widths, activation))  # a table's layers are too small to train by oneDNN
 
     @property
     def output_bias(self) -> Tensor:

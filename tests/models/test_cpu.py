@@ -1,5 +1,6 @@
 """Fast CPU products compute the same as torch's own."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,10 @@ from torch.nn import functional
 
 from ssl_cli.models import cpu
 from ssl_cli.models.cpu import Linear, onednn_float32_is_exact, tuned_for_large_matmuls
+
+needs_onednn = pytest.mark.skipif(
+    not cpu._has_onednn_operators(), reason="this torch has no such operators of oneDNN"
+)
 
 
 @pytest.mark.parametrize(("rows", "inner", "columns"), [(64, 256, 1024), (256, 1024, 64), (33, 771, 65)])
@@ -48,7 +53,7 @@ def naive_linear(layer: nn.Linear, x: Tensor, error: Tensor) -> tuple[Tensor, Te
     return x @ weight.T + layer.bias.detach().double(), error @ weight, error.T @ x, error.sum(0)
 
 
-@pytest.mark.skipif(not cpu._has_onednn_operators(), reason="this torch has no such operators of oneDNN")
+@needs_onednn
 @pytest.mark.parametrize("has_gaps", [False, True])
 def test_output_and_gradients_by_onednn(monkeypatch: pytest.MonkeyPatch, has_gaps: bool) -> None:
     monkeypatch.setattr(cpu, "_can_use_onednn", lambda x: True)
@@ -63,7 +68,7 @@ def test_output_and_gradients_by_onednn(monkeypatch: pytest.MonkeyPatch, has_gap
         torch.testing.assert_close(value.detach().double(), correct, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.skipif(not cpu._has_onednn_operators(), reason="this torch has no such operators of oneDNN")
+@needs_onednn
 def test_gradients_of_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     """A contractive loss or a gradient penalty asks for them."""
     monkeypatch.setattr(cpu, "_can_use_onednn", lambda x: True)
@@ -98,3 +103,21 @@ def test_other_inputs_are_computed_by_torch(other: str) -> None:
         out = Linear(30, 20).to(x.device, x.dtype)(x)
     assert out.dtype == (torch.bfloat16 if other == "autocast" else x.dtype)
     assert out.device == x.device
+
+
+# --- layers that score ---
+
+
+@pytest.mark.parametrize("by_onednn", [False, pytest.param(True, marks=needs_onednn)])
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.GELU])
+def test_scoring_layers_are_the_layers(
+    monkeypatch: pytest.MonkeyPatch, by_onednn: bool, activation: type[nn.Module]
+) -> None:
+    monkeypatch.setattr(cpu, "_can_use_onednn", lambda x: by_onednn)
+    layers = cpu.ScoringLayers(nn.Linear(9, 40), activation(), nn.Linear(40, 5))
+    x = 3 * torch.randn(33, 9)
+    exact = nn.Sequential(*copy.deepcopy(layers).double())(x.double())
+    with torch.no_grad():
+        out = layers(x)
+    assert torch.allclose(out.double(), exact, rtol=1e-5, atol=2e-6)
+    assert torch.equal(layers(x), nn.Sequential(*layers)(x)) and layers(x).requires_grad

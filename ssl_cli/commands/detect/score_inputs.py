@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from ssl_cli.commands.detect.contributions import column_names
 from ssl_cli.commands.detect.score_writer import OWN_COLUMNS
@@ -15,6 +16,7 @@ from ssl_cli.data.images.decode import SUFFIXES
 from ssl_cli.data.images.reader import ImageReader
 from ssl_cli.data.io.arrow import FileLayout
 from ssl_cli.data.io.chunks import Chunk, RejectedRow
+from ssl_cli.data.io.read_ahead import read_ahead
 from ssl_cli.data.io.table_stream import read_chunks
 from ssl_cli.data.tables.features import Column
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
@@ -60,7 +62,8 @@ class TableInput:
     def __iter__(self) -> Iterator[tuple[Chunk, np.ndarray, int]]:
         """Yield chunks, their valid rows as the model takes them (N, D), and how much is read so far, in `unit`."""
         before = None  # the last valid row: the time since it is a feature of the next block's first
-        for chunk in read_chunks(self.source, self.preprocessor.column_types, self.layout, self.keep):
+        chunks = read_chunks(self.source, self.preprocessor.column_types, self.layout, self.keep)
+        for chunk in chunks if torch.get_num_threads() == 1 else read_ahead(chunks):
             self._count_missing(chunk.table)
             self.current = chunk.table, before
             yield chunk, self.preprocessor.transform(chunk.table, before), chunk.bytes_read // MB

@@ -14,6 +14,7 @@ from ssl_cli.methods.detectors.residual_explanation import shares
 from ssl_cli.methods.detectors.residual_knn import DISTANCE_OFFSET, ResidualKNN
 from ssl_cli.methods.detectors.saved_arrays import check_shapes
 from ssl_cli.methods.detectors.tail_probability import TailProbability, harmonic_mean
+from ssl_cli.methods.pieces import map_pieces
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.models.images import to_float
 
@@ -67,12 +68,15 @@ class DenoisingKNN:
     def _terms(self, x: Tensor, left_out: bool = False) -> list[Tensor]:
         """Return the joint score, and the largest surprisal and tail of the margins, of rows (B, D): (B,) each."""
         error = self.autoencoder.score({"x": x.to(device_of(self.autoencoder))}).to(x.device)
-        joint = self.neighbors.score({"x": x}, left_out) + (error.sqrt() + DISTANCE_OFFSET).log()
+        joint = self.neighbors.score_piece(x, left_out) + (error.sqrt() + DISTANCE_OFFSET).log()
         return [joint, *([] if self.margins is None else (of.amax(1) for of in self.margins.rarity(x, left_out)))]
 
     def score(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the scores (B,) of rows `x` (B, D)."""
-        terms = self._terms(batch["x"])
+        return torch.cat(map_pieces(self._score_piece, batch["x"]))
+
+    def _score_piece(self, x: Tensor) -> Tensor:
+        terms = self._terms(x)
         return terms[0] if self.margins is None else harmonic_mean(self._improbabilities(terms), self.weights)
 
     def _improbabilities(self, terms: list[Tensor]) -> list[Tensor]:
