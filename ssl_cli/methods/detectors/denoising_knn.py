@@ -24,6 +24,7 @@ TERMS = ("joint", "surprisal", "tail")
 ARRAYS = ("knots", "values", "tail")  # that are saved of each term's probability
 SHAPES = {f"{term}.{name}": "2" if name == "tail" else term for term in TERMS for name in ARRAYS}
 REFERENCE_ROWS = 2000
+MIN_JOINT_WEIGHT = 4.0
 
 
 class DenoisingKNN:
@@ -46,10 +47,22 @@ class DenoisingKNN:
         neighbors: ResidualKNN,
         autoencoder: DenoisingAutoencoder,
         margins: Margins | None = None,
-        joint_weight: Annotated[Positive, "weight of the joint probability; those of the margins have 1 each"] = 4.0,
+        joint_weight: Annotated[
+            Positive | None,
+            "weight of the joint probability, those of the margins have 1 each; null: the columns, at least 4",
+        ] = None,
     ):
         self.neighbors, self.autoencoder, self.margins = neighbors, autoencoder, margins
-        self.weights = (joint_weight, 1.0, 1.0)
+        self.joint_weight = joint_weight
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """The weights of the joint probability and of the two of the margins.
+
+        The joint score speaks of all columns, and a margin of one.
+        """
+        assert self.margins is not None
+        return self.joint_weight or max(MIN_JOINT_WEIGHT, self.margins.n_columns), 1.0, 1.0
 
     @property
     def parts(self) -> tuple[DenoisingAutoencoder | ResidualKNN | Margins, ...]:

@@ -58,6 +58,11 @@ class Margins:
         # For a training row itself: as if only the other rows had been counted.
         self.left_out = surprisal(1), tail(1)
 
+    @property
+    def n_columns(self) -> int:
+        """The number of columns, a category being one."""
+        return len(self.state["edges"])
+
     def rarity(self, x: Tensor, left_out: bool = False) -> tuple[Tensor, Tensor]:
         """Return the surprisal and the tail of each column of rows (B, D): two of (B, C), numbers before categories.
 
