@@ -27,7 +27,7 @@ def run(cfg: DictConfig) -> Path:
     trust = tuple((cfg.trust or "").split())
     finished = DetectRun(find_run(cfg.run, cfg.paths.outputs, "detect", finished=True), trust)
     source, output, rejects = file_paths(cfg)
-    page = score_page.page_path(output, cfg.overwrite) if cfg.report else None
+    page = score_page.page_path(source, output, rejects, cfg.overwrite) if cfg.report else None
     rows = open_input(finished, source, cfg)
     if cfg.explain:
         finished.require(Explains, "explain its scores (explain=true)")

@@ -66,14 +66,19 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def page_path(output: Path, overwrite: bool) -> Path | None:
+def page_path(source: Path, output: Path, rejects: Path, overwrite: bool) -> Path | None:
     """Return where the page of an output is written; None beside an output that is no plain file.
 
-    Raises InputError if it would replace anything but such a page.
+    Raises InputError if it would replace the input, the rejects, or without `overwrite` anything but such a page.
     """
     if output.exists() and not output.is_file():
         return None
     path = output.with_name(f"{output.name}.report.html")
+    for name, other in (("input", source), ("rejects", rejects)):
+        if other.resolve() == path.resolve():
+            raise InputError(
+                f"{name}={other} is where the page of {output} goes: name another file, or set report=false."
+            )
     if path.is_dir() or (path.exists() and not overwrite and not _is_page(path)):
         raise InputError(
             f"{path} exists and isn't a page of ssl score: move it, name another output, or set "
