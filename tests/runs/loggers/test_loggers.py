@@ -311,7 +311,7 @@ def test_trackers_print_nothing(process: tuple[Path, subprocess.CompletedProcess
 
 
 def test_the_help_lists_the_loggers(cli: Cli) -> None:
-    lines = cli("detect", "--help")[1].splitlines()
+    lines = cli("detect", "--help", "--all")[1].splitlines()
     assert any("logger=tensorboard" in line for line in lines)
     assert "[default]" in next(line for line in lines if "logger=csv" in line)
     assert "override these as logger.KEY=" in cli("detect", "logger=wandb", "--help")[1]
