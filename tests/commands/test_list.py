@@ -17,7 +17,7 @@ WORDS = ["trainer=cpu", "bootstrap_samples=20"]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four runs: two that finished, one that failed, and one as if it was killed just before it wrote its metrics."""
     place = tmp_path_factory.mktemp("made")
-    gaussian = folder_of(run_here("detect", *WORDS, "model=gaussian", "seed=0", cwd=place), place)
+    gaussian = folder_of(run_here("detect", *WORDS, "model=gaussian", "seed=0", "fpr=0.2", cwd=place), place)
     (gaussian / "large").write_bytes(bytes(3_000_000))
     for words in (["model=knn", "seed=1"], ["model=ae", "optim.lr=1e9"]):
         run_here("detect", *WORDS, *words, cwd=place)
