@@ -145,6 +145,7 @@ ssl("list", "runs")
 """
 
 
+@pytest.mark.long
 def test_a_read_only_outputs_folder_is_said(workdir: Path) -> None:
     done = in_own_mounts(READ_ONLY, workdir)
     assert done.stdout.count("exit code 2") == 3

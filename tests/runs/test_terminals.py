@@ -59,6 +59,7 @@ def lines_of(output: str) -> list[str]:
     return [line.rsplit("\r", 1)[-1].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
 
 
+@pytest.mark.long
 def test_no_terminal_at_all(workdir: Path) -> None:
     # As cron and setsid start it: no controlling terminal, no input, output to a file.
     with (workdir / "output.txt").open("wb") as output:
@@ -74,6 +75,7 @@ def test_no_terminal_at_all(workdir: Path) -> None:
     assert Path(workdir / text.strip().splitlines()[-1]).is_dir()
 
 
+@pytest.mark.long
 def test_a_locale_of_ascii_letters_alone(workdir: Path) -> None:
     ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     (workdir / "数据.csv").write_text("größe,y\n1,0\n", encoding="utf-8")

@@ -75,6 +75,7 @@ class Slow(DenoisingAutoencoder):
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_twice_stops_at_once(workdir: Path) -> None:
     (workdir / "slow.py").write_text(SLOW)
     words = ["detect", *ENDLESS, "model._target_=slow.Slow", "trainer.checkpoint_every_n_steps=5"]
@@ -92,6 +93,7 @@ def test_ctrl_c_twice_stops_at_once(workdir: Path) -> None:
     assert not list(checkpoint.parent.glob("*.part"))
 
 
+@pytest.mark.long
 def test_a_signal_outside_training_stops_at_once(workdir: Path) -> None:
     source = "import time\nfrom ssl_cli.data.tables.datasets import BreastCancer\n\n\nclass Slow(BreastCancer):\n"
     source += "    def read(self):\n        open('reading', 'w').close()\n        time.sleep(3600)\n"

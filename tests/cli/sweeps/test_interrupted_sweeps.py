@@ -36,6 +36,7 @@ def pauses(workdir: Path) -> None:
     (workdir / "pause").unlink()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("pauses")
 def test_a_killed_sweep_continues_and_ends_in_the_same_table(cli: Cli, workdir: Path) -> None:
     words = ["model=gaussian,pauses", "seed=0,1", *SMALL]
@@ -90,6 +91,7 @@ def test_forty_small_runs_killed_half_way_end_in_the_same_table(cli: Cli, workdi
     assert rows == expected
 
 
+@pytest.mark.long
 def test_ctrl_c_shows_finished_runs_and_how_to_continue(workdir: Path) -> None:
     process = start("detect", "-m", "model=gaussian,dae", "trainer=cpu", "trainer.max_steps=1000000", cwd=workdir)
     wait_for(lambda: list(workdir.glob("outputs/detect/dae-*/*/history.csv")), process)

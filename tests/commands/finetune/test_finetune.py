@@ -209,6 +209,7 @@ def test_other_weights_in_the_same_folder_are_another_run(cli: Cli, files: list[
     assert run(cli, *words) != first
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["none", pytest.param("start", marks=pytest.mark.long)])
 def test_two_processes_reach_the_weights_of_one(cli: Cli, files: list[str], workdir: Path, start: str) -> None:
     make_run(workdir / "start", "bert", "wordpiece")
