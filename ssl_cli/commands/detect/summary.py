@@ -69,7 +69,7 @@ def _rate(name: str, target: float | None, n_false: int, n: int) -> str:
     if target is None:
         return observed
     if target < low:
-        return f"{observed}: the target lies below it, these are too many"
+        return f"{observed}: the target lies below it, this is more than the target"
     return f"{observed}: the target lies {'above' if target > high else 'within'} it"
 
 

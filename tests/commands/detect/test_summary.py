@@ -22,7 +22,7 @@ def test_what_was_flagged_is_said_first() -> None:
     [
         (0.1, "target at most 10.00%, observed 1.97% of 152 (95 % interval 0.41% to 5.66%): the target lies above it"),
         (0.05, "(95 % interval 0.41% to 5.66%): the target lies within it"),
-        (0.004, "(95 % interval 0.41% to 5.66%): the target lies below it, these are too many"),
+        (0.004, "(95 % interval 0.41% to 5.66%): the target lies below it, this is more than the target"),
     ],
 )
 def test_the_interval_says_whether_the_target_was_kept(target: float, where: str) -> None:
