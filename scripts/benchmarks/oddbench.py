@@ -24,7 +24,6 @@ from reports.adbench import print_means
 
 from ssl_cli.data.tables.one_class import LabelledTable
 
-EXTRA = "pyod"  # scripts/bench installs it
 FOLDER = SHARED / "oddbench"
 MODELS = ["best", "best without margins", "residual_knn", "dae", "iforest", "5-NN", "DTE-NP"]
 BASELINES = ("5-NN", "DTE-NP")

@@ -1,4 +1,4 @@
-"""Trimming of training rows: what is left out, and that a detector gains by it where anomalies hide in training."""
+"""Trimming of training rows: which are left out, and that it is an option of ssl detect."""
 
 import numpy as np
 import torch
