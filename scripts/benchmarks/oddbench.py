@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one thread per process, and a process per core
+
 import numpy as np
 import pyarrow as pa
-from adbench import SHARED, Task, run  # first: it sets the number of threads
+from adbench import SHARED, Task, run
 from reports.adbench import print_means
 
 from ssl_cli.data.tables.one_class import LabelledTable
