@@ -28,7 +28,7 @@ def names(group: str) -> list[str]:
 
 
 def of_modality(modality: str) -> list[str]:
-    """Return the data sets of a modality: table, image or text."""
+    """Return the data sets of a modality: table, image, text or audio."""
     return [name for name in choices("data") if modality_of(str(target_of("data", name))) == modality]
 
 
@@ -61,8 +61,8 @@ def test_every_choice_has_a_summary() -> None:
         assert all(choice.summary for choice in choices(group).values()), group
 
 
-def test_data_is_a_table_or_images_or_text() -> None:
-    assert sorted([*of_modality("table"), *of_modality("image"), *of_modality("text"), "labelled"]) == names("data")
+def test_data_is_a_table_or_images_or_text_or_speech() -> None:
+    assert sorted([*of_modality("table"), *of_modality("image"), *of_modality("text"), *of_modality("audio"), "labelled"]) == names("data")
 
 
 @pytest.mark.parametrize("name", of_modality("table"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from ssl_cli.data.audio.datasets import SpeechData
     from ssl_cli.data.images.datasets import ImageData
     from ssl_cli.data.one_class import OneClassData
     from ssl_cli.data.text.tokens import TextData
@@ -33,3 +34,11 @@ class TokenSource(Protocol):
 
     def tokenize(self, trainer: TokenizerTrainer) -> TextData:
         """Return the text as tokens of the tokenizer that `trainer` gives."""
+
+
+@runtime_checkable
+class SpeechSource(Protocol):
+    """Recordings of speech."""
+
+    def speech_splits(self, seed: int) -> SpeechData:
+        """Return the utterances as frames: training, validation, test, and those of speakers kept out of training."""

@@ -1,0 +1,1 @@
+"""Speech: recordings -> log-mel frames, splits and batches; and frames -> waveforms."""

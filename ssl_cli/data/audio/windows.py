@@ -1,0 +1,102 @@
+"""Batches of speech: crops of utterances, each with another utterance of its speaker."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_cli.data.audio.reader import SpeechReader
+from ssl_cli.data.audio.utterances import SpeechSplit
+from ssl_cli.data.batches import MAX_BYTES_ON_DEVICE, ArrayDataset
+
+EVAL_BATCH_UTTERANCES = 64
+
+
+class SpeechWindows(ArrayDataset):
+    """Utterances as rows. A batch has `frames` (B, T, M), `length` and `speaker` (B,), and a `reference` of each row.
+
+    Numbers are normalised by the reader; padding is 0 and comes after `length`. An utterance longer than `window`
+    frames is cropped (None: never). The reference (B, R, M), `reference_length` (B,), is another utterance of the same
+    speaker, the same one only if the speaker has no other. In training crops and references are random, a function of
+    (seed, k) and the row; otherwise the crop is the middle, and the reference the speaker's next utterance.
+    """
+
+    throughput_unit = "frames"
+    row_name = "utterances"
+
+    def __init__(self, split: SpeechSplit, reader: SpeechReader, window: int | None, seed: int, training: bool):
+        self.window, self.seed, self.training = window, seed, training
+        length = split.lengths
+        speaker = np.where(split.speaker < len(reader.speakers), split.speaker, -1)
+        # The utterances of each speaker in a row: utterance u is by_speaker[place[u]], among `count[u]` from `first[u]`.
+        by_speaker = np.argsort(split.speaker, kind="stable")
+        place = np.empty_like(by_speaker)
+        place[by_speaker] = np.arange(len(by_speaker))
+        ids, first, count = np.unique(split.speaker[by_speaker], return_index=True, return_counts=True)
+        which = np.searchsorted(ids, split.speaker)
+        self.units_per_row = float(np.minimum(length, window or length.max()).mean())
+        rows = {
+            "begin": split.begin[:-1], "length": length, "speaker": speaker, "by_speaker": by_speaker,
+            "place": place, "first": first[which], "count": count[which],
+        }  # each (N,)
+        super().__init__(rows, split.row)
+        self.frames = torch.from_numpy(reader.normalize(split.frames, split.begin, split.speaker))
+
+    def __len__(self) -> int:
+        return len(self.arrays["begin"])
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Return the number of utterances of a validation batch."""
+        return EVAL_BATCH_UTTERANCES
+
+    def on(self, device: torch.device) -> "SpeechWindows":
+        """Return the same utterances on a device; unchanged if they are too large."""
+        if self.frames.nbytes > MAX_BYTES_ON_DEVICE:
+            return self
+        copy = object.__new__(SpeechWindows)
+        copy.__dict__ = self.__dict__ | {
+            "arrays": {name: array.to(device) for name, array in self.arrays.items()}, "frames": self.frames.to(device)
+        }
+        return copy
+
+    def take(self, selection: np.ndarray) -> "SpeechWindows":
+        """Not of speech: take utterances of the split instead, so that references come from them too."""
+        raise NotImplementedError("take utterances of the SpeechSplit")
+
+    def __getitem__(self, item: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
+        k, index, weight = item
+        rows = torch.arange(len(self), device=self.device)[index]
+        draws = self._draws(k, rows) if self.training else None  # (3, B) in [0, 1)
+        frames, length = self._crops(rows, None if draws is None else draws[0])
+        reference, reference_length = self._crops(
+            self._other(rows, None if draws is None else draws[1]), None if draws is None else draws[2]
+        )
+        return {
+            "frames": frames, "length": length, "speaker": self.arrays["speaker"][rows],
+            "reference": reference, "reference_length": reference_length, "k": k, "weight": weight,
+        }
+
+    def _draws(self, k: int, rows: Tensor) -> Tensor:
+        """Return random numbers of step k for some rows, (3, B): of each row the same, whatever others are with it."""
+        generator = np.random.default_rng([self.seed, 5, k])
+        draws = generator.random((3, len(self)), dtype=np.float32)
+        return torch.from_numpy(draws).to(rows.device)[:, rows]
+
+    def _other(self, rows: Tensor, draw: Tensor | None) -> Tensor:
+        """Return another utterance of each row's speaker: the next one, or one at random."""
+        first, count, place = (self.arrays[name][rows] for name in ("first", "count", "place"))
+        others = (count - 1).clamp(min=1)
+        ahead = 1 if draw is None else 1 + (draw * others).long().clamp(max=others - 1)
+        return self.arrays["by_speaker"][first + (place - first + ahead) % count]
+
+    def _crops(self, rows: Tensor, draw: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return frames of utterances (B, T, M), each cropped to the window, and their lengths (B,)."""
+        whole = self.arrays["length"][rows]
+        length = whole if self.window is None else whole.clamp(max=self.window)
+        room = whole - length
+        start = room // 2 if draw is None else (draw * (room + 1)).long().clamp(max=room)
+        steps = torch.arange(int(length.max()), device=rows.device)  # (T,)
+        index = (self.arrays["begin"][rows] + start)[:, None] + steps.minimum(length[:, None] - 1)  # (B, T)
+        return self.frames[index] * (steps < length[:, None])[..., None], length
