@@ -1,5 +1,6 @@
 """Finished runs in Python: `ssl_cli.load("latest")`."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
 
-from ssl_cli.config.check import check_saved
-from ssl_cli.config.instantiate import build, locate, names_where
+from ssl_cli import console
+from ssl_cli.config.check import check, check_saved
+from ssl_cli.config.instantiate import build, class_of, locate, names_where
 from ssl_cli.config.typecheck import provides
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import check_weight_shapes
 from ssl_cli.runs.digests import check_digests
-from ssl_cli.runs.folder import RunFilter, find_run, read_config, read_metrics
+from ssl_cli.runs.folder import RunFilter, find_run, read_config, read_environment, read_metrics
 from ssl_cli.runs.safety import check_targets
 
 WEIGHTS = "model.safetensors"
@@ -24,6 +26,11 @@ RUN_CLASSES = {
     "reconstruct": "commands.reconstruct.finished.ReconstructRun",
     "pretrain": "commands.pretrain.finished.PretrainRun",
     "finetune": "commands.finetune.finished.FinetuneRun",
+}
+SPEECH_RUN_CLASSES = {
+    "reconstruct": "commands.speech.finished.SpeechRun",
+    "pretrain": "commands.speech.finished.SpeechRun",
+    "finetune": "commands.finetune.finished_speech.FinetunedSpeechRun",
 }
 # What reading a damaged run may raise.
 LOAD_ERRORS = (
@@ -47,9 +54,21 @@ def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tup
     """
     if not isinstance(run, str | Path):
         raise InputError(f"A run must be given as its folder or 'latest', not as a {type(run).__name__}.")
-    folder = find_run(run, outputs, finished=True)
-    module, _, name = RUN_CLASSES[read_config(folder).verb].rpartition(".")
+    return open_run(find_run(run, outputs, finished=True), trust)
+
+
+def open_run(folder: Path, trust: tuple[str, ...] = ()) -> "Finished":
+    """Return the finished run in a folder, by its verb and by whether its model reads speech; see `load`."""
+    cfg = read_config(folder)
+    classes = SPEECH_RUN_CLASSES if reads_speech(cfg, folder, trust) else RUN_CLASSES
+    module, _, name = classes[cfg.verb].rpartition(".")
     return getattr(import_module(f"ssl_cli.{module}"), name)(folder, trust)
+
+
+def reads_speech(cfg: DictConfig, folder: Path, trust: tuple[str, ...] = ()) -> bool:
+    """Return whether the model of a run's config reads frames of speech. Of a damaged config it is false."""
+    check_targets(cfg, folder, trust)
+    return "frames" in getattr(class_of(cfg, "model"), "reads", ())
 
 
 def runs_that_can(ability: str, *protocols: type, trust: tuple[str, ...] = ()) -> RunFilter:
@@ -119,3 +138,23 @@ def restore_model(cfg: DictConfig, folder: Path) -> Any:
         return model.eval()
     model.restore(folder)
     return model
+
+
+def read_run_data(cfg: DictConfig, finished: Finished, splits: Callable[[Any, int], Any]) -> Any:
+    """Return a run's own data set, as `splits(source, seed)` gives it. `cfg` is that of the verb that wants it.
+
+    Raises InputError if the run's saved config is not valid. Warns if the data have changed since.
+    """
+    node = finished.config.get("data")
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise InputError(f"{finished.folder} is damaged: its config names no data set.")
+    run_cfg = cfg.copy()
+    run_cfg.data, run_cfg.seed = node, finished.config.get("seed")
+    try:
+        check(run_cfg, cfg.verb)
+    except InputError as error:
+        raise InputError(f"The data set of {finished.folder} can't be read again: {error}") from error
+    data = splits(build(run_cfg.data), run_cfg.seed)
+    if read_environment(finished.folder).get("data_fingerprint") != data.fingerprint:
+        console.warn(f"the data have changed since {finished.folder} was made: its splits may have been different")
+    return data

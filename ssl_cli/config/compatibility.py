@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,9 +19,9 @@ def requirement_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     """Yield a sentence if the data or the model lacks what the verb or the task needs."""
     data = class_of(cfg, "data")
     if data is not None and spec.data:
-        protocol = locate(f"ssl_cli.data.protocols.{spec.data}")
-        if not provides(data, protocol):
-            fitting = names_where("data", lambda target: provides(target, protocol))
+        sources = [locate(f"ssl_cli.data.protocols.{name}") for name in spec.data]
+        if not provides_one(data, sources):
+            fitting = names_where("data", lambda target: provides_one(target, sources))
             yield f"ssl {cfg.verb} can't use {_chosen(cfg, 'data', fitting)}; it can use {', '.join(fitting)}."
     yield from _task_faults(cfg)
     yield from model_faults(cfg, spec)
@@ -29,17 +29,18 @@ def requirement_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
 
 def model_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     """Yield a sentence if the model can't do what the verb needs."""
-    model, protocols = class_of(cfg, "model"), [locate(f"ssl_cli.methods.protocols.{name}") for name in spec.model]
-
-    def can(target: Any) -> bool:
-        return any(provides(target, protocol) for protocol in protocols)
-
-    if protocols and callable(model) and not can(model):
-        fitting = names_where("model", can)
+    model, protocols = class_of(cfg, "model"), [locate(f"ssl_cli.methods.{name}") for name in spec.model]
+    if protocols and callable(model) and not provides_one(model, protocols):
+        fitting = names_where("model", lambda target: provides_one(target, protocols))
         yield (
             f"ssl {cfg.verb} needs a model that can {spec.model_ability}; {_chosen(cfg, 'model', fitting)} can't, but "
             f"these can: {', '.join(fitting)}."
         )
+
+
+def provides_one(target: Any, protocols: Sequence[type]) -> bool:
+    """Return whether a class provides one of several Protocols."""
+    return any(provides(target, protocol) for protocol in protocols)
 
 
 def _chosen(cfg: DictConfig, group: str, fitting: list[str]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from ssl_cli.config.run import Node, RunConfig
-from ssl_cli.config.types import Count, Draws, EscapeFormulas, Natural, OpenShare, Path, Pattern, Range
+from ssl_cli.config.types import Count, Draws, EscapeFormulas, Natural, OpenShare, Path, Pattern, Range, Vocoder
 
 
 @dataclass(kw_only=True)
@@ -50,12 +50,18 @@ class ReconstructConfig(RunConfig):
     importance_samples: Annotated[Draws, "posterior samples for each image's test/nll, of a variational model"]
     likelihood_images: Annotated[Count, "number of test images for test/elbo and test/nll, from the first"]
     probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, if there are labels"]
+    judges: Annotated[
+        bool, "of speech: train a word judge and a speaker judge on real recordings, which listen to conversions"
+    ] = True  # which configs of earlier versions lack, as the next three
+    conversions: Annotated[Count, "of speech: test recordings that are converted to another voice and judged"] = 200
+    clips: Annotated[Natural, "of speech: recordings that the report plays, each with its conversion"] = 6
+    vocoder: Vocoder = None
     # Options of a finished run. A saved config has none of them: without run= they have no effect.
     run: Annotated[
         Path | None, "a finished run of ssl reconstruct, or latest: reconstruct `input` with it, train nothing"
     ] = None
-    input: Annotated[Path | None, "with run=: an image, or a folder of images"] = None
-    output: Annotated[Path | None, "with run=: the folder for the reconstructed images; null: a new one in outputs"] = (
+    input: Annotated[Path | None, "with run=: an image or a recording, or a folder of them"] = None
+    output: Annotated[Path | None, "with run=: the folder for what is rebuilt; null: a new one in outputs"] = (
         None
     )
     overwrite: Annotated[bool, "with run=: write into an output folder that exists"] = False

@@ -58,3 +58,6 @@ Delimiter = Annotated[str, Pattern(r"""[^"\r\n]|tab|\\t""", "one character (but 
 EscapeFormulas = Annotated[
     bool, "put an apostrophe before the texts in CSV files that a spreadsheet would take for formulas"
 ]
+Vocoder = Annotated[
+    Path | None, "folder of a HiFi-GAN that makes the waveforms: config.json and its generator; null: Griffin-Lim"
+]

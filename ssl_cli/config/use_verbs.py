@@ -1,10 +1,21 @@
-"""Options of the verbs that use a finished run: ssl score, generate, fill, predict, export, embed, (de)compress."""
+"""Options of the verbs that use a finished run: ssl score, generate, fill, predict, convert, units and the like."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from ssl_cli.config.run import VerbConfig
-from ssl_cli.config.types import Count, Delimiter, EscapeFormulas, NonNegative, Path, Pattern, Range, Seed
+from ssl_cli.config.types import (
+    Count,
+    Delimiter,
+    EscapeFormulas,
+    Natural,
+    NonNegative,
+    Path,
+    Pattern,
+    Range,
+    Seed,
+    Vocoder,
+)
 
 
 @dataclass(kw_only=True)
@@ -135,7 +146,7 @@ class EmbedConfig(UseConfig):
 class CompressConfig(UseConfig):
     """Options of ssl compress."""
 
-    input: Annotated[Path, "an image, or a folder of images"]
+    input: Annotated[Path, "an image or a recording, or a folder of them"]
     output: Annotated[Annotated[str, Pattern(r".+\.sslz", "a path that ends in .sslz")], "file for the codes"]
 
 
@@ -144,4 +155,29 @@ class DecompressConfig(UseConfig):
     """Options of ssl decompress."""
 
     input: Annotated[Annotated[str, Pattern(r".+\.sslz", "a path that ends in .sslz")], "a file of ssl compress"]
-    output: Annotated[Path, "folder for the images, as PNG"]
+    output: Annotated[Path, "folder for the images, as PNG, or the recordings, as WAV"]
+
+
+@dataclass(kw_only=True)
+class ConvertConfig(UseConfig):
+    """Options of ssl convert."""
+
+    source: Annotated[Path, "a recording, or a folder of recordings, that say what is to be said"]
+    target: Annotated[str, "whose voice: a speaker of the run, or a recording or a folder of recordings"]
+    output: Annotated[
+        Path | None, "a .wav file, with its spectrograms beside it, or a folder; null: a new one in outputs"
+    ]
+    vocoder: Vocoder
+    escape_formulas: EscapeFormulas
+
+
+@dataclass(kw_only=True)
+class UnitsConfig(UseConfig):
+    """Options of ssl units."""
+
+    input: Annotated[Path, "a recording, or a folder of recordings"]
+    layer: Annotated[Natural | None, "of a speech_bert: the layer whose vectors are sorted; null: the middle one"]
+    num_units: Annotated[Annotated[int, Range(2, 10_000)] | None, "of a speech_bert: how many units; null: 50"]
+    seed: Annotated[Seed, "of the k-means classes of a layer"]
+    output: Annotated[Path | None, "folder for units.tsv and the figures; null: a new one in outputs"]
+    escape_formulas: EscapeFormulas

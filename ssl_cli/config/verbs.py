@@ -11,6 +11,7 @@ from ssl_cli.config.run import RunConfig, VerbConfig
 from ssl_cli.config.train_verbs import DetectConfig, FinetuneConfig, PretrainConfig, ReconstructConfig
 from ssl_cli.config.use_verbs import (
     CompressConfig,
+    ConvertConfig,
     DecompressConfig,
     EmbedConfig,
     ExportConfig,
@@ -18,6 +19,7 @@ from ssl_cli.config.use_verbs import (
     GenerateConfig,
     PredictConfig,
     ScoreConfig,
+    UnitsConfig,
 )
 
 NONE: frozenset[str] = frozenset()
@@ -40,8 +42,8 @@ NETWORK = (
 class VerbSpec:
     """Specification of a verb: the schema of its options, its command, and the Protocols that it requires.
 
-    `model` and `data` are names of Protocols in `methods.protocols` and `data.protocols`: the model must have one of
-    the former, the data the latter. `model_packages` and `modalities` say which choices the help page lists, and
+    `model` names Protocols below `methods`, `data` Protocols in `data.protocols`: the model must have one of the
+    former, the data one of the latter. `model_packages` and `modalities` say which choices the help page lists, and
     `main_options` which groups and options it shows without --all, in this order.
     """
 
@@ -51,7 +53,7 @@ class VerbSpec:
     model: tuple[str, ...] = ()
     model_ability: str = ""  # what these Protocols mean, as in "a model that can ..."
     model_packages: tuple[str, ...] = ()
-    data: str = ""
+    data: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ()
     changeable: frozenset[str] = NONE  # options that a resumed run may change
     set_by_init: frozenset[str] = NONE  # options that a checkpoint given by init= sets
@@ -69,10 +71,10 @@ VERBS: dict[str, VerbSpec] = {
         options=DetectConfig,
         main_options=("data", "model", "threshold", "fpr", "calibrate", "anomalies", "trainer.max_steps", "seed"),
         command="detect.detect",
-        model=("ScoresAnomalies",),
+        model=("protocols.ScoresAnomalies",),
         model_ability="score rows",
         model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.detectors."),
-        data="OneClassSource",
+        data=("OneClassSource",),
         modalities=("table", "image"),
         changeable=CHANGEABLE
         | {"threshold", "fpr", "fdr", "fdr_method", "bootstrap_samples", "anomalies", "data.download"},
@@ -82,10 +84,10 @@ VERBS: dict[str, VerbSpec] = {
         options=PretrainConfig,
         main_options=("data", "tokenizer", "model", "init", "trainer.max_steps", "optim.lr", "seed", "show"),
         command="pretrain.pretrain",
-        model=("LearnsFromText",),
+        model=("protocols.LearnsFromText",),
         model_ability="learn from text",
         model_packages=("ssl_cli.methods.language.",),
-        data="TokenSource",
+        data=("TokenSource",),
         modalities=("text",),
         changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
         set_by_init=frozenset({"tokenizer", *(f"model.network.{name}" for name in NETWORK)}),
@@ -94,7 +96,7 @@ VERBS: dict[str, VerbSpec] = {
         options=FinetuneConfig,
         main_options=("task", "init", "trainer.max_epochs", "optim.lr", "max_length", "lora", "seed"),
         command="finetune.finetune",
-        model=("EncodesText", "PredictsLabels"),  # a network, or a saved model that has one
+        model=("protocols.EncodesText", "protocols.PredictsLabels"),  # a network, or a saved model that has one
         model_ability="learn from labelled text",
         model_packages=("ssl_cli.models.transformer.",),
         modalities=("labelled",),
@@ -105,12 +107,14 @@ VERBS: dict[str, VerbSpec] = {
         options=ReconstructConfig,
         main_options=("data", "model", "trainer.max_epochs", "optim.lr", "seed", "run", "input"),
         command="reconstruct.reconstruct",
-        model=("Reconstructs",),
+        model=("protocols.Reconstructs", "speech.protocols.ReconstructsSpeech"),
         model_ability="reconstruct its input",
-        model_packages=("ssl_cli.methods.autoencoders.",),
-        data="ImageSource",
-        modalities=("image",),
-        changeable=CHANGEABLE | {"prior_steps", "importance_samples", "likelihood_images", "probes"},
+        model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.speech."),
+        data=("ImageSource", "SpeechSource"),
+        modalities=("image", "audio"),
+        changeable=CHANGEABLE
+        | {"prior_steps", "importance_samples", "likelihood_images", "probes"}
+        | {"judges", "conversions", "clips", "vocoder"},
         only_with_run=frozenset(
             {"run", "input", "output", "overwrite", "escape_formulas", "trust", "paths.outputs"}
         ),
@@ -139,8 +143,18 @@ VERBS: dict[str, VerbSpec] = {
         options=EmbedConfig,
         main_options=("run", "data", "input", "map", "output"),
         command="reconstruct.embed",
-        data="ImageSource",
-        modalities=("image",),
+        data=("ImageSource", "SpeechSource"),
+        modalities=("image", "audio"),
+    ),
+    "convert": VerbSpec(
+        options=ConvertConfig,
+        main_options=("run", "source", "target", "output", "vocoder", "overwrite"),
+        command="speech.convert",
+    ),
+    "units": VerbSpec(
+        options=UnitsConfig,
+        main_options=("run", "input", "output", "layer", "num_units"),
+        command="speech.units",
     ),
     "compress": VerbSpec(
         options=CompressConfig, main_options=("run", "input", "output", "overwrite"), command="reconstruct.compress"

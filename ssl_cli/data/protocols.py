@@ -29,16 +29,16 @@ class ImageSource(Protocol):
 
 
 @runtime_checkable
+class SpeechSource(Protocol):
+    """Utterances of several speakers."""
+
+    def speech_splits(self, seed: int) -> SpeechData:
+        """Return the training, validation and test utterances, and those of speakers that training does not hear."""
+
+
+@runtime_checkable
 class TokenSource(Protocol):
     """Documents of text."""
 
     def tokenize(self, trainer: TokenizerTrainer) -> TextData:
         """Return the text as tokens of the tokenizer that `trainer` gives."""
-
-
-@runtime_checkable
-class SpeechSource(Protocol):
-    """Recordings of speech."""
-
-    def speech_splits(self, seed: int) -> SpeechData:
-        """Return the utterances as frames: training, validation, test, and those of speakers kept out of training."""

@@ -110,6 +110,18 @@ def checked_output_folder(output: str, overwrite: bool) -> Path:
     return place
 
 
+def check_output_is_apart(source: Path, output: str | None) -> None:
+    """Raise InputError if an output file could replace an input file, or become an input of the next run."""
+    if output is None:
+        return
+    place = Path(output).expanduser().resolve()
+    if source.is_dir() and place.is_relative_to(source.resolve()):
+        relation = "is" if place == source.resolve() else "lies in"
+        raise InputError(f"output={output} {relation} the folder of the input: name a folder outside it.")
+    if place == source.resolve().parent and not source.is_dir():
+        raise InputError(f"output={output} is the folder of the input file: name another folder.")
+
+
 def _new_place(parent: Path) -> Path:
     with disk_errors_as_input_errors(parent):
         return create_folder(parent.expanduser())

@@ -8,12 +8,11 @@ import pytest
 from ssl_cli.config.choices import built_in_conf, verbs
 from ssl_cli.config.instantiate import read_yaml
 from ssl_cli.config.verbs import VERBS
-from ssl_cli.data import protocols as data_protocols
-from ssl_cli.methods import protocols as method_protocols
 
 
-def is_protocol(module: object, name: str) -> bool:
-    return bool(getattr(getattr(module, name, None), "_is_protocol", False))
+def is_protocol(dotted: str) -> bool:
+    module, _, name = dotted.rpartition(".")
+    return bool(getattr(getattr(import_module(f"ssl_cli.{module}"), name, None), "_is_protocol", False))
 
 
 def test_every_verb_of_conf_has_a_specification() -> None:
@@ -23,8 +22,8 @@ def test_every_verb_of_conf_has_a_specification() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_protocols_of_a_verb_exist(verb: str) -> None:
     spec = VERBS[verb]
-    assert all(is_protocol(method_protocols, name) for name in spec.model)
-    assert not spec.data or is_protocol(data_protocols, spec.data)
+    assert all(is_protocol(f"methods.{name}") for name in spec.model)
+    assert all(is_protocol(f"data.protocols.{name}") for name in spec.data)
     assert bool(spec.model) == bool(spec.model_ability)
 
 

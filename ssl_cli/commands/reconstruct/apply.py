@@ -7,29 +7,39 @@ import numpy as np
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.reconstruct.finished import reopen
+from ssl_cli.commands.reconstruct.finished import ReconstructRun, reopen
 from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside
+from ssl_cli.commands.speech.apply import rebuild_speech
+from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.data.images.reader import RejectedFiles
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.images import psnr
 from ssl_cli.evaluation.plots import image_grid
 from ssl_cli.runs.csv_files import write_csv
-from ssl_cli.runs.outputs import check_output_is_free, output_folder, warn_about_rejected_files, write_rejected_files
+from ssl_cli.runs.outputs import (
+    check_output_is_apart,
+    check_output_is_free,
+    output_folder,
+    warn_about_rejected_files,
+    write_rejected_files,
+)
 
 GRID, ERRORS, ERROR_COLUMNS = "reconstructions.png", "errors.csv", ["name", "file", "mse", "psnr"]
 
 
 def run(cfg: DictConfig) -> Path:
-    """Rebuild the images of `cfg.input` into a folder, and return its path.
-
-    The folder has a PNG for each image, a grid of originals and rebuilt images, and a table of their errors.
-    """
+    """Rebuild the images or the recordings of `cfg.input` into a folder, and return its path."""
     if cfg.input is None:
-        raise InputError(f"run={cfg.run} is a finished run: set the images to rebuild with input=FOLDER.")
+        raise InputError(f"run={cfg.run} is a finished run: set what to rebuild with input=FOLDER.")
+    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    return rebuild_speech(cfg, finished) if isinstance(finished, SpeechRun) else rebuild_images(cfg, finished)
+
+
+def rebuild_images(cfg: DictConfig, finished: ReconstructRun) -> Path:
+    """Rebuild images into a folder: a PNG for each, a grid of originals and rebuilt images, a table of their errors."""
     source = Path(cfg.input).expanduser()
     check_output_is_apart(source, cfg.output)
     check_output_is_free(cfg.output, cfg.overwrite)
-    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     names, x, rejected = finished.read(source)
     for warning in finished.reader.warnings:
         console.warn(warning)
@@ -49,18 +59,6 @@ def run(cfg: DictConfig) -> Path:
         write_rejected_files(folder, rejected, cfg.escape_formulas)
     print_summary(mse, finished.reader.shape, rejected)
     return place
-
-
-def check_output_is_apart(source: Path, output: str | None) -> None:
-    """Raise InputError if a rebuilt image could replace an input image, or become an input of the next run."""
-    if output is None:
-        return
-    place = Path(output).expanduser().resolve()
-    if source.is_dir() and place.is_relative_to(source.resolve()):
-        relation = "is" if place == source.resolve() else "lies in"
-        raise InputError(f"output={output} {relation} the folder of the input: name a folder outside it.")
-    if place == source.resolve().parent and not source.is_dir():
-        raise InputError(f"output={output} is the folder of the input file: name another folder.")
 
 
 def png_names(names: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from omegaconf import OmegaConf
 
-from ssl_cli.commands.finished import WEIGHTS
+from ssl_cli.commands.finished import WEIGHTS, Finished
 from ssl_cli.commands.reconstruct.finished import ReconstructRun, map_full_batches
 from ssl_cli.commands.reconstruct.sslz import FREQUENCY_TOTAL, frequencies
 from ssl_cli.files import sha256_of
@@ -31,10 +31,8 @@ class ImageCodec:
 
     @property
     def fingerprint(self) -> bytes:
-        """Return a hash of the weights and the model's config, which determine an image's codes and its pixels."""
-        weights = sha256_of(self.run.folder / WEIGHTS).hex()
-        model = {"weights": weights, "model": OmegaConf.to_container(self.run.config.model)}
-        return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).digest()[:FINGERPRINT_BYTES]
+        """Return the model's fingerprint."""
+        return model_fingerprint(self.run)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the images (N, C, H, W) uint8 of codes (N, L) int64: the same that `reconstruct` returns."""
@@ -46,6 +44,13 @@ class ImageCodec:
         """Return the cost of codes (N, L) by the training frequencies, without rounding to whole bytes."""
         code_frequencies = np.take_along_axis(self.frequencies, codes.T, axis=1)  # (L, N)
         return float(np.log2(FREQUENCY_TOTAL / code_frequencies).sum())
+
+
+def model_fingerprint(run: Finished) -> bytes:
+    """Return a hash of a run's weights and its model's config, which determine codes and what they decode to."""
+    weights = sha256_of(run.folder / WEIGHTS).hex()
+    model = {"weights": weights, "model": OmegaConf.to_container(run.config.model)}
+    return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).digest()[:FINGERPRINT_BYTES]
 
 
 def checksum(images: np.ndarray, previous: int = 0) -> int:

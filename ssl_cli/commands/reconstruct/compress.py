@@ -1,4 +1,4 @@
-"""ssl compress: compress images to one .sslz file of codes, with a finished run whose model has discrete codes."""
+"""ssl compress: compress images or speech to one .sslz file of codes, with a run whose model has discrete codes."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,8 @@ from ssl_cli import console
 from ssl_cli.commands.reconstruct import sslz
 from ssl_cli.commands.reconstruct.codec import ImageCodec, checksum, entropy_bits
 from ssl_cli.commands.reconstruct.finished import reopen
+from ssl_cli.commands.speech.codec import compress_speech
+from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.data.images.datasets import format_shape
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.images import mean_squared_error, psnr
@@ -20,6 +22,8 @@ def run(cfg: DictConfig) -> Path:
     """Compress `cfg.input` into `cfg.output`, and return its path."""
     source, output = checked_paths(cfg)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    if isinstance(finished, SpeechRun):
+        return compress_speech(source, output, finished)
     codec = ImageCodec(finished)
     console.say(f"compress {source} with {finished.folder}")
     names, x, rejected = finished.read(source)

@@ -1,4 +1,4 @@
-"""ssl decompress: turn a file of ssl compress into the images that its run reconstructs, as PNG."""
+"""ssl decompress: turn a file of ssl compress into the PNG images or the WAV recordings that its run decodes."""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from ssl_cli import console
 from ssl_cli.commands.reconstruct import sslz
 from ssl_cli.commands.reconstruct.codec import ImageCodec, checksum
 from ssl_cli.commands.reconstruct.finished import reopen
-from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside, png_paths
+from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside, output_paths
+from ssl_cli.commands.speech.codec import decompress_speech
+from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots import image_grid
 from ssl_cli.runs.outputs import output_folder
@@ -21,9 +23,11 @@ def run(cfg: DictConfig) -> Path:
     if not source.is_file():
         raise InputError(f"input={source} is not a file.")
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    if isinstance(finished, SpeechRun):
+        return decompress_speech(cfg, source, finished)
     codec = ImageCodec(finished)
     compressed = sslz.unpack(source, codec.fingerprint, codec.name)
-    names = png_paths(compressed.names)
+    names = output_paths(compressed.names)
     check_stays_inside(output, names)
     console.say(f"decompress {source} with {finished.folder}")
     with (

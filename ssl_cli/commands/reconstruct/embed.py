@@ -1,4 +1,4 @@
-"""ssl embed: codes of images from a finished run, as a table and a map."""
+"""ssl embed: codes of images or recordings from a finished run, as a table and a map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,15 +10,18 @@ import pyarrow.parquet
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.reconstruct.finished import ReconstructRun, reopen
+from ssl_cli.commands.finished import Finished, open_run, read_run_data, runs_that_can
+from ssl_cli.commands.reconstruct.finished import ReconstructRun
 from ssl_cli.commands.reconstruct.latent_plots import draw_map
-from ssl_cli.config.check import check
+from ssl_cli.commands.speech.embed import embed_speech
+from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.images.datasets import ImageData, format_shape
 from ssl_cli.data.images.reader import RejectedFiles
 from ssl_cli.errors import InputError
 from ssl_cli.methods.protocols import Embeds
-from ssl_cli.runs.folder import read_environment
+from ssl_cli.methods.speech.protocols import EncodesSpeech, HasContent
+from ssl_cli.runs.folder import find_run
 from ssl_cli.runs.outputs import check_output_is_free, output_folder, warn_about_rejected_files, write_rejected_files
 
 CODES, MAP = "codes.parquet", "map.png"
@@ -45,11 +48,14 @@ class EmbedInput:
 
 
 def run(cfg: DictConfig) -> Path:
-    """Embed images into a folder, and return its path."""
+    """Embed images or recordings into a folder, and return its path."""
     check_one_source(cfg)
     check_output_is_free(cfg.output, cfg.overwrite)
-    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    finished = reopen(cfg)
+    if isinstance(finished, SpeechRun):
+        return embed_speech(cfg, finished)
     finished.require(Embeds, "embed images")
+    assert isinstance(finished, ReconstructRun)
     inputs = read_inputs(cfg, finished)
     console.say(f"embed {inputs.description} with {finished.folder}")
     default_parent = Path(cfg.paths.outputs) / "embed" / finished.folder.resolve().name
@@ -61,6 +67,14 @@ def run(cfg: DictConfig) -> Path:
             write_rejected_files(folder, inputs.rejected, cfg.escape_formulas)
     print_summary(table, inputs.rejected)
     return place
+
+
+def reopen(cfg: DictConfig) -> Finished:
+    """Return the finished run that `run=` names: of ssl reconstruct, or of ssl pretrain on speech."""
+    trust = tuple((cfg.trust or "").split())
+    can = runs_that_can("embed images or speech", Embeds, HasContent, EncodesSpeech, trust=trust)
+    folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True, run_filter=can)
+    return open_run(folder, trust)
 
 
 # --- inputs -------------------------------------------------------------------------------------------------
@@ -83,25 +97,8 @@ def read_inputs(cfg: DictConfig, finished: ReconstructRun) -> EmbedInput:
         return EmbedInput([ImageGroup(x, np.arange(len(x)), names=names)], f"input={cfg.input}", rejected)
     if cfg.data is not None:
         return EmbedInput(split_inputs(build(cfg.data).image_splits(cfg.seed), finished), f"data={cfg.choices.data}")
-    data = read_run_data(cfg, finished)
+    data = read_run_data(cfg, finished, lambda source, seed: source.image_splits(seed))
     return EmbedInput(split_inputs(data, finished), f"data={finished.config.choices.get('data')}, as in the run,")
-
-
-def read_run_data(cfg: DictConfig, finished: ReconstructRun) -> ImageData:
-    """Return the run's own data set, in its splits. Raises InputError if its saved config is not valid."""
-    node = finished.config.get("data")
-    if not isinstance(node, DictConfig) or "_target_" not in node:
-        raise InputError(f"{finished.folder} is damaged: its config names no data set.")
-    run_cfg = cfg.copy()
-    run_cfg.data, run_cfg.seed = node, finished.config.get("seed")
-    try:
-        check(run_cfg, "embed")
-    except InputError as error:
-        raise InputError(f"The data set of {finished.folder} can't be read again: {error}") from error
-    data = build(run_cfg.data).image_splits(run_cfg.seed)
-    if read_environment(finished.folder).get("data_fingerprint") != data.fingerprint:
-        console.warn(f"the data have changed since {finished.folder} was made: its splits may have been different")
-    return data
 
 
 def split_inputs(data: ImageData, finished: ReconstructRun) -> list[ImageGroup]:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.commands.finished import Finished
+from ssl_cli.commands.finished import Finished, open_run
+from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.config.typecheck import expected, fits
 from ssl_cli.config.types import Count, Natural, Seed
 from ssl_cli.data.images.reader import ImageReader, RejectedFiles
@@ -21,9 +22,11 @@ BATCH_IMAGES = 64  # every batch is filled up to this size, so that an image's r
 MAX_BYTES = 4 << 30  # of generated images, which are held in memory until they are written
 
 
-def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "ReconstructRun":
+def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "ReconstructRun | SpeechRun":
     """Return the finished run of ssl reconstruct that a verb's options name. Raises InputError if there is none."""
-    return ReconstructRun(find_run(run, outputs, "reconstruct", finished=True), tuple((trust or "").split()))
+    finished = open_run(find_run(run, outputs, "reconstruct", finished=True), tuple((trust or "").split()))
+    assert isinstance(finished, ReconstructRun | SpeechRun), finished
+    return finished
 
 
 class ReconstructRun(Finished):

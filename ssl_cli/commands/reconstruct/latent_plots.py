@@ -63,13 +63,18 @@ def draw_code_maps(figures: Path, test: ModelOutputs, classes: list[str], seed: 
             yield Figure(f"map_{projection}.png", caption)
 
 
-def draw_map(path: Path, codes: np.ndarray, labels: list[str | None], projection: Projection, seed: int) -> None:
-    """Draw one map of codes (N, Z), with a label or None for each. Codes of two dimensions are not projected."""
+def draw_map(
+    path: Path, codes: np.ndarray, labels: list[str | None], projection: Projection, seed: int, noun: str = "image"
+) -> None:
+    """Draw one map of codes (N, Z), with a label or None for each; `noun` is what has a code.
+
+    Codes of two dimensions are not projected.
+    """
     rows = np.random.default_rng(seed).permutation(len(codes))[:MAX_MAPPED]
     xy, used, axes = project_to_plane(codes[rows], "code" if codes.shape[1] == 2 else projection, seed)
     classes, label = label_ids(labels)
     count = f"{len(rows):,} of {len(codes):,}" if len(rows) < len(codes) else f"{len(rows):,}"
-    title = f"Codes of {count} image{'s' if len(codes) > 1 else ''} {PROJECTION_TITLES[used]}"
+    title = f"Codes of {count} {noun}{'s' if len(codes) > 1 else ''} {PROJECTION_TITLES[used]}"
     image_plots.scatter_map(path, title, xy, label[rows] if classes else None, classes, axes)
 
 

@@ -1,4 +1,4 @@
-"""Names of the images in a .sslz file: relative paths, packed and unpacked, and the files to decompress them to."""
+"""Names of the files in a .sslz file: relative paths, packed and unpacked, and the files to decompress them to."""
 
 import re
 import zlib
@@ -13,13 +13,15 @@ DRIVE, FORBIDDEN = re.compile(r"[A-Za-z]:"), re.compile(r"[\x00-\x1f\x7f\\\ud800
 SLASH = re.compile("/")
 
 
-def pack_names(names: list[str]) -> tuple[int, bytes]:
-    """Return the encoding of names and their bytes. Raises InputError for names that can't be stored."""
+def pack_names(names: list[str], suffix: str = ".png") -> tuple[int, bytes]:
+    """Return the encoding of names and their bytes; they are decompressed to files with `suffix`.
+
+    Raises InputError for names that can't be stored."""
     for name in names:
         if fault := find_fault(name):
-            raise InputError(f"The image {name!r} can't be stored under its name: {fault}. Rename it.")
-    if not can_coexist(png_paths(names)):
-        raise InputError("Two of the images would be decompressed to the same file: rename one of them.")
+            raise InputError(f"The file {name!r} can't be stored under its name: {fault}. Rename it.")
+    if not can_coexist(output_paths(names, suffix)):
+        raise InputError("Two of the files would be decompressed to the same file: rename one of them.")
     text = "\0".join(names).encode()
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15, 9)
     deflated = compressor.compress(text) + compressor.flush()
@@ -28,19 +30,19 @@ def pack_names(names: list[str]) -> tuple[int, bytes]:
     return (DEFLATED, deflated) if is_readable and len(deflated) < len(text) else (PLAIN, text)
 
 
-def unpack_names(packed: bytes, n_images: int, encoding: int) -> list[str]:
+def unpack_names(packed: bytes, n_names: int, encoding: int, suffix: str = ".png") -> list[str]:
     """Return the names that `pack_names` has packed. Raises ValueError, with the reason, if they are invalid."""
-    if encoding not in (PLAIN, DEFLATED) or not 0 < n_images <= MAX_NAMES_RATIO * len(packed):
+    if encoding not in (PLAIN, DEFLATED) or not 0 < n_names <= MAX_NAMES_RATIO * len(packed):
         raise ValueError("it is too small for its number of names")
     text = _inflate(packed) if encoding == DEFLATED else packed
-    if text.count(b"\0") != n_images - 1:
-        raise ValueError("it has a different number of names than of images")
+    if text.count(b"\0") != n_names - 1:
+        raise ValueError("it has another number of names than of files")
     names = text.decode().split("\0")
     for name in names:
         if fault := find_fault(name):
             raise ValueError(f"the name {name[:100]!r} is not allowed: {fault}")
-    if not can_coexist(names) or not can_coexist(png_paths(names)):
-        raise ValueError("two of its images would be decompressed to the same file")
+    if not can_coexist(names) or not can_coexist(output_paths(names, suffix)):
+        raise ValueError("two of its files would be decompressed to the same file")
     return names
 
 
@@ -67,10 +69,10 @@ def find_fault(name: str) -> str | None:
     return f"it is longer than {MAX_NAME_BYTES:,} bytes" if len(name.encode()) > MAX_NAME_BYTES else None
 
 
-def png_paths(names: list[str]) -> list[str]:
-    """Return the PNG file of each image: a.png for a.jpg, or a.jpg.png for all if two would get the same file."""
-    paths = [str(PurePosixPath(name).with_suffix(".png")) for name in names]
-    return paths if can_coexist(paths) else [f"{name}.png" for name in names]
+def output_paths(names: list[str], suffix: str = ".png") -> list[str]:
+    """Return the file of each: a.png for a.jpg, or a.jpg.png for all if two would get the same file."""
+    paths = [str(PurePosixPath(name).with_suffix(suffix)) for name in names]
+    return paths if can_coexist(paths) else [f"{name}{suffix}" for name in names]
 
 
 def can_coexist(paths: list[str]) -> bool:
@@ -81,7 +83,7 @@ def can_coexist(paths: list[str]) -> bool:
 
 
 def check_stays_inside(output: Path, names: list[str]) -> None:
-    """Raise InputError if a symbolic link in an existing folder would lead an image outside of it."""
+    """Raise InputError if a symbolic link in an existing folder would lead a file outside of it."""
     root = output.resolve()
     for parent in {(output / name).parent for name in names}:
         if not parent.resolve().is_relative_to(root):

@@ -43,6 +43,12 @@ class MelSettings:
         """Return the frames of a second."""
         return self.sample_rate_hz / self.hop
 
+    @property
+    def band_hz(self) -> np.ndarray:
+        """Return the frequency in the middle of each mel band, (M,)."""
+        top = _mel_of_hz(self.sample_rate_hz / 2)
+        return np.array([_hz_of_mel(top * (k + 1) / (self.n_mels + 1)) for k in range(self.n_mels)])
+
     def n_frames(self, n_samples: int) -> int:
         """Return the frames of a waveform."""
         return 1 + n_samples // self.hop

@@ -249,8 +249,8 @@ def test_all_kinds_of_names_are_kept() -> None:
 
 
 def test_no_image_takes_the_place_of_another() -> None:
-    assert sslz_names.png_paths(["a.jpg", "b/c.jpeg", "d"]) == ["a.png", "b/c.png", "d.png"]
-    assert sslz_names.png_paths(["a.jpg", "a.png", "b.jpg"]) == ["a.jpg.png", "a.png.png", "b.jpg.png"]
-    assert sslz_names.png_paths(["a.jpg", "a.png/b.jpg"]) == ["a.jpg.png", "a.png/b.jpg.png"]
+    assert sslz_names.output_paths(["a.jpg", "b/c.jpeg", "d"]) == ["a.png", "b/c.png", "d.png"]
+    assert sslz_names.output_paths(["a.jpg", "a.png", "b.jpg"]) == ["a.jpg.png", "a.png.png", "b.jpg.png"]
+    assert sslz_names.output_paths(["a.jpg", "a.png/b.jpg"]) == ["a.jpg.png", "a.png/b.jpg.png"]
     with pytest.raises(InputError, match="rename one"):
         sslz_names.pack_names(["a.jpg", "a.png", "a.jpg.png/b.jpg"])
