@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ class FitsStatistics(Protocol):
 
     def fit_statistics(self, x: Tensor) -> None:
         """Compute statistics of all training rows (N, ...), images as bytes, on any device."""
+
+
+@runtime_checkable
+class FitsBatches(Protocol):
+    """A method that computes statistics of the training rows after it is trained, from batches of all of them."""
+
+    def fit_batches(self, batches: Iterable[Mapping[str, Tensor]], seed: int) -> None:
+        """Compute statistics of all training rows; `batches` can be gone through several times."""
 
 
 @runtime_checkable

@@ -98,6 +98,7 @@ class Quantizer(nn.Module):
         k = min(len(self.vectors), len(x))
         means = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(x.cpu().numpy())
         self.vectors[:k] = torch.from_numpy(means.cluster_centers_).to(self.vectors)
+        _broadcast_from_first(self.vectors)
         self.sums.copy_(self.vectors)
         self.counts.fill_(1.0)
 
