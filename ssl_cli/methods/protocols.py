@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -248,60 +248,3 @@ class PredictsLabels(Protocol):
 
     def predict_batch(self, batch: Batch) -> list[np.ndarray]:
         """Return the raw predictions of a batch: an array for each example or sequence."""
-
-
-# --- speech: a batch has `frames` (B, T, M), 0 after `length` (B,); `speaker` (B,), and `reference` (B, R, M) with
-# `reference_length` (B,), say whose voice it is ---
-
-
-@runtime_checkable
-class LearnsFromSpeech(Protocol):
-    """A method that learns from crops of `window` frames."""
-
-    window: int
-
-
-@runtime_checkable
-class ReconstructsSpeech(Protocol):
-    """A method that rebuilds frames."""
-
-    def reconstruct_frames(self, batch: Batch) -> Tensor:
-        """Return the frames (B, T, M) rebuilt in the row's own voice."""
-
-
-@runtime_checkable
-class ConvertsVoices(ReconstructsSpeech, Protocol):
-    """A method that exchanges voices; it takes one from `reference` if `hears_reference`, else from `speaker`."""
-
-    hears_reference: ClassVar[bool]
-
-    def convert(self, batch: Batch) -> Tensor:
-        """Return what `frames` say in the voice of `speaker` or `reference`, (B, T, M)."""
-
-
-@runtime_checkable
-class HasContent(Protocol):
-    """A method with a code of what is said, a step for each `stride` frames, and a code of the voice."""
-
-    stride: int
-
-    def content(self, batch: Batch) -> Tensor:
-        """Return the code of what is said, (B, ceil(T / stride), C)."""
-
-    def speaker_code(self, batch: Batch) -> Tensor:
-        """Return the code of the voice of `speaker` or `reference`, (B, S)."""
-
-
-@runtime_checkable
-class HasUnits(Protocol):
-    """A method with discrete units of speech: one of `alphabet` for each `stride` frames."""
-
-    alphabet: int
-    stride: int
-
-    def units(self, batch: Batch) -> Tensor:
-        """Return the units of each row, (B, ceil(T / stride)) int64; 0 after ceil(length / stride)."""
-
-    def decode_units(self, units: Tensor, batch: Batch) -> Tensor:
-        """Return the frames (B, T, M) of units, in the voice of the batch's `speaker` or `reference`; T is the largest
-        `length`."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_cli import console
-from ssl_cli.data.batches import ArrayDataset
+from ssl_cli.data.batches import ArrayDataset, ordered_loader
 from ssl_cli.methods.protocols import FittedInOneGo, HasParts
-from ssl_cli.methods.training_protocols import FitsStatistics, InitializesFromData
+from ssl_cli.methods.scoring import device_of
+from ssl_cli.methods.training_protocols import FitsBatches, FitsStatistics, InitializesFromData
 from ssl_cli.models.images import to_float
 from ssl_cli.runs.loggers.base import Tracker
 from ssl_cli.training import checkpoints
@@ -39,6 +40,29 @@ def fit(
     if isinstance(model, HasParts) and isinstance(model, FitsStatistics):
         with torch.inference_mode():
             model.fit_statistics(train_rows.arrays["x"])
+
+
+def fit_to_batches(
+    model: nn.Module,
+    train_rows: ArrayDataset,
+    val_rows: ArrayDataset,
+    whole_rows: ArrayDataset,
+    cfg: DictConfig,
+    folder: Path,
+    trackers: Sequence[Tracker] = (),
+) -> None:
+    """Train a model by gradient on batches of any shape; one without weights is left as it is.
+
+    `whole_rows` are the training rows uncropped, of which a `FitsBatches` model computes statistics afterwards.
+    """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        console.say(f"{type(model).__name__} has no weights: nothing is trained")
+        return
+    train(model, train_rows, val_rows, cfg, folder, trackers)
+    if isinstance(model, FitsBatches):
+        batches = ordered_loader(whole_rows.on(device_of(model)), whole_rows.eval_batch_size)
+        with torch.inference_mode():
+            model.fit_batches(batches, cfg.seed)
 
 
 def _fit_part(

@@ -1,5 +1,6 @@
 """Rebuild recordings with a finished run: WAV files, spectrograms, and a table of their errors."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ def rebuild_speech(cfg: DictConfig, finished: SpeechRun) -> Path:
         errors = [frame_distortion_db(*pair) for pair in zip(utterances_of(speech), rebuilt, strict=True)]
         for file, log_mels in zip(files, rebuilt, strict=True):
             write_wav(folder / file, finished.waveform(log_mels), rate_hz)
-        for name, file, *pair in list(zip(speech.names, files, utterances_of(speech), rebuilt, strict=True))[:MAX_FIGURES]:
+        shown = zip(speech.names, files, utterances_of(speech), rebuilt, strict=True)
+        for name, file, *pair in islice(shown, MAX_FIGURES):
             figure = (folder / FIGURES / file).with_suffix(".png")
             figure.parent.mkdir(parents=True, exist_ok=True)
             sounds = [Sound("original", pair[0]), Sound("rebuilt", pair[1])]

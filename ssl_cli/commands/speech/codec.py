@@ -33,7 +33,7 @@ def compress_speech(source: Path, output: Path, finished: SpeechRun) -> Path:
     compressed = sslz.CompressedSpeech(
         speech.names, np.diff(speech.begin), np.array(finished.speakers_of(speech)), np.concatenate(units)
     )
-    content = sslz.pack(compressed, finished.model.code_counts.numpy(), model_fingerprint(finished))
+    content = sslz.pack(compressed, finished.model.stride, finished.model.code_counts.numpy(), model_fingerprint(finished))
     write_output_file(output, content)
     print_rates(finished, speech, compressed, content)
     return output
@@ -43,7 +43,8 @@ def decompress_speech(cfg: DictConfig, source: Path, finished: SpeechRun) -> Pat
     """Turn a file of compressed speech into WAV files, and return their folder."""
     finished.require(DecodesUnits, "turn units into speech")
     name = f"model={finished.config.choices.model} of {finished.folder}"
-    compressed = sslz.unpack(source, finished.model.code_counts.numpy(), model_fingerprint(finished), name)
+    model = finished.model
+    compressed = sslz.unpack(source, model.stride, model.code_counts.numpy(), model_fingerprint(finished), name)
     output = Path(cfg.output).expanduser()
     files = output_paths(compressed.names, SUFFIX)
     check_stays_inside(output, files)

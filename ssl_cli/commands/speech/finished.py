@@ -175,12 +175,10 @@ class SpeechRun(Finished):
         assert isinstance(self.model, DecodesUnits)
         if len(compressed.speaker) and compressed.speaker.max() >= len(self.reader.speakers):
             raise InputError("The compressed recordings have voices that the run does not know.")
-        settings, stride, decoded = self.reader.settings, self.model.stride, []
-        ends = np.cumsum(-(-compressed.frames // stride))
-        if int(ends[-1]) != len(compressed.units):
-            raise InputError("The compressed recordings have another number of units than their lengths say.")
+        settings, decoded = self.reader.settings, []
+        starts = np.flatnonzero(compressed.starts(self.model.stride))
         with torch.inference_mode():
-            for k, units in enumerate(np.split(compressed.units, ends[:-1])):
+            for k, units in enumerate(np.split(compressed.units, starts[1:])):
                 empty = np.zeros((int(compressed.frames[k]), settings.n_mels), np.float32)
                 batch = make_batch([empty], compressed.speaker[k : k + 1], [empty])
                 frames = self.model.decode_units(torch.from_numpy(units)[None], batch)[0].numpy()

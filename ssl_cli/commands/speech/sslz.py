@@ -3,7 +3,7 @@
     header      magic "SSLS", version, fingerprint of the model, recordings, units, bytes of the names, their encoding
     names       as in a .sslz of images
     recordings  frames (uint32) and speaker (uint16) of each
-    units       of all recordings end to end, range-coded by how often training speech had each
+    units       of all recordings end to end, range-coded by how often training speech had each after the one before
     digest      the start of the SHA-256 of all bytes before
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from constriction import stream
 
-from ssl_cli.commands.reconstruct.sslz import DIGEST_BYTES, damaged_file, digest, encode_codes, entropy_models
+from ssl_cli.commands.reconstruct.sslz import DIGEST_BYTES, damaged_file, digest, entropy_models
 from ssl_cli.commands.reconstruct.sslz_names import pack_names, unpack_names
 from ssl_cli.commands.speech.wav_files import SUFFIX
 from ssl_cli.errors import InputError
@@ -35,9 +35,23 @@ class CompressedSpeech:
     speaker: np.ndarray
     units: np.ndarray
 
+    def starts(self, stride: int) -> np.ndarray:
+        """Return which units (U,) bool are the first of a recording, at `stride` frames a unit."""
+        return starts_of(self.frames, stride)
 
-def pack(speech: CompressedSpeech, counts: np.ndarray, fingerprint: bytes) -> bytes:
-    """Return the content of a file; `counts` (K,) is how often training speech had each unit.
+
+def starts_of(frames: np.ndarray, stride: int) -> np.ndarray:
+    """Return which units (U,) bool are the first of a recording: recording n has frames[n] frames."""
+    n_units = -(-frames // stride)
+    is_start = np.zeros(int(n_units.sum()), bool)
+    is_start[np.cumsum(n_units)[:-1]] = True
+    is_start[:1] = True
+    return is_start
+
+
+def pack(speech: CompressedSpeech, stride: int, counts: np.ndarray, fingerprint: bytes) -> bytes:
+    """Return the content of a file. A unit has `stride` frames; `counts` (K + 1, K) is how often training speech had a unit
+    after another; the last row is for the start of a recording.
 
     Raises InputError for a name that can't be stored.
     """
@@ -45,7 +59,7 @@ def pack(speech: CompressedSpeech, counts: np.ndarray, fingerprint: bytes) -> by
     sizes = len(speech.names), len(speech.units), len(packed), encoding
     body = HEADER.pack(MAGIC, VERSION, fingerprint, *sizes) + packed
     body += speech.frames.astype(FRAMES).tobytes() + speech.speaker.astype(SPEAKER).tobytes()
-    body += encode_codes(speech.units[:, None], counts[None])
+    body += encode_units(speech.units, speech.starts(stride), counts)
     return body + digest(body)
 
 
@@ -57,7 +71,7 @@ def part_sizes(content: bytes) -> dict[str, int]:
     return {"header and checksum": fixed, "names": names, "lengths and voices": recordings, "units": units}
 
 
-def unpack(path: Path, counts: np.ndarray, fingerprint: bytes, model: str) -> CompressedSpeech:
+def unpack(path: Path, stride: int, counts: np.ndarray, fingerprint: bytes, model: str) -> CompressedSpeech:
     """Read a file that the model with this `fingerprint` has written; `model` is its name for messages.
 
     Raises InputError if it is another kind of file, of a newer version, damaged, or of another model.
@@ -82,21 +96,34 @@ def unpack(path: Path, counts: np.ndarray, fingerprint: bytes, model: str) -> Co
         names = unpack_names(packed, n, encoding, SUFFIX)
     except ValueError as error:
         raise damaged_file(path, str(error)) from error
-    return CompressedSpeech(names, frames, speaker, decode_units(path, words, n_units, counts))
+    if not (frames > 0).all() or int((-(-frames // stride)).sum()) != n_units:
+        raise damaged_file(path, "it has another number of units than its recordings are long")
+    return CompressedSpeech(names, frames, speaker, decode_units(path, words, starts_of(frames, stride), counts))
 
 
-def decode_units(path: Path, words: bytes, n: int, counts: np.ndarray) -> np.ndarray:
-    """Return the n units (U,) in range-coded `words`. Raises InputError if they encode others, or more."""
-    decoder, (model,) = stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32)), entropy_models(
-        counts[None]
-    )
+def encode_units(units: np.ndarray, is_start: np.ndarray, counts: np.ndarray) -> bytes:
+    """Encode units (U,) with the range coder, each by how often training speech had it after the one before."""
+    encoder, models = stream.queue.RangeEncoder(), entropy_models(counts)
+    before = np.where(is_start, counts.shape[1], np.roll(units, 1))
+    for unit, k in zip(units.tolist(), before.tolist(), strict=True):
+        encoder.encode(unit, models[k])
+    return encoder.get_compressed().astype("<u4").tobytes()
+
+
+def decode_units(path: Path, words: bytes, is_start: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the units (U,) in range-coded `words`. Raises InputError if they encode others, or more."""
+    decoder = stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
+    models, alphabet, units = entropy_models(counts), counts.shape[1], list[int]()
     try:
-        units = decoder.decode(model, n).astype(np.int64)
+        for start in is_start.tolist():
+            units.append(int(decoder.decode(models[alphabet if start else units[-1]])))
+            if units[-1] >= alphabet:
+                raise damaged_file(path, "its units are not this model's")
     except AssertionError as error:  # constriction's error for words that encode no codes
         raise damaged_file(path, "its units are not this model's") from error
-    if (n and units.max() >= len(counts)) or not decoder.maybe_exhausted():
-        raise damaged_file(path, "its units are not this model's")
-    return units
+    if not decoder.maybe_exhausted():
+        raise damaged_file(path, "it has more units than its recordings are long")
+    return np.array(units, np.int64)
 
 
 def read(path: Path) -> bytes:

@@ -66,7 +66,8 @@ class HasUnits(Protocol):
 
 @runtime_checkable
 class DecodesUnits(HasUnits, Protocol):
-    """A method that turns units into speech; `code_counts` (alphabet,) is how often the training speech had each."""
+    """A method that turns units into speech; `code_counts` (alphabet + 1, alphabet) is how often the
+    training speech had a unit after another; its last row is for the first unit of an utterance."""
 
     code_counts: Tensor
 

@@ -26,6 +26,7 @@ class SpeechAutoencoder(nn.Module):
 
     reads: ClassVar[tuple[str, ...]] = ("frames", "length", "speaker")
     hears_reference: ClassVar[bool] = False  # a voice is a number of the table, not a recording
+    reference_s: ClassVar[float] = 0.0
 
     def __init__(
         self,

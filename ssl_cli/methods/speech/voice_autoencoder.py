@@ -23,6 +23,7 @@ class VoiceAutoencoder(SpeechAutoencoder):
 
     reads: ClassVar[tuple[str, ...]] = ("frames", "length", "reference", "reference_length")
     hears_reference: ClassVar[bool] = True
+    reference_s: ClassVar[float] = 10.0
 
     def __init__(
         self,

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.methods.protocols import ConvertsVoices, HasContent, HasUnits
 from ssl_cli.methods.speech.narrow_autoencoder import AutoVC
 from ssl_cli.methods.speech.nearest_frames import NearestFrames
+from ssl_cli.methods.speech.protocols import ConvertsVoices, HasContent, HasUnits
 from ssl_cli.methods.speech.speech_autoencoder import SpeechAutoencoder
 from ssl_cli.methods.speech.vector_quantized import SpeechVQVAE
 from ssl_cli.methods.speech.voice_autoencoder import VoiceAutoencoder

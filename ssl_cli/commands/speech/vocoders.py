@@ -1,0 +1,5 @@
+"""tmp"""
+
+
+def use_vocoder(finished, folder):
+    assert folder is None
