@@ -15,7 +15,7 @@ def toy(n_phones: int = 4, runs: int = 40) -> tuple[np.ndarray, np.ndarray, np.n
     phone = np.repeat(rng.integers(-1, n_phones, runs), rng.integers(2, 6, runs))
     begin = np.append(0, np.flatnonzero(rng.random(len(phone)) < 0.1))
     begin = np.unique(np.append(begin, len(phone)))
-    means = rng.standard_normal((6, 4))
+    means = rng.standard_normal((n_phones + 1, 4))
     frames = (means[phone + 1] + rng.standard_normal((len(phone), 4))).astype(np.float32)
     return frames, phone, begin, rng.integers(0, 3, len(begin) - 1)
 
@@ -90,3 +90,24 @@ def test_no_triple_is_no_number() -> None:
     for tokens in (abx.phone_tokens(phone, begin, speaker * 0), abx.phone_tokens(phone * 0 - 1, begin, speaker)):
         result = abx.abx_across(tokens, abx.angular(frames))
         assert np.isnan(result.error) and result.triples == 0
+
+
+@pytest.mark.parametrize("triphones", [False, True])
+def test_the_error_is_that_of_fastabx(triphones: bool) -> None:
+    accessors = pytest.importorskip("fastabx.accessor", reason="fastabx needs Python 3.12")
+    import polars
+    import torch
+    from fastabx.dataset import Dataset
+    from fastabx.score import Score
+    from fastabx.task import Task
+
+    frames, phone, begin, speaker = toy(3, 400) if triphones else toy(6, 120)
+    tokens = abx.phone_tokens(phone, begin, speaker, triphones)
+    spans = {k: (int(start), int(start + n)) for k, (start, n) in enumerate(zip(tokens.begin, tokens.length, strict=True))}
+    accessor = accessors.InMemoryAccessor(spans, torch.from_numpy(frames), torch.device("cpu"))
+    labels = polars.DataFrame({name: getattr(tokens, name) for name in ("phone", "speaker", "context")})
+    task = Task(Dataset(labels, accessor), on="phone", by=["context"] if triphones else None, across=["speaker"])
+    score = Score(task, "angular", progress=False)
+    expected = score.collapse(levels=[*([("context",)] if triphones else []), "speaker"])
+    result = abx.abx_across(tokens, abx.angular(frames))
+    assert result.error == pytest.approx(expected, abs=1e-5) and result.triples == score.cells["size"].sum()
