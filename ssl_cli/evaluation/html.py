@@ -1,5 +1,5 @@
-"""report.html: the report of a finished run, one page that needs no other file than its figures, and no network.
-A page that lies beside an output has its figures within it.
+"""report.html: the report of a finished run, one page that needs no other file than its figures and sounds, and no
+network. A page that lies beside an output has them within it.
 
 A verb describes its page as sections of the blocks below. How they look is in templates/: page.html.jinja has the
 layout, and each block has a template of its name. A new block is a dataclass here and a template there.
@@ -22,10 +22,11 @@ from ssl_cli.printable import escape_controls
 if TYPE_CHECKING:
     import jinja2
 
-REPORT = "report.html"
+REPORT, FIGURES, SOUNDS = "report.html", "figures", "sounds"
 RUN = "What was run"
 LAST_SPLIT = "train"  # the least interesting of the metrics
 WIDE_PX = 900  # a figure of this width has no room for another one beside it
+MEDIA_TYPES = {".png": "image/png", ".flac": "audio/flac"}
 NONE: frozenset[str] = frozenset()
 
 
@@ -59,6 +60,23 @@ class Figure:
 
     name: str
     caption: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sound in the page's folder of sounds, what it is, and its length in seconds."""
+
+    name: str
+    label: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Players:
+    """Rows of sounds to play, each with a title: such as what a model heard, and what it made of it."""
+
+    rows: Sequence[tuple[str, Sequence[Clip]]]
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,7 +173,7 @@ class Section:
         return [block for block in self.blocks if isinstance(block, Section)]
 
 
-Block = Note | Headline | Alert | Figure | Facts | Code | PageTable | Metrics | Passage | Section
+Block = Note | Headline | Alert | Figure | Players | Facts | Code | PageTable | Metrics | Passage | Section
 
 
 # --- the page -----------------------------------------------------------------------------------------------
@@ -169,9 +187,9 @@ def write_report(
     sections: Sequence[Section],
     opening: Sequence[Block] = (),
 ) -> None:
-    """Write the page of a run into its folder, with the figures in its figures/; see `render`."""
+    """Write the page of a run into its folder, with figures in its figures/, sounds in its sounds/; see `render`."""
     run_path = "/".join(folder.parts[-3:])
-    write_text(folder / REPORT, render(verb, run_path, config, choices, sections, opening, folder / "figures"))
+    write_text(folder / REPORT, render(verb, run_path, config, choices, sections, opening, folder / FIGURES))
 
 
 def render(
@@ -186,9 +204,10 @@ def render(
 ) -> str:
     """Return the page: the blocks of `opening`, what was run, and the sections; those without a block are left out.
 
-    `choices` are the config choices to name, model and data among them. With `embedded` the page has its figures within
-    it, otherwise it links to those in `figures`, a folder beside it.
+    `choices` are the config choices to name, model and data among them. With `embedded` the page has its figures and
+    sounds within it, otherwise it links to those in `figures`, a folder beside it, and in sounds/ beside that.
     """
+    sounds = figures.with_name(SOUNDS)
     names = sorted(choices, key=lambda name: name not in ("model", "data"))
     run = Section(RUN, [Facts({name: choices[name] for name in names}), Code("the whole config", config)])
     page = _environment().get_template("page.html.jinja")
@@ -200,14 +219,16 @@ def render(
         opening=opening,
         sections=[run, *(section for section in sections if section.blocks)],
         size_of=lambda figure: png_size(figures / figure.name),
-        url_of=lambda figure: _embedded(figures / figure.name) if embedded else f"{figures.name}/{quote(figure.name)}",
+        url_of=lambda block: _url((sounds if isinstance(block, Clip) else figures) / block.name, embedded),
         wide_px=WIDE_PX,
     )
 
 
-def _embedded(path: Path) -> str:
-    """Return a PNG as a URL that holds it."""
-    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
+def _url(path: Path, embedded: bool) -> str:
+    """Return the URL of a file in a folder beside the page, or one that holds the file."""
+    if not embedded:
+        return f"{path.parent.name}/{quote(path.name)}"
+    return f"data:{MEDIA_TYPES[path.suffix]};base64,{b64encode(path.read_bytes()).decode()}"
 
 
 @cache

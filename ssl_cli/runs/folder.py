@@ -7,7 +7,7 @@ outputs/<verb>/<model>-<data>/<time>/
     history.csv        one row a validation
     model.safetensors  and what the data side learned, as JSON or safetensors
     last.ckpt          the checkpoint to resume from, and previous.ckpt in case it is damaged
-    figures/*.png
+    figures/*.png      and sounds/*.flac, which report.html shows and plays
     digests.json       the SHA-256 of each file that is read when the run is used
     metrics.json       flat numbers; written last and atomically: its presence means a finished run
 """

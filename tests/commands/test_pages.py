@@ -20,10 +20,12 @@ from ssl_cli.commands.reconstruct.collapse import CollapseWarning
 from ssl_cli.data.one_class import OneClassSplit
 from ssl_cli.data.tables.one_class import TableData
 from ssl_cli.data.tables.preprocessing import TablePreprocessor
-from ssl_cli.evaluation.html import Figure
+from ssl_cli.evaluation import html
+from ssl_cli.evaluation.html import Figure, Section
 from ssl_cli.evaluation.metrics.classification import ClassScores
 from ssl_cli.evaluation.metrics.token_classification import TagScores
 from ssl_cli.evaluation.plots import images
+from ssl_cli.evaluation.sounds import write_players
 from ssl_cli.evaluation.thresholds import Calibration, Threshold
 from ssl_cli.tasks.question_answering import AnswerScores
 from tests.conftest import QUICK, Cli
@@ -189,6 +191,34 @@ def test_the_contents_lead_to_every_section_and_fold_on_a_phone(browser: Any, fo
     page.set_viewport_size({"width": PHONE_PX, "height": 800})
     page.wait_for_function("!document.querySelector('.contents').open")
     page.close()
+
+
+@pytest.mark.parametrize(("width", "embedded"), [(1400, False), (PHONE_PX, True)])
+def test_sounds_can_be_played(width: int, embedded: bool, browser: Any, tmp_path: Path) -> None:
+    wave = 0.3 * np.sin(np.arange(8000) / 5)
+    rows = [(TEXT, [(label, wave[: 1000 * k]) for k, label in enumerate(LABELS, 2)]) for _ in range(2)]
+    blocks = [Section("Sounds", [write_players(tmp_path, "a", rows, 8000)])]
+    choices = {"model": "m", "data": "d"}
+    page = html.render("convert", "run", CONFIG, choices, blocks, [], tmp_path / "figures", embedded)
+    (tmp_path / "report.html").write_text(page)
+    if embedded:
+        (tmp_path / "sounds").rename(tmp_path / "elsewhere")
+    opened = OpenedPage(browser, tmp_path / "report.html", width)
+    load = """async (audio) => {
+        const loaded = new Promise((done) => { audio.onloadedmetadata = audio.onerror = done; });
+        audio.preload = "auto";
+        audio.load();
+        await loaded;
+        return audio.duration;
+    }"""
+    players = opened.page.locator("audio")
+    assert [players.nth(k).evaluate(load) for k in range(6)] == pytest.approx(2 * [0.25, 0.375, 0.5], abs=0.01)
+    shown = opened.page.locator("main").inner_text()
+    assert all(label in shown for label in LABELS) and TEXT in shown and "0.4 s" in shown
+    assert players.first.bounding_box()["width"] >= 200 and opened.overflow() <= 0
+    # A browser stops reading a sound once it knows enough of it.
+    assert [trouble for trouble in opened.troubles if "/sounds/" not in trouble] == []
+    opened.page.close()
 
 
 def test_light_and_dark(browser: Any, folders: dict[str, Path]) -> None:

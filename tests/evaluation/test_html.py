@@ -66,6 +66,17 @@ def test_a_figure_has_the_size_of_its_file(tmp_path: Path) -> None:
     assert html.png_size(tmp_path / "figures" / "absent.png") is None
 
 
+def test_players_of_sounds_beside_the_page(tmp_path: Path) -> None:
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "a #1.flac").write_bytes(b"sound")
+    players = html.Players([("<row>", [html.Clip("a #1.flac", 'the "source"', 0.44)])], "One:")
+    text = page(tmp_path, players)
+    assert 'src="sounds/a%20%231.flac" aria-label="&lt;row&gt;: the &#34;source&#34;"' in text and "0.4 s" in text
+    config = {"model": "m", "data": "d"}
+    alone = html.render("v", "r", "", config, [Section("One", [players])], [], tmp_path / "figures", embedded=True)
+    assert 'src="data:audio/flac;base64,c291bmQ="' in alone
+
+
 def test_spaces_between_pieces_are_kept(tmp_path: Path) -> None:
     text = page(tmp_path, html.Passage([Piece(" a "), Piece("b", True), Piece(" c"), Piece("d", False, "9%", "e")]))
     assert '> a <mark class="right">b</mark> c<mark class="wrong" title="9%">d</mark><small>e</small></p>' in text

@@ -1,8 +1,8 @@
 """ABX across speakers: is a phone nearer to the same phone of another speaker than a different phone is?
 
-A and B are of one speaker and X, of the same phone as A, is of another. The error is the share of triples in which B is
-nearer to X than A; a tie counts half, and chance is 0.5. It is averaged over speakers, then over the pairs of phones, as
-fastabx 0.9 does for `speaker="across"` (arXiv 2505.02692).
+A and B are of one speaker and X, of the same phone as A, is of another. The error is the share of triples in which B
+is nearer to X than A; a tie counts half, and chance is 0.5. It is averaged over speakers, then over the pairs of
+phones, as fastabx 0.9 does for `speaker="across"` (arXiv 2505.02692).
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class PhoneTokens:
 
 @dataclass(frozen=True)
 class AbxResult:
-    """The error (0..1; NaN without a triple), and the numbers of triples and of pairs of phones that it is a mean of."""
+    """The error (0..1; NaN without a triple), and the numbers of triples and of pairs of phones behind it."""
 
     error: float
     triples: int

@@ -1,4 +1,4 @@
-"""Dynamic time warping of many pairs of sequences at once: the mean cost along the cheapest path (Sakoe and Chiba, 1978).
+"""Dynamic time warping of many pairs of sequences at once: mean cost along the cheapest path (Sakoe and Chiba, 1978).
 
 The steps are (1, 1), (1, 0) and (0, 1), all of weight 1, and the mean is over the cells of the path. Among equally
 cheap predecessors of a cell a diagonal step comes first, then one along the second sequence: fastabx's choice, on which
@@ -19,7 +19,7 @@ def mean_path_cost(cost: np.ndarray, n: np.ndarray, m: np.ndarray) -> np.ndarray
     The path of pair p runs from cell (0, 0) to (n[p] - 1, m[p] - 1), with n and m (P,) at least 1. What lies beyond
     has no influence. All cells of an anti-diagonal are computed together, those of all pairs as well.
     """
-    pairs, height, width = cost.shape
+    pairs, height, _ = cost.shape
     diagonals = _anti_diagonals(cost)  # (N + M - 1, N, P)
     last = np.full((2, height + 1, pairs), np.inf, cost.dtype)  # total cost on the two diagonals before, from row -1
     length = np.zeros((2, height + 1, pairs), np.int32)  # cells of the path so far
@@ -45,7 +45,7 @@ def _anti_diagonals(cost: np.ndarray) -> np.ndarray:
     pairs, height, width = cost.shape
     wide = np.full((height, height + width, pairs), np.inf, cost.dtype)
     wide[:, :width] = cost.transpose(1, 2, 0)
-    # Without its last N cells the flat matrix has rows that are shorter by one: each is shifted by one more to the right.
+    # Without its last N cells the flat matrix has rows that are shorter by one: each is shifted by one more.
     shifted = wide.reshape(-1, pairs)[: height * (height + width - 1)]
     return shifted.reshape(height, height + width - 1, pairs).transpose(1, 0, 2)
 

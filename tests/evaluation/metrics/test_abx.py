@@ -15,12 +15,12 @@ def toy(n_phones: int = 4, runs: int = 40) -> tuple[np.ndarray, np.ndarray, np.n
     phone = np.repeat(rng.integers(-1, n_phones, runs), rng.integers(2, 6, runs))
     begin = np.append(0, np.flatnonzero(rng.random(len(phone)) < 0.1))
     begin = np.unique(np.append(begin, len(phone)))
-    means = rng.standard_normal((6, 4))
+    means = rng.standard_normal((n_phones + 1, 4))
     frames = (means[phone + 1] + rng.standard_normal((len(phone), 4))).astype(np.float32)
     return frames, phone, begin, rng.integers(0, 3, len(begin) - 1)
 
 
-def naive_tokens(phone: np.ndarray, begin: np.ndarray, speaker: np.ndarray) -> list[tuple[int, int, int, int, int, int]]:
+def naive_tokens(phone: np.ndarray, begin: np.ndarray, speaker: np.ndarray) -> list[tuple[int, ...]]:
     """Return (begin, length, phone, speaker, phone before, phone after) of each phone of 3 frames and more."""
     tokens = []
     for u in range(len(speaker)):
@@ -35,14 +35,14 @@ def naive_tokens(phone: np.ndarray, begin: np.ndarray, speaker: np.ndarray) -> l
     return [token for token in tokens if token[2] >= 0 and token[1] >= 3]
 
 
-def naive_error(tokens: list, frames: np.ndarray, triphones: bool) -> tuple[float, int]:  # type: ignore[type-arg]
+def naive_error(tokens: list[tuple[int, ...]], frames: np.ndarray, triphones: bool) -> tuple[float, int]:
     unit = frames.astype(np.float64) / np.linalg.norm(frames, axis=1, keepdims=True)
 
-    def distance(a: tuple, b: tuple) -> float:  # type: ignore[type-arg]
+    def distance(a: tuple[int, ...], b: tuple[int, ...]) -> float:
         x, y = (unit[t[0] : t[0] + t[1]] for t in (a, b))
         return naive_mean_path_cost(np.arccos(np.clip(x @ y.T, -1, 1)) / np.pi)
 
-    cells: dict[tuple[int, int, int], dict[tuple, list[float]]] = {}  # type: ignore[type-arg]
+    cells: dict[tuple[int, int, int], dict[tuple[int, tuple[int, ...]], list[float]]] = {}
     for a, b, x in product(tokens, repeat=3):
         if a[3] == b[3] != x[3] and a[2] == x[2] != b[2] and (not triphones or a[4:] == b[4:] == x[4:]):
             near, far = distance(a, x), distance(b, x)
@@ -90,3 +90,24 @@ def test_no_triple_is_no_number() -> None:
     for tokens in (abx.phone_tokens(phone, begin, speaker * 0), abx.phone_tokens(phone * 0 - 1, begin, speaker)):
         result = abx.abx_across(tokens, abx.angular(frames))
         assert np.isnan(result.error) and result.triples == 0
+
+
+@pytest.mark.parametrize("triphones", [False, True])
+def test_the_error_is_that_of_fastabx(triphones: bool) -> None:
+    accessors = pytest.importorskip("fastabx.accessor", reason="fastabx needs Python 3.12")
+    import polars
+    import torch
+    from fastabx.dataset import Dataset
+    from fastabx.score import Score
+    from fastabx.task import Task
+
+    frames, phone, begin, speaker = toy(3, 400) if triphones else toy(6, 120)
+    tokens = abx.phone_tokens(phone, begin, speaker, triphones)
+    spans = [(int(start), int(start + n)) for start, n in zip(tokens.begin, tokens.length, strict=True)]
+    accessor = accessors.InMemoryAccessor(dict(enumerate(spans)), torch.from_numpy(frames), torch.device("cpu"))
+    labels = polars.DataFrame({name: getattr(tokens, name) for name in ("phone", "speaker", "context")})
+    task = Task(Dataset(labels, accessor), on="phone", by=["context"] if triphones else None, across=["speaker"])
+    score = Score(task, "angular", progress=False)
+    expected = score.collapse(levels=[*([("context",)] if triphones else []), "speaker"])
+    result = abx.abx_across(tokens, abx.angular(frames))
+    assert result.error == pytest.approx(expected, abs=1e-5) and result.triples == score.cells["size"].sum()

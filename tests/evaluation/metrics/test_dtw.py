@@ -16,7 +16,8 @@ def naive_mean_path_cost(cost: np.ndarray) -> float:
             total[i, j] = cost[i, j] + (min(before) if before else 0)
     i, j, path = n - 1, m - 1, [cost[n - 1, m - 1]]
     while i or j:
-        steps = [(total[i - a, j - b], k, a, b) for k, (a, b) in enumerate(((1, 1), (0, 1), (1, 0))) if i >= a and j >= b]
+        before = [(a, b) for a, b in ((1, 1), (0, 1), (1, 0)) if i >= a and j >= b]
+        steps = [(total[i - a, j - b], k, a, b) for k, (a, b) in enumerate(before)]
         _, _, a, b = min(steps)
         i, j = i - a, j - b
         path.append(cost[i, j])
