@@ -33,7 +33,8 @@ def compress_speech(source: Path, output: Path, finished: SpeechRun) -> Path:
     compressed = sslz.CompressedSpeech(
         speech.names, np.diff(speech.begin), np.array(finished.speakers_of(speech)), np.concatenate(units)
     )
-    content = sslz.pack(compressed, finished.model.stride, finished.model.code_counts.numpy(), model_fingerprint(finished))
+    model = finished.model
+    content = sslz.pack(compressed, model.stride, model.code_counts.numpy(), model_fingerprint(finished))
     write_output_file(output, content)
     print_rates(finished, speech, compressed, content)
     return output

@@ -18,11 +18,15 @@ from ssl_cli.methods.speech.protocols import ConvertsVoices
 from ssl_cli.runs.outputs import (
     check_output_is_apart,
     check_output_is_free,
+    move_into_place,
     output_folder,
+    temporary_folder,
     warn_about_rejected_files,
     write_output_file,
     write_rejected_files,
 )
+
+FIGURE = "spectrograms.png"
 
 
 def run(cfg: DictConfig) -> Path:
@@ -47,8 +51,11 @@ def run(cfg: DictConfig) -> Path:
     waves = [finished.waveform(log_mels) for log_mels in converted]
     if to_file:
         assert output is not None
+        with temporary_folder(output) as folder:
+            draw(folder / FIGURE, finished, speech, 0, voice, converted[0])
+            move_into_place(folder / FIGURE, output.with_suffix(".png"))
+        # Last, since it is the output.
         write_output_file(output, wav_bytes(waves[0], finished.reader.settings.sample_rate_hz))
-        draw(output.with_suffix(".png"), finished, speech, 0, voice, converted[0])
         place = output
     else:
         place = write_folder(cfg, finished, speech, voice, converted, waves)

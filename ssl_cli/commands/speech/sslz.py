@@ -50,8 +50,10 @@ def starts_of(frames: np.ndarray, stride: int) -> np.ndarray:
 
 
 def pack(speech: CompressedSpeech, stride: int, counts: np.ndarray, fingerprint: bytes) -> bytes:
-    """Return the content of a file. A unit has `stride` frames; `counts` (K + 1, K) is how often training speech had a unit
-    after another; the last row is for the start of a recording.
+    """Return the content of a file.
+
+    A unit has `stride` frames; `counts` (K + 1, K) is how often training speech had a unit after another; the last row
+    is for the start of a recording.
 
     Raises InputError for a name that can't be stored.
     """

@@ -61,7 +61,8 @@ class Speech:
 
     gives: ClassVar[tuple[str, ...]] = ("frames", "length", "speaker", "reference", "reference_length")
     offers: ClassVar[Mapping[str, type]] = {
-        "n_mels": int, "n_speakers": int, "sample_rate_hz": int, "hop_ms": float, "frames_per_s": float
+        "n_mels": int, "n_speakers": int, "sample_rate_hz": int, "hop_ms": float, "frames_per_s": float,
+        "steps": int,  # of the run: the verb adds it
     }
 
     dir: Annotated[FilePath, "folder of the sounds"]
