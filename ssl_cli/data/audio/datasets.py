@@ -1,10 +1,10 @@
-"""Speech data sets: files -> utterances of log-mel frames, in the splits that a verb needs."""
+"""Speech data sets: recordings -> utterances of log-mel frames, in the splits that a verb needs."""
 
 import hashlib
 import json
-import re
+import os
+from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -14,16 +14,17 @@ import numpy as np
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.config.types import Range
-from ssl_cli.data.audio.decode import read_waveform
-from ssl_cli.data.audio.features import MelSettings, log_mel_end_to_end
-from ssl_cli.data.audio.reader import Normalization, SpeechReader, prepare, sound_files
+from ssl_cli.data.audio.cache import load_frames
+from ssl_cli.data.audio.features import MelSettings
+from ssl_cli.data.audio.reader import SpeechReader
+from ssl_cli.data.audio.reader_files import HopMs, MelBands, Normalization, SampleRate, WindowMs
+from ssl_cli.data.audio.recordings import Recordings, named_with_reasons
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.errors import InputError
 
 __all__ = ["Speech", "SpeechData", "SpeechSplit"]
-MAX_NAMED_FILES = 20  # rejected files that are named; all are counted
-BATCH_FILES = 256
-THREADS = 4
+SPLITS = ("train", "val", "test", "unheard")
+MAX_DEFAULT_RATE_HZ = 16_000  # speech has little above half of it
 HeldOut = Annotated[float, Range(0, 1, open_high=True)]
 
 
@@ -57,152 +58,151 @@ class SpeechData:
 
 @dataclass(kw_only=True)
 class Speech:
-    """Sounds in a folder, one sub-folder a speaker, or with names that follow a pattern."""
+    """Recordings of speech as frames, in splits; subclasses define where recordings come from."""
 
     gives: ClassVar[tuple[str, ...]] = ("frames", "length", "speaker", "reference", "reference_length")
     offers: ClassVar[Mapping[str, type]] = {
-        "n_mels": int, "n_speakers": int, "sample_rate_hz": int, "hop_ms": float, "frames_per_s": float,
+        "n_mels": int,
+        "n_speakers": int,
+        "sample_rate_hz": int,
+        "hop_ms": float,
+        "frames_per_s": float,
         "steps": int,  # of the run: the verb adds it
     }
 
-    dir: Annotated[FilePath, "folder of the sounds"]
-    pattern: Annotated[str | None, "what file names say, such as {word}_{speaker}_{take}; null: folders are speakers"]
-    sample_rate_hz: Annotated[int, Range(4000, 48_000)] = 16_000
-    n_mels: Annotated[int, Range(8, 256)] = 80
-    window_ms: Annotated[float, Range(5, 200), "milliseconds of a frame"] = 32.0
-    hop_ms: Annotated[float, Range(1, 100), "milliseconds from one frame to the next"] = 10.0
-    normalization: Annotated[Normalization, "whose mean and deviation the frames are divided by"] = "global"
+    sample_rate_hz: Annotated[
+        SampleRate | None,
+        "samples a second; null: the most common rate of the files, at most 16,000",
+    ] = None
+    n_mels: Annotated[MelBands | None, "mel bands; null: 80, or 64 below 16,000 Hz"] = None
+    window_ms: Annotated[WindowMs, "milliseconds of a frame"] = 32.0
+    hop_ms: Annotated[HopMs, "milliseconds from one frame to the next"] = 10.0
+    normalization: Annotated[Normalization, "whose mean and deviation the frames are normalised by"] = "global"
     loudness: Annotated[bool, "whether utterances are made equally loud"] = True
-    trim: Annotated[bool, "whether silence at the ends is cut off"] = False
-    val: Annotated[HeldOut, "share of the training utterances held out to watch"] = 0.1
-    test: Annotated[HeldOut, "share of the utterances held out for the test"] = 0.1
-    test_takes: Annotated[list[str | int] | None, "the takes of the test, if the pattern has {take}"] = None
+    trim: Annotated[bool, "whether silence at the ends of utterances is cut off"] = False
+    val: Annotated[HeldOut, "share of the training utterances held out for validation"] = 0.1
+    test: Annotated[HeldOut, "share of the utterances held out for the test, if no split is published"] = 0.1
     unheard_speakers: Annotated[list[str], "speakers kept out of training, for the split unheard"] = field(
         default_factory=list
     )
+    cache: Annotated[FilePath | None, "folder for frames that don't fit in memory; null: ~/.cache/ssl"] = None
 
-    @property
-    def settings(self) -> MelSettings:
-        """Return how frames are computed."""
-        return MelSettings(self.sample_rate_hz, self.n_mels, float(self.window_ms), float(self.hop_ms))
+    def recordings(self) -> Recordings:
+        """Return the recordings. Raises InputError if they can't be found."""
+        raise NotImplementedError(f"{type(self).__name__} does not define recordings")
 
     def speech_splits(self, seed: int) -> SpeechData:
-        """Read the sounds and split them. Raises InputError if that can't be done."""
-        utterances, speakers, words, takes, warnings = self._read()
-        speakers, is_unheard = self._order_speakers(utterances, speakers)
-        split = self._split(utterances, takes, is_unheard, np.random.default_rng([seed, 1]))
-        splits = {
-            name: utterances.take(split == name) for name in ("train", "val", "test", "unheard") if (split == name).any()
-        }
-        heard = speakers[: len(speakers) - len(self.unheard_speakers)]
-        reader = SpeechReader.fit(
-            self.settings, self.normalization, splits["train"], (heard, words, []), self.loudness, self.trim
-        )
-        digest = hashlib.sha256(np.ascontiguousarray(utterances.frames).data)
-        digest.update(json.dumps([utterances.names, speakers, words, split.tolist()]).encode())
-        return SpeechData(splits, speakers, words, [], reader, digest.hexdigest(), warnings)
-
-    def _read(self) -> tuple[SpeechSplit, list[str], list[str], list[str], list[str]]:
-        """Return all utterances, the names of speakers and words, the take of each, and warnings."""
-        folder = Path(self.dir).expanduser()
-        if not folder.is_dir():
-            raise InputError(f"data.dir={folder} is not a folder.")
-        files, matches = sound_files(folder), []
-        for file in files:
-            matches.append(self._match(file, folder))
-        waves, rejected = self._waves(files, folder)
-        kept = [k for k, wave in enumerate(waves) if wave is not None]
-        if not kept:
-            raise InputError(f"None of the {len(files):,} sounds in {folder} can be read; {': '.join(rejected[0])}.")
-        pieces = [
-            log_mel_end_to_end([waves[k] for k in kept[at : at + BATCH_FILES]], self.settings)
-            for at in range(0, len(kept), BATCH_FILES)
-        ]
-        length = np.concatenate([piece[1] for piece in pieces])
-        speakers = sorted({matches[k]["speaker"] for k in kept})
-        words = sorted({matches[k]["word"] for k in kept} - {""})
+        """Read the recordings and split them. Raises InputError if that can't be done."""
+        recordings = self.recordings()
+        settings = self._settings(recordings)
+        found = load_frames(recordings, settings, self.loudness, self.trim, self._cache())
+        rejected = [*recordings.rejected, *found.rejected]
+        n = len(rejected) + len(found.kept)
+        if not found.kept:
+            name, reason = rejected[0]
+            raise InputError(f"None of the {n:,} sounds in {recordings.place} can be read; {name}: {reason}.")
+        warnings = list(recordings.warnings)
+        if rejected:
+            reasons = named_with_reasons(rejected)
+            warnings.append(f"{len(rejected):,} of {n:,} sounds in {recordings.place} are left out: {reasons}")
+        if found.misaligned:
+            n_left = len(found.misaligned)
+            warnings.append(f"{n_left:,} alignments are left out: {named_with_reasons(found.misaligned)}")
+        split = self._split([recordings.speakers[k] for k in found.kept], recordings, found.kept, seed)
+        speakers = self._speakers([recordings.speakers[k] for k in found.kept], split)
+        words = _in_order({recordings.words[k] for k in found.kept} - {""})
         utterances = SpeechSplit(
-            np.concatenate([piece[0] for piece in pieces]),
-            np.concatenate([[0], np.cumsum(length)]),
-            np.array([speakers.index(matches[k]["speaker"]) for k in kept]),
-            np.array([words.index(matches[k]["word"]) if matches[k]["word"] else -1 for k in kept]),
-            None,
-            [files[k].relative_to(folder).as_posix() for k in kept],
-            np.arange(len(kept)),
+            found.frames,
+            np.concatenate([[0], np.cumsum(found.length)]),
+            _indices(speakers, [recordings.speakers[k] for k in found.kept]),
+            _indices(words, [recordings.words[k] for k in found.kept]),
+            found.phone.astype(np.int64) if found.phones else None,
+            [recordings.names[k] for k in found.kept],
+            np.arange(len(found.kept)),
         )
-        return utterances, speakers, words, [matches[k]["take"] for k in kept], self._warnings(rejected, len(files))
+        splits = {name: utterances.take(split == name) for name in SPLITS if (split == name).any()}
+        heard = [name for k, name in enumerate(speakers) if (splits["train"].speaker == k).any()]
+        reader = SpeechReader.fit(
+            settings, self.normalization, splits["train"], (heard, words, found.phones), self.loudness, self.trim
+        )
+        key = json.dumps([found.digest, utterances.names, speakers, words, utterances.speaker.tolist()])
+        fingerprint = hashlib.sha256(f"{key}{utterances.word.tolist()}".encode()).hexdigest()
+        return SpeechData(splits, speakers, words, found.phones, reader, fingerprint, warnings)
 
-    def _match(self, file: Path, folder: Path) -> dict[str, str]:
-        if self.pattern is None:
-            parts = file.relative_to(folder).parts
-            return {"speaker": parts[0] if len(parts) > 1 else "", "word": "", "take": ""}
-        regex = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^_]+)", re.escape(self.pattern))
-        found = re.fullmatch(regex, file.stem)
-        if found is None:
-            raise InputError(f"{file} does not follow data.pattern={self.pattern}.")
-        return {"speaker": "", "word": "", "take": ""} | found.groupdict()
+    def _settings(self, recordings: Recordings) -> MelSettings:
+        """Return how frames are computed: what the options leave open follows from the recordings."""
+        rate_hz = self.sample_rate_hz
+        if rate_hz is None:
+            common = Counter(recordings.rates_hz).most_common(1)
+            rate_hz = min(common[0][0], MAX_DEFAULT_RATE_HZ) if common else MAX_DEFAULT_RATE_HZ
+        n_mels = self.n_mels or (80 if rate_hz >= 16_000 else 64)
+        return MelSettings(rate_hz, n_mels, float(self.window_ms), float(self.hop_ms))
 
-    def _waves(self, files: list[Path], folder: Path) -> tuple[list[np.ndarray | None], list[tuple[str, str]]]:
-        rejected = []
+    def _cache(self) -> Path:
+        if self.cache is not None:
+            return Path(self.cache).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ssl"
 
-        def wave_or_reason(file: Path) -> np.ndarray | str:
-            try:
-                return prepare(read_waveform(file, self.sample_rate_hz), self.settings, self.loudness, self.trim)
-            except InputError as error:
-                return str(error)
+    def _is_test_take(self, take: str) -> bool:
+        """Return whether a take is published as one of the test."""
+        return False
 
-        with ThreadPoolExecutor(THREADS) as threads:
-            found = list(threads.map(wave_or_reason, files))
-        for file, wave in zip(files, found, strict=True):
-            if isinstance(wave, str):
-                rejected.append((file.relative_to(folder).as_posix(), wave))
-        return [None if isinstance(wave, str) else wave for wave in found], rejected
+    def _split(self, speaker: list[str], recordings: Recordings, kept: list[int], seed: int) -> np.ndarray:
+        """Return the split of each utterance, (N,): published, or a share of each speaker and word, at random."""
+        self._check_unheard(set(speaker))
+        published = [recordings.splits[k] or ("test" if self._is_test_take(recordings.takes[k]) else "") for k in kept]
+        split = np.array(published, dtype="U8")
+        has_test = (split == "test").any()
+        split[split == ""] = "train"
+        split[np.isin(speaker, self.unheard_speakers)] = "unheard"
+        voices, words = np.array(speaker), np.array([recordings.words[k] for k in kept])
+        # Who is in the published test only can't be told apart by a model that learns a table of speakers.
+        split[~np.isin(voices, voices[split == "train"])] = "unheard"
+        rng = np.random.default_rng([seed, 1])
+        if not has_test:
+            split[_share(voices, words, split == "train", self.test, rng)] = "test"
+        if not (split == "val").any():
+            split[_share(voices, words, split == "train", self.val, rng)] = "val"
+        if not (split == "train").any():
+            raise InputError(f"No utterance of {recordings.place} is left for training: all are in other splits.")
+        return split
 
-    def _warnings(self, rejected: list[tuple[str, str]], n_files: int) -> list[str]:
-        if not rejected:
-            return []
-        named = ", ".join(f"{name} ({reason})" for name, reason in rejected[:MAX_NAMED_FILES])
-        n_more = len(rejected) - MAX_NAMED_FILES
-        more = f", and {n_more:,} more" if n_more > 0 else ""
-        return [f"{len(rejected):,} of {n_files:,} sounds in {self.dir} are left out: {named}{more}"]
-
-    def _order_speakers(self, utterances: SpeechSplit, speakers: list[str]) -> tuple[list[str], np.ndarray]:
-        """Number the speakers of training first. Returns the names in that order, and which utterances are unheard."""
+    def _check_unheard(self, speakers: set[str]) -> None:
+        """Raise InputError if data.unheard_speakers names someone unknown, or everyone."""
         for name in self.unheard_speakers:
             if name not in speakers:
                 hint = did_you_mean(name, speakers)
-                raise InputError(
-                    f"data.unheard_speakers has {name}, who is not a speaker.{hint} The speakers are "
-                    f"{', '.join(speakers[:50])}."
-                )
-        ordered = [name for name in speakers if name not in self.unheard_speakers]
-        if not ordered:
+                known = ", ".join(_in_order(speakers)[:50])
+                raise InputError(f"data.unheard_speakers: {name} is not a speaker.{hint} The speakers are {known}.")
+        if speakers <= set(self.unheard_speakers):
             raise InputError("data.unheard_speakers names every speaker: leave at least one for training.")
-        ordered += [name for name in speakers if name in self.unheard_speakers]
-        utterances.speaker = np.array([ordered.index(name) for name in speakers])[utterances.speaker]
-        return ordered, utterances.speaker >= len(ordered) - len(set(self.unheard_speakers))
 
-    def _split(
-        self, utterances: SpeechSplit, takes: list[str], is_unheard: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Return the name of each utterance's split, (N,): shares of each speaker and word, at random."""
-        split = np.full(len(utterances), "train", dtype="U8")
-        split[is_unheard] = "unheard"
-        if self.test_takes is not None:
-            is_test = np.isin(takes, [str(take) for take in self.test_takes])
-            split[is_test & ~is_unheard] = "test"
-        else:
-            split[self._share(utterances, split == "train", self.test, rng)] = "test"
-        split[self._share(utterances, split == "train", self.val, rng)] = "val"
-        if not (split == "train").any():
-            raise InputError("No utterance is left for training: lower data.val and data.test.")
-        return split
+    def _speakers(self, speaker: list[str], split: np.ndarray) -> list[str]:
+        """Return the names of speakers, those of training first."""
+        training = {name for name, where in zip(speaker, split, strict=True) if where == "train"}
+        return [*_in_order(training), *_in_order(set(speaker) - training)]
 
-    def _share(
-        self, utterances: SpeechSplit, among: np.ndarray, share: float, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Return a share of the utterances in a mask, the same of each speaker and word as nearly as can be."""
-        rows = rng.permutation(np.flatnonzero(among))
-        rows = rows[np.lexsort([utterances.word[rows], utterances.speaker[rows]])]
-        place = np.arange(len(rows)) * share  # every 1 / share-th of the sorted rows
-        return rows[np.floor(place + share) > np.floor(place)]
+
+def _in_order(names: set[str]) -> list[str]:
+    """Return names sorted: numbers in numeric order, then other names."""
+    return sorted(names, key=lambda name: (not name.isdecimal(), len(name) * name.isdecimal(), name))
+
+
+def _indices(names: list[str], values: list[str]) -> np.ndarray:
+    """Return the position of each value among the names, (N,) int64; -1 for "", which is none of them."""
+    index = {name: k for k, name in enumerate(names)}
+    return np.array([index.get(value, -1) for value in values], np.int64)
+
+
+def _share(
+    speaker: np.ndarray, word: np.ndarray, among: np.ndarray, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return rows in a mask (N,): a share of each speaker and word as nearly as can be, and never all of a speaker."""
+    rows = rng.permutation(np.flatnonzero(among))
+    rows = rows[np.lexsort([word[rows], speaker[rows]])]
+    position = np.arange(len(rows)) * share  # every 1 / share-th of the rows in this order
+    chosen = np.floor(position + share + 1e-9) > np.floor(position + 1e-9)
+    for name in np.unique(speaker[rows]):
+        if chosen[speaker[rows] == name].all():
+            chosen[speaker[rows] == name] = False
+    return rows[chosen]

@@ -1,102 +1,126 @@
 """Decoding of sound files: a file -> a waveform of one channel. Files are treated as untrusted."""
 
+import math
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 
-from ssl_cli.data.io.content import file_kind
+from ssl_cli.data.io.content import SNIFFED_BYTES, content_kind
 from ssl_cli.errors import InputError
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 MAX_SECONDS = 3600
 MIN_SECONDS = 0.1
 MAX_CHANNELS = 32
 SAMPLE_RATES_HZ = (4000, 384_000)
-MAX_SAMPLES = 1 << 29  # of all channels together: 2 GiB as float32
-MIN_PEAK = 1e-4  # of a sound that is not silence: 3 steps of 16 bits
+MAX_PEAK = 1e12  # far above full scale, which is 1, and far below what overflows
+MIN_PEAK = 1e-4  # of a sound that is not silence: some 3 steps of 16 bits
 ACTIVE_RMS = 0.05  # to which the active part of an utterance is scaled: -26 dB, as in ITU-T P.56
 ACTIVE_RANGE_DB = 30.0  # blocks this far below the loudest one are not active
 BLOCK_MS = 20
+BLOCK_SAMPLES = 1 << 20  # that are decoded at once
+MAX_MISSING_S = 0.1  # of what the header promises: compressed files may be off by a packet
 
 
-def read_waveform(path: Path, sample_rate_hz: int) -> np.ndarray:
-    """Return a sound as one channel at a sample rate, (S,) float32, as loud as it is.
+def read_samples(file: Path | BytesIO) -> tuple[np.ndarray, int]:
+    """Return the samples of a sound (S, 1) float32, the mean of its channels, and their rate in Hz.
 
-    Raises InputError, with the reason alone, if it can't be read, or is too short, too long or silent. The header is
-    checked before anything is decoded.
+    Raises InputError, with the reason alone, if it can't be read. The header is checked before anything is decoded.
     """
     try:
-        with soundfile.SoundFile(path) as file:
-            _check_header(file)
-            samples = file.read(dtype="float32", always_2d=True)  # (S, channels)
-            rate_hz = file.samplerate
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise InputError(_reason(path, error)) from error
-    return to_mono(samples, rate_hz, sample_rate_hz)
+        with soundfile.SoundFile(file) as sound:
+            _check_header(sound)
+            blocks = sound.blocks(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)
+            samples = np.concatenate([block.mean(1, keepdims=True) for block in blocks])
+            n_missing = sound.frames - len(samples)
+            rate_hz = sound.samplerate
+    except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(_reason(file, error)) from error
+    if n_missing > MAX_MISSING_S * rate_hz:
+        n_s = len(samples) / rate_hz
+        raise InputError(f"it is cut off: it has {n_s:.3g} of {sound.frames / rate_hz:.3g} s")
+    return samples, rate_hz
 
 
-def to_mono(samples: np.ndarray, rate_hz: int, sample_rate_hz: int) -> np.ndarray:
-    """Return samples (S, channels) as their mean at a sample rate, (S',) float32. Raises InputError with the reason."""
-    if not np.isfinite(samples).all():
-        raise InputError("it has samples that are NaN or infinite")
+def hear(
+    samples: np.ndarray, rate_hz: int, sample_rate_hz: int, loudness: bool, trim: bool
+) -> tuple[np.ndarray, float]:
+    """Return samples (S, channels) as a waveform (S',) float32 at a sample rate, and the seconds cut off before it.
+
+    Raises InputError, with the reason alone, if they are too short, silent, or no numbers.
+    """
     if len(samples) < MIN_SECONDS * rate_hz:
         raise InputError(f"it has {len(samples) / rate_hz:.2g} s, fewer than {MIN_SECONDS:g} s")
     wave = samples.mean(1) if samples.shape[1] > 1 else samples[:, 0]
+    if not np.isfinite(wave).all() or np.abs(wave).max() > MAX_PEAK:
+        raise InputError("it has samples that are NaN, infinite or huge")
+    wave = wave - wave.mean()  # a constant voltage is no sound
     if np.abs(wave).max() < MIN_PEAK:
         raise InputError("it is silent")
-    return wave if rate_hz == sample_rate_hz else soxr.resample(wave, rate_hz, sample_rate_hz)
+    if rate_hz != sample_rate_hz:
+        wave = soxr.resample(wave, rate_hz, sample_rate_hz)
+    size = min(len(wave), sample_rate_hz * BLOCK_MS // 1000)
+    blocks = wave[: len(wave) // size * size].reshape(-1, size)
+    power = np.einsum("bs,bs->b", blocks, blocks, dtype=np.float64) / size  # of each block
+    active = power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)
+    start, end = 0, len(wave)
+    if trim:  # one block more on each side, for a soft beginning
+        loud = np.flatnonzero(active)
+        start = max(0, (int(loud[0]) - 1) * size)
+        end = max(min(end, (int(loud[-1]) + 2) * size), start + math.ceil(MIN_SECONDS * sample_rate_hz))
+    if loudness:
+        wave = wave * np.float32(ACTIVE_RMS / np.sqrt(power[active].mean()))
+    return wave[start:end], start / sample_rate_hz
+
+
+def check_rate(rate_hz: object) -> int:
+    """Return a sample rate. Raises InputError, with the reason alone, if it is none of speech."""
+    low, high = SAMPLE_RATES_HZ
+    if not isinstance(rate_hz, int) or not low <= rate_hz <= high:
+        raise InputError(f"its sample rate is {rate_hz} Hz, not {low:,} to {high:,}")
+    return rate_hz
 
 
 def _check_header(file: soundfile.SoundFile) -> None:
-    low, high = SAMPLE_RATES_HZ
-    if not low <= file.samplerate <= high:
-        raise InputError(f"its sample rate is {file.samplerate:,} Hz, not {low:,} to {high:,}")
+    check_rate(file.samplerate)
     if file.channels > MAX_CHANNELS:
         raise InputError(f"it has {file.channels:,} channels, more than {MAX_CHANNELS}")
     if file.frames <= 0:
         raise InputError("it has no samples")
-    if file.frames > MAX_SECONDS * file.samplerate or file.frames * file.channels > MAX_SAMPLES:
+    if file.frames > MAX_SECONDS * file.samplerate:
         raise InputError(f"it has {file.frames / file.samplerate:,.0f} s, more than {MAX_SECONDS:,}: cut it up")
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: Path | BytesIO, error: Exception) -> str:
     """Return why a file can't be read: what it is, if it is no sound."""
-    if not path.is_file():
+    if isinstance(path, BytesIO):
+        start = path.getvalue()[:SNIFFED_BYTES]
+    elif not path.is_file():
         return "there is no such file"
-    if path.stat().st_size == 0:
+    else:
+        try:
+            with path.open("rb") as file:
+                start = file.read(SNIFFED_BYTES)
+        except OSError as unreadable:
+            return unreadable.strerror or str(unreadable)
+    if not start:
         return "it is empty"
-    try:
-        kind = file_kind(path)
-    except InputError as unreadable:
-        return str(unreadable)
+    kind = content_kind(start)
     if kind is None:
-        return "it is not a sound: it may be text"
-    if "sound" not in kind:
+        return "it is text, not a sound" if _is_text(start) else "it is no sound of a known kind"
+    if not kind.endswith("sound"):
         return f"it is {kind}, not a sound"
-    return f"it is damaged: {getattr(error, 'error_string', None) or error}".rstrip(".")
+    fault = str(getattr(error, "error_string", "") or error).removeprefix("Error : ").rstrip(".")
+    return f"it is damaged: {fault}"
 
 
-def equalize_loudness(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """Return a waveform (S,) whose active part has the RMS ACTIVE_RMS."""
-    power = _block_power(wave, sample_rate_hz)
-    active = power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)
-    return wave * np.float32(ACTIVE_RMS / np.sqrt(power[active].mean()))
-
-
-def trim_silence(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """Return a waveform (S,) without the silence before its first active block and after its last one."""
-    power = _block_power(wave, sample_rate_hz)
-    active = np.flatnonzero(power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10))
-    size = sample_rate_hz * BLOCK_MS // 1000
-    least = int(MIN_SECONDS * sample_rate_hz)
-    first, last = max(0, (active[0] - 1) * size), min(len(wave), (active[-1] + 2) * size)
-    return wave[first : max(last, first + least)]
-
-
-def _block_power(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """Return the mean square of each block of BLOCK_MS; a rest shorter than a block is left out."""
-    size = min(len(wave), sample_rate_hz * BLOCK_MS // 1000)
-    blocks = wave[: len(wave) // size * size].reshape(-1, size)
-    return np.einsum("bs,bs->b", blocks, blocks, dtype=np.float64) / size
+def _is_text(start: bytes) -> bool:
+    """Return whether the first bytes of a file are UTF-8, but for a character that they may cut off."""
+    try:
+        return "\0" not in start[:-3].decode()
+    except UnicodeDecodeError as error:
+        return error.end >= len(start) - 3 and error.start > 0

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 MIN_MAGNITUDE = 1e-5  # smaller mel magnitudes count as this
 MOMENTUM = 0.99  # of the fast Griffin-Lim algorithm
+CACHED_FRAMES = 1024  # that are transformed at once: they stay in a core's cache
 NNLS_STEPS = 30  # of the inversion of the mel filters
 
 
@@ -68,22 +69,25 @@ def log_mel(waves: Tensor, settings: MelSettings) -> Tensor:
 def log_mel_end_to_end(waves: list[np.ndarray], settings: MelSettings) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames of several waveforms end to end, (F, M) float32, and the number of frames of each, (B,)."""
     hop, n_fft = settings.hop, settings.n_fft
-    length = np.array([settings.n_frames(len(wave)) for wave in waves])  # (B,) frames
-    place = -(-np.array([len(wave) + n_fft for wave in waves]) // hop)  # (B,) the hops that each takes in one buffer
-    begin = np.concatenate([[0], np.cumsum(place)])
+    length = np.array([settings.n_frames(len(wave)) for wave in waves], np.int64)  # (B,) frames
+    place = -(-np.array([len(wave) + n_fft for wave in waves], np.int64) // hop)
+    begin = np.concatenate([[0], np.cumsum(place)])  # in hops, in one buffer
     buffer = torch.zeros(int(begin[-1]) * hop + n_fft)
     for wave, start in zip(waves, begin[:-1] * hop + n_fft // 2, strict=True):
         buffer[start : start + len(wave)] = torch.from_numpy(wave)
     own = np.repeat(begin[:-1] - np.cumsum(length) + length, length) + np.arange(length.sum())  # (F,)
-    frames = buffer.unfold(0, n_fft, hop)[torch.from_numpy(own)]  # (F, n_fft)
-    return _log_mel_of_frames(frames, settings).numpy(), length
+    frames = buffer.unfold(0, n_fft, hop)  # a view: no copies
+    pieces = [_log_mel_of_frames(frames[index], settings) for index in torch.from_numpy(own).split(CACHED_FRAMES)]
+    return torch.cat(pieces).numpy() if pieces else np.empty((0, settings.n_mels), np.float32), length
 
 
 def _log_mel_of_frames(frames: Tensor, settings: MelSettings) -> Tensor:
     """Return log-mels of frames of samples, (..., n_fft) -> (..., M)."""
-    window = _window(settings).to(frames.device)
-    magnitude = torch.fft.rfft(frames * window).abs()  # (..., n_fft // 2 + 1)
-    return (magnitude @ mel_filters(settings).to(frames.device)).clamp(min=MIN_MAGNITUDE).log()
+    window, filters = _window(settings).to(frames.device), mel_filters(settings).to(frames.device)
+    spectrum = torch.fft.rfft(frames * window)  # (..., n_fft // 2 + 1)
+    # A third faster than abs(), which guards against overflow.
+    magnitude = torch.addcmul(spectrum.real.square(), spectrum.imag, spectrum.imag).sqrt_()
+    return (magnitude @ filters).clamp_(min=MIN_MAGNITUDE).log_()
 
 
 @lru_cache(maxsize=8)

@@ -1,24 +1,23 @@
-"""Speech reader: sound files -> log-mel frames, normalised as in training; saved with a run, to read new files later."""
+"""Speech reader: sound files -> log-mel frames, normalised as in training; saved with a run, to read new files."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save
 
-from ssl_cli.data.audio.decode import SUFFIXES, equalize_loudness, read_waveform, trim_silence
+from ssl_cli.data.audio.decode import hear, read_samples
 from ssl_cli.data.audio.features import MelSettings, log_mel_end_to_end
+from ssl_cli.data.audio.files import sound_files
+from ssl_cli.data.audio.reader_files import READER, STATISTICS, VOICES, Normalization, read_reader_files
 from ssl_cli.data.audio.utterances import SpeechSplit
-from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
-from ssl_cli.files import write_text
+from ssl_cli.files import write_bytes, write_text
 
-Normalization = Literal["global", "speaker", "utterance"]
 MIN_STD = 0.05  # of a mel band in natural logs: a band that never changes is not blown up
 VOICE_S = 60.0  # seconds that a run keeps of each training speaker
-READER, STATISTICS, VOICES = "reader.json", "reader.safetensors", "voices.safetensors"
 
 
 @dataclass
@@ -72,24 +71,24 @@ class SpeechReader:
         mean, std = _moments(train.frames, train.begin, np.ones(len(train), bool))
         speaker_mean, speaker_std = (np.stack(values) for values in zip(*moments, strict=True))
         voices = train.take(_first_seconds(train, VOICE_S * settings.frames_per_s))
-        return cls(
-            settings, normalization, mean, std, speaker_mean, speaker_std, speakers, words, phones, loudness, trim,
-            voices,
-        )
+        voices.frames = voices.frames.astype(np.float16).astype(np.float32)  # as they are saved
+        voices.phone = None
+        statistics = (mean, std, speaker_mean, speaker_std)
+        return cls(settings, normalization, *statistics, speakers, words, phones, loudness, trim, voices)
 
     def waveform(self, path: Path) -> np.ndarray:
         """Return a file as this reader hears it, (S,) float32: its rate, loudness and trimming. Raises InputError."""
-        return prepare(read_waveform(path, self.settings.sample_rate_hz), self.settings, self.loudness, self.trim)
+        samples, rate_hz = read_samples(path)
+        return hear(samples, rate_hz, self.settings.sample_rate_hz, self.loudness, self.trim)[0]
 
     def read(self, path: Path) -> ReadSpeech:
         """Read a file, or all sounds of a folder and those below it. Raises InputError if there is none."""
         path = path.expanduser()
-        root, files = (path, sound_files(path)) if path.is_dir() else (path.parent, [path])
+        root, files = (path, sound_files(path).names) if path.is_dir() else (path.parent, [path.name])
         names, waves, rejected = [], [], []
-        for file in files:
-            name = file.relative_to(root).as_posix()
+        for name in files:
             try:
-                waves.append(self.waveform(file))
+                waves.append(self.waveform(root / name))
                 names.append(name)
             except InputError as error:
                 rejected.append((name, str(error)))
@@ -98,40 +97,41 @@ class SpeechReader:
         return ReadSpeech(names, frames, begin, [name.rpartition("/")[0] for name in names], rejected)
 
     def normalize(self, frames: np.ndarray, begin: np.ndarray, speaker: np.ndarray) -> np.ndarray:
-        """Return the input of a model, (F, M) float32.
-
-        With normalization=speaker, a speaker (N,) outside of the training speakers is normalised by all of its frames
-        that are given; -1, unknown, counts as one speaker.
-        """
+        """Return the input of a model, (F, M) float32, of utterances `begin` (N + 1,) by speakers (N,)."""
+        mean, std, group = self.statistics(frames, begin, speaker)
         normal = np.empty(frames.shape, np.float32)
-        for of in self._groups(speaker):
-            mean, std = self._statistics(frames, begin, of, speaker)
-            for u in np.flatnonzero(of):
-                one = slice(begin[u], begin[u + 1])
-                normal[one] = (frames[one] - mean) / std
+        for u, g in enumerate(group):
+            one = slice(begin[u], begin[u + 1])
+            normal[one] = (frames[one] - mean[g]) / std[g]
         return normal
 
-    def _groups(self, speaker: np.ndarray) -> list[np.ndarray]:
-        """Return masks (N,) of the utterances that share their mean and standard deviation."""
-        if self.normalization == "global":
-            return [np.ones(len(speaker), bool)]
-        ids = np.arange(len(speaker)) if self.normalization == "utterance" else speaker
-        return [ids == k for k in np.unique(ids)]
+    def statistics(
+        self, frames: np.ndarray, begin: np.ndarray, speaker: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return means and standard deviations (G, M), and which of these normalises each utterance, (N,).
 
-    def _statistics(
-        self, frames: np.ndarray, begin: np.ndarray, of: np.ndarray, speaker: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        With normalization=speaker, someone who is not a training speaker is normalised by all of their frames that are
+        given; -1, unknown, counts as one speaker.
+        """
         if self.normalization == "global":
-            return self.mean, self.std
-        first = int(speaker[of][0])
-        if self.normalization == "speaker" and 0 <= first < len(self.speakers):
-            return self.speaker_mean[first], self.speaker_std[first]
-        return _moments(frames, begin, of)
+            return self.mean[None], self.std[None], np.zeros(len(speaker), np.int64)
+        group = np.arange(len(speaker))
+        if self.normalization == "speaker":
+            ids, group = np.unique(speaker, return_inverse=True)
+            known = (ids >= 0) & (ids < len(self.speakers))
+        moments = []
+        for g in range(int(group.max(initial=-1)) + 1):
+            if self.normalization == "speaker" and known[g]:
+                moments.append((self.speaker_mean[ids[g]], self.speaker_std[ids[g]]))
+            else:
+                moments.append(_moments(frames, begin, group == g))
+        mean, std = (np.stack(values) for values in zip(*moments, strict=True))
+        return mean, std, group
 
     def denormalize(self, frames: np.ndarray, speaker: int | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Return log-mels of normalised frames (F, M): in a training speaker's mean and std, or in given ones.
 
-        With normalization=global the speaker does not matter.
+        With normalization=global a speaker does not matter.
         """
         mean, std = self.mean, self.std
         if isinstance(speaker, tuple):
@@ -142,60 +142,32 @@ class SpeechReader:
 
     def save(self, folder: Path) -> None:
         """Write reader.json, reader.safetensors and voices.safetensors."""
-        state = {
-            "kind": "speech",
-            "settings": asdict(self.settings),
-            **{name: getattr(self, name) for name in ("normalization", "speakers", "words", "phones")},
-            **{name: getattr(self, name) for name in ("loudness", "trim")},
-            "voices": [] if self.voices is None else self.voices.names,
-        }
-        arrays = ("mean", "std", "speaker_mean", "speaker_std")
-        save_file({name: np.ascontiguousarray(getattr(self, name)) for name in arrays}, folder / STATISTICS)
+        names = ("normalization", "speakers", "words", "phones", "loudness", "trim")
+        state = {"kind": "speech", "settings": asdict(self.settings), **{name: getattr(self, name) for name in names}}
+        state["voices"] = None if self.voices is None else self.voices.names
+        arrays = {name: getattr(self, name) for name in ("mean", "std", "speaker_mean", "speaker_std")}
+        write_bytes(folder / STATISTICS, save(arrays))
         if self.voices is not None:
-            kept = {name: getattr(self.voices, name) for name in ("frames", "begin", "speaker", "word", "row")}
-            save_file({name: np.ascontiguousarray(array) for name, array in kept.items()}, folder / VOICES)
+            kept = {name: getattr(self.voices, name) for name in ("begin", "speaker", "word", "row")}
+            write_bytes(folder / VOICES, save({"frames": self.voices.frames.astype(np.float16), **kept}))
         write_text(folder / READER, json.dumps(state, indent=1, ensure_ascii=False))
 
     @classmethod
     def load(cls, folder: Path) -> "SpeechReader":
-        """Read what `save` wrote."""
-        state = read_state(folder / READER)
-        names = state.pop("voices")
-        state.pop("kind")
-        settings = MelSettings(**state.pop("settings"))
-        voices = None
-        if (folder / VOICES).exists():
-            voices = SpeechSplit(**load_file(folder / VOICES), phone=None, names=names)
-        return cls(settings=settings, **state, **load_file(folder / STATISTICS), voices=voices)
-
-
-def prepare(wave: np.ndarray, settings: MelSettings, loudness: bool, trim: bool) -> np.ndarray:
-    """Return a waveform (S,) trimmed and equally loud, as asked."""
-    if trim:
-        wave = trim_silence(wave, settings.sample_rate_hz)
-    return equalize_loudness(wave, settings.sample_rate_hz) if loudness else wave
-
-
-def sound_files(folder: Path) -> list[Path]:
-    """Return the sounds in a folder and below it, in order, except hidden ones. Raises InputError if there is none."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    if not files:
-        raise InputError(f"{folder} holds no sound: no file whose name ends in {', '.join(SUFFIXES)}.")
-    return files
+        """Read what `save` wrote. Raises InputError if it is anything else: the files may be untrusted."""
+        state, arrays, voices = read_reader_files(folder)
+        rest: dict[str, Any] = {name: state[name] for name in ("speakers", "words", "phones", "loudness", "trim")}
+        return cls(MelSettings(**state["settings"]), state["normalization"], **(arrays | rest), voices=voices)
 
 
 def _moments(frames: np.ndarray, begin: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation (M,) of the frames of the utterances in a mask (N,)."""
-    total, square, n = 0.0, 0.0, 0
+    total, square, n = np.zeros(frames.shape[1]), np.zeros(frames.shape[1]), 0
     for u in np.flatnonzero(of):
         part = frames[begin[u] : begin[u + 1]].astype(np.float64)
         total, square, n = total + part.sum(0), square + (part**2).sum(0), n + len(part)
-    mean = total / n
-    std = np.sqrt(np.maximum(square / n - mean**2, MIN_STD**2))
+    mean = total / max(n, 1)
+    std = np.sqrt(np.maximum(square / max(n, 1) - mean**2, MIN_STD**2))
     return mean.astype(np.float32), std.astype(np.float32)
 
 

@@ -1,5 +1,6 @@
 """Batches of speech: crops of utterances, each with another utterance of its speaker."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -29,19 +30,21 @@ class SpeechWindows(ArrayDataset):
         self.window, self.seed, self.training = window, seed, training
         length = split.lengths
         speaker = np.where(split.speaker < len(reader.speakers), split.speaker, -1)
-        # The utterances of each speaker in a row: utterance u is by_speaker[place[u]], among `count[u]` from `first[u]`.
+        mean, std, group = reader.statistics(split.frames, split.begin, split.speaker)
+        # Of each speaker the utterances in a row: u is by_speaker[place[u]], one of `count[u]` from `first[u]` on.
         by_speaker = np.argsort(split.speaker, kind="stable")
         place = np.empty_like(by_speaker)
         place[by_speaker] = np.arange(len(by_speaker))
         ids, first, count = np.unique(split.speaker[by_speaker], return_index=True, return_counts=True)
         which = np.searchsorted(ids, split.speaker)
-        self.units_per_row = float(np.minimum(length, window or length.max()).mean())
         rows = {
-            "begin": split.begin[:-1], "length": length, "speaker": speaker, "by_speaker": by_speaker,
-            "place": place, "first": first[which], "count": count[which],
-        }  # each (N,)
-        super().__init__(rows, split.row)
-        self.frames = torch.from_numpy(reader.normalize(split.frames, split.begin, split.speaker))
+            "begin": split.begin[:-1], "length": length, "speaker": speaker, "group": group,
+            "by_speaker": by_speaker, "place": place, "first": first[which], "count": count[which],
+        }  # fmt: skip
+        super().__init__(rows, split.row)  # (N,) each
+        self.units_per_row = float(np.minimum(length, window or length.max()).mean())
+        self.frames = torch.from_numpy(split.frames)  # (F, M), possibly mapped from a file
+        self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)  # (G, M)
 
     def __len__(self) -> int:
         return len(self.arrays["begin"])
@@ -55,34 +58,33 @@ class SpeechWindows(ArrayDataset):
         """Return the same utterances on a device; unchanged if they are too large."""
         if self.frames.nbytes > MAX_BYTES_ON_DEVICE:
             return self
-        copy = object.__new__(SpeechWindows)
-        copy.__dict__ = self.__dict__ | {
-            "arrays": {name: array.to(device) for name, array in self.arrays.items()}, "frames": self.frames.to(device)
-        }
-        return copy
+        there = copy.copy(self)
+        there.arrays = {name: array.to(device) for name, array in self.arrays.items()}
+        there.frames, there.mean, there.std = (array.to(device) for array in (self.frames, self.mean, self.std))
+        return there
 
     def take(self, selection: np.ndarray) -> "SpeechWindows":
-        """Not of speech: take utterances of the split instead, so that references come from them too."""
+        """Raise: take utterances of the SpeechSplit instead, so that references are among them too."""
         raise NotImplementedError("take utterances of the SpeechSplit")
 
     def __getitem__(self, item: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
         k, index, weight = item
         rows = torch.arange(len(self), device=self.device)[index]
-        draws = self._draws(k, rows) if self.training else None  # (3, B) in [0, 1)
-        frames, length = self._crops(rows, None if draws is None else draws[0])
-        reference, reference_length = self._crops(
-            self._other(rows, None if draws is None else draws[1]), None if draws is None else draws[2]
-        )
+        start, other, other_start = self._draws(k, rows) if self.training else (None, None, None)  # (B,) each
+        frames, length = self._crops(rows, start)
+        reference, reference_length = self._crops(self._other(rows, other), other_start)
         return {
             "frames": frames, "length": length, "speaker": self.arrays["speaker"][rows],
             "reference": reference, "reference_length": reference_length, "k": k, "weight": weight,
-        }
+        }  # fmt: skip
 
-    def _draws(self, k: int, rows: Tensor) -> Tensor:
-        """Return random numbers of step k for some rows, (3, B): of each row the same, whatever others are with it."""
-        generator = np.random.default_rng([self.seed, 5, k])
-        draws = generator.random((3, len(self)), dtype=np.float32)
-        return torch.from_numpy(draws).to(rows.device)[:, rows]
+    def _draws(self, k: int, rows: Tensor) -> list[Tensor]:
+        """Return three random numbers in [0, 1) for each row (B,): of step k and the row, whatever the others are.
+
+        Rows are hashed where they are, so that nothing is copied between devices.
+        """
+        keys = np.random.SeedSequence([self.seed, 5, k]).generate_state(3).tolist()
+        return [(_hash32(_hash32(rows + key) ^ key) >> 8).float() / 2**24 for key in keys]
 
     def _other(self, rows: Tensor, draw: Tensor | None) -> Tensor:
         """Return another utterance of each row's speaker: the next one, or one at random."""
@@ -99,4 +101,15 @@ class SpeechWindows(ArrayDataset):
         start = room // 2 if draw is None else (draw * (room + 1)).long().clamp(max=room)
         steps = torch.arange(int(length.max()), device=rows.device)  # (T,)
         index = (self.arrays["begin"][rows] + start)[:, None] + steps.minimum(length[:, None] - 1)  # (B, T)
-        return self.frames[index] * (steps < length[:, None])[..., None], length
+        group = self.arrays["group"][rows]
+        normal = (self.frames[index] - self.mean[group][:, None]) / self.std[group][:, None]  # (B, T, M)
+        return normal * (steps < length[:, None])[..., None], length
+
+
+def _hash32(x: Tensor) -> Tensor:
+    """Return a hash of whole numbers, from 0 to 2^32 - 1: the finalizer of MurmurHash3."""
+    low = 0xFFFFFFFF
+    x = x & low
+    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & low
+    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & low
+    return x ^ (x >> 16)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ssl_cli.data.images.decode import MAX_FILE_BYTES, SUFFIXES, decode_image
+from ssl_cli.data.io.remedies import remedy_of_names
 from ssl_cli.errors import InputError
 
 DECODE_BATCH = 1024  # files handed to the threads together
@@ -120,6 +121,7 @@ def _list_folder(path: Path) -> ImageFiles:
 def _check_not_empty(files: ImageFiles) -> ImageFiles:
     if not files.names:
         others = f" It has {files.skipped_suffixes()}." if files.skipped else ""
+        others += remedy_of_names(files.skipped.elements())
         raise InputError(f"{files.root} holds no image: no file whose name ends in {', '.join(SUFFIXES)}.{others}")
     return files
 

@@ -14,6 +14,7 @@ from ssl_cli.data.images.cache import ImageArray, load_images
 from ssl_cli.data.images.datasets import Images, RawImages
 from ssl_cli.data.images.reader import Side
 from ssl_cli.data.io.content import file_kind
+from ssl_cli.data.io.remedies import remedy_of_kind
 from ssl_cli.errors import InputError
 
 SPLITS = ("train", "test")
@@ -43,7 +44,8 @@ class ImageFolder(Images):
         if not path.is_dir() and path.suffix.lower() != ".zip":
             kind = file_kind(path) if path.is_file() else None
             is_other = f" is {kind}, which" if kind else ""
-            raise InputError(f"data.dir={path}{is_other} is neither a folder nor a zip of images.")
+            remedy = remedy_of_kind(kind or "")
+            raise InputError(f"data.dir={path}{is_other} is neither a folder nor a zip of images.{remedy}")
         with open_image_files(path) as files:
             images = load_images(files, [3 if self.color == "rgb" else 1, height, width], self._cache())
             skipped = files.skipped_warnings()

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from ssl_cli.data.io.remedies import remedy_of_names
 from ssl_cli.errors import InputError
 
 READ_BYTES = 1 << 20  # bytes of a block
@@ -40,15 +41,16 @@ def _files_at(name: str, suffixes: tuple[str, ...]) -> list[Path]:
         return [path]
     if path.is_dir():
         found = sorted(_files_below(path, suffixes))
+        remedy = "" if found else remedy_of_names(file.name for file in _files_below(path, ("",)))
         missing = f"no file whose name ends in {', '.join(suffixes)} (optionally with {', '.join(COMPRESSED)})"
     elif glob.has_magic(name):
         names = glob.iglob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = sorted(path for path in map(Path, names) if path.is_file())
+        found, remedy = sorted(path for path in map(Path, names) if path.is_file()), ""
         missing = "no file that matches it"
     else:
         raise InputError(f"{path} is neither a file nor a folder.")
     if not found:
-        raise InputError(f"{path} has no text: there is {missing}.")
+        raise InputError(f"{path} has no text: there is {missing}.{remedy}")
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ssl_cli.data.io.content import SNIFFED_BYTES, content_kind
 from ssl_cli.data.io.files import read_blocks_with_progress
+from ssl_cli.data.io.remedies import remedy_of_kind
 from ssl_cli.errors import InputError
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -38,7 +39,7 @@ def read_utf8_blocks(path: Path, size: int | None = None) -> Blocks:
         if len(start) >= SNIFFED_BYTES:
             break
     if (kind := content_kind(start)) is not None:
-        raise InputError(f"{path} is {kind}, not text.")
+        raise InputError(f"{path} is {kind}, not text.{remedy_of_kind(kind)}")
     if start.startswith(UTF32_MARKS):
         raise InputError(f"{path} is in UTF-32, not UTF-8: {CONVERT.format('UTF-32')}.")
     if not start.startswith(UTF16_MARKS):
