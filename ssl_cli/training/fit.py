@@ -9,9 +9,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from ssl_cli import console
-from ssl_cli.data.batches import ArrayDataset
+from ssl_cli.data.batches import ArrayDataset, ordered_loader
 from ssl_cli.methods.protocols import FittedInOneGo, HasParts
-from ssl_cli.methods.training_protocols import FitsStatistics, InitializesFromData
+from ssl_cli.methods.training_protocols import FitsBatches, FitsStatistics, InitializesFromData
 from ssl_cli.models.images import to_float
 from ssl_cli.runs.loggers.base import Tracker
 from ssl_cli.training import checkpoints
@@ -29,7 +29,8 @@ def fit(
 ) -> None:
     """Fit the model in one go if it can be, else train it by gradient; a model of parts, each of them.
 
-    The rows are `x` (N, D), or images (N, C, H, W) as bytes. `val_rows` give the validation curve.
+    The rows are `x` (N, D), or images (N, C, H, W) as bytes, or batches of another kind, such as `SpeechWindows`.
+    `val_rows` give the validation curve. A model without weights is left as it is.
     """
     parts = model.parts if isinstance(model, HasParts) else (model,)
     if all(isinstance(part, FittedInOneGo) for part in parts):
@@ -49,16 +50,20 @@ def _fit_part(
     folder: Path,
     trackers: Sequence[Tracker],
 ) -> None:
-    x = train_rows.arrays["x"]
     if isinstance(model, FittedInOneGo):
-        model.fit(to_float(x).flatten(1).numpy(), cfg.seed)
+        model.fit(to_float(train_rows.arrays["x"]).flatten(1).numpy(), cfg.seed)
+        return
+    if not any(True for _ in model.parameters()):
         return
     if isinstance(model, InitializesFromData) and not (cfg.resume is not None and checkpoints.any_exist(folder)):
-        model.initialize_from_data(_first_rows(x, cfg.trainer), cfg.seed, console.say)
+        model.initialize_from_data(_first_rows(train_rows.arrays["x"], cfg.trainer), cfg.seed, console.say)
     train(model, train_rows, limit_validation(cfg.trainer, val_rows), cfg, folder, trackers)
     if isinstance(model, FitsStatistics):
         with torch.inference_mode():
-            model.fit_statistics(x)
+            model.fit_statistics(train_rows.arrays["x"])
+    if isinstance(model, FitsBatches):
+        with torch.inference_mode():
+            model.fit_batches(ordered_loader(train_rows, train_rows.eval_batch_size), cfg.seed)
 
 
 def _warn_of_unused_limits(model: Any, settings: DictConfig) -> None:
