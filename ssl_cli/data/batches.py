@@ -109,6 +109,10 @@ class ArrayDataset(Dataset[dict[str, Any]]):
             return self
         return ArrayDataset({name: array.to(device) for name, array in self.arrays.items()}, self.row_ids)
 
+    def whole(self) -> "ArrayDataset":
+        """Return the rows as they are outside of training, all of each: those of a subclass may be cropped at random."""
+        return self
+
     def take(self, selection: np.ndarray) -> "ArrayDataset":
         """Return a subset of the rows, selected by indices or by a boolean mask (N,)."""
         return ArrayDataset(

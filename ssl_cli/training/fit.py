@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset, ordered_loader
@@ -30,7 +30,8 @@ def fit(
 ) -> None:
     """Fit the model in one go if it can be, else train it by gradient; a model of parts, each of them.
 
-    The rows are `x` (N, D), or images (N, C, H, W) as bytes. `val_rows` give the validation curve.
+    The rows are `x` (N, D), or images (N, C, H, W) as bytes, or batches of another kind, such as `SpeechWindows`.
+    `val_rows` give the validation curve. A model without weights is left as it is.
     """
     parts = model.parts if isinstance(model, HasParts) else (model,)
     if all(isinstance(part, FittedInOneGo) for part in parts):
@@ -42,29 +43,6 @@ def fit(
             model.fit_statistics(train_rows.arrays["x"])
 
 
-def fit_to_batches(
-    model: nn.Module,
-    train_rows: ArrayDataset,
-    val_rows: ArrayDataset,
-    whole_rows: ArrayDataset,
-    cfg: DictConfig,
-    folder: Path,
-    trackers: Sequence[Tracker] = (),
-) -> None:
-    """Train a model by gradient on batches of any shape; one without weights is left as it is.
-
-    `whole_rows` are the training rows uncropped, of which a `FitsBatches` model computes statistics afterwards.
-    """
-    if not any(weight.requires_grad for weight in model.parameters()):
-        console.say(f"{type(model).__name__} has no weights: nothing is trained")
-        return
-    train(model, train_rows, val_rows, cfg, folder, trackers)
-    if isinstance(model, FitsBatches):
-        batches = ordered_loader(whole_rows.on(device_of(model)), whole_rows.eval_batch_size)
-        with torch.inference_mode():
-            model.fit_batches(batches, cfg.seed)
-
-
 def _fit_part(
     model: Any,
     train_rows: ArrayDataset,
@@ -73,16 +51,22 @@ def _fit_part(
     folder: Path,
     trackers: Sequence[Tracker],
 ) -> None:
-    x = train_rows.arrays["x"]
     if isinstance(model, FittedInOneGo):
-        model.fit(to_float(x).flatten(1).numpy(), cfg.seed)
+        model.fit(to_float(train_rows.arrays["x"]).flatten(1).numpy(), cfg.seed)
+        return
+    if not any(weight.requires_grad for weight in model.parameters()):
+        console.say(f"{type(model).__name__} has no weights: nothing is trained")
         return
     if isinstance(model, InitializesFromData) and not (cfg.resume is not None and checkpoints.any_exist(folder)):
-        model.initialize_from_data(_first_rows(x, cfg.trainer), cfg.seed, console.say)
+        model.initialize_from_data(_first_rows(train_rows.arrays["x"], cfg.trainer), cfg.seed, console.say)
     train(model, train_rows, limit_validation(cfg.trainer, val_rows), cfg, folder, trackers)
     if isinstance(model, FitsStatistics):
         with torch.inference_mode():
-            model.fit_statistics(x)
+            model.fit_statistics(train_rows.arrays["x"])
+    if isinstance(model, FitsBatches):
+        rows = train_rows.whole().on(device_of(model))
+        with torch.inference_mode():
+            model.fit_batches(ordered_loader(rows, rows.eval_batch_size), cfg.seed)
 
 
 def _warn_of_unused_limits(model: Any, settings: DictConfig) -> None:

@@ -9,14 +9,14 @@ from ssl_cli import console
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.audio.datasets import SpeechData
-from ssl_cli.data.audio.windows import EVAL_BATCH_UTTERANCES, SpeechWindows
+from ssl_cli.data.audio.windows import SpeechWindows
 from ssl_cli.methods.build import new_model
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
-from ssl_cli.training.fit import fit_to_batches
-from ssl_cli.training.limits import step_limit, train_batches, validated_rows
+from ssl_cli.training.fit import fit
+from ssl_cli.training.limits import step_limit, train_batches
 
 
 def run(cfg: DictConfig) -> Path:
@@ -30,20 +30,14 @@ def run(cfg: DictConfig) -> Path:
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
         train = SpeechWindows(data.splits["train"], data.reader, model.window, cfg.seed, training=True)
-        whole = SpeechWindows(data.splits["train"], data.reader, None, cfg.seed, training=False)
-        fit_to_batches(model, train, validation_rows(cfg, data, model.window), whole, cfg, folder, trackers)
+        watched = data.splits.get("val", data.splits["train"])  # those of training if none is held out
+        val = SpeechWindows(watched, data.reader, model.window, cfg.seed, training=False)
+        fit(model, train, val, cfg, folder, trackers)
         if is_worker():
             return folder
         save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder)
     return folder
-
-
-def validation_rows(cfg: DictConfig, data: SpeechData, window: int) -> SpeechWindows:
-    """Return the utterances of the validation curve: the held-out ones, or those of training if none is held out."""
-    split = data.splits.get("val", data.splits["train"])
-    rows = validated_rows(cfg.trainer, len(split), EVAL_BATCH_UTTERANCES)
-    return SpeechWindows(split.take(rows), data.reader, window, cfg.seed, training=False)
 
 
 def n_steps(cfg: DictConfig, data: SpeechData) -> int:

@@ -99,20 +99,24 @@ class SpeechVQVAE(SpeechAutoencoder):
         A run that ended before its codes were quantized gets a codebook now.
         """
         if not self.is_quantized:
-            parts = [self._own_codes(batch) for batch, _ in zip(batches, range(MAX_KMEANS_BATCHES), strict=False)]
+            parts = [self._own_codes(self._on_device(batch)) for batch, _ in zip(batches, range(MAX_KMEANS_BATCHES), strict=False)]
             self.quantizer.init_from_kmeans(torch.cat(parts), seed)
             self.is_quantized.fill_(True)
         self.code_counts.zero_()
         for batch in batches:
-            units, n_steps = self.units(dict(batch)), self.n_steps(batch["length"])
+            of = self._on_device(batch)
+            units, n_steps = self.units(of), self.n_steps(of["length"])
             for row, n in zip(units, n_steps.tolist(), strict=True):
                 before = torch.cat([row.new_tensor([self.alphabet]), row[: n - 1]])
                 self.code_counts.index_put_((before, row[:n]), torch.ones_like(before), accumulate=True)
 
-    def _own_codes(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def _own_codes(self, batch: Batch) -> Tensor:
         """Return the codes of a batch without those of the padding, (N, D)."""
         code = self.encoder(batch["frames"], batch["length"])
         return code[frame_mask(self.n_steps(batch["length"]), code.shape[1])[:, 0] > 0]
+
+    def _on_device(self, batch: Mapping[str, Tensor]) -> Batch:
+        return {name: batch[name].to(self.is_quantized.device) for name in ("frames", "length")}
 
     # --- units ---
 
