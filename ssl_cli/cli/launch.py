@@ -28,8 +28,10 @@ from ssl_cli.cli.overrides import (
     as_lines,
     check_data_folder,
     check_options_apply,
+    check_options_of_modality,
     check_overrides,
     choice_names,
+    holds_speech,
     value_of,
     without_repeats,
 )
@@ -180,6 +182,7 @@ def _check_and_run(cfg: DictConfig, verb: str, config_dir: str | None, temporary
             cfg.choices[override.key_or_group] = ",".join(choice_names(override))  # Hydra leaves out lists
     if OmegaConf.select(cfg, f"{GROUP}._target_") == SUITE:
         raise InputError(f"{GROUP}={cfg.choices[GROUP]} is a suite: set it, or one of its tasks, on the command line.")
+    check_options_of_modality(verb, cfg, list(map(parse_override, words)))
     check(cfg, verb)
     in_sweep = not OmegaConf.is_missing(HydraConfig.get().job, "num")
     with fast_dev_run.shortened(cfg, temporary, in_sweep=in_sweep):
@@ -199,6 +202,9 @@ def _run(cfg: DictConfig, verb: str) -> str | None:
     """
     for name in unused_options(verb) if cfg.get("run") is None else ():
         cfg.pop(name, None)  # options of a finished run do not belong to a run that trains, nor to its saved config
+    for name in VERBS[verb].of_text if holds_speech(cfg) else ():
+        cfg.pop(name, None)
+        cfg.choices.pop(name, None)
     try:
         output = import_module(f"ssl_cli.commands.{VERBS[verb].command}").run(cfg)
     except RuntimeError as error:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override, ValueType
+from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console
 from ssl_cli.cli.hydra_options import is_of_hydra
 from ssl_cli.config.choices import choices, default_choices, did_you_mean, groups, suitable_choices, verb_of
-from ssl_cli.config.instantiate import as_text, read_yaml
+from ssl_cli.config.instantiate import as_text, modality_of, read_yaml
 from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
@@ -162,6 +163,21 @@ def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) ->
             )
     elif unused := [key for key in changed if key in unused_options(verb)]:
         raise InputError(f"{', '.join(unused)}: only with run=RUN, a finished run; without run= a new one is trained.")
+
+
+def holds_speech(cfg: DictConfig) -> bool:
+    """Return whether the data of a config are recordings of speech."""
+    return modality_of(str(OmegaConf.select(cfg, "data._target_"))) == "audio"
+
+
+def check_options_of_modality(verb: str, cfg: DictConfig, overrides: list[Override]) -> None:
+    """Raise InputError if an option for text is set, and the data of the composed config are recordings of speech."""
+    if not holds_speech(cfg):
+        return
+    for override in overrides:
+        name = override.key_or_group.partition(".")[0]
+        if name in VERBS[verb].of_text and override.value() is not None:
+            raise InputError(f"{name} is for text, and data={cfg.choices.data} holds speech: leave it out.")
 
 
 def check_data_folder(overrides: list[Override]) -> None:

@@ -8,28 +8,30 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ssl_cli.config.instantiate import choice_of, class_of, locate, names_where
+from ssl_cli.config.instantiate import choice_of, class_of, locate, modality_of, names_where
 from ssl_cli.config.typecheck import is_a, provides
-from ssl_cli.config.verbs import VerbSpec
+from ssl_cli.config.verbs import VERBS, VerbSpec
 
 PROCESSES_PER_CORE = 4  # at most, of a run on CPUs: more are only slower, and a thousand take all memory
 
 
 def requirement_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     """Yield a sentence if the data or the model lacks what the verb or the task needs."""
-    data = class_of(cfg, "data")
-    if data is not None and spec.data:
-        sources = [locate(f"ssl_cli.data.protocols.{name}") for name in spec.data]
-        if not provides_one(data, sources):
-            fitting = names_where("data", lambda target: provides_one(target, sources))
-            yield f"ssl {cfg.verb} can't use {_chosen(cfg, 'data', fitting)}; it can use {', '.join(fitting)}."
-    yield from _task_faults(cfg)
-    yield from model_faults(cfg, spec)
+    faults = [*_data_faults(cfg, spec), *_task_faults(cfg), *model_faults(cfg, spec)]
+    yield from faults or _batch_key_faults(cfg, spec)
+
+
+def _data_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
+    """Yield a sentence if the data is not what the verb learns from."""
+    data, (sources, _) = class_of(cfg, "data"), protocols_of(spec)
+    if data is not None and sources and not provides_one(data, sources):
+        fitting = names_where("data", lambda target: provides_one(target, sources))
+        yield f"ssl {cfg.verb} can't use {_chosen(cfg, 'data', fitting)}; it can use {', '.join(fitting)}."
 
 
 def model_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     """Yield a sentence if the model can't do what the verb needs."""
-    model, protocols = class_of(cfg, "model"), [locate(f"ssl_cli.methods.{name}") for name in spec.model]
+    model, (_, protocols) = class_of(cfg, "model"), protocols_of(spec)
     if protocols and callable(model) and not provides_one(model, protocols):
         fitting = names_where("model", lambda target: provides_one(target, protocols))
         yield (
@@ -51,22 +53,37 @@ def _chosen(cfg: DictConfig, group: str, fitting: list[str]) -> str:
 
 def consistency_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each conflict between nodes that are each valid."""
-    for faults in (_batch_key_faults, _label_faults, _phrase_faults, _logger_faults):
+    for faults in (_label_faults, _phrase_faults, _tokenizer_faults, _logger_faults):
         yield from faults(cfg)
 
 
-def _batch_key_faults(cfg: DictConfig) -> Iterator[str]:
-    """Yield a sentence if the model reads a key of the batch that the data does not give."""
+def _batch_key_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
+    """Yield a sentence if the model reads a key of the batch that the data does not give, with what fits either."""
     data, model = class_of(cfg, "data"), class_of(cfg, "model")
-    if data is None or model is None:
+    if data is None or model is None or fits_batch(model, data):
         return
-    reads, gives = getattr(model, "reads", ()), getattr(data, "gives", ())
-    if not set(reads) <= set(gives):
-        fitting = names_where("data", lambda target: set(reads) <= set(getattr(target, "gives", ())))
-        yield (
-            f"model={choice_of(cfg, 'model')} reads {', '.join(reads)}, but data={choice_of(cfg, 'data')} gives "
-            f"{', '.join(gives) or 'nothing that a model reads'}. Try data={' or '.join(fitting) or '... (none fits)'}."
-        )
+    sources, protocols = protocols_of(spec)
+    fitting = {
+        "model": names_where("model", lambda target: provides_one(target, protocols) and fits_batch(target, data)),
+        "data": names_where("data", lambda target: provides_one(target, sources) and fits_batch(model, target)),
+    }
+    advice = [f"{group}={' or '.join(names)}" for group, names in fitting.items() if names]
+    gives = ", ".join(getattr(data, "gives", ())) or "nothing that a model reads"
+    yield (
+        f"model={choice_of(cfg, 'model')} reads {', '.join(model.reads)}, but data={choice_of(cfg, 'data')} gives "
+        f"{gives}. Try {', or '.join(advice) or 'others (none fits)'}."
+    )
+
+
+def fits_batch(model: Any, data: Any) -> bool:
+    """Return whether a class of data gives all that a class of models reads of a batch."""
+    return set(getattr(model, "reads", ())) <= set(getattr(data, "gives", ()))
+
+
+def protocols_of(spec: VerbSpec) -> tuple[list[type], list[type]]:
+    """Return the Protocols of data and of models that a verb accepts."""
+    sources = [locate(f"ssl_cli.data.protocols.{name}") for name in spec.data]
+    return sources, [locate(f"ssl_cli.methods.{name}") for name in spec.model]
 
 
 def _task_faults(cfg: DictConfig) -> Iterator[str]:
@@ -102,6 +119,13 @@ def _phrase_faults(cfg: DictConfig) -> Iterator[str]:
         yield f"data.phrases={phrases} has no effect: model={choice_of(cfg, 'model')} masks nothing. Leave it out."
     elif model.get("mask_unit") == "token":
         yield f"data.phrases={phrases} has no effect with model.mask_unit=token: set model.mask_unit=whole_word."
+
+
+def _tokenizer_faults(cfg: DictConfig) -> Iterator[str]:
+    """Yield a sentence if there is no tokenizer, and the data is text."""
+    takes_text = "tokenizer" in VERBS[cfg.verb].of_text if cfg.verb in VERBS else False
+    if takes_text and cfg.get("tokenizer") is None and modality_of(_group(cfg, "data").get("_target_", "")) != "audio":
+        yield "tokenizer is missing: set tokenizer=wordpiece, bpe, unigram, char or word."
 
 
 def _group(cfg: DictConfig, name: str) -> dict[str, Any]:

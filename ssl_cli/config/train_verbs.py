@@ -73,15 +73,15 @@ class ReconstructConfig(RunConfig):
 
 @dataclass(kw_only=True)
 class PretrainConfig(RunConfig):
-    """Options of ssl pretrain."""
+    """Options of ssl pretrain. A run on speech has none of them."""
 
-    tokenizer: Node
+    tokenizer: Node = None
     init: Annotated[
         str | None,
         "a folder or hub id of a BERT, RoBERTa, GPT-2 or GPT-NeoX to continue from, with its tokenizer; null: none",
-    ]
-    val_tokens: Annotated[Count, "tokens of held-out text for each row of the curves"]
-    eval_tokens: Annotated[Count | None, "tokens of held-out text for the final metrics; null: all of it"]
+    ] = None
+    val_tokens: Annotated[Count, "tokens of held-out text for each row of the curves"] = 100_000
+    eval_tokens: Annotated[Count | None, "tokens of held-out text for the final metrics; null: all of it"] = None
     show: Annotated[Literal["batch"] | None, "batch: print examples as the model will see them, and stop"] = None
 
 
@@ -90,14 +90,12 @@ class FinetuneConfig(RunConfig):
     """Options of ssl finetune."""
 
     task: Node
-    tokenizer: Node
     init: Annotated[
         str,
         "none (random weights), a run of ssl pretrain or finetune, latest, or a folder or hub id of a transformers "
         "checkpoint",
     ]
     like: Annotated[str | None, "with init=none: a run or checkpoint whose shape and tokenizer to use"]
-    max_length: Annotated[Count | None, "most tokens of an example; null: the context of the network, at most 384"]
     freeze: Annotated[
         Natural | Literal["embeddings", "encoder"] | None,
         "what isn't trained: the embeddings, a number (the embeddings and as many blocks), or the whole encoder",
@@ -110,4 +108,9 @@ class FinetuneConfig(RunConfig):
     lora: Annotated[Count | None, "rank of LoRA adapters, which are then trained alone, with the head; null: no LoRA"]
     bootstrap_samples: Annotated[Draws, "bootstrap samples for each 95 % interval"]
     predict_train: Annotated[bool, "write predictions for the training examples too"]
+    # Options for text, which a run on speech doesn't have.
+    tokenizer: Node = None
+    max_length: Annotated[
+        Count | None, "most tokens of an example; null: the context of the network, at most 384"
+    ] = None
     escape_formulas: EscapeFormulas = False  # which configs of earlier versions lack

@@ -31,6 +31,8 @@ CHANGEABLE = frozenset({"resume", "paths.outputs", "optim.lr", "data.cache"}) | 
         *("accelerator", "devices", "num_nodes", "strategy", "gradient_clip_val"),
     )
 }
+# Modules of methods that learn from speech alone; the others beside them rebuild it.
+LEARNS_FROM_FRAMES = ("ssl_cli.methods.speech.masked_frames.", "ssl_cli.methods.speech.next_frames.")
 # Options of a transformer that a checkpoint given by init= sets.
 NETWORK = (
     *("size", "layers", "width", "heads", "feedforward"),
@@ -58,6 +60,7 @@ class VerbSpec:
     changeable: frozenset[str] = NONE  # options that a resumed run may change
     set_by_init: frozenset[str] = NONE  # options that a checkpoint given by init= sets
     only_with_run: frozenset[str] = NONE  # options of a verb that trains which use a finished run instead
+    of_text: frozenset[str] = NONE  # options and groups that mean nothing for speech
     of_other_verbs: Mapping[str, str] = field(default_factory=dict)  # option of the data -> the verb that uses it
 
     @property
@@ -84,11 +87,12 @@ VERBS: dict[str, VerbSpec] = {
         options=PretrainConfig,
         main_options=("data", "tokenizer", "model", "init", "trainer.max_steps", "optim.lr", "seed", "show"),
         command="pretrain.pretrain",
-        model=("protocols.LearnsFromText",),
-        model_ability="learn from text",
-        model_packages=("ssl_cli.methods.language.",),
-        data=("TokenSource",),
-        modalities=("text",),
+        model=("protocols.LearnsFromText", "speech.frame_protocols.LearnsFromFrames"),
+        model_ability="learn from text or speech alone",
+        model_packages=("ssl_cli.methods.language.", *LEARNS_FROM_FRAMES),
+        data=("TokenSource", "SpeechSource"),
+        modalities=("text", "audio"),
+        of_text=frozenset({"tokenizer", "init", "val_tokens", "eval_tokens", "show"}),
         changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
         set_by_init=frozenset({"tokenizer", *(f"model.network.{name}" for name in NETWORK)}),
     ),

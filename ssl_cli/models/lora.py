@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.models.transformer import Transformer
+from ssl_cli.models.encoder import Encoder
 
 SCALE = 2.0  # of the adapters' output, as is usual: alpha is twice the rank
 
@@ -31,21 +31,21 @@ class LoRALinear(nn.Module):
         return self.layer
 
 
-def add_adapters(network: Transformer, rank: int) -> None:
+def add_adapters(network: Encoder, rank: int) -> None:
     """Freeze the network and add an adapter to each linear layer of its blocks."""
     network.requires_grad_(False)
     for parent, name, layer in _find_layers(network, nn.Linear):
         setattr(parent, name, LoRALinear(layer, rank))
 
 
-def merge_adapters(network: Transformer) -> None:
+def merge_adapters(network: Encoder) -> None:
     """Merge the adapters into the weights, restore the plain layers and make all of them trainable."""
     for parent, name, layer in _find_layers(network, LoRALinear):
         setattr(parent, name, layer.merge())
     network.requires_grad_()
 
 
-def _find_layers(network: Transformer, layer_type: type[nn.Module]) -> list[tuple[nn.Module, str, Any]]:
+def _find_layers(network: Encoder, layer_type: type[nn.Module]) -> list[tuple[nn.Module, str, Any]]:
     """Return (parent module, attribute name, layer) of each layer of a type in the network's blocks."""
     return [
         (parent, name, child)

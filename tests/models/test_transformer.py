@@ -10,9 +10,10 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from ssl_cli.errors import InputError
 from ssl_cli.models.attention import attend, document_block_mask, document_mask
+from ssl_cli.models.encoder import SIZES
 from ssl_cli.models.heads import MaskedLMHead, PairHead
 from ssl_cli.models.positions import apply_rotary, document_positions, position_angles
-from ssl_cli.models.transformer import SIZES, Transformer
+from ssl_cli.models.transformer import Transformer
 
 VOCABULARY = 50
 DOCUMENT = torch.tensor([[0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2], [0] * 12])

@@ -1,13 +1,13 @@
-"""ssl pretrain: learn from unlabelled data. The modality of the data decides how; so far there is only text."""
+"""ssl pretrain: learn from unlabelled data. The modality of the data decides how."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ssl_cli.commands.pretrain import text
+from ssl_cli.commands.pretrain import audio, text
 from ssl_cli.config.instantiate import modality_of
 
-MODALITIES = {"text": text}  # modality -> the module whose run(cfg) trains on it
+MODALITIES = {"text": text, "audio": audio}  # modality -> the module whose run(cfg) trains on it
 
 
 def run(cfg: DictConfig) -> Path | None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.models.transformer import INITIAL_STD, Transformer
+from ssl_cli.models.encoder import INITIAL_STD
+from ssl_cli.models.transformer import Transformer
 
 Batch = Mapping[str, Tensor]
 RawPredictions = list[np.ndarray]

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from ssl_cli.config.types import Count
 from ssl_cli.methods.supervised.head import Batch, SupervisedHead, linear_in_float32, new_linear, summary_tokens
-from ssl_cli.models.transformer import DropRate, Transformer
+from ssl_cli.models.encoder import DropRate
+from ssl_cli.models.transformer import Transformer
 
 
 class SequenceClassificationHead(SupervisedHead):

@@ -8,8 +8,9 @@ from torch.nn import functional
 
 from ssl_cli.config.types import Count
 from ssl_cli.methods.supervised.head import Batch, SupervisedHead, linear_in_float32, new_linear
+from ssl_cli.models.encoder import DropRate
 from ssl_cli.models.losses import IGNORE_INDEX
-from ssl_cli.models.transformer import DropRate, Transformer
+from ssl_cli.models.transformer import Transformer
 
 
 class TokenClassificationHead(SupervisedHead):

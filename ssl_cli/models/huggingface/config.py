@@ -6,8 +6,9 @@ from typing import Any
 
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
+from ssl_cli.models.encoder import check_head_sizes
 from ssl_cli.models.huggingface.files import CONFIG
-from ssl_cli.models.transformer import Transformer, check_head_sizes
+from ssl_cli.models.transformer import Transformer
 
 SUPPORTED_TYPES = ("bert", "roberta", "gpt2", "gpt_neox", "esm")
 # Our option -> its name in config.json.
