@@ -11,6 +11,7 @@ from ssl_cli.commands.finished import runs_that_can
 from ssl_cli.commands.speech.apply import FIGURES, MAX_FIGURES
 from ssl_cli.commands.speech.finished import SpeechRun, frame_scale, reopen, utterances_of
 from ssl_cli.commands.speech.layer_units import fit_layer_units
+from ssl_cli.data.audio.alignments import read_alignment
 from ssl_cli.data.audio.reader import ReadSpeech
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots.spectrograms import Sound, Span, units_over_spectrogram
@@ -18,6 +19,7 @@ from ssl_cli.methods.speech.protocols import EncodesSpeech, HasUnits
 from ssl_cli.runs.outputs import check_output_is_free, output_folder, warn_about_rejected_files, write_rejected_files
 
 UNITS, COLUMNS = "units.tsv", ("file", "start_s", "end_s", "unit")
+ALIGNMENTS = (".TextGrid", ".lab")
 
 
 def run(cfg: DictConfig) -> Path:
@@ -37,7 +39,8 @@ def run(cfg: DictConfig) -> Path:
             figure = (folder / FIGURES / name).with_suffix(".png")
             figure.parent.mkdir(parents=True, exist_ok=True)
             spans = [Span(*span) for span in stretches(own, unit_s)]
-            units_over_spectrogram(figure, name, Sound(name, frames), spans, [], frame_scale(finished))
+            labels = "phones", phones_beside(source if source.is_dir() else source.parent, name)
+            units_over_spectrogram(figure, Sound(name, frames), spans, labels, frame_scale(finished))
         write_rejected_files(folder, speech.rejected, cfg.escape_formulas)
     warn_about_rejected_files(speech.rejected, len(units))
     n_segments = sum(1 + int((own[1:] != own[:-1]).sum()) for own in units)
@@ -64,6 +67,14 @@ def units_of(cfg: DictConfig, finished: SpeechRun, speech: ReadSpeech) -> tuple[
     layer = fit_layer_units(finished, cfg.layer, cfg.num_units, cfg.seed)
     console.say(f"{layer.num_units} units are k-means classes of layer {layer.layer}, of the training speakers' voices")
     return layer.units(speech), 1
+
+
+def phones_beside(folder: Path, name: str) -> list[Span]:
+    """Return the phones of a recording, from an alignment of its name beside it; none if there is none."""
+    for suffix in ALIGNMENTS:
+        if (path := (folder / name).with_suffix(suffix)).is_file():
+            return [Span(*segment) for segment in read_alignment(path)]
+    return []
 
 
 def lines_of(names: list[str], units: list[np.ndarray], unit_s: float) -> Iterator[str]:

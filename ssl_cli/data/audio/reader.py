@@ -92,6 +92,8 @@ class SpeechReader:
                 names.append(name)
             except InputError as error:
                 rejected.append((name, str(error)))
+        if not waves:
+            return ReadSpeech([], np.empty((0, self.settings.n_mels), np.float32), np.zeros(1, np.int64), [], rejected)
         frames, length = log_mel_end_to_end(waves, self.settings)
         begin = np.concatenate([[0], np.cumsum(length)])
         return ReadSpeech(names, frames, begin, [name.rpartition("/")[0] for name in names], rejected)

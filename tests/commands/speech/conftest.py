@@ -52,7 +52,7 @@ def speech_run(trained_speech: SpeechRuns, workdir: Path) -> SpeechRuns:
 
     def copy(model: str, *words: str) -> Path:
         original = trained_speech(model, *words)
-        folder = Path("outputs/reconstruct") / original.parent.name / original.name
+        folder = Path("outputs/reconstruct") / original.parent.name / "_".join([original.name, *words])
         shutil.copytree(original, folder)
         return folder
 

@@ -22,10 +22,9 @@ def test_there_and_back(cli: Cli, speech_run: SpeechRuns, recordings: Path) -> N
 
 
 def test_a_file_of_another_run_is_refused(cli: Cli, speech_run: SpeechRuns, recordings: Path) -> None:
-    speech_run("speech_vqvae", "seed=1")
-    assert cli("compress", f"input={recordings}", "output=x.sslz")[0] == 0
-    speech_run("speech_vqvae")
-    code, _, err = cli("decompress", "input=x.sslz", "output=new")
+    runs = [speech_run("speech_vqvae", f"seed={seed}") for seed in (1, 2)]
+    assert cli("compress", f"run={runs[0]}", f"input={recordings}", "output=x.sslz")[0] == 0
+    code, _, err = cli("decompress", f"run={runs[1]}", "input=x.sslz", "output=new")
     assert code == 2 and "was written by another model" in err
     assert not Path("new").exists()
 

@@ -70,7 +70,7 @@ def test_a_model_with_a_table_of_speakers_converts_to_those(
     [
         (["target=bop"], "target=bop is neither a speaker of the run nor a file. Did you mean bob?"),
         (["source=none.wav"], "none.wav can't be used: there is no such file"),
-        (["source=text.wav"], "text.wav can't be used: it is not a sound"),
+        (["source=text.wav"], "text.wav can't be used: it is text, not a sound"),
         (["output=s.wav"], "output=s.wav is the source itself"),
         (["output=nowhere/c.wav"], "there is no folder nowhere"),
         (["output=taken.wav"], "taken.wav exists"),
