@@ -33,6 +33,7 @@ from ssl_cli.cli.overrides import (
     choice_names,
     holds_speech,
     value_of,
+    with_defaults_of_speech,
     without_repeats,
 )
 from ssl_cli.cli.show import show_config, show_sources
@@ -86,6 +87,7 @@ def launch(line: CommandLine, verb: str) -> int:
         raise InputError("resume= continues a single run: leave out -m.")
     if resumed != "null" and VERBS[verb].makes_runs:
         return _resume(line, verb, resumed, overrides)
+    overrides = with_defaults_of_speech(verb, overrides)
     check_options_apply(verb, overrides, sweeping)
     check_data_folder(overrides)
     with _hydra(verb) as hydra:

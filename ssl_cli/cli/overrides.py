@@ -6,13 +6,15 @@ from hydra.core.override_parser.types import Override, ValueType
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli import console
+from ssl_cli.cli.grammar import parse_override
 from ssl_cli.cli.hydra_options import is_of_hydra
 from ssl_cli.config.choices import choices, default_choices, did_you_mean, groups, suitable_choices, verb_of
-from ssl_cli.config.instantiate import as_text, modality_of, read_yaml
+from ssl_cli.config.instantiate import as_text, modality_of, read_yaml, target_of
 from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 
+SPEECH_PACKAGES = ("ssl_cli.data.audio.", "ssl_cli.methods.speech.", "ssl_cli.tasks.speech.")
 MULTI_CHOICE_GROUPS = {"logger"}  # groups of which a run may have several choices
 
 
@@ -163,6 +165,21 @@ def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) ->
             )
     elif unused := [key for key in changed if key in unused_options(verb)]:
         raise InputError(f"{', '.join(unused)}: only with run=RUN, a finished run; without run= a new one is trained.")
+
+
+def with_defaults_of_speech(verb: str, overrides: list[Override]) -> list[Override]:
+    """Return the overrides, with model and data of speech if only one of them is chosen and is of speech."""
+    defaults = VERBS[verb].of_speech
+    chosen = {override.key_or_group: choice_names(override) for override in overrides}
+    named = [(group, name) for group in (*defaults, "task") for name in chosen.get(group, [])]
+    if "experiment" in chosen or not named or not all(is_of_speech(*choice) for choice in named):
+        return overrides
+    return overrides + [parse_override(f"{group}={name}") for group, name in defaults.items() if group not in chosen]
+
+
+def is_of_speech(group: str, name: str) -> bool:
+    """Return whether the class of a choice, such as model=voice_ae, is one of speech."""
+    return str(target_of(group, name)).startswith(SPEECH_PACKAGES)
 
 
 def holds_speech(cfg: DictConfig) -> bool:

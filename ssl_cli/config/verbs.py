@@ -61,6 +61,7 @@ class VerbSpec:
     set_by_init: frozenset[str] = NONE  # options that a checkpoint given by init= sets
     only_with_run: frozenset[str] = NONE  # options of a verb that trains which use a finished run instead
     of_text: frozenset[str] = NONE  # options and groups that mean nothing for speech
+    of_speech: Mapping[str, str] = field(default_factory=dict)  # group -> its default, if another group is of speech
     of_other_verbs: Mapping[str, str] = field(default_factory=dict)  # option of the data -> the verb that uses it
 
     @property
@@ -93,6 +94,7 @@ VERBS: dict[str, VerbSpec] = {
         data=("TokenSource", "SpeechSource"),
         modalities=("text", "audio"),
         of_text=frozenset({"tokenizer", "init", "val_tokens", "eval_tokens", "show"}),
+        of_speech={"model": "speech_bert", "data": "synthetic_speech"},
         changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
         set_by_init=frozenset({"tokenizer", *(f"model.network.{name}" for name in NETWORK)}),
     ),
@@ -119,6 +121,7 @@ VERBS: dict[str, VerbSpec] = {
         changeable=CHANGEABLE
         | {"prior_steps", "importance_samples", "likelihood_images", "probes"}
         | {"judges", "conversions", "clips", "vocoder"},
+        of_speech={"model": "voice_ae", "data": "synthetic_speech"},
         only_with_run=frozenset(
             {"run", "input", "output", "overwrite", "escape_formulas", "trust", "paths.outputs"}
         ),

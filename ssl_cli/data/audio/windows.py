@@ -27,7 +27,7 @@ class SpeechWindows(ArrayDataset):
     row_name = "utterances"
 
     def __init__(self, split: SpeechSplit, reader: SpeechReader, window: int | None, seed: int, training: bool):
-        self.split, self.reader = split, reader
+        self.utterances, self.reader = split, reader
         self.window, self.seed, self.training = window, seed, training
         length = split.lengths
         speaker = np.where(split.speaker < len(reader.speakers), split.speaker, -1)
@@ -66,11 +66,11 @@ class SpeechWindows(ArrayDataset):
 
     def take(self, selection: np.ndarray) -> "SpeechWindows":
         """Return a subset of the utterances; their references are among them too."""
-        return SpeechWindows(self.split.take(selection), self.reader, self.window, self.seed, self.training)
+        return SpeechWindows(self.utterances.take(selection), self.reader, self.window, self.seed, self.training)
 
     def whole(self) -> "SpeechWindows":
         """Return the same utterances uncropped, in order and with references that are not drawn at random."""
-        return SpeechWindows(self.split, self.reader, None, self.seed, training=False)
+        return SpeechWindows(self.utterances, self.reader, None, self.seed, training=False)
 
     def __getitem__(self, item: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
         k, index, weight = item
