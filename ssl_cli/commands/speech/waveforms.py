@@ -1,0 +1,48 @@
+"""Waveforms of log-mels in batches, and what a listener hears of them: log-mels of the waveforms, equally loud."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_cli.data.audio.features import MIN_MAGNITUDE, MelSettings, griffin_lim, log_mel_end_to_end
+from ssl_cli.data.audio.reader import SpeechReader, prepare
+
+MAX_BATCH, MAX_BATCH_FRAMES = 16, 8192  # utterances, and frames with their padding
+Vocoder = Callable[[Tensor], Tensor]  # log-mels (B, T, M) -> waveforms (B, S)
+
+
+def to_waveforms(
+    log_mels: Sequence[np.ndarray], settings: MelSettings, vocoder: Vocoder | None = None
+) -> list[np.ndarray]:
+    """Return the waveform, (T - 1) * hop samples, of each of the log-mels (T, M), by Griffin-Lim or a vocoder.
+
+    Utterances of similar length share a batch, in which silence follows the shorter ones.
+    """
+    synthesize = vocoder or (lambda frames: griffin_lim(frames, settings))
+    order = sorted(range(len(log_mels)), key=lambda k: len(log_mels[k]))
+    waves, begun = [np.empty(0, np.float32)] * len(log_mels), 0
+    with torch.inference_mode():
+        while begun < len(order):
+            rows = order[begun : begun + MAX_BATCH]
+            while len(rows) > 1 and len(rows) * len(log_mels[rows[-1]]) > MAX_BATCH_FRAMES:
+                rows.pop()
+            shape = len(rows), max(2, len(log_mels[rows[-1]])), settings.n_mels
+            frames = np.full(shape, np.log(MIN_MAGNITUDE), np.float32)
+            for frame, k in zip(frames, rows, strict=True):
+                frame[: len(log_mels[k])] = log_mels[k]
+            batch = synthesize(torch.from_numpy(frames)).numpy()
+            for wave, k in zip(batch, rows, strict=True):
+                waves[k] = wave[: max(1, (len(log_mels[k]) - 1) * settings.hop)]
+            begun += len(rows)
+    return waves
+
+
+def heard(waves: Sequence[np.ndarray], reader: SpeechReader) -> list[np.ndarray]:
+    """Return the log-mels (T, M) of waveforms, made as loud as the recordings that the reader reads."""
+    if not waves:
+        return []
+    prepared = [prepare(wave, reader.settings, reader.loudness, trim=False) for wave in waves]
+    frames, length = log_mel_end_to_end(prepared, reader.settings)
+    return np.split(frames, np.cumsum(length)[:-1])
