@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -47,6 +47,20 @@ class DerivedMetrics(Protocol):
 
     def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         """Return the metrics, given the mean of each loss."""
+
+
+@runtime_checkable
+class Alternates(Protocol):
+    """A method that is trained by several optimizers in turn, such as an adversarial one.
+
+    Each step takes all turns on the same batches, in the order of the groups. `forward` gives the validation curve.
+    """
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the weights that each turn updates, by the turn's name; each weight of the method is in one group."""
+
+    def losses(self, batch: Mapping[str, Tensor], turn: str) -> dict[str, Tensor]:
+        """Return the scalar losses of a turn by name; its weights follow the gradient of `loss`, the others stay."""
 
 
 @runtime_checkable

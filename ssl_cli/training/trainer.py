@@ -31,11 +31,12 @@ from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.head import SupervisedHead
-from ssl_cli.methods.training_protocols import MatmulBound, monitor_of
+from ssl_cli.methods.training_protocols import Alternates, MatmulBound, monitor_of
 from ssl_cli.models.cpu import has_bf16, set_layout, tuned_for_large_matmuls
 from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
 from ssl_cli.training import checkpoints
+from ssl_cli.training.alternating import AlternatingLearner
 from ssl_cli.training.callbacks import History, load_final_weights, make_callbacks
 from ssl_cli.training.limits import duration_s, step_limit, train_batches
 from ssl_cli.training.module import NEVER, Learner
@@ -73,8 +74,7 @@ def train(
     schedule = lr_schedule(cfg.optim, max_steps, duration_s(cfg.trainer.max_time))
     set_layout(method, torch.channels_last)
     settings = step_settings(cfg.trainer, batches_per_epoch, max_steps, cfg.seed)
-    make_learner = ShardedLearner if cfg.trainer.strategy == "fsdp" else Learner
-    learner = make_learner(method, train_rows, val_rows, make_optimizer, schedule, settings)
+    learner = _learner_class(cfg.trainer, method)(method, train_rows, val_rows, make_optimizer, schedule, settings)
     callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor_of(method))
     precision, all_loggers = resolve_precision(cfg.trainer, method), [History(folder / HISTORY), *loggers]
     trainer = _trainer(cfg.trainer, precision, callbacks, all_loggers, folder)
@@ -86,6 +86,17 @@ def train(
     load_final_weights(callbacks, learner)
     method.to(trainer.strategy.root_device, torch.float32).eval()
     set_layout(method, torch.contiguous_format)
+
+
+def _learner_class(settings: DictConfig, method: nn.Module) -> type[Learner]:
+    """Return the LightningModule for a method. Raises InputError for several optimizers on several devices."""
+    if not isinstance(method, Alternates):
+        return ShardedLearner if settings.strategy == "fsdp" else Learner
+    if settings.devices * settings.num_nodes > 1:
+        raise InputError(
+            f"{type(method).__name__} is trained by several optimizers, on one device: set trainer.devices=1."
+        )
+    return AlternatingLearner
 
 
 @contextmanager
