@@ -102,7 +102,7 @@ def test_units_are_found_again_from_the_same_seed_and_from_no_padding() -> None:
 
 def test_more_units_than_frames_are_refused() -> None:
     model = MaskedFrames(FrameTransformer(M, 32, layers=1, width=8, heads=2), n_units=1000)
-    with pytest.raises(InputError, match="model.n_units=1000: the training data has only 26 frames"):
+    with pytest.raises(InputError, match=r"model.n_units=1000: the training data has only 26 frames"):
         model.initialize_from_frames([batch()], 0, lambda _: None)
 
 
