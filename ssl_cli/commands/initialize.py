@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ssl_cli import console
 from ssl_cli.commands import finished as finished_runs
 from ssl_cli.commands.pretrain.finished import TOKENIZER
+from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.config.instantiate import build, locate
 from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.data.tokenizers.settings import unreachable_capitals
@@ -41,6 +42,8 @@ SAYS_NOTHING = {  # names of folders that do not distinguish checkpoints
 NAMED_BY_STEP = re.compile(r"(checkpoint|step|epoch)[-_]?\d+|\d+|[0-9a-f]{40}")
 PARTS = {  # of a model, as the table of loaded weights names them -> the prefix of their parameters
     "token table": "network.token_table.",
+    "projection of frames": "network.project.",
+    "mask vector": "network.mask_vector",
     "position table": "network.position_table.",
     "segment table": "network.segment_table.",
     "norm of the embeddings": "network.first_norm.",
@@ -156,6 +159,8 @@ def _of_run(name: str, outputs: str) -> Init:
     """Return a run of ssl pretrain; or of ssl finetune, whose network has learned another task before."""
     folder = find_run(name, outputs, ("pretrain", "finetune") if name != LATEST else "pretrain", finished=True)
     finished: Any = finished_runs.load(folder)
+    if isinstance(finished, SpeechRun):
+        raise InputError(f"{folder} was trained on speech: use it with task=speech/words or task=speech/speaker.")
     model, choices = finished.model, finished.config.choices
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
     pooler = {name: weight for name, weight in weights.items() if name.startswith(PAIR_POOLER)}

@@ -102,10 +102,12 @@ VERBS: dict[str, VerbSpec] = {
         options=FinetuneConfig,
         main_options=("task", "init", "trainer.max_epochs", "optim.lr", "max_length", "lora", "seed"),
         command="finetune.finetune",
-        model=("protocols.EncodesText", "protocols.PredictsLabels"),  # a network, or a saved model that has one
-        model_ability="learn from labelled text",
-        model_packages=("ssl_cli.models.transformer.",),
-        modalities=("labelled",),
+        # a network, or a saved model that has one
+        model=("protocols.EncodesText", "speech.frame_protocols.EncodesFrames", "protocols.PredictsLabels"),
+        model_ability="learn from labelled text or speech",
+        model_packages=("ssl_cli.models.transformer.", "ssl_cli.models.frame_transformer."),
+        modalities=("labelled", "audio"),
+        of_text=frozenset({"tokenizer", "max_length"}),
         changeable=CHANGEABLE | {"bootstrap_samples", "predict_train"},
         set_by_init=frozenset({"tokenizer", "model", "model.context", *(f"model.{name}" for name in NETWORK)}),
     ),

@@ -1,6 +1,6 @@
 """Transformer encoder over vectors: blocks of attention and feedforward networks, with the positions they read.
 
-`models.transformer` puts token embeddings before it, `models.frame_encoder` frames of speech.
+`models.transformer` puts token embeddings before it, `models.frame_transformer` frames of speech.
 """
 
 import math

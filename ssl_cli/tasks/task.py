@@ -22,9 +22,21 @@ class Scores(Protocol):
         """Return metrics in 0..1 by name (accuracy, f1) of all predictions, or of those with the indices `which`."""
 
 
+class ScoredTask(Protocol):
+    """What a task of any modality says of its predictions; `monitor` is the metric on dev that selects the weights."""
+
+    monitor: str
+
+    def scores(self, predictions: Sequence[Prediction]) -> Scores | None:
+        """Return the scores of the predictions, or None if their labels are unknown."""
+
+    def submission(self, split: str, predictions: Sequence[Prediction]) -> Mapping[str, str]:
+        """Return the files to submit for a split: name -> content; empty if there are none."""
+
+
 @runtime_checkable
-class Task(Protocol):
-    """A kind of task. Each YAML of conf/task is one instance, with the arguments of its class.
+class Task(ScoredTask, Protocol):
+    """A kind of task on text. Each YAML of conf/task is one instance, with the arguments of its class.
 
     `method` is the dotted name of the head that learns it. `monitor` is the metric on dev that selects the best
     weights; more is better.
@@ -32,7 +44,6 @@ class Task(Protocol):
 
     method: ClassVar[str]
     source: ClassVar[type]
-    monitor: str
 
     def read(self, source: Any) -> dict[str, Examples]:
         """Return the examples of each split: train, dev, and optionally test and others (dev_mismatched, ax).
@@ -67,12 +78,6 @@ class Task(Protocol):
         Each has `id`, the fields of the example, `label` if it is known, and `prediction`, with probabilities or
         scores.
         """
-
-    def scores(self, predictions: Sequence[Prediction]) -> Scores | None:
-        """Return the scores of the predictions, or None if their labels are unknown."""
-
-    def submission(self, split: str, predictions: Sequence[Prediction]) -> dict[str, str]:
-        """Return the files to submit for a split: name -> content; empty if there are none."""
 
     def records(self, path: Path, labels: Sequence[str]) -> Iterator[Record]:
         """Yield the records of a user's file of any size, for `to_example`. Raises InputError if it can't be read."""

@@ -11,7 +11,10 @@ from ssl_cli.methods.supervised.head import SupervisedHead
 from ssl_cli.models.lora import add_adapters, merge_adapters
 
 BLOCK = re.compile(r"network\.blocks\.(\d+)\.")
-EMBEDDINGS = ("network.token_table.", "network.position_table.", "network.segment_table.", "network.first_norm.")
+EMBEDDINGS = (
+    *("network.token_table.", "network.position_table.", "network.segment_table.", "network.first_norm."),
+    *("network.project.", "network.mask_vector"),
+)
 
 
 @dataclass(frozen=True)

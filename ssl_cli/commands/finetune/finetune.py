@@ -1,4 +1,4 @@
-"""ssl finetune: learn a labelled task, from a pretrained model or from scratch."""
+"""ssl finetune: learn a labelled task, from a pretrained model or from scratch. For tasks on speech see `audio`."""
 
 import copy
 import hashlib
@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_model
 
 from ssl_cli import console
-from ssl_cli.commands.finetune import outputs
+from ssl_cli.commands.finetune import audio, outputs
 from ssl_cli.commands.finetune.adaptation import Adaptation, n_trained
 from ssl_cli.commands.finetune.finished import LEARNED
 from ssl_cli.commands.finetune.inference import predict_all
@@ -18,7 +18,7 @@ from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.initialize import SCRATCH, Init, apply_init, resolve_init
 from ssl_cli.commands.pretrain.evaluate import median_throughput
 from ssl_cli.commands.pretrain.finished import TOKENIZER
-from ssl_cli.config.instantiate import build
+from ssl_cli.config.instantiate import build, modality_of
 from ssl_cli.data.labelled.packed_examples import EVAL_BATCH_EXAMPLES, PackedExamples
 from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
@@ -43,6 +43,8 @@ EXTENSIBLE = ("rotary", "sinusoidal")  # positions that continue beyond those in
 
 def run(cfg: DictConfig) -> Path | None:
     """Run one training, from config to a finished run folder, and return its path."""
+    if modality_of(cfg.data._target_) == "audio":
+        return audio.run(cfg)
     check_process_count(cfg)
     adaptation = Adaptation(cfg.freeze, cfg.layer_decay, cfg.reinit, cfg.lora)
     adaptation.check_options(from_scratch=cfg.init == SCRATCH)

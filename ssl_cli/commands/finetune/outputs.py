@@ -16,7 +16,7 @@ from ssl_cli.evaluation.html import Section
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.files import write_text
 from ssl_cli.runs.folder import HISTORY, read_history
-from ssl_cli.tasks.task import DescribesMetrics, Prediction, Scores, Task
+from ssl_cli.tasks.task import DescribesMetrics, Prediction, ScoredTask, Scores
 
 TRAIN_SPLIT = "train"  # has metrics, but no section in the report
 SUBMISSION = "submission"
@@ -31,7 +31,7 @@ SECTIONS: tuple[tuple[set[str], SectionBuilder], ...] = (  # the first whose fie
 
 def write(
     folder: Path,
-    task: Task,
+    task: ScoredTask,
     labels: Sequence[str],
     predictions: Mapping[str, Sequence[Prediction]],
     metrics: dict[str, float],
@@ -79,7 +79,7 @@ def warn_unlabelled(split: str, predictions: Sequence[Prediction]) -> None:
         console.warn(f"{split} has no metrics: {n_all - n_labelled:,} of {n_all:,} examples have no label.")
 
 
-def check_file_names(folder: Path, task: Task, splits: Iterable[str]) -> None:
+def check_file_names(folder: Path, task: ScoredTask, splits: Iterable[str]) -> None:
     """Raise InputError if the name of a split or of a submission file leads outside the run.
 
     They come from the config, which may be untrusted.
@@ -97,7 +97,7 @@ def _path_inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def write_predictions(folder: Path, task: Task, split: str, predictions: Sequence[Prediction]) -> dict[str, str]:
+def write_predictions(folder: Path, task: ScoredTask, split: str, predictions: Sequence[Prediction]) -> dict[str, str]:
     """Write predictions-<split>.jsonl and the submission files. Return name -> description."""
     name = f"predictions-{split}.jsonl"
     write_text(folder / name, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in predictions))

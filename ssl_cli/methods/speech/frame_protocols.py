@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +35,18 @@ class FramePredictions(NamedTuple):
     frames: Tensor
     units: Tensor | None = None
     predicted_units: Tensor | None = None
+
+
+@runtime_checkable
+class EncodesFrames(Protocol):
+    """A network over frames that can be given a head for a labelled task."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that build a network of the same shape."""
+
+    def hidden_layers(self, frames: Tensor, length: Tensor) -> list[Tensor]:
+        """Return the vectors (B, T, C) of frames (B, T, M) before the first block and after each."""
 
 
 @runtime_checkable

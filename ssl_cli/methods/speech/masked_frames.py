@@ -13,7 +13,7 @@ from ssl_cli.config.types import Count, OpenShare, Range
 from ssl_cli.errors import InputError
 from ssl_cli.methods.speech.frame_protocols import FramePredictions
 from ssl_cli.methods.speech.span_masks import span_masks
-from ssl_cli.models.frame_encoder import FrameEncoder
+from ssl_cli.models.frame_transformer import FrameTransformer
 
 Batch = Mapping[str, Tensor]
 MAX_KMEANS_FRAMES = 20_000  # more make the centers no better
@@ -37,7 +37,7 @@ class MaskedFrames(nn.Module):
 
     def __init__(
         self,
-        network: Annotated[FrameEncoder, "a transformer that sees each utterance from both sides"],
+        network: Annotated[FrameTransformer, "a transformer that sees each utterance from both sides"],
         target: Annotated[Literal["units", "frames"], "what is predicted of masked frames"] = "units",
         n_units: Annotated[int, Range(2, 10_000), "number of units, with target=units"] = 100,
         mask_ratio: Annotated[OpenShare, "share of the frames that are masked"] = 0.5,

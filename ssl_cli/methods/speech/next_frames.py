@@ -10,7 +10,7 @@ from torch.nn import functional
 from ssl_cli.config.types import Count
 from ssl_cli.errors import InputError
 from ssl_cli.methods.speech.frame_protocols import FramePredictions
-from ssl_cli.models.frame_encoder import FrameEncoder
+from ssl_cli.models.frame_transformer import FrameTransformer
 
 Batch = Mapping[str, Tensor]
 
@@ -28,7 +28,7 @@ class NextFrames(nn.Module):
 
     def __init__(
         self,
-        network: Annotated[FrameEncoder, "a causal transformer"],
+        network: Annotated[FrameTransformer, "a causal transformer"],
         steps: Annotated[Count, "how many frames on is the one that is predicted"] = 3,
     ):
         super().__init__()

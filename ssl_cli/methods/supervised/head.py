@@ -1,15 +1,14 @@
 """Supervised training on top of a transformer, for batches of packed examples."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.models.encoder import INITIAL_STD
-from ssl_cli.models.transformer import Transformer
+from ssl_cli.models.encoder import INITIAL_STD, Encoder
 
 Batch = Mapping[str, Tensor]
 RawPredictions = list[np.ndarray]
@@ -18,7 +17,7 @@ RawPredictions = list[np.ndarray]
 class SupervisedHead(nn.Module):
     """A transformer with a head for a labelled task.
 
-    A batch is one of `data.labelled.packed_examples`: rows (R, L) that hold S sequences. A subclass defines `logits`,
+    A batch is one of `data.labelled.packed_examples`: rows (R, L) that hold S sequences; of speech, see the subclass. A subclass defines `logits`,
     `losses` and `raw_predictions`. If `validation_metrics` is set, the predictions made in evaluation are collected,
     and `epoch_metrics` computes metrics of all of them.
     """
@@ -30,9 +29,10 @@ class SupervisedHead(nn.Module):
     validation_metrics: Callable[[Sequence[np.ndarray]], dict[str, float]] | None = None
     lr_scales: Mapping[str, float]  # parameter name -> factor, for weights that learn more slowly than others
 
-    def __init__(self, network: Transformer, dropout: float):
+    def __init__(self, network: Encoder, dropout: float):
         super().__init__()
-        self.network, self.dropout = network, dropout
+        self.network: Any = network
+        self.dropout = dropout
         self._eval_predictions: RawPredictions = []
         self.lr_scales = {}
 

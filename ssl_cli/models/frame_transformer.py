@@ -24,7 +24,7 @@ from ssl_cli.models.encoder import (
 MARGIN_DIVISOR = 4  # a quarter of the context is read on each side of a piece of a long utterance
 
 
-class FrameEncoder(Encoder):
+class FrameTransformer(Encoder):
     """Transformer from frames (B, T, M) to a vector per frame: an encoder or, if `causal`, a decoder.
 
     A frame sees only frames of its own utterance, those before `length`. An utterance longer than the context is read

@@ -1,0 +1,147 @@
+"""Fine-tuning on speech: which word is said or who speaks, from a pretrained model of speech or from scratch."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+from safetensors.torch import save_model
+
+from ssl_cli import console
+from ssl_cli.commands.finetune import outputs
+from ssl_cli.commands.finetune.adaptation import Adaptation, n_trained
+from ssl_cli.commands.finetune.audio_init import check_same_frames, network_options, resolve_speech_init
+from ssl_cli.commands.finetune.inference import predict_all
+from ssl_cli.commands.finished import WEIGHTS
+from ssl_cli.commands.initialize import Init, apply_init
+from ssl_cli.commands.pretrain.evaluate import median_throughput
+from ssl_cli.config.instantiate import build
+from ssl_cli.data.audio.datasets import SpeechData
+from ssl_cli.methods.build import new_model
+from ssl_cli.methods.supervised.speech_classification import SpeechClassificationHead
+from ssl_cli.process import is_worker
+from ssl_cli.runs.duplicates import find_completed_run
+from ssl_cli.runs.folder import HISTORY, read_history
+from ssl_cli.runs.session import run_session
+from ssl_cli.runs.workers import check_process_count
+from ssl_cli.tasks.speech_classification import LabelledSpeech, LabelledWindows, SpeechClassification
+from ssl_cli.tasks.task import Prediction, RawPredictions
+from ssl_cli.training.limits import validated_rows
+from ssl_cli.training.trainer import resolve_precision, train
+
+EXAMPLES_PER_S = "train/examples_per_s"
+NETWORK = "ssl_cli.models.frame_transformer.FrameTransformer"
+
+
+def run(cfg: DictConfig) -> Path:
+    """Run one training, from config to a finished run folder, and return its path."""
+    check_process_count(cfg)
+    adaptation = Adaptation(cfg.freeze, cfg.layer_decay, cfg.reinit, cfg.lora)
+    adaptation.check_options(from_scratch=cfg.init == "none")
+    init = resolve_speech_init(cfg)
+    task: SpeechClassification = build(cfg.task)
+    data: SpeechData = build(cfg.data).speech_splits(cfg.seed)
+    check_same_frames(init, data.reader)
+    classes = task.classes(data)
+    examples = task.read(data, classes, cfg.seed)
+    apply_init(cfg, init.init)
+    apply_task(cfg, task, init.init, network_options(cfg, init, data), classes, data)
+    model: SpeechClassificationHead = new_model(cfg)
+    loaded = init.init.load_into(model)
+    adaptation.prepare(model)
+    rows = {
+        split: task.rows(each, data.reader, model.network.context if split == "train" else None, cfg.seed)
+        for split, each in examples.items()
+    }
+    if done := find_completed_run(cfg, data.fingerprint):
+        return done
+    with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
+        describe(cfg, loaded, model, examples, data.warnings)
+        watched = watched_examples(cfg, examples["dev"], rows["dev"])
+        model.monitor = task.monitor
+        model.validation_metrics = lambda raw: metrics_of(task, watched, raw, classes)
+        train(model, rows["train"], task.rows(watched, data.reader, None, cfg.seed), cfg, folder, trackers)
+        if is_worker():
+            return folder
+        adaptation.finish(model)
+        save_model(model.eval(), str(folder / WEIGHTS))
+        data.reader.save(folder)
+
+        predictions = predict_splits(cfg, task, model, examples, rows, classes)
+        metrics |= median_throughput(read_history(folder / HISTORY), EXAMPLES_PER_S)
+        chosen = {**cfg.choices, "init": cfg.init, "seed": cfg.seed}
+        outputs.write(
+            folder, task, classes, predictions, metrics, chosen, cfg.bootstrap_samples, cfg.seed, cfg.escape_formulas
+        )
+    return folder
+
+
+def apply_task(
+    cfg: DictConfig,
+    task: SpeechClassification,
+    init: Init,
+    network: Mapping[str, object],
+    classes: Sequence[str],
+    data: SpeechData,
+) -> None:
+    """Write what follows from the task, the data and `init` into the config, so that it alone rebuilds the model."""
+    cfg.choices.model = init.name if init.weights else cfg.choices.model
+    cfg.choices.data = f"{cfg.choices.task}-{cfg.choices.data}" if cfg.resume is None else cfg.choices.data
+    cfg.summary_metrics = [f"test/{task.monitor}", f"dev/{task.monitor}", EXAMPLES_PER_S]
+    digest = init.digest if cfg.resume is None else cfg.facts.start
+    cfg.facts = {**data.facts, "labels": list(classes), "start": digest}
+    node = {"_target_": NETWORK, **network}
+    cfg.model = {"_target_": task.method, "network": node, **task.options(classes), "dropout": network["dropout"]}
+
+
+def watched_examples(cfg: DictConfig, dev: LabelledSpeech, rows: LabelledWindows) -> LabelledSpeech:
+    """Return the utterances of as many validation batches as trainer.limit_val_batches says, evenly spaced."""
+    which = validated_rows(cfg.trainer, len(dev), rows.eval_batch_size)
+    return dev if len(which) == len(dev) else dev.take(which)
+
+
+def metrics_of(
+    task: SpeechClassification, examples: LabelledSpeech, raw: RawPredictions, classes: Sequence[str]
+) -> dict[str, float]:
+    """Return the metrics of raw predictions of labelled utterances."""
+    scores = task.scores(task.decode(examples.split.names, raw, classes, examples.label))
+    assert scores is not None, "all utterances have labels"
+    return scores.metrics()
+
+
+def predict_splits(
+    cfg: DictConfig,
+    task: SpeechClassification,
+    model: SpeechClassificationHead,
+    examples: Mapping[str, LabelledSpeech],
+    rows: Mapping[str, LabelledWindows],
+    classes: Sequence[str],
+) -> dict[str, Sequence[Prediction]]:
+    """Return the predictions of each split but train, unless predict_train says so."""
+    predictions: dict[str, Sequence[Prediction]] = {}
+    for split in sorted(examples, key=list(("dev", "test", "unheard", "train")).index):
+        if split == "train" and not cfg.predict_train:
+            continue
+        each = examples[split]
+        console.say(f"predicting {split}: {len(each):,}")
+        raw = predict_all(model, rows[split], resolve_precision(cfg.trainer, model))
+        predictions[split] = task.decode(each.split.names, raw, classes, each.label)
+    return predictions
+
+
+def describe(
+    cfg: DictConfig,
+    loaded: list[list[str]],
+    model: SpeechClassificationHead,
+    examples: Mapping[str, LabelledSpeech],
+    warnings: Sequence[str],
+) -> None:
+    """Print the number of utterances, which parts of the model are loaded and trained, and warnings about the data."""
+    counts = ", ".join(f"{split} {len(each):,}" for split, each in examples.items())
+    console.say(f"finetune task={cfg.choices.task} init={cfg.init} seed={cfg.seed}: utterances: {counts}")
+    if cfg.resume is None:
+        console.say(console.table("", ["part", "weights", "parameters"], loaded, right={"parameters"}))
+    trained, total = n_trained(model)
+    if trained < total:
+        console.say(f"{trained:,} of {total:,} parameters are trained ({trained / total:.1%})")
+    for warning in warnings:
+        console.warn(warning)
