@@ -63,6 +63,9 @@ class HasUnits(Protocol):
     def units(self, batch: Batch) -> Tensor:
         """Return the units (B, L) int64 of `frames`."""
 
+    def unit_vectors(self) -> Tensor:
+        """Return the vectors of the units, (alphabet, C): what is similar has similar vectors."""
+
 
 @runtime_checkable
 class DecodesUnits(HasUnits, Protocol):

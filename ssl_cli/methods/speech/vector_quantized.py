@@ -126,6 +126,10 @@ class SpeechVQVAE(SpeechAutoencoder):
         unit = self.quantizer.nearest(code.flatten(0, 1)).view(code.shape[:2])
         return unit * frame_mask(self.n_steps(batch["length"]), code.shape[1])[:, 0].long()
 
+    def unit_vectors(self) -> Tensor:
+        """Return the vectors of the units, (alphabet, latent)."""
+        return self.quantizer.look_up(torch.arange(self.alphabet, device=self.code_counts.device))
+
     def decode_units(self, units: Tensor, batch: Batch) -> Tensor:
         """Return the frames (B, T, M) of units (B, L), in the voice of the batch's speaker; T is the largest length."""
         n_frames = int(batch["length"].max())
