@@ -52,8 +52,7 @@ class ReconstructConfig(RunConfig):
     probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, if there are labels"]
     judges: Annotated[
         bool, "of speech: train a word judge and a speaker judge on real recordings, which listen to conversions"
-    ] = True  # which configs of earlier versions lack, as the next three
-    conversions: Annotated[Count, "of speech: test recordings that are converted to another voice and judged"] = 200
+    ] = True  # which configs of earlier versions lack, as the next two
     clips: Annotated[Natural, "of speech: recordings that the report plays, each with its conversion"] = 6
     vocoder: Vocoder = None
     # Options of a finished run. A saved config has none of them: without run= they have no effect.

@@ -122,7 +122,7 @@ VERBS: dict[str, VerbSpec] = {
         modalities=("image", "audio"),
         changeable=CHANGEABLE
         | {"prior_steps", "importance_samples", "likelihood_images", "probes"}
-        | {"judges", "conversions", "clips", "vocoder"},
+        | {"judges", "clips", "vocoder"},
         of_speech={"model": "voice_ae", "data": "synthetic_speech"},
         only_with_run=frozenset(
             {"run", "input", "output", "overwrite", "escape_formulas", "trust", "paths.outputs"}

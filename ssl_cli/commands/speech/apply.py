@@ -7,10 +7,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from ssl_cli import console
+from ssl_cli.commands.speech.evaluate import frame_distortion_db
 from ssl_cli.commands.speech.finished import SpeechRun, frame_scale, utterances_of
 from ssl_cli.commands.speech.vocoders import use_vocoder
 from ssl_cli.commands.speech.wav_files import wav_names, write_wav
-from ssl_cli.evaluation.metrics.cepstra import DECIBELS, mel_cepstra
 from ssl_cli.evaluation.plots.spectrograms import Sound, spectrogram_columns
 from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.outputs import (
@@ -55,9 +55,3 @@ def rebuild_speech(cfg: DictConfig, finished: SpeechRun) -> Path:
     console.say(f"recordings: {total:,} in = {len(files):,} rebuilt + {len(speech.rejected):,} rejected")
     console.say(f"mel-cepstral distortion {np.mean(errors):.2f} dB, without the loss of making a waveform")
     return place
-
-
-def frame_distortion_db(original: np.ndarray, rebuilt: np.ndarray) -> float:
-    """Return the mel-cepstral distortion in dB of log-mels (T, M), frame by frame."""
-    difference = mel_cepstra(original) - mel_cepstra(rebuilt)
-    return float(DECIBELS * np.sqrt(np.square(difference).sum(1)).mean())

@@ -11,7 +11,7 @@ from ssl_cli import console
 from ssl_cli.commands.reconstruct.codec import entropy_bits, model_fingerprint
 from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside, output_paths
 from ssl_cli.commands.speech import sslz
-from ssl_cli.commands.speech.apply import frame_distortion_db
+from ssl_cli.commands.speech.evaluate import frame_distortion_db
 from ssl_cli.commands.speech.finished import SpeechRun, utterances_of
 from ssl_cli.commands.speech.wav_files import SUFFIX, write_wav
 from ssl_cli.data.audio.features import log_mel_end_to_end

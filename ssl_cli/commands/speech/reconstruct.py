@@ -7,6 +7,10 @@ from safetensors.torch import save_model
 
 from ssl_cli import console
 from ssl_cli.commands.finished import WEIGHTS
+from ssl_cli.commands.speech import figures as figure_files
+from ssl_cli.commands.speech import report
+from ssl_cli.commands.speech.evaluate import evaluate
+from ssl_cli.commands.speech.vocoders import load_vocoder
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.windows import SpeechWindows
@@ -37,6 +41,14 @@ def run(cfg: DictConfig) -> Path:
             return folder
         save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder)
+
+        vocoder = None if cfg.vocoder is None else load_vocoder(Path(cfg.vocoder), data.reader.settings)
+        found = evaluate(model, data, cfg, vocoder)
+        metrics |= found.metrics
+        figures = figure_files.draw(folder, model, data, found)
+        sounds = figure_files.write_clips(folder, data, found, cfg.clips, vocoder)
+        report.write(folder, {**cfg.choices, "seed": cfg.seed}, found, figures, sounds)
+        report.print_summary(found, figures)
     return folder
 
 
