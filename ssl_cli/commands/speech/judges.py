@@ -23,6 +23,7 @@ CROP_S = 1.5  # of a longer recording, in training
 STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 300, 32, 3e-3, 0.05
 TIME_SHARE, BAND_SHARE = 0.25, 0.2  # at most so much of a clip is masked, in training
 LOUDER = 0.5  # standard deviation of the change of loudness, in nepers
+SMOOTHING = 0.05  # of the labels
 JUDGE_BATCH = 64
 
 
@@ -58,26 +59,27 @@ class Judges:
 
 
 def train_judges(
-    split: SpeechSplit, words: Sequence[str], speakers: Sequence[str], reader: SpeechReader, seed: int,
+    splits: Sequence[SpeechSplit],
+    words: Sequence[str],
+    speakers: Sequence[str],
+    reader: SpeechReader,
+    seed: int,
     vocoder: Vocoder | None = None,
 ) -> Judges:
     """Train judges on real recordings, which must not be those that are judged. All draws follow from the seed."""
     rng = np.random.default_rng([seed, 11])
-    rows = np.sort(rng.permutation(len(split))[:MAX_CLIPS])
-    synthesized = np.sort(rng.permutation(rows)[:MAX_SYNTHESIZED])
-    real = [split.utterance(u) for u in rows]
-    waves = to_waveforms([_start(split.utterance(u), reader) for u in synthesized], reader.settings, vocoder)
-    clips, of = real + heard(waves, reader), np.concatenate([rows, synthesized])
-    judges = [
-        _train(clips, np.concatenate([labels[rows], labels[synthesized]]), len(real), list(names), reader, seed)
-        for labels, names in ((split.word, words), (split.speaker, speakers))
-    ]
-    return Judges(*judges)
-
-
-def _start(log_mel: np.ndarray, reader: SpeechReader) -> np.ndarray:
-    """Return a clip for synthesis: at most the first seconds of a recording."""
-    return log_mel[: 1 + round(2 * CROP_S * reader.settings.frames_per_s)]
+    places = [(k, u) for k, split in enumerate(splits) for u in range(len(split))]
+    real = [places[row] for row in np.sort(rng.permutation(len(places))[:MAX_CLIPS])]
+    synthesized = [real[row] for row in np.sort(rng.permutation(len(real))[:MAX_SYNTHESIZED])]
+    longest = 1 + round(2 * CROP_S * reader.settings.frames_per_s)
+    waves = to_waveforms([splits[k].utterance(u)[:longest] for k, u in synthesized], reader.settings, vocoder)
+    clips = [splits[k].utterance(u) for k, u in real] + heard(waves, reader)
+    word = np.array([splits[k].word[u] for k, u in real + synthesized])
+    speaker = np.array([splits[k].speaker[u] for k, u in real + synthesized])
+    return Judges(
+        _train(clips, word, len(real), list(words), reader, seed),
+        _train(clips, speaker, len(real), list(speakers), reader, seed),
+    )
 
 
 def _train(
@@ -102,7 +104,8 @@ def _train(
         for _ in range(STEPS):
             rows = np.concatenate([rng.choice(source, BATCH // 2) for source in sources])
             frames, length = _augmented([clips[k] for k in rows], reader, rng)
-            loss = functional.cross_entropy(network(frames, length), torch.from_numpy(labels[rows]), label_smoothing=0.05)
+            logits, truth = network(frames, length), torch.from_numpy(labels[rows])
+            loss = functional.cross_entropy(logits, truth, label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssl_cli.data.audio.decode import hear
 from ssl_cli.data.audio.features import MIN_MAGNITUDE, MelSettings, griffin_lim, log_mel_end_to_end
-from ssl_cli.data.audio.reader import SpeechReader, prepare
+from ssl_cli.data.audio.reader import SpeechReader
+from ssl_cli.errors import InputError
 
 MAX_BATCH, MAX_BATCH_FRAMES = 16, 8192  # utterances, and frames with their padding
 Vocoder = Callable[[Tensor], Tensor]  # log-mels (B, T, M) -> waveforms (B, S)
@@ -40,9 +42,19 @@ def to_waveforms(
 
 
 def heard(waves: Sequence[np.ndarray], reader: SpeechReader) -> list[np.ndarray]:
-    """Return the log-mels (T, M) of waveforms, made as loud as the recordings that the reader reads."""
+    """Return the log-mels (T, M) of waveforms, made as loud as the recordings that the reader reads.
+
+    What is too short or silent to be made as loud is heard as it is, and what is no number as silence.
+    """
     if not waves:
         return []
-    prepared = [prepare(wave, reader.settings, reader.loudness, trim=False) for wave in waves]
-    frames, length = log_mel_end_to_end(prepared, reader.settings)
+    frames, length = log_mel_end_to_end([_as_loud(wave, reader) for wave in waves], reader.settings)
     return np.split(frames, np.cumsum(length)[:-1])
+
+
+def _as_loud(wave: np.ndarray, reader: SpeechReader) -> np.ndarray:
+    rate_hz = reader.settings.sample_rate_hz
+    try:
+        return hear(wave[:, None], rate_hz, rate_hz, reader.loudness, trim=False)[0]
+    except InputError:
+        return np.nan_to_num(wave, posinf=0, neginf=0)
