@@ -38,7 +38,7 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
     "autovc": lambda: AutoVC(*parts([2, 2])),
     "speech_vqvae": lambda: SpeechVQVAE(*parts([2]), Quantizer(8, 4), steps=6),
     "speech_vqvae, loss": lambda: SpeechVQVAE(
-        *parts([]), Quantizer(8, 4, "loss"), steps=None, quantize_after=0, jitter=0.5
+        *parts([]), Quantizer(8, 4, "loss"), steps=6, quantize_after=0, jitter=0.5
     ),
     "voice_gan": lambda: AdversarialSpeechAutoencoder(*parts([2]), FrameEncoder(4, SPEAKERS, 8, 1, 3)),
     "voice_knn": lambda: NearestFrames(neighbours=2, context=1),
