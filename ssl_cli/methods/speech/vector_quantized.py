@@ -35,7 +35,7 @@ class SpeechVQVAE(SpeechAutoencoder):
         decoder: FrameDecoder,
         voices: SpeakerTable,
         quantizer: Quantizer,
-        steps: Annotated[Count | None, "training batches of the run; null: unknown, since only time ends it"],
+        steps: Annotated[Count, "training batches of the run"],
         window: Window = 64,
         loss: FrameLoss = "absolute",
         jitter: Annotated[Share, "probability that a code is replaced by a neighbour, in training"] = 0.12,
@@ -46,10 +46,8 @@ class SpeechVQVAE(SpeechAutoencoder):
         super().__init__(encoder, decoder, voices, window, loss)
         if (width := quantizer.vectors.shape[1]) != encoder.latent:
             raise InputError(f"model.quantizer.width={width} must be model.encoder.latent, {encoder.latent}.")
-        if steps is None and quantize_after is None:
-            raise InputError("Only time ends this run: say after how many batches by model.quantize_after=1000.")
         self.quantizer, self.jitter, self.alphabet = quantizer, jitter, len(quantizer.vectors)
-        self.quantize_after = int((steps or 0) * UNQUANTIZED_SHARE) if quantize_after is None else quantize_after
+        self.quantize_after = int(steps * UNQUANTIZED_SHARE) if quantize_after is None else quantize_after
         self.register_buffer("is_quantized", torch.tensor(False))
         # How often each unit follows each other one; the last row: how often it is the first of an utterance.
         self.register_buffer("code_counts", torch.zeros(self.alphabet + 1, self.alphabet, dtype=torch.int64))

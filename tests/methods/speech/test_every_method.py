@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ssl_cli.methods.speech.adversarial_autoencoder import AdversarialSpeechAutoencoder
 from ssl_cli.methods.speech.narrow_autoencoder import AutoVC
 from ssl_cli.methods.speech.nearest_frames import NearestFrames
 from ssl_cli.methods.speech.protocols import ConvertsVoices, HasContent, HasUnits
 from ssl_cli.methods.speech.speech_autoencoder import SpeechAutoencoder
 from ssl_cli.methods.speech.vector_quantized import SpeechVQVAE
 from ssl_cli.methods.speech.voice_autoencoder import VoiceAutoencoder
-from ssl_cli.methods.training_protocols import FitsBatches
+from ssl_cli.methods.training_protocols import Alternates, FitsBatches
 from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable, VoiceEncoder, frame_mask
 from ssl_cli.models.quantizer import Quantizer
 
@@ -37,8 +38,9 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
     "autovc": lambda: AutoVC(*parts([2, 2])),
     "speech_vqvae": lambda: SpeechVQVAE(*parts([2]), Quantizer(8, 4), steps=6),
     "speech_vqvae, loss": lambda: SpeechVQVAE(
-        *parts([]), Quantizer(8, 4, "loss"), steps=None, quantize_after=0, jitter=0.5
+        *parts([]), Quantizer(8, 4, "loss"), steps=6, quantize_after=0, jitter=0.5
     ),
+    "voice_gan": lambda: AdversarialSpeechAutoencoder(*parts([2]), FrameEncoder(4, SPEAKERS, 8, 1, 3)),
     "voice_knn": lambda: NearestFrames(neighbours=2, context=1),
 }
 TRAINED = [name for name in MAKE if name != "voice_knn"]
@@ -62,11 +64,13 @@ def trained(name: str, n_batches: int = 6) -> nn.Module:
     """Return a model after all steps of a run."""
     torch.manual_seed(1)
     model = MAKE[name]().train()
-    if name != "voice_knn":
-        optimizer = torch.optim.Adam(model.parameters(), 0.01)
-        for k in range(n_batches):
-            optimizer.zero_grad()
-            model(batch() | {"k": k})["loss"].backward()
+    turns = model.parameter_groups() if isinstance(model, Alternates) else {"only": list(model.parameters())}
+    optimizers = {turn: torch.optim.Adam(weights, 0.01) for turn, weights in turns.items() if weights}
+    for k in range(n_batches):
+        for turn, optimizer in optimizers.items():
+            model.zero_grad()
+            of = batch() | {"k": k}
+            (model.losses(of, turn) if isinstance(model, Alternates) else model(of))["loss"].backward()
             optimizer.step()
     model.eval()
     if isinstance(model, FitsBatches):
