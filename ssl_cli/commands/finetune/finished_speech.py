@@ -39,7 +39,7 @@ class FinetunedSpeechRun(SpeechRun):
         Raises InputError if none can be read.
         """
         speech = self.read(recordings)
-        return self.predict_utterances(speech.names, self.utterances(speech))
+        return self.predict_utterances(speech.names, self.normalized(speech))
 
     def predict_utterances(self, names: list[str], utterances: list[np.ndarray]) -> list[Prediction]:
         """Return the prediction for each utterance, normalised frames (T, M), with its name as `id`."""
