@@ -37,8 +37,17 @@ def _by_init(values: Mapping[str, Any], *, _root_: DictConfig) -> Any:
     return values["none" if OmegaConf.select(_root_, "init") in (None, "none") else "pretrained"]
 
 
+def _made_for(name: str, default: Any, *, _root_: DictConfig) -> Any:
+    """Return what the class of the model says its data should be: `${made_for:normalization,global}`."""
+    try:
+        return getattr(locate(str(OmegaConf.select(_root_, "model._target_"))), name, default)
+    except InputError:
+        return default  # there is no model, or `check` reports that it can't be imported
+
+
 OmegaConf.register_new_resolver("by", _by, replace=True)
 OmegaConf.register_new_resolver("by_modality", _by_modality, replace=True)
+OmegaConf.register_new_resolver("made_for", _made_for, replace=True)
 OmegaConf.register_new_resolver("by_init", _by_init, replace=True)
 
 

@@ -1,6 +1,6 @@
 """Transformer over frames of speech: utterances of any length, padded to the longest of a batch."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class FrameTransformer(Encoder):
     in overlapping pieces, each with a margin on both sides. Raises InputError if the sizes do not fit.
     """
 
+    normalization: ClassVar[str] = "speaker"  # of the data, as in pretraining
     project: nn.Linear
 
     def __init__(

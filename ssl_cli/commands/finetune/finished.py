@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ssl_cli.commands.finetune.inference import AUTO, Precision, precision_of, predict_all
-from ssl_cli.commands.finished import WEIGHTS, Finished
+from ssl_cli.commands.finished import WEIGHTS, Finished, open_run
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
 from ssl_cli.config.typecheck import provides, with_article
@@ -24,9 +24,9 @@ LEARNED = "learned.json"  # the task's own tuned parameters, such as the thresho
 TEST_RECORD = {"text": "a", "pair": "a", "question": "a", "context": "a"}  # most tasks can read it
 
 
-def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "FinetuneRun":
+def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> Finished:
     """Return the finished run of ssl finetune that the options name. Raises InputError if there is none."""
-    return FinetuneRun(find_run(run, outputs, "finetune", finished=True), tuple((trust or "").split()))
+    return open_run(find_run(run, outputs, "finetune", finished=True), tuple((trust or "").split()))
 
 
 class FinetuneRun(Finished):

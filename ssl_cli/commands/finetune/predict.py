@@ -1,4 +1,4 @@
-"""ssl predict: predict with a finished run of ssl finetune, for new texts or a file of any size."""
+"""ssl predict: predict with a finished run of ssl finetune, for new texts, a file of any size, or recordings."""
 
 import time
 from pathlib import Path
@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.finetune.display import rendered
 from ssl_cli.commands.finetune.finished import FinetuneRun, reopen
+from ssl_cli.commands.finetune.finished_speech import FinetunedSpeechRun
+from ssl_cli.commands.finetune.predict_speech import check_options_of_speech, predict_recordings
 from ssl_cli.commands.finetune.prediction_writer import CHUNK_RECORDS, PredictionWriter, chunks
 from ssl_cli.data.io.records import Record
 from ssl_cli.errors import InputError
@@ -25,6 +27,9 @@ def run(cfg: DictConfig) -> Path | None:
         return predict_file(cfg)
     records = requested_records(cfg)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    if isinstance(finished, FinetunedSpeechRun):
+        check_options_of_speech(cfg, finished)
+    assert isinstance(finished, FinetuneRun)
     if cfg.pair is not None and not (isinstance(finished.task, TakesPairs) and finished.task.has_pair):
         raise InputError(f"pair= can't be used: {finished.folder} was trained on single texts.")
     predictions = finished.predict(records, cfg.precision)
@@ -77,9 +82,11 @@ def requested_records(cfg: DictConfig) -> list[dict[str, str]]:
 def predict_file(cfg: DictConfig) -> Path:
     """Predict the records of a file and return the path of the predictions."""
     source, output, rejects = file_paths(cfg)
+    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    if isinstance(finished, FinetunedSpeechRun):
+        return predict_recordings(cfg, finished)
     if not source.is_file():
         raise InputError(f"input={source} is {'a folder, not a file' if source.is_dir() else 'not a file'}.")
-    finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     console.say(f"predict {source} with {finished.folder}")
     out, started = PredictionWriter(cfg.escape_formulas), time.monotonic()
     with out.writing(output, rejects), console.progress("predicting, records", None) as advance:

@@ -33,6 +33,7 @@ class MaskedFrames(nn.Module):
     reads: ClassVar[tuple[str, ...]] = ("frames", "length")
     is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True
+    normalization: ClassVar[str] = "speaker"  # of the data: with global, vectors tell voices more than words
     centers: Tensor
 
     def __init__(
@@ -41,7 +42,7 @@ class MaskedFrames(nn.Module):
         target: Annotated[Literal["units", "frames"], "what is predicted of masked frames"] = "units",
         n_units: Annotated[int, Range(2, 10_000), "number of units, with target=units"] = 100,
         mask_ratio: Annotated[OpenShare, "share of the frames that are masked"] = 0.5,
-        span: Annotated[Count, "frames that are masked together"] = 10,
+        span: Annotated[Count, "frames that are masked together"] = 6,
     ):
         super().__init__()
         for fault in self.option_faults({"network": network.options}):
