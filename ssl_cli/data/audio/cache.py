@@ -36,7 +36,8 @@ class Frames:
     """Frames (F, M) float32 of the recordings `kept` (N,), with the `length` (N,) of each.
 
     `phone` (F,) int16 indexes `phones`, -1 where unknown. `rejected` recordings and `misaligned` ones, whose
-    alignment can't be read, come with reasons. `digest` is the SHA-256 of frames and phones.
+    alignment can't be read, come with reasons. `digest` is the SHA-256 of samples, phones and settings: frames
+    themselves differ by a rounding from machine to machine.
     """
 
     frames: np.ndarray
@@ -54,7 +55,7 @@ def load_frames(recordings: Recordings, settings: MelSettings, loudness: bool, t
     folder = cache / _folder_name(recordings, settings, loudness, trim)
     try:
         if not folder.is_dir():
-            writer = _Writer(settings.n_mels)
+            writer = _Writer(settings, loudness, trim)
             batches = compute_frames(recordings, settings, loudness, trim, writer)
             for frames, phone in batches:
                 writer.add(frames, phone)
@@ -74,8 +75,8 @@ def load_frames(recordings: Recordings, settings: MelSettings, loudness: bool, t
 class _Writer:
     """Collects frames and what is known of them."""
 
-    def __init__(self, n_mels: int):
-        self.n_mels, self.n_bytes = n_mels, 0
+    def __init__(self, settings: MelSettings, loudness: bool, trim: bool):
+        self.n_mels, self.n_bytes = settings.n_mels, 0
         self.frames: list[np.ndarray] = []
         self.phone: list[np.ndarray] = []
         self.kept: list[int] = []
@@ -83,12 +84,10 @@ class _Writer:
         self.phones: dict[str, int] = {"": -1}
         self.rejected: Rejected = []
         self.misaligned: Rejected = []
-        self.digest = hashlib.sha256()
+        self.digest = hashlib.sha256(json.dumps([asdict(settings), loudness, trim]).encode())
 
     def add(self, frames: np.ndarray, phone: np.ndarray) -> None:
         self.n_bytes += frames.nbytes
-        self.digest.update(frames.data)
-        self.digest.update(phone.data)
         self.frames.append(frames)
         self.phone.append(phone)
 
@@ -108,9 +107,11 @@ def compute_frames(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the frames of recordings in batches, end to end, and the phone of each; `writer` notes what they are."""
 
-    def load(k: int) -> tuple[np.ndarray, float] | str:
+    def load(k: int) -> tuple[np.ndarray, float, bytes] | str:
         try:
-            return hear(*recordings.load(k), settings.sample_rate_hz, loudness, trim)
+            samples, rate_hz = recordings.load(k)
+            wave, skipped_s = hear(samples, rate_hz, settings.sample_rate_hz, loudness, trim)
+            return wave, skipped_s, hashlib.sha256(np.ascontiguousarray(samples).data).digest()
         except InputError as error:
             return str(error)
 
@@ -124,12 +125,14 @@ def compute_frames(
                 else:
                     heard.append((k, *found))
             if heard:
-                frames, length = log_mel_end_to_end([wave for _, wave, _ in heard], settings)
+                frames, length = log_mel_end_to_end([wave for _, wave, _, _ in heard], settings)
                 phones = [
                     _phones(recordings, k, int(n), settings, skipped_s, writer)
-                    for (k, _, skipped_s), n in zip(heard, length, strict=True)
+                    for (k, _, skipped_s, _), n in zip(heard, length, strict=True)
                 ]
-                writer.kept += [k for k, _, _ in heard]
+                for phone, (*_, digest) in zip(phones, heard, strict=True):
+                    writer.digest.update(digest + phone.tobytes())
+                writer.kept += [k for k, *_ in heard]
                 writer.length += length.tolist()
                 yield frames, np.concatenate(phones)
     finally:
