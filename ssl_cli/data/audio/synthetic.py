@@ -120,8 +120,8 @@ def _speak(
     wave = voicing * _glottal_pulses(pitch, rng)
     for formant, bandwidth in zip(hz, FORMANT_BANDWIDTHS_HZ, strict=True):
         wave = _resonate(wave, formant.clip(max=0.47 * RATE_HZ), bandwidth)
-    wave += 0.01 * _resonate(noise * rng.standard_normal(wave.shape), (noise_hz / tract).clip(max=0.45 * RATE_HZ), 500)
-    wave += 2e-4 * rng.standard_normal(wave.shape)  # the room
+    wave += 0.006 * _resonate(noise * rng.standard_normal(wave.shape), (noise_hz / tract).clip(max=0.45 * RATE_HZ), 500)
+    wave += 5e-5 * rng.standard_normal(wave.shape)  # the room
     wave *= 0.3 / np.abs(wave).max(0)
     return [wave[:length, k].astype(np.float32) for k, length in enumerate(lengths)]
 
