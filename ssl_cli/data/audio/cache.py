@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ssl_cli.files import unfinished_folder
 MAX_MEMORY_BYTES = 1 << 29  # of frames: 4 to 6 hours
 VERSION = 1  # of what frames are made of; a new one invalidates the cache
 BATCH_FILES, BATCH_BYTES = 128, 1 << 25  # decoded together, at most
+FILES_A_TASK = 16  # of a thread
 THREADS = min(8, os.cpu_count() or 1)
 FRAMES, METADATA, PHONES = "frames", "about.json", "phones"
 Rejected = list[tuple[str, str]]
@@ -119,7 +121,10 @@ def compute_frames(
     try:
         for batch in _batches(recordings.sizes):
             heard = []
-            for k, found in zip(batch, threads.map(load, batch), strict=True):
+            # Several a task: handing over a short file takes as long as reading it.
+            tasks = [batch[at : at + FILES_A_TASK] for at in range(0, len(batch), FILES_A_TASK)]
+            loaded = chain.from_iterable(threads.map(lambda task: [load(k) for k in task], tasks))
+            for k, found in zip(batch, loaded, strict=True):
                 if isinstance(found, str):
                     writer.rejected.append((recordings.names[k], found))
                 else:

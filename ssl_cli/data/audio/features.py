@@ -17,12 +17,16 @@ NNLS_STEPS = 10  # of the inversion of the mel filters
 
 @dataclass(frozen=True)
 class MelSettings:
-    """How frames are computed from a waveform; all sounds of a run share it."""
+    """How frames are computed from a waveform; all sounds of a run share it.
+
+    `top_hz` is where the highest mel band ends; None is half the sample rate.
+    """
 
     sample_rate_hz: int
     n_mels: int
     window_ms: float
     hop_ms: float
+    top_hz: float | None = None
 
     @property
     def hop(self) -> int:
@@ -103,8 +107,8 @@ def _window(settings: MelSettings) -> Tensor:
 
 @lru_cache(maxsize=8)
 def mel_filters(settings: MelSettings) -> Tensor:
-    """Return slaney's triangular filters from 0 Hz to half the sample rate, (n_fft // 2 + 1, M), of equal area."""
-    top = _mel_of_hz(settings.sample_rate_hz / 2)
+    """Return slaney's triangular filters from 0 Hz up, (n_fft // 2 + 1, M), of equal area."""
+    top = _mel_of_hz(settings.top_hz or settings.sample_rate_hz / 2)
     edges = np.array([_hz_of_mel(top * k / (settings.n_mels + 1)) for k in range(settings.n_mels + 2)])
     bins = np.linspace(0, settings.sample_rate_hz / 2, settings.n_fft // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / np.diff(edges)[:-1]
