@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.speech.evaluate import frame_distortion_db
 from ssl_cli.commands.speech.finished import SpeechRun, frame_scale, utterances_of
-from ssl_cli.commands.speech.vocoders import use_vocoder
 from ssl_cli.commands.speech.wav_files import wav_names, write_wav
 from ssl_cli.evaluation.plots.spectrograms import Sound, spectrogram_columns
 from ssl_cli.runs.csv_files import write_csv
@@ -30,7 +29,7 @@ def rebuild_speech(cfg: DictConfig, finished: SpeechRun) -> Path:
     source = Path(cfg.input).expanduser()
     check_output_is_apart(source, cfg.output)
     check_output_is_free(cfg.output, cfg.overwrite)
-    use_vocoder(finished, cfg.vocoder)
+    finished.use_vocoder(cfg.vocoder)
     speech = finished.read(source)
     files, rate_hz = wav_names(speech.names), finished.reader.settings.sample_rate_hz
     console.say(f"rebuild {source} with {finished.folder}")

@@ -9,7 +9,6 @@ from ssl_cli import console
 from ssl_cli.commands.finished import runs_that_can
 from ssl_cli.commands.speech.apply import FIGURES, MAX_FIGURES
 from ssl_cli.commands.speech.finished import UNKNOWN, SpeechRun, Voice, frame_scale, reopen, utterances_of
-from ssl_cli.commands.speech.vocoders import use_vocoder
 from ssl_cli.commands.speech.wav_files import SUFFIX, wav_bytes, wav_names, write_wav
 from ssl_cli.data.audio.reader import ReadSpeech
 from ssl_cli.errors import InputError
@@ -41,7 +40,7 @@ def run(cfg: DictConfig) -> Path:
     can_convert = runs_that_can("convert voices", ConvertsVoices, trust=tuple((cfg.trust or "").split()))
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust, run_filter=can_convert)
     finished.require(ConvertsVoices, "convert voices")
-    use_vocoder(finished, cfg.vocoder)
+    finished.use_vocoder(cfg.vocoder)
     speech, voice = finished.read(source), finished.voice(cfg.target)
     if to_file and len(speech.names) > 1:
         raise InputError(f"source={source} holds {len(speech.names):,} recordings: set output to a folder for them.")

@@ -24,10 +24,10 @@ from ssl_cli.methods.speech.protocols import (
     HasUnits,
     ReconstructsSpeech,
 )
+from ssl_cli.models.vocoders import Vocoder, load_vocoder
 from ssl_cli.runs.folder import RunFilter, find_run
 
 UNKNOWN = -1  # the speaker of a new recording
-Vocoder = Callable[[Tensor], Tensor]  # log-mels (B, T, M) -> waveforms (B, S)
 
 
 def reopen(
@@ -233,6 +233,10 @@ class SpeechRun(Finished):
         if not all(np.isfinite(output).all() for output in outputs):
             raise InputError(f"The model of {self.folder} gives numbers that are NaN or infinite: train it again.")
         return outputs
+
+    def use_vocoder(self, folder: str | None) -> None:
+        """Make waveforms by the vocoder in a folder; None: by Griffin-Lim. Raises InputError if it does not fit."""
+        self.vocoder = None if folder is None else load_vocoder(Path(folder).expanduser(), self.reader.settings)
 
     def waveform(self, log_mels: np.ndarray) -> np.ndarray:
         """Return the waveform (S,) float32 of log-mels (T, M): by the vocoder, or by Griffin-Lim if there is none."""

@@ -10,11 +10,11 @@ from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.speech import figures as figure_files
 from ssl_cli.commands.speech import report
 from ssl_cli.commands.speech.evaluate import evaluate
-from ssl_cli.commands.speech.vocoders import load_vocoder
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.windows import SpeechWindows
 from ssl_cli.methods.build import new_model
+from ssl_cli.models.vocoders import load_vocoder
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.session import run_session
@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> Path:
         save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder)
 
-        vocoder = None if cfg.vocoder is None else load_vocoder(Path(cfg.vocoder), data.reader.settings)
+        vocoder = None if cfg.vocoder is None else load_vocoder(Path(cfg.vocoder).expanduser(), data.reader.settings)
         found = evaluate(model, data, cfg, vocoder)
         metrics |= found.metrics
         figures = figure_files.draw(folder, model, data, found)

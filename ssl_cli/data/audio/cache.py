@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ssl_cli.files import unfinished_folder
 MAX_MEMORY_BYTES = 1 << 29  # of frames: 4 to 6 hours
 VERSION = 1  # of what frames are made of; a new one invalidates the cache
 BATCH_FILES, BATCH_BYTES = 128, 1 << 25  # decoded together, at most
+FILES_A_TASK = 16  # of a thread
 THREADS = min(8, os.cpu_count() or 1)
 FRAMES, METADATA, PHONES = "frames", "about.json", "phones"
 Rejected = list[tuple[str, str]]
@@ -36,7 +38,8 @@ class Frames:
     """Frames (F, M) float32 of the recordings `kept` (N,), with the `length` (N,) of each.
 
     `phone` (F,) int16 indexes `phones`, -1 where unknown. `rejected` recordings and `misaligned` ones, whose
-    alignment can't be read, come with reasons. `digest` is the SHA-256 of frames and phones.
+    alignment can't be read, come with reasons. `digest` is the SHA-256 of samples, phones and settings: frames
+    themselves differ by a rounding from machine to machine.
     """
 
     frames: np.ndarray
@@ -54,7 +57,7 @@ def load_frames(recordings: Recordings, settings: MelSettings, loudness: bool, t
     folder = cache / _folder_name(recordings, settings, loudness, trim)
     try:
         if not folder.is_dir():
-            writer = _Writer(settings.n_mels)
+            writer = _Writer(settings, loudness, trim)
             batches = compute_frames(recordings, settings, loudness, trim, writer)
             for frames, phone in batches:
                 writer.add(frames, phone)
@@ -74,8 +77,8 @@ def load_frames(recordings: Recordings, settings: MelSettings, loudness: bool, t
 class _Writer:
     """Collects frames and what is known of them."""
 
-    def __init__(self, n_mels: int):
-        self.n_mels, self.n_bytes = n_mels, 0
+    def __init__(self, settings: MelSettings, loudness: bool, trim: bool):
+        self.n_mels, self.n_bytes = settings.n_mels, 0
         self.frames: list[np.ndarray] = []
         self.phone: list[np.ndarray] = []
         self.kept: list[int] = []
@@ -83,12 +86,10 @@ class _Writer:
         self.phones: dict[str, int] = {"": -1}
         self.rejected: Rejected = []
         self.misaligned: Rejected = []
-        self.digest = hashlib.sha256()
+        self.digest = hashlib.sha256(json.dumps([asdict(settings), loudness, trim]).encode())
 
     def add(self, frames: np.ndarray, phone: np.ndarray) -> None:
         self.n_bytes += frames.nbytes
-        self.digest.update(frames.data)
-        self.digest.update(phone.data)
         self.frames.append(frames)
         self.phone.append(phone)
 
@@ -108,9 +109,11 @@ def compute_frames(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the frames of recordings in batches, end to end, and the phone of each; `writer` notes what they are."""
 
-    def load(k: int) -> tuple[np.ndarray, float] | str:
+    def load(k: int) -> tuple[np.ndarray, float, bytes] | str:
         try:
-            return hear(*recordings.load(k), settings.sample_rate_hz, loudness, trim)
+            samples, rate_hz = recordings.load(k)
+            wave, skipped_s = hear(samples, rate_hz, settings.sample_rate_hz, loudness, trim)
+            return wave, skipped_s, hashlib.sha256(np.ascontiguousarray(samples).data).digest()
         except InputError as error:
             return str(error)
 
@@ -118,18 +121,23 @@ def compute_frames(
     try:
         for batch in _batches(recordings.sizes):
             heard = []
-            for k, found in zip(batch, threads.map(load, batch), strict=True):
+            # Several a task: handing over a short file takes as long as reading it.
+            tasks = [batch[at : at + FILES_A_TASK] for at in range(0, len(batch), FILES_A_TASK)]
+            loaded = chain.from_iterable(threads.map(lambda task: [load(k) for k in task], tasks))
+            for k, found in zip(batch, loaded, strict=True):
                 if isinstance(found, str):
                     writer.rejected.append((recordings.names[k], found))
                 else:
                     heard.append((k, *found))
             if heard:
-                frames, length = log_mel_end_to_end([wave for _, wave, _ in heard], settings)
+                frames, length = log_mel_end_to_end([wave for _, wave, _, _ in heard], settings)
                 phones = [
                     _phones(recordings, k, int(n), settings, skipped_s, writer)
-                    for (k, _, skipped_s), n in zip(heard, length, strict=True)
+                    for (k, _, skipped_s, _), n in zip(heard, length, strict=True)
                 ]
-                writer.kept += [k for k, _, _ in heard]
+                for phone, (*_, digest) in zip(phones, heard, strict=True):
+                    writer.digest.update(digest + phone.tobytes())
+                writer.kept += [k for k, *_ in heard]
                 writer.length += length.tolist()
                 yield frames, np.concatenate(phones)
     finally:

@@ -17,7 +17,7 @@ from ssl_cli.config.types import Range
 from ssl_cli.data.audio.cache import load_frames
 from ssl_cli.data.audio.features import MelSettings
 from ssl_cli.data.audio.reader import SpeechReader
-from ssl_cli.data.audio.reader_files import HopMs, MelBands, Normalization, SampleRate, WindowMs
+from ssl_cli.data.audio.reader_files import HopMs, MelBands, Normalization, SampleRate, TopHz, WindowMs
 from ssl_cli.data.audio.recordings import Recordings, named_with_reasons
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.errors import InputError
@@ -77,6 +77,7 @@ class Speech:
     n_mels: Annotated[MelBands | None, "mel bands; null: 80, or 64 below 16,000 Hz"] = None
     window_ms: Annotated[WindowMs, "milliseconds of a frame"] = 32.0
     hop_ms: Annotated[HopMs, "milliseconds from one frame to the next"] = 10.0
+    top_hz: Annotated[TopHz | None, "where the highest mel band ends; null: at half the sample rate"] = None
     normalization: Annotated[Normalization, "whose mean and deviation the frames are normalised by"] = "global"
     loudness: Annotated[bool, "whether utterances are made equally loud"] = True
     trim: Annotated[bool, "whether silence at the ends of utterances is cut off"] = False
@@ -136,7 +137,9 @@ class Speech:
             common = Counter(recordings.rates_hz).most_common(1)
             rate_hz = min(common[0][0], MAX_DEFAULT_RATE_HZ) if common else MAX_DEFAULT_RATE_HZ
         n_mels = self.n_mels or (80 if rate_hz >= 16_000 else 64)
-        return MelSettings(rate_hz, n_mels, float(self.window_ms), float(self.hop_ms))
+        if self.top_hz is not None and self.top_hz > rate_hz / 2:
+            raise InputError(f"data.top_hz={self.top_hz:g} is above half the sample rate, {rate_hz / 2:g} Hz.")
+        return MelSettings(rate_hz, n_mels, float(self.window_ms), float(self.hop_ms), self.top_hz)
 
     def _cache(self) -> Path:
         if self.cache is not None:

@@ -32,8 +32,7 @@ def read_samples(file: Path | BytesIO) -> tuple[np.ndarray, int]:
     try:
         with soundfile.SoundFile(file) as sound:
             _check_header(sound)
-            blocks = sound.blocks(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)
-            samples = np.concatenate([block.mean(1, keepdims=True) for block in blocks])
+            samples = _read_mono(sound)
             n_missing = sound.frames - len(samples)
             rate_hz = sound.samplerate
     except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
@@ -46,6 +45,14 @@ def read_samples(file: Path | BytesIO) -> tuple[np.ndarray, int]:
     return samples, rate_hz
 
 
+def _read_mono(sound: soundfile.SoundFile) -> np.ndarray:
+    """Return the mean of all channels, (S, 1) float32; many of them are never all in memory."""
+    if sound.channels == 1:
+        return sound.read(dtype="float32", always_2d=True)
+    blocks = sound.blocks(BLOCK_SAMPLES // sound.channels, dtype="float32", always_2d=True)
+    return np.concatenate([block.mean(1, keepdims=True) for block in blocks])
+
+
 def hear(
     samples: np.ndarray, rate_hz: int, sample_rate_hz: int, loudness: bool, trim: bool
 ) -> tuple[np.ndarray, float]:
@@ -56,11 +63,12 @@ def hear(
     if len(samples) < MIN_SECONDS * rate_hz:
         raise InputError(f"it has {len(samples) / rate_hz:.2g} s, fewer than {MIN_SECONDS:g} s")
     wave = samples.mean(1) if samples.shape[1] > 1 else samples[:, 0]
-    if not np.isfinite(wave).all() or np.abs(wave).max() > MAX_PEAK:
+    low, high = float(wave.min()), float(wave.max())  # NaN if any is
+    if not -MAX_PEAK < low <= high < MAX_PEAK:
         raise InputError("it has samples that are NaN, infinite or huge")
-    wave = wave - wave.mean()  # a constant voltage is no sound
-    if np.abs(wave).max() < MIN_PEAK:
+    if high - low < 2 * MIN_PEAK:
         raise InputError("it is silent")
+    wave = wave - wave.mean()  # a constant voltage is no sound
     if rate_hz != sample_rate_hz:
         wave = soxr.resample(wave, rate_hz, sample_rate_hz)
     size = min(len(wave), sample_rate_hz * BLOCK_MS // 1000)

@@ -12,17 +12,21 @@ from torch.nn import functional
 MIN_MAGNITUDE = 1e-5  # smaller mel magnitudes count as this
 MOMENTUM = 0.99  # of the fast Griffin-Lim algorithm
 CACHED_FRAMES = 1024  # that are transformed at once: they stay in a core's cache
-NNLS_STEPS = 30  # of the inversion of the mel filters
+NNLS_STEPS = 10  # of the inversion of the mel filters
 
 
 @dataclass(frozen=True)
 class MelSettings:
-    """How frames are computed from a waveform; all sounds of a run share it."""
+    """How frames are computed from a waveform; all sounds of a run share it.
+
+    `top_hz` is where the highest mel band ends; None is half the sample rate.
+    """
 
     sample_rate_hz: int
     n_mels: int
     window_ms: float
     hop_ms: float
+    top_hz: float | None = None
 
     @property
     def hop(self) -> int:
@@ -68,6 +72,8 @@ def log_mel(waves: Tensor, settings: MelSettings) -> Tensor:
 
 def log_mel_end_to_end(waves: list[np.ndarray], settings: MelSettings) -> tuple[np.ndarray, np.ndarray]:
     """Return the frames of several waveforms end to end, (F, M) float32, and the number of frames of each, (B,)."""
+    if not waves:
+        return np.empty((0, settings.n_mels), np.float32), np.empty(0, np.int64)
     hop, n_fft = settings.hop, settings.n_fft
     length = np.array([settings.n_frames(len(wave)) for wave in waves], np.int64)  # (B,) frames
     place = -(-np.array([len(wave) + n_fft for wave in waves], np.int64) // hop)
@@ -78,7 +84,7 @@ def log_mel_end_to_end(waves: list[np.ndarray], settings: MelSettings) -> tuple[
     own = np.repeat(begin[:-1] - np.cumsum(length) + length, length) + np.arange(length.sum())  # (F,)
     frames = buffer.unfold(0, n_fft, hop)  # a view: no copies
     pieces = [_log_mel_of_frames(frames[index], settings) for index in torch.from_numpy(own).split(CACHED_FRAMES)]
-    return torch.cat(pieces).numpy() if pieces else np.empty((0, settings.n_mels), np.float32), length
+    return torch.cat(pieces).numpy(), length
 
 
 def _log_mel_of_frames(frames: Tensor, settings: MelSettings) -> Tensor:
@@ -101,8 +107,8 @@ def _window(settings: MelSettings) -> Tensor:
 
 @lru_cache(maxsize=8)
 def mel_filters(settings: MelSettings) -> Tensor:
-    """Return slaney's triangular filters from 0 Hz to half the sample rate, (n_fft // 2 + 1, M), of equal area."""
-    top = _mel_of_hz(settings.sample_rate_hz / 2)
+    """Return slaney's triangular filters from 0 Hz up, (n_fft // 2 + 1, M), of equal area."""
+    top = _mel_of_hz(settings.top_hz or settings.sample_rate_hz / 2)
     edges = np.array([_hz_of_mel(top * k / (settings.n_mels + 1)) for k in range(settings.n_mels + 2)])
     bins = np.linspace(0, settings.sample_rate_hz / 2, settings.n_fft // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / np.diff(edges)[:-1]

@@ -40,9 +40,9 @@ def match_pattern(patterns: list[re.Pattern[str]], name: str) -> dict[str, str] 
 
     A pattern with a folder in it is compared with the whole name, others with its last part; without the suffix.
     """
-    path = PurePosixPath(name).with_suffix("")
+    path = name.rpartition(".")[0]
     for pattern in patterns:
-        if found := pattern.fullmatch(path.as_posix() if "/" in pattern.pattern else path.name):
+        if found := pattern.fullmatch(path if "/" in pattern.pattern.replace("/]+", "") else path.rpartition("/")[2]):
             return {key: value or "" for key, value in found.groupdict().items()}
     return None
 
@@ -65,7 +65,7 @@ def speakers_and_splits(files: SoundFiles) -> tuple[list[str], list[str]]:
 
 
 def _speaker(folders: list[str], name: str, root: Path) -> str:
-    stem = PurePosixPath(name).stem
+    stem = plain_stem(name)
     begins = [folder for folder in folders if re.match(re.escape(folder) + r"[-_]", stem)]
     return [*begins, *folders, root.resolve().name][0]
 
@@ -115,4 +115,4 @@ def _transcripts(files: SoundFiles) -> Iterator[tuple[str, str]]:
 
 def plain_stem(name: str) -> str:
     """Return what transcripts and alignments of a sound are called: its name without folders, suffix or microphone."""
-    return MICROPHONE.sub("", PurePosixPath(name).stem)
+    return MICROPHONE.sub("", name.rpartition("/")[2].rpartition(".")[0])

@@ -84,6 +84,8 @@ class SpeechReader:
     def read(self, path: Path) -> ReadSpeech:
         """Read a file, or all sounds of a folder and those below it. Raises InputError if there is none."""
         path = path.expanduser()
+        if not path.exists():
+            raise InputError(f"{path} is neither a file nor a folder.")
         root, files = (path, sound_files(path).names) if path.is_dir() else (path.parent, [path.name])
         names, waves, rejected = [], [], []
         for name in files:

@@ -20,11 +20,14 @@ SampleRate = Annotated[int, Range(4000, 48_000)]
 MelBands = Annotated[int, Range(8, 256)]
 WindowMs = Annotated[float, Range(4, 200)]
 HopMs = Annotated[float, Range(1, 100)]
+TopHz = Annotated[float, Range(1000, 24_000)]
 STATE_TYPES: dict[str, Any] = {
     "kind": Literal["speech"], "settings": dict, "normalization": Normalization, "speakers": list[str],
     "words": list[str], "phones": list[str], "loudness": bool, "trim": bool, "voices": list[str] | None,
 }  # fmt: skip
-SETTINGS_TYPES = {"sample_rate_hz": SampleRate, "n_mels": MelBands, "window_ms": WindowMs, "hop_ms": HopMs}
+SETTINGS_TYPES: dict[str, Any] = {
+    "sample_rate_hz": SampleRate, "n_mels": MelBands, "window_ms": WindowMs, "hop_ms": HopMs, "top_hz": TopHz | None
+}  # fmt: skip
 
 
 def read_reader_files(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], SpeechSplit | None]:

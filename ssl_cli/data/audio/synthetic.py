@@ -103,7 +103,7 @@ def _speak(
 ) -> list[np.ndarray]:
     """Return the waveforms of scripts in one voice, computed side by side: columns of (S, N)."""
     n, lengths = len(scripts), [sum(length for _, length in script) for script in scripts]
-    controls = np.tile(np.array(PHONES[SILENCE][:6])[:, None, None], (1, max(lengths), n))  # (6, S, N)
+    controls = np.tile(np.array(PHONES[SILENCE][:6], float)[:, None, None], (1, max(lengths), n))  # (6, S, N)
     for k, script in enumerate(scripts):
         start = 0
         for phone, length in script:
@@ -120,8 +120,8 @@ def _speak(
     wave = voicing * _glottal_pulses(pitch, rng)
     for formant, bandwidth in zip(hz, FORMANT_BANDWIDTHS_HZ, strict=True):
         wave = _resonate(wave, formant.clip(max=0.47 * RATE_HZ), bandwidth)
-    wave += 0.3 * _resonate(noise * rng.standard_normal(wave.shape), (noise_hz / tract).clip(max=0.45 * RATE_HZ), 500)
-    wave += 1e-3 * rng.standard_normal(wave.shape)  # the room
+    wave += 0.006 * _resonate(noise * rng.standard_normal(wave.shape), (noise_hz / tract).clip(max=0.45 * RATE_HZ), 500)
+    wave += 5e-5 * rng.standard_normal(wave.shape)  # the room
     wave *= 0.3 / np.abs(wave).max(0)
     return [wave[:length, k].astype(np.float32) for k, length in enumerate(lengths)]
 
@@ -131,7 +131,7 @@ def _glottal_pulses(pitch_hz: np.ndarray, rng: np.random.Generator) -> np.ndarra
     phase = (np.cumsum(pitch_hz, 0) / RATE_HZ + rng.random(pitch_hz.shape[1])) % 1
     opening = phase / 0.6  # of a period it is open for this share
     flow = np.where(opening < 1, opening**2 - opening**3, 0)  # Klatt 1980
-    return np.diff(flow, axis=0, prepend=0) + 0.01 * rng.standard_normal(flow.shape)
+    return np.diff(flow, axis=0, prepend=0) + 0.0005 * rng.standard_normal(flow.shape)
 
 
 def _resonate(x: np.ndarray, hz: np.ndarray, bandwidth_hz: float) -> np.ndarray:
