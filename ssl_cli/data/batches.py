@@ -110,7 +110,7 @@ class ArrayDataset(Dataset[dict[str, Any]]):
         return ArrayDataset({name: array.to(device) for name, array in self.arrays.items()}, self.row_ids)
 
     def whole(self) -> "ArrayDataset":
-        """Return the rows as they are outside of training, all of each: those of a subclass may be cropped at random."""
+        """Return the rows as they are outside of training, each whole: a subclass may crop them at random."""
         return self
 
     def take(self, selection: np.ndarray) -> "ArrayDataset":

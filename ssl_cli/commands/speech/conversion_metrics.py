@@ -13,11 +13,12 @@ import numpy as np
 
 from ssl_cli.commands.speech.batches import map_utterances
 from ssl_cli.commands.speech.judges import Judges, train_judges
-from ssl_cli.commands.speech.waveforms import Vocoder, heard, to_waveforms
+from ssl_cli.commands.speech.waveforms import heard, to_waveforms
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.evaluation.metrics.cepstra import distortion_db
+from ssl_cli.models.vocoders import Vocoder
 
 MAX_PAIRS, MAX_TAKES = 300, 5  # pairs of a group; recordings of the target that a conversion is compared with
 BOOTSTRAP_SAMPLES = 1000

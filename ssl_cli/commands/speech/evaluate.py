@@ -13,11 +13,11 @@ from ssl_cli.commands.speech.collapse import collapse_warnings
 from ssl_cli.commands.speech.conversion_metrics import ConversionResult, judges_for, measure_conversion
 from ssl_cli.commands.speech.probes import probe_metrics
 from ssl_cli.commands.speech.unit_metrics import UnitSystem, unit_metrics, unit_systems, utterances
-from ssl_cli.commands.speech.waveforms import Vocoder
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.evaluation.metrics.cepstra import DECIBELS, mel_cepstra
 from ssl_cli.methods.speech.protocols import ConvertsVoices, HasContent, HasUnits
+from ssl_cli.models.vocoders import Vocoder
 
 MAX_REBUILT = 300  # test utterances
 

@@ -1,6 +1,7 @@
 """Figures and sounds of a finished autoencoder of speech."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 from ssl_cli.commands.reconstruct.figures import draw_training
 from ssl_cli.commands.speech.conversion_metrics import Conversions
 from ssl_cli.commands.speech.evaluate import SpeechEvaluation
-from ssl_cli.commands.speech.waveforms import Vocoder, to_waveforms
+from ssl_cli.commands.speech.waveforms import to_waveforms
 from ssl_cli.data.audio.datasets import SpeechData
+from ssl_cli.data.audio.features import MIN_MAGNITUDE
 from ssl_cli.evaluation.html import Figure, Section
 from ssl_cli.evaluation.metrics.audio import count_table
 from ssl_cli.evaluation.plots.spectrograms import (
@@ -22,6 +24,7 @@ from ssl_cli.evaluation.plots.spectrograms import (
     units_over_spectrogram,
 )
 from ssl_cli.evaluation.sounds import write_players
+from ssl_cli.models.vocoders import Vocoder
 
 COLUMNS = 4  # recordings side by side
 GROUPS = {
@@ -60,8 +63,11 @@ def draw_conversions(figures: Path, data: SpeechData, converted: Conversions, sc
         source, target = int(converted.source[p]), int(converted.target[p])
         sounds = [Sound(f"source: {name_of(data, converted, p)}", converted.sources.utterance(source))]
         take = take_of(converted, p)
-        spoken = np.zeros((1, scale.band_hz.size), np.float32) - 11.5 if take is None else converted.takes.utterance(take)
-        sounds.append(Sound(f"{data.speakers[target]}'s own" if take is not None else "no take of this", spoken))
+        silence = np.full((1, data.reader.settings.n_mels), np.log(MIN_MAGNITUDE), np.float32)
+        if take is None:
+            sounds.append(Sound(f"{data.speakers[target]} has no take of it", silence))
+        else:
+            sounds.append(Sound(f"{data.speakers[target]}'s own", converted.takes.utterance(take)))
         columns.append([*sounds, Sound(f"converted to {data.speakers[target]}", converted.heard[p])])
     spectrogram_columns(figures / "conversions.png", "Test recordings in other voices", columns, scale)
     caption = "Test recordings; the same word by the target speaker; and the conversion, heard from its waveform."
@@ -74,7 +80,8 @@ def draw_units(figures: Path, data: SpeechData, found: SpeechEvaluation, scale: 
     u = int(np.argsort(test.lengths)[len(test) // 2])  # of median length
     own = slice(test.begin[u], test.begin[u + 1])
     frame_s = 1 / scale.frames_per_s
-    labels = ("word", [Span(0, len(test.utterance(u)) * frame_s, data.words[test.word[u]] if test.word[u] >= 0 else "")])
+    word = data.words[test.word[u]] if test.word[u] >= 0 else ""
+    labels = ("word", [Span(0, len(test.utterance(u)) * frame_s, word)])
     if test.phone is not None and (test.phone[own] >= 0).any():
         names = [data.phones[k] if k >= 0 else "" for k in test.phone[own]]
         labels = ("phones", spans_of(names, frame_s))
@@ -90,7 +97,7 @@ def draw_units(figures: Path, data: SpeechData, found: SpeechEvaluation, scale: 
 def spans_of(names: list[str], frame_s: float) -> list[Span]:
     """Return the stretches of the same name, from the name of each frame."""
     edges = [0, *(k for k in range(1, len(names)) if names[k] != names[k - 1]), len(names)]
-    return [Span(a * frame_s, b * frame_s, names[a]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [Span(a * frame_s, b * frame_s, names[a]) for a, b in pairwise(edges)]
 
 
 def evenly(n: int) -> list[int]:

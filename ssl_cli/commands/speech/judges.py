@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.commands.speech.batches import padded
-from ssl_cli.commands.speech.waveforms import Vocoder, heard, to_waveforms
+from ssl_cli.commands.speech.waveforms import heard, to_waveforms
 from ssl_cli.data.audio.reader import SpeechReader
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.models.frame_classifier import FrameClassifier
+from ssl_cli.models.vocoders import Vocoder
 
 MAX_CLIPS, MAX_SYNTHESIZED = 6000, 600  # recordings that a judge learns from; of those, through Griffin-Lim, too
 CROP_S = 1.5  # of a longer recording, in training

@@ -65,6 +65,8 @@ def describe(cfg: DictConfig, data: SpeechData) -> None:
         f"{len(split):,} {name} ({len(split.frames) / frames_per_s:,.0f} s)" for name, split in data.splits.items()
     )
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
-    console.say(f"reconstruct {chosen}: {heard} speakers; utterances: {sizes}")
+    console.say(f"reconstruct {chosen}: {heard} speaker{'s' if heard > 1 else ''}; utterances: {sizes}")
+    if heard == 1:
+        console.warn(f"{data.speakers[0]} is the only speaker: there is no other voice to convert to, and none is judged")
     for warning in data.warnings:
         console.warn(warning)

@@ -73,7 +73,7 @@ def utterances(data: SpeechData, split: SpeechSplit) -> list[np.ndarray]:
 
 
 def with_context(normal: Sequence[np.ndarray], context: int) -> np.ndarray:
-    """Return each frame with those around it, (F, (2 * context + 1) * M); the first and last frame go on at the ends."""
+    """Return each frame with those around it, (F, (2 * context + 1) * M); the ends are repeated."""
     if not context:
         return np.concatenate(normal)
     width = 2 * context + 1

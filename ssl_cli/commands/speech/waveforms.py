@@ -1,18 +1,17 @@
 """Waveforms of log-mels in batches, and what a listener hears of them: log-mels of the waveforms, equally loud."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ssl_cli.data.audio.decode import hear
 from ssl_cli.data.audio.features import MIN_MAGNITUDE, MelSettings, griffin_lim, log_mel_end_to_end
 from ssl_cli.data.audio.reader import SpeechReader
 from ssl_cli.errors import InputError
+from ssl_cli.models.vocoders import Vocoder
 
 MAX_BATCH, MAX_BATCH_FRAMES = 16, 8192  # utterances, and frames with their padding
-Vocoder = Callable[[Tensor], Tensor]  # log-mels (B, T, M) -> waveforms (B, S)
 
 
 def to_waveforms(

@@ -69,7 +69,7 @@ def test_a_model_with_a_table_of_speakers_converts_to_those(
     ("words", "sentence"),
     [
         (["target=bop"], "target=bop is neither a speaker of the run nor a file. Did you mean bob?"),
-        (["source=none.wav"], "none.wav can't be used: there is no such file"),
+        (["source=none.wav"], "none.wav is neither a file nor a folder"),
         (["source=text.wav"], "text.wav can't be used: it is text, not a sound"),
         (["output=s.wav"], "output=s.wav is the source itself"),
         (["output=nowhere/c.wav"], "there is no folder nowhere"),

@@ -48,4 +48,5 @@ def test_one_speaker_alone_is_no_voice_to_convert_to(cli: Cli, recordings: Path)
     words = ["model=voice_ae", *SHORT, *SMALL["voice_ae"], "data.dir=one", "judges=true"]
     code, out, err = cli("reconstruct", *words)
     assert code == 0, err
-    assert "1 speakers" not in out and "word_kept" not in out
+    assert "ann is the only speaker: there is no other voice" in err
+    assert "1 speaker;" in out and "word_kept" not in out
