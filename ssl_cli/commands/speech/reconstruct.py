@@ -67,6 +67,6 @@ def describe(cfg: DictConfig, data: SpeechData) -> None:
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
     console.say(f"reconstruct {chosen}: {heard} speaker{'s' if heard > 1 else ''}; utterances: {sizes}")
     if heard == 1:
-        console.warn(f"{data.speakers[0]} is the only speaker: there is no other voice to convert to, and none is judged")
+        console.warn(f"{data.speakers[0]} is the only speaker: there is no other voice to convert to")
     for warning in data.warnings:
         console.warn(warning)
