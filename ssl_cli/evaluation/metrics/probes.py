@@ -1,6 +1,7 @@
 """Probes of a representation: simple classifiers that predict labels from codes learned without them."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ C_VALUES = (0.001, 0.01, 0.1, 1.0)  # scikit-learn's C: the inverse of the regul
 VALIDATION_SHARE = 0.2  # of the labelled rows, to choose C on
 SUBSET_ITERATIONS, FULL_ITERATIONS = 200, 50  # of L-BFGS, on few rows and on all
 NEIGHBORS = 5
+MIN_CHOICE_ROWS, FEW_C = 50, 0.1  # on fewer rows C is not chosen, but this
 
 
 @dataclass
@@ -47,6 +49,25 @@ def linear_accuracy(data: ProbeData, rows: np.ndarray, c: float, iterations: int
     """Return the test accuracy of logistic regression on the standardized training `rows` (n,)."""
     predict = _fit(data.train[rows], data.train_label[rows], c, iterations)
     return float((predict(data.test) == data.test_label).mean())
+
+
+def few_label_accuracies(data: ProbeData, sizes: Sequence[int], draws: int, seed: int) -> dict[int, np.ndarray]:
+    """Return the test accuracy of logistic regression on few training rows, (draws,) for each number of them.
+
+    Each draw has the labels in proportion. Draws are paired: with the same labels and seed, those of other features
+    are of the same rows. Numbers of rows that there aren't are left out.
+    """
+    orders = [stratified_order(data.train_label, np.random.default_rng([seed, 17, k])) for k in range(draws)]
+    accuracies = {}
+    for n in sizes:
+        if n > len(data.train):
+            continue
+        few = [order[:n] for order in orders]
+        strengths = [
+            FEW_C if n < MIN_CHOICE_ROWS else choose_c(data.train[rows], data.train_label[rows]) for rows in few
+        ]
+        accuracies[n] = np.array([linear_accuracy(data, rows, c) for rows, c in zip(few, strengths, strict=True)])
+    return accuracies
 
 
 def knn_accuracy(data: ProbeData, rows: np.ndarray) -> float:

@@ -53,3 +53,16 @@ def test_a_single_label_is_predicted_for_all() -> None:
     data = random_data(True)
     rows = np.flatnonzero(data.train_label == 1)[:20]
     assert probes.linear_accuracy(data, rows, 0.1) == (data.test_label == 1).mean()
+
+
+def test_few_labels_are_drawn_in_pairs_and_in_proportion() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 10, 400)
+    x = np.eye(10, dtype=np.float32)[label] + rng.normal(0, 0.4, (400, 10)).astype(np.float32)
+    data = probes.ProbeData(x[:300], x[300:], label[:300], label[300:])
+    noise = probes.ProbeData(0 * x[:300], 0 * x[300:], label[:300], label[300:])
+    found, nothing = (probes.few_label_accuracies(each, (10, 100, 1000), 5, 0) for each in (data, noise))
+    assert list(found) == [10, 100] and len(found[10]) == 5 and len(set(found[10])) > 1
+    assert nothing[100].mean() < 0.2 < found[10].mean() < found[100].mean()
+    again = probes.few_label_accuracies(data, (10,), 5, 0)
+    assert np.array_equal(found[10], again[10])
