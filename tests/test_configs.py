@@ -11,6 +11,7 @@ from ssl_cli.config.choices import built_in_conf, choices, groups
 from ssl_cli.config.instantiate import modality_of, names_where, read_yaml, target_of
 from ssl_cli.config.typecheck import provides
 from ssl_cli.methods.protocols import EncodesText, LearnsFromText, Reconstructs, ScoresAnomalies
+from ssl_cli.methods.speech.frame_protocols import LearnsFromFrames
 from tests.conftest import FOUR_STEPS, QUICK, Cli
 from tests.helpers.task_files import task_words
 
@@ -19,6 +20,8 @@ EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}
 TINY = ["trainer=cpu", "trainer.max_steps=2", "trainer.batch_size=4"]
 TINY_TEXT = [*TINY, "model.network.size=tiny", "model.network.context=16"]
 TINY_TASK = [*TINY, "model.size=tiny", "model.context=64"]
+SPEECH = ["data=synthetic_speech", "data.takes=3", "data.n_mels=16", "data.val=0.3"]
+SPEECH_TASKS = [name for name in choices("task") if name.startswith("speech/")]
 SUITES = [name for name in choices("task") if str(target_of("task", name)).endswith(".Suite")]
 FEW = ["trainer.max_steps=2", "prior_steps=1", "importance_samples=2", "likelihood_images=4", "probes=false"]
 
@@ -124,7 +127,19 @@ def test_models_that_reconstruct(cli: Cli, name: str) -> None:
     assert trained(cli, "trainer=cpu", *FEW, f"model={name}", verb="reconstruct")["test/mse"] > 0
 
 
-@pytest.mark.parametrize("name", [name for name in choices("task") if name not in SUITES])
+@pytest.mark.parametrize("name", that_can(LearnsFromFrames))
+def test_models_that_learn_from_speech(cli: Cli, name: str) -> None:
+    words = [*TINY, *SPEECH, f"model={name}", "model.network.width=16"]
+    assert trained(cli, *words, verb="pretrain")["val/loss"] > 0
+
+
+@pytest.mark.parametrize("name", SPEECH_TASKS)
+def test_tasks_on_speech(cli: Cli, name: str) -> None:
+    words = [*TINY, *SPEECH, f"task={name}", "model.width=16", "bootstrap_samples=10"]
+    assert trained(cli, *words, verb="finetune")["test/accuracy"] >= 0
+
+
+@pytest.mark.parametrize("name", [name for name in choices("task") if name not in SUITES + SPEECH_TASKS])
 def test_tasks(cli: Cli, workdir: Path, name: str) -> None:
     words = task_words(workdir / "data", name)
     metrics = trained(cli, *words, *TINY_TASK, "bootstrap_samples=10", verb="finetune")

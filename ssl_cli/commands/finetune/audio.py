@@ -26,7 +26,7 @@ from ssl_cli.runs.workers import check_process_count
 from ssl_cli.tasks.speech_classification import LabelledSpeech, LabelledWindows, SpeechClassification
 from ssl_cli.tasks.task import Prediction, RawPredictions
 from ssl_cli.training.limits import validated_rows
-from ssl_cli.training.trainer import resolve_precision, train
+from ssl_cli.training.trainer import train
 
 EXAMPLES_PER_S = "train/examples_per_s"
 NETWORK = "ssl_cli.models.frame_transformer.FrameTransformer"
@@ -66,7 +66,7 @@ def run(cfg: DictConfig) -> Path:
         save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder)
 
-        predictions = predict_splits(cfg, task, model, examples, rows, classes)
+        predictions = predict_splits(cfg.predict_train, task, model, examples, rows, classes)
         metrics |= median_throughput(read_history(folder / HISTORY), EXAMPLES_PER_S)
         chosen = {**cfg.choices, "init": cfg.init, "seed": cfg.seed}
         outputs.write(
@@ -109,21 +109,21 @@ def metrics_of(
 
 
 def predict_splits(
-    cfg: DictConfig,
+    with_train: bool,
     task: SpeechClassification,
     model: SpeechClassificationHead,
     examples: Mapping[str, LabelledSpeech],
     rows: Mapping[str, LabelledWindows],
     classes: Sequence[str],
 ) -> dict[str, Sequence[Prediction]]:
-    """Return the predictions of each split but train, unless predict_train says so."""
+    """Return the predictions of each split but train, unless `with_train`."""
     predictions: dict[str, Sequence[Prediction]] = {}
     for split in sorted(examples, key=list(("dev", "test", "unheard", "train")).index):
-        if split == "train" and not cfg.predict_train:
+        if split == "train" and not with_train:
             continue
         each = examples[split]
         console.say(f"predicting {split}: {len(each):,}")
-        raw = predict_all(model, rows[split], resolve_precision(cfg.trainer, model))
+        raw = predict_all(model, rows[split], "32-true")  # as in ssl predict
         predictions[split] = task.decode(each.split.names, raw, classes, each.label)
     return predictions
 

@@ -16,9 +16,9 @@ Batch = Mapping[str, Tensor]
 
 
 class NextFrames(nn.Module):
-    """Autoregressive predictive coding: the frame `steps` on, from all frames so far (APC: arXiv 1904.03240, eq. 1).
+    """Autoregressive predictive coding: predict the frame `frames_ahead` on from all so far (APC: arXiv 1904.03240).
 
-    The loss is the mean absolute difference over all numbers that are predicted. Raises InputError if the network is
+    The loss (eq. 1) is the mean absolute difference over all numbers that are predicted. Raises InputError if the network is
     not causal.
     """
 
@@ -30,12 +30,12 @@ class NextFrames(nn.Module):
     def __init__(
         self,
         network: Annotated[FrameTransformer, "a causal transformer"],
-        steps: Annotated[Count, "how many frames on is the one that is predicted"] = 3,
+        frames_ahead: Annotated[Count, "how many frames on is the one that is predicted"] = 3,
     ):
         super().__init__()
         for fault in self.option_faults({"network": network.options}):
             raise InputError(f"model.{fault}")
-        self.network, self.steps, self.window = network, steps, network.context
+        self.network, self.frames_ahead, self.window = network, frames_ahead, network.context
         self.head = nn.Linear(network.width, network.n_mels)
 
     @staticmethod
@@ -46,21 +46,21 @@ class NextFrames(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean absolute difference; 0 if no utterance of the batch is long enough to predict a frame."""
-        targets = batch["frames"][:, self.steps :]  # (B, T - n, M)
+        targets = batch["frames"][:, self.frames_ahead :]  # (B, T - n, M)
         difference = (self.predict(batch)[:, : targets.shape[1]] - targets).abs().mean(2)
         place = torch.arange(targets.shape[1], device=targets.device)
-        valid = place < batch["length"][:, None] - self.steps
+        valid = place < batch["length"][:, None] - self.frames_ahead
         return {"loss": (difference * valid).sum() / valid.sum().clamp(min=1)}
 
     def predict(self, batch: Batch) -> Tensor:
-        """Return for each frame the prediction (B, T, M) of the one `steps` on."""
+        """Return for each frame the prediction (B, T, M) of the one `frames_ahead` on."""
         return self.head(self.network(batch["frames"], batch["length"])).float()
 
     def predict_frames(self, batch: Batch) -> FramePredictions:
-        """Return the prediction of each frame from those `steps` before it; none of the first frames."""
-        frames = functional.pad(self.predict(batch), (0, 0, self.steps, 0))[:, : batch["frames"].shape[1]]
+        """Return the prediction of each frame from those `frames_ahead` before it; none of the first frames."""
+        frames = functional.pad(self.predict(batch), (0, 0, self.frames_ahead, 0))[:, : batch["frames"].shape[1]]
         place = torch.arange(frames.shape[1], device=frames.device)
-        return FramePredictions((place >= self.steps) & (place < batch["length"][:, None]), frames)
+        return FramePredictions((place >= self.frames_ahead) & (place < batch["length"][:, None]), frames)
 
     def hidden_layers(self, batch: Batch) -> list[Tensor]:
         """Return the vectors (B, T, C) of the frames before the first block and after each."""
