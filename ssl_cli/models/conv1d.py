@@ -78,7 +78,9 @@ class Norm(nn.Module):
 class ConvLayer(nn.Module):
     """Convolution, normalisation, ReLU."""
 
-    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1, norm: Normalisation = "none", condition: int = 0):
+    def __init__(
+        self, n_in: int, n_out: int, kernel: int, stride: int = 1, norm: Normalisation = "none", condition: int = 0
+    ):
         super().__init__()
         self.conv = MaskedConv(n_in, n_out, kernel, stride)
         self.norm = Norm(n_out, norm, condition)
@@ -139,6 +141,21 @@ class FrameEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
         return self.to_code(x, mask).mT
+
+
+class StepClassifier(FrameEncoder):
+    """Classifier of each step of a code: (B, L, inputs) -> logits (B, L, classes)."""
+
+    def __init__(
+        self,
+        inputs: Annotated[Count, "numbers in a step of the code"],
+        classes: Annotated[Count, "number of classes"],
+        width: Width = 64,
+        blocks: Blocks = 1,
+        kernel: Kernel = 5,
+    ):
+        super().__init__(inputs, classes, width, blocks, kernel)
+        self.inputs, self.classes = inputs, classes
 
 
 class FrameDecoder(nn.Module):

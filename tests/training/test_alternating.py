@@ -1,4 +1,4 @@
-"""Several optimizers in turn: equal to the loop written out, bit-identical after a resume, refused where they can't be."""
+"""Several optimizers in turn: equal to the loop written out, bit-identical after a resume, on one device."""
 
 from pathlib import Path
 from typing import Any

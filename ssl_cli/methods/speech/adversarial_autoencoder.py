@@ -10,7 +10,7 @@ from torch.nn import functional
 from ssl_cli.config.types import Natural, NonNegative
 from ssl_cli.errors import InputError
 from ssl_cli.methods.speech.speech_autoencoder import Batch, FrameLoss, SpeechAutoencoder, Window, frame_error
-from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable, frame_mask
+from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable, StepClassifier, frame_mask
 
 
 class AdversarialSpeechAutoencoder(SpeechAutoencoder):
@@ -25,14 +25,15 @@ class AdversarialSpeechAutoencoder(SpeechAutoencoder):
         encoder: FrameEncoder,
         decoder: FrameDecoder,
         voices: SpeakerTable,
-        judge: FrameEncoder,
+        judge: StepClassifier,
         window: Window = 64,
         loss: FrameLoss = "absolute",
         adversary: Annotated[NonNegative, "weight of the judge's cross entropy, which the encoder makes large"] = 0.1,
         warmup_batches: Annotated[Natural, "batches over which that weight rises from 0"] = 0,
     ):
         super().__init__(encoder, decoder, voices, window, loss)
-        for name, has, expected in (("latent", judge.latent, voices.num_embeddings), ("n_mels", judge.n_mels, encoder.latent)):
+        sizes = ("inputs", judge.inputs, encoder.latent), ("classes", judge.classes, voices.num_embeddings)
+        for name, has, expected in sizes:
             if has != expected:
                 raise InputError(f"model.judge.{name} must be {expected}, as the model's other parts, not {has}.")
         self.judge, self.adversary, self.warmup_batches = judge, adversary, warmup_batches

@@ -1,5 +1,6 @@
 """Speech VQ-VAE: discrete units of speech, and a decoder that speaks them in the voice of a speaker."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar
 
@@ -97,7 +98,8 @@ class SpeechVQVAE(SpeechAutoencoder):
         A run that ended before its codes were quantized gets a codebook now.
         """
         if not self.is_quantized:
-            parts = [self._own_codes(self._on_device(batch)) for batch, _ in zip(batches, range(MAX_KMEANS_BATCHES), strict=False)]
+            first = itertools.islice(batches, MAX_KMEANS_BATCHES)
+            parts = [self._own_codes(self._on_device(batch)) for batch in first]
             self.quantizer.init_from_kmeans(torch.cat(parts), seed)
             self.is_quantized.fill_(True)
         self.code_counts.zero_()

@@ -9,7 +9,7 @@ import torch
 from ssl_cli.errors import InputError
 from ssl_cli.methods.speech.adversarial_autoencoder import AdversarialSpeechAutoencoder
 from ssl_cli.methods.training_protocols import Alternates
-from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable
+from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable, StepClassifier
 
 BATCH: dict[str, Any] = {
     "frames": torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0)),
@@ -21,7 +21,7 @@ BATCH: dict[str, Any] = {
 def model(**options: Any) -> AdversarialSpeechAutoencoder:
     torch.manual_seed(0)
     networks = FrameEncoder(5, 4, 8, 1, 3, [2]), FrameDecoder(5, 4, 6, 8, 1, 3, [2]), SpeakerTable(3, 6)
-    return AdversarialSpeechAutoencoder(*networks, options.pop("judge", FrameEncoder(4, 3, 8)), **options)
+    return AdversarialSpeechAutoencoder(*networks, options.pop("judge", StepClassifier(4, 3, 8)), **options)
 
 
 @torch.no_grad()
@@ -73,8 +73,8 @@ def test_the_encoder_learns_to_hide_the_speaker_from_the_judge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judge", "message"), [((4, 2), "judge.latent must be 3"), ((5, 3), "judge.n_mels must be 4")]
+    ("judge", "message"), [((4, 2), "judge.classes must be 3"), ((5, 3), "judge.inputs must be 4")]
 )
 def test_a_judge_that_does_not_fit_is_refused(judge: tuple[int, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        model(judge=FrameEncoder(*judge))
+        model(judge=StepClassifier(*judge))

@@ -16,7 +16,7 @@ from ssl_cli.methods.speech.speech_autoencoder import SpeechAutoencoder
 from ssl_cli.methods.speech.vector_quantized import SpeechVQVAE
 from ssl_cli.methods.speech.voice_autoencoder import VoiceAutoencoder
 from ssl_cli.methods.training_protocols import Alternates, FitsBatches
-from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable, VoiceEncoder, frame_mask
+from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable, StepClassifier, VoiceEncoder, frame_mask
 from ssl_cli.models.quantizer import Quantizer
 
 M, SPEAKERS = 5, 3
@@ -40,7 +40,7 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
     "speech_vqvae, loss": lambda: SpeechVQVAE(
         *parts([]), Quantizer(8, 4, "loss"), steps=6, quantize_after=0, jitter=0.5
     ),
-    "voice_gan": lambda: AdversarialSpeechAutoencoder(*parts([2]), FrameEncoder(4, SPEAKERS, 8, 1, 3)),
+    "voice_gan": lambda: AdversarialSpeechAutoencoder(*parts([2]), StepClassifier(4, SPEAKERS, 8, 1, 3)),
     "voice_knn": lambda: NearestFrames(neighbours=2, context=1),
 }
 TRAINED = [name for name in MAKE if name != "voice_knn"]

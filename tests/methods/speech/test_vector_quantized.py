@@ -1,16 +1,20 @@
 """The speech VQ-VAE: its loss and gradient, time jitter, the start of its codebook, and its counts."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.speech.vector_quantized import SpeechVQVAE, jittered
 from ssl_cli.models.conv1d import FrameDecoder, FrameEncoder, SpeakerTable
 from ssl_cli.models.quantizer import Quantizer, perplexity
+from ssl_cli.training.trainer import train
+from tests.helpers.trained_models import Unplugged, config, same
 
 LENGTH = torch.tensor([7, 4, 1])
 BATCH: dict[str, Any] = {
@@ -89,7 +93,8 @@ def test_a_quantizer_of_another_width_is_refused() -> None:
 def test_jitter_replaces_a_share_of_the_codes_by_neighbours() -> None:
     """arXiv 1901.08810, sec. III-C, within each row."""
     n_steps = torch.tensor([3000, 1000, 1])
-    code = torch.arange(1, 9001, dtype=torch.float32).view(3, 3000, 1) * (torch.arange(3000) < n_steps[:, None])[..., None]
+    is_own = (torch.arange(3000) < n_steps[:, None])[..., None]
+    code = torch.arange(1, 9001, dtype=torch.float32).view(3, 3000, 1) * is_own
     torch.manual_seed(0)
     moved = (jittered(code, n_steps, 0.12) - code)[..., 0]
     for row, n in enumerate(n_steps.tolist()):
@@ -136,3 +141,36 @@ def test_units_decode_to_the_reconstruction() -> None:
     vqvae = model().eval()
     vqvae.fit_batches([BATCH], seed=0)
     assert torch.equal(vqvae.decode_units(vqvae.units(BATCH), BATCH), vqvae.reconstruct_frames(BATCH))
+
+
+@pytest.mark.parametrize("breaks_after", [6, 11])
+def test_a_run_that_broke_around_the_start_of_its_codebook_resumes_to_the_bit(
+    tmp_path: Path, breaks_after: int
+) -> None:
+    class Breaks(SpeechVQVAE):
+        left = breaks_after
+
+        def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+            self.left -= self.training
+            if self.left < 0:
+                raise Unplugged
+            return super().forward(batch)
+
+    rows = ArrayDataset(
+        {"frames": torch.randn(20, 8, 5), "length": torch.arange(20) % 8 + 1, "speaker": torch.arange(20) % 3}
+    )
+
+    def trained(name: str, resume: str | None = None, kind: type[SpeechVQVAE] = SpeechVQVAE) -> SpeechVQVAE:
+        (tmp_path / name).mkdir(exist_ok=True)
+        vqvae = model(quantize_after=8)
+        vqvae.__class__ = kind
+        cfg = config(max_steps=12, checkpoint_every_n_steps=5, batch_size=8)
+        cfg.resume = resume
+        train(vqvae, rows, rows, cfg, tmp_path / name)
+        return vqvae
+
+    whole = trained("whole")
+    with pytest.raises(Unplugged):
+        trained("broken", kind=Breaks)
+    assert same(whole, trained("broken", resume="here"))
+    assert bool(whole.is_quantized)
