@@ -22,10 +22,10 @@ TRIED_FRAMES = 64
 MAX_TOP_SHARE = 0.9  # of the steps have one unit: the others carry hardly anything
 MIN_VOICE_DEVIATION = 0.01  # of the speakers' mean codes, relative to the size of a code
 MIN_CONTENT_CHANGE = 0.05  # variance over recordings of what a decoder gives, relative to that of the recordings
-MIN_VOICE_CHANGE = 0.005  # variance over voices of what it gives, relative to that of the recordings
+MIN_VOICE_CHANGE = 0.02  # variance over voices of what it gives, relative to that of the recordings
 ADVICE = {
     IGNORED_CONTENT: "a smaller optim.lr, more steps (trainer.max_steps) or a wider code (model.encoder.latent)",
-    IGNORED_VOICE: "a narrower code (model.encoder.latent), or model=voice_ae, which removes the voice from the content",
+    IGNORED_VOICE: "a narrower code (model.encoder.latent), or model=voice_ae, whose content has less of the voice",
     CONSTANT_VOICE: "more steps (trainer.max_steps) or a smaller optim.lr",
     UNUSED_CODES: "a later model.quantize_after, or fewer codes",
 }
@@ -102,8 +102,8 @@ def unused_units(tried: Trial) -> CollapseWarning | None:
     if top > MAX_TOP_SHARE:
         return CollapseWarning(
             "one unit",
-            f"One unit for nearly everything: unit {counts.argmax()} is that of {top:.1%} of all {len(units):,} steps of "
-            f"training recordings. The units say hardly anything. {advice(model, UNUSED_CODES, max(used, 2))}",
+            f"One unit for nearly everything: unit {counts.argmax()} is that of {top:.1%} of all {len(units):,} steps "
+            f"of training recordings. The units say hardly anything. {advice(model, UNUSED_CODES, max(used, 2))}",
         )
     if used >= MIN_USED_SHARE * possible and effective >= MIN_PERPLEXITY_SHARE * possible:
         return None
@@ -125,8 +125,8 @@ def constant_voice(tried: Trial) -> CollapseWarning | None:
         return None
     return CollapseWarning(
         "constant voice",
-        f"Constant voice: the speaker codes of {len(means)} speakers differ by {deviation:.2%} of their size. They do not "
-        f"say who speaks. {advice(model, CONSTANT_VOICE, 1)}",
+        f"Constant voice: the speaker codes of {len(means)} speakers differ by {deviation:.2%} of their size. They do "
+        f"not say who speaks. {advice(model, CONSTANT_VOICE, 1)}",
     )
 
 
@@ -141,7 +141,7 @@ def ignored_voice(tried: Trial) -> CollapseWarning | None:
     return CollapseWarning(
         "ignored voice",
         f"Ignored voice: the same recordings in {len(voices)} different voices vary by {share:.2%} of what recordings "
-        f"vary by. The decoder does not listen to the voice: it takes it from the content. "
+        f"vary by. The decoder hardly listens to the voice: it takes the voice from the content. "
         f"{advice(tried.model, IGNORED_VOICE, 1)}",
     )
 
