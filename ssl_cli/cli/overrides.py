@@ -198,7 +198,11 @@ def check_options_of_modality(verb: str, cfg: DictConfig, overrides: list[Overri
 
 
 def check_data_folder(overrides: list[Override]) -> None:
-    """Raise InputError if the folder data.dir does not exist: the hub is only for runs that name no folder."""
-    folder, hub = value_of(overrides, "data.dir", ""), value_of(overrides, "data.hub", "")
-    if folder and not hub and "${" not in folder and not Path(folder).expanduser().exists():
-        raise InputError(f"data.dir={folder}: there is no such file or folder.")
+    """Raise InputError if a folder of data.dir does not exist: the hub is only for runs that name no folder."""
+    single = [override for override in overrides if not override.is_sweep_override()]
+    given = [override.value() for override in single if override.key_or_group == "data.dir"]
+    if not given or value_of(overrides, "data.hub", ""):
+        return
+    for folder in map(str, given[-1] if isinstance(given[-1], list) else filter(None, given[-1:])):
+        if "${" not in folder and not Path(folder).expanduser().exists():
+            raise InputError(f"data.dir={folder}: there is no such file or folder.")

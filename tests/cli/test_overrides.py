@@ -138,3 +138,11 @@ def test_options_of_hydra_in_a_recipe_are_refused(cli: Cli, workdir: Path) -> No
     )
     code, _, err = cli("detect", "experiment=mine")
     assert code == 2 and "mine.yaml sets options of hydra, which ssl would ignore: leave them out." in err
+
+
+def test_each_folder_of_a_list_must_exist(cli: Cli, workdir: Path) -> None:
+    (workdir / "here").mkdir()
+    words = ["reconstruct", "data=speech", "model=voice_ae"]
+    assert cli(*words, "data.dir=[here,here]")[0] == 0
+    code, _, err = cli(*words, "data.dir=[here,typo]")
+    assert (code, err) == (2, "error: data.dir=typo: there is no such file or folder.\n")

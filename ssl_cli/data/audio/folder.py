@@ -43,6 +43,7 @@ class SpeechFolder(Speech):
     alignments: Annotated[
         FilePath | None, "folder of TextGrid, CTM or .lab files, or one CTM file; null: beside the sounds"
     ] = None
+    page: Annotated[str | None, "where the recordings can be downloaded"] = None
     hub: Annotated[FilePath | None, "dataset on the Hugging Face hub, or a folder of its Parquet files"] = None
 
     def recordings(self) -> Recordings:
@@ -61,7 +62,10 @@ class SpeechFolder(Speech):
     def _read_folder(self, folder: Path) -> Recordings:
         if not folder.is_dir():
             kind = f"is {file_kind(folder) or 'a file'}, not a folder" if folder.is_file() else "is not a folder"
-            raise InputError(f"data.dir={folder} {kind}: name a folder of sounds, in one sub-folder a speaker.")
+            advice = "name a folder of sounds, in one sub-folder a speaker"
+            if self.page is not None and not folder.exists():
+                advice = f"download the recordings from {self.page}, or set data.dir to where they are"
+            raise InputError(f"data.dir={folder} {kind}: {advice}.")
         files = sound_files(folder)
         files.sounds, warnings = without_other_microphones(files)
         said, rejected = self._what_names_say(files)

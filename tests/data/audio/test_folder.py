@@ -187,6 +187,7 @@ def test_one_short_file_and_one_of_ten_minutes(tmp_path: Path) -> None:
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"dir": None}, "Set data.dir=FOLDER to a folder of sounds, or data.hub=ID"),
     ({"dir": "none"}, "data.dir=none is not a folder: name a folder of sounds"),
+    ({"dir": "none", "page": "https://x.org"}, "not a folder: download the recordings from https://x.org, or set data"),
     ({"dir": "sounds/anna/0.wav"}, "data.dir=sounds/anna/0.wav is a WAV sound, not a folder"),
     ({"dir": "pictures"}, "pictures holds no sound: .* It has 1 .png. These are pictures: use data=images"),
     ({"dir": "texts"}, "texts holds no sound: .* It has 1 .txt. These are texts: use data=text"),
