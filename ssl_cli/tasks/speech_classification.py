@@ -84,7 +84,8 @@ class SpeechClassification:
         if monitor not in metrics:
             raise InputError(f"task.monitor={monitor} is not one of task.metrics: {', '.join(metrics)}.")
         self.target, self.n_labels, self.pool = target, labels, pool
-        self.metrics, self.monitor = tuple(metrics), monitor
+        self.metrics = tuple(metrics)
+        self.monitor: str = monitor
 
     # --- utterances -> rows ---
 

@@ -9,8 +9,7 @@ from typing import Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_cli.data.batches import ordered_loader
-from ssl_cli.data.labelled.packed_examples import PackedExamples
+from ssl_cli.data.batches import ArrayDataset, ordered_loader
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.methods.supervised.head import RawPredictions, SupervisedHead
 from ssl_cli.models.cpu import has_bf16, tuned_for_large_matmuls
@@ -20,7 +19,7 @@ AUTO = "auto"
 AUTOCAST_TYPES = {"bf16-mixed": torch.bfloat16, "bf16-true": torch.bfloat16, "16-mixed": torch.float16}
 
 
-def predict_all(model: SupervisedHead, rows: PackedExamples, precision: str) -> RawPredictions:
+def predict_all(model: SupervisedHead, rows: ArrayDataset, precision: str) -> RawPredictions:
     """Return the raw predictions of all rows, computed on the model's device, with Lightning's `precision`.
 
     A model in evaluation mode is required. Autocast converts each matrix once, not for each batch.

@@ -85,6 +85,7 @@ def predict_file(cfg: DictConfig) -> Path:
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
     if isinstance(finished, FinetunedSpeechRun):
         return predict_recordings(cfg, finished)
+    assert isinstance(finished, FinetuneRun)
     if not source.is_file():
         raise InputError(f"input={source} is {'a folder, not a file' if source.is_dir() else 'not a file'}.")
     console.say(f"predict {source} with {finished.folder}")

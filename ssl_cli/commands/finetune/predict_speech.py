@@ -19,8 +19,8 @@ def check_options_of_speech(cfg: DictConfig, finished: FinetunedSpeechRun) -> No
     """Raise InputError if an option for text is set."""
     if unused := [name for name in OF_TEXT if cfg[name] is not None]:
         raise InputError(
-            f"{unused[0]}= is for text, and {finished.folder} was trained on speech: set input=FILE.wav or a folder, and "
-            "output=FILE.csv."
+            f"{unused[0]}= is for text, and {finished.folder} was trained on speech: set input=FILE.wav, or a folder, "
+            "and output=FILE.csv."
         )
     if cfg.precision != "auto":
         raise InputError("precision= has no effect on speech: leave it out.")

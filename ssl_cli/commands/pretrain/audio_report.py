@@ -64,7 +64,7 @@ def predicted_utterances(
     """Return a few held-out utterances, evenly spaced, with what the model predicts of them."""
     which = torch.linspace(0, len(held_out) - 1, min(N_SHOWN, len(held_out))).round().long()
     names = data.splits.get("val", data.splits["train"]).names
-    device = device_of(model)  # type: ignore[arg-type]
+    device = device_of(model)
     reseed(seed, 0, 0, device)
     batch = held_out[0, which, 1.0]
     with torch.inference_mode():
@@ -73,8 +73,8 @@ def predicted_utterances(
     shown = []
     for row, (utterance, length) in enumerate(zip(which.tolist(), batch["length"].tolist(), strict=True)):
         own = batch["frames"][row, :length].cpu().numpy()
-        predicted, *predictions = (None if part is None else part[row, :length] for part in arrays)
-        shown.append(PredictedUtterance(names[utterance], own, predicted > 0, *predictions))
+        predictions: Any = [None if part is None else part[row, :length] for part in arrays]
+        shown.append(PredictedUtterance(names[utterance], own, predictions[0] > 0, *predictions[1:]))
     return shown
 
 

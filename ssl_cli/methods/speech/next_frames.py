@@ -18,8 +18,8 @@ Batch = Mapping[str, Tensor]
 class NextFrames(nn.Module):
     """Autoregressive predictive coding: predict the frame `frames_ahead` on from all so far (APC: arXiv 1904.03240).
 
-    The loss (eq. 1) is the mean absolute difference over all numbers that are predicted. Raises InputError if the network is
-    not causal.
+    The loss (eq. 1) is the mean absolute difference over all numbers that are predicted. Raises InputError if the
+    network is not causal.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("frames", "length")

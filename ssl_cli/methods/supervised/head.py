@@ -17,8 +17,8 @@ RawPredictions = list[np.ndarray]
 class SupervisedHead(nn.Module):
     """A transformer with a head for a labelled task.
 
-    A batch is one of `data.labelled.packed_examples`: rows (R, L) that hold S sequences; of speech, see the subclass. A subclass defines `logits`,
-    `losses` and `raw_predictions`. If `validation_metrics` is set, the predictions made in evaluation are collected,
+    A batch of text is one of `data.labelled.packed_examples`: rows (R, L) that hold S sequences. A subclass defines
+    `logits`, `losses` and `raw_predictions`. If `validation_metrics` is set, the predictions made in evaluation are collected,
     and `epoch_metrics` computes metrics of all of them.
     """
 

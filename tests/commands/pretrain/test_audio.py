@@ -40,7 +40,7 @@ def test_a_finished_run_can_be_loaded(cli: Cli, speech: list[str]) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics) == {"val/loss", "val/masked_accuracy", "val/bits_per_frame", "train/frames_per_s"}
     assert metrics["val/bits_per_frame"] == pytest.approx(metrics["val/loss"] / np.log(2), abs=1e-6)
-    for name in ("report.html", "reader.json", *(f"figures/{name}.png" for name in ("training", "predictions", "units"))):
+    for name in ("report.html", "reader.json", *(f"figures/{name}.png" for name in ("predictions", "units"))):
         assert (folder / name).stat().st_size > 0
     config = OmegaConf.load(folder / "config.yaml")
     assert not {"tokenizer", "val_tokens", "eval_tokens", "init", "show"} & set(config)
