@@ -12,6 +12,7 @@ from ssl_cli.config.instantiate import modality_of, names_where, read_yaml, targ
 from ssl_cli.config.typecheck import provides
 from ssl_cli.methods.protocols import EncodesText, LearnsFromText, Reconstructs, ScoresAnomalies
 from ssl_cli.methods.speech.frame_protocols import LearnsFromFrames
+from ssl_cli.methods.speech.protocols import ReconstructsSpeech
 from tests.conftest import FOUR_STEPS, QUICK, Cli
 from tests.helpers.task_files import task_words
 
@@ -131,6 +132,12 @@ def test_models_that_reconstruct(cli: Cli, name: str) -> None:
 def test_models_that_learn_from_speech(cli: Cli, name: str) -> None:
     words = [*TINY, *SPEECH, f"model={name}", "model.network.width=16"]
     assert trained(cli, *words, verb="pretrain")["val/loss"] > 0
+
+
+@pytest.mark.parametrize("name", that_can(ReconstructsSpeech))
+def test_models_that_rebuild_speech(cli: Cli, name: str) -> None:
+    trained(cli, *TINY, *SPEECH, f"model={name}", "judges=false", "probes=false", verb="reconstruct")
+    assert list(Path("outputs").glob("reconstruct/*/*/model.safetensors"))
 
 
 @pytest.mark.parametrize("name", SPEECH_TASKS)

@@ -58,6 +58,7 @@ class SpeechAutoencoder(nn.Module):
 
     def speaker_code(self, batch: Batch) -> Tensor:
         """Return the vector of each row's speaker, (B, size). Raises InputError for a speaker not in the table."""
+        assert isinstance(self.voices, SpeakerTable)
         speaker = batch["speaker"]
         if not self.training and bool(((speaker < 0) | (speaker >= self.voices.num_embeddings)).any()):
             raise InputError("This model knows only the speakers of its training data: name one of them.")

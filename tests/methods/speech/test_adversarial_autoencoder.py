@@ -31,7 +31,7 @@ def test_the_losses_of_the_turns_are_those_of_the_paper() -> None:
     for row, length in enumerate([6, 3]):
         x, n = BATCH["frames"][row : row + 1, :length], BATCH["length"][row : row + 1]
         code = gan.encoder(x, n)
-        rebuilt = gan.decoder(code, gan.voices.weight[BATCH["speaker"][row]][None], n, length)
+        rebuilt = gan.decoder(code, gan.voices(BATCH["speaker"][row : row + 1]), n, length)
         errors += (rebuilt - x).abs().flatten().tolist()
         for logits in gan.judge(code, torch.tensor([code.shape[1]]))[0]:
             heard.append(float(logits.logsumexp(0) - logits[BATCH["speaker"][row]]))

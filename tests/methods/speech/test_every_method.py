@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_cli.methods.speech.adversarial_autoencoder import AdversarialSpeechAutoencoder
 from ssl_cli.methods.speech.narrow_autoencoder import AutoVC
 from ssl_cli.methods.speech.nearest_frames import NearestFrames
-from ssl_cli.methods.speech.protocols import ConvertsVoices, HasContent, HasUnits
+from ssl_cli.methods.speech.protocols import ConvertsVoices, DecodesUnits, HasContent
 from ssl_cli.methods.speech.speech_autoencoder import SpeechAutoencoder
 from ssl_cli.methods.speech.vector_quantized import SpeechVQVAE
 from ssl_cli.methods.speech.voice_autoencoder import VoiceAutoencoder
@@ -83,7 +83,7 @@ def outputs(model: Any, of: dict[str, Any]) -> dict[str, Tensor]:
     with torch.inference_mode():
         made = {"rebuilt": model.reconstruct_frames(of), "converted": model.convert(of)}
         made |= {"content": model.content(of), "voice": model.speaker_code(of)}
-        if isinstance(model, HasUnits):
+        if isinstance(model, DecodesUnits):
             made["units"] = model.units(of)
             made["spoken"] = model.decode_units(made["units"], of)
     return made

@@ -33,7 +33,7 @@ def test_the_loss_of_the_plain_one_is_the_mean_over_own_frames() -> None:
     squares = []
     for row, length in enumerate([6, 3]):
         x, n = BATCH["frames"][row : row + 1, :length], BATCH["length"][row : row + 1]
-        rebuilt = model.decoder(model.encoder(x, n), model.voices.weight[BATCH["speaker"][row]][None], n, length)
+        rebuilt = model.decoder(model.encoder(x, n), model.voices(BATCH["speaker"][row : row + 1]), n, length)
         squares += (rebuilt - x).square().flatten().tolist()
     assert model(BATCH)["loss"].item() == pytest.approx(np.mean(squares), rel=1e-4)
 
@@ -46,7 +46,7 @@ def test_autovc_adds_the_error_of_the_code_of_what_it_rebuilt() -> None:
     for row, length in enumerate([6, 3]):
         x, n = BATCH["frames"][row : row + 1, :length], BATCH["length"][row : row + 1]
         code = model.encoder(x, n)
-        rebuilt = model.decoder(code, model.voices.weight[BATCH["speaker"][row]][None], n, length)
+        rebuilt = model.decoder(code, model.voices(BATCH["speaker"][row : row + 1]), n, length)
         squares += (rebuilt - x).square().flatten().tolist()
         differences += (model.encoder(rebuilt, n) - code).abs().flatten().tolist()
     losses = model(BATCH)

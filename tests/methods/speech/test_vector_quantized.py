@@ -40,7 +40,7 @@ def test_the_loss_is_the_error_and_the_quantizers() -> None:
         x, n = BATCH["frames"][row : row + 1, :length], LENGTH[row : row + 1]
         (code,) = vqvae.encoder(x, n)
         chosen = torch.stack([min(vqvae.quantizer.vectors, key=lambda e, z=z: (z - e).norm()) for z in code])  # type: ignore[misc]
-        rebuilt = vqvae.decoder(chosen[None], vqvae.voices.weight[BATCH["speaker"][row]][None], n, length)
+        rebuilt = vqvae.decoder(chosen[None], vqvae.voices(BATCH["speaker"][row : row + 1]), n, length)
         errors += (rebuilt - x).abs().flatten().tolist()
         commitments += (0.25 * (code - chosen).square()).flatten().tolist()
     losses = vqvae(BATCH)
