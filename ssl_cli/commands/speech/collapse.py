@@ -55,7 +55,7 @@ class Trial:
         rows = np.random.default_rng([seed, 18]).permutation(len(split))[:MAX_UTTERANCES]
         chosen = split.take(np.sort(rows))
         normal = data.reader.normalize(chosen.frames, chosen.begin, chosen.speaker)
-        self.model, self.speaker = model, chosen.speaker
+        self.model, self.reader, self.speaker = model, data.reader, chosen.speaker
         self.utterances = np.split(normal, chosen.begin[1:-1])
 
     def of_speaker(self, speaker: int) -> np.ndarray:
@@ -132,10 +132,12 @@ def constant_voice(tried: Trial) -> CollapseWarning | None:
 
 def ignored_voice(tried: Trial) -> CollapseWarning | None:
     """Warn if a decoder gives nearly the same frames for the same recordings in different voices."""
-    utterances = tried.tried()
-    voices = np.unique(tried.speaker)[:TRIED_VOICES]
-    given = np.stack([tried.decoded(utterances, int(speaker)) for speaker in voices])  # (voices, N, T, M)
-    share = float(given.var(0).mean() / max(np.stack(utterances).var((0, 1)).mean(), 1e-12))
+    utterances, reader = tried.tried(), tried.reader
+    voices = np.unique(tried.speaker)[:TRIED_VOICES].tolist()
+    # Log-mels: of speaker-normalised frames, part of the voice comes back with the speaker's mean and deviation.
+    given = np.stack([reader.denormalize(tried.decoded(utterances, voice), voice) for voice in voices])
+    spoken = np.concatenate([reader.denormalize(frames, voices[0]) for frames in utterances])  # (N * T, M)
+    share = float(given.var(0).mean() / max(spoken.var(0).mean(), 1e-12))  # of (voices, N, T, M)
     if share >= MIN_VOICE_CHANGE:
         return None
     return CollapseWarning(

@@ -15,7 +15,7 @@ from ssl_cli.commands.speech.batches import map_utterances
 from ssl_cli.commands.speech.judges import Judges, train_judges
 from ssl_cli.commands.speech.waveforms import heard, to_waveforms
 from ssl_cli.data.audio.datasets import SpeechData
-from ssl_cli.data.audio.utterances import SpeechSplit
+from ssl_cli.data.audio.utterances import SpeechSplit, spread_order
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.evaluation.metrics.cepstra import distortion_db
 from ssl_cli.models.vocoders import Vocoder
@@ -150,7 +150,7 @@ def convert_pairs(
 
 
 class _References:
-    """Normalised frames of each speaker's recordings, up to a number of frames, without those of a word if asked."""
+    """Normalised frames of some recordings of each speaker, up to a number, without those of a word if asked."""
 
     def __init__(self, data: SpeechData, voices: SpeechSplit, n_frames: int):
         self.reader, self.voices, self.n_frames = data.reader, voices, n_frames
@@ -162,6 +162,7 @@ class _References:
         if (speaker, word) not in self._made:
             own = np.flatnonzero((self.voices.speaker == speaker) & ((self.voices.word != word) | (word == UNKNOWN)))
             own = own if len(own) else np.flatnonzero(self.voices.speaker == speaker)
+            own = own[spread_order(len(own))]  # files are often sorted by word
             begin = self.voices.begin
             parts = [self.normal[begin[u] : begin[u + 1]] for u in own]
             self._made[speaker, word] = np.concatenate(parts)[: self.n_frames]

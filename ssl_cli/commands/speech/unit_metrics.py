@@ -15,6 +15,7 @@ from ssl_cli.evaluation.metrics.audio import (
     code_metrics,
     count_table,
     information_share,
+    is_silence,
     phone_metrics,
     pnmi_difference_interval,
     without_silence,
@@ -110,7 +111,7 @@ def rates(system: UnitSystem, frames_per_s: float) -> dict[str, float]:
 def metrics_of(system: UnitSystem, split: SpeechSplit, data: SpeechData, seed: int) -> dict[str, float]:
     """Return what the units say of phones (with and without silence) and speakers, and the ABX error of their vectors.
 
-    ABX compares the vectors of the units: the codebook, or the centres of the classes.
+    ABX compares the vectors of the units, the codebook or the centres of the classes, in phones that are no silence.
     """
     n_units, n_speakers = len(system.vectors), len(data.speakers)
     speaker = np.repeat(split.speaker, split.lengths)
@@ -121,7 +122,8 @@ def metrics_of(system: UnitSystem, split: SpeechSplit, data: SpeechData, seed: i
     table = count_table(split.phone, system.units, len(data.phones), n_units)
     spoken = phone_metrics(without_silence(table, data.phones))
     metrics |= phone_metrics(table) | {f"{key}_without_silence": value for key, value in spoken.items()}
-    tokens = phone_tokens(split.phone, split.begin, split.speaker)
+    is_spoken = (split.phone >= 0) & ~is_silence(data.phones)[split.phone]
+    tokens = phone_tokens(np.where(is_spoken, split.phone, -1), split.begin, split.speaker)
     chosen = sample_tokens(tokens, MAX_ABX_GROUP, seed)
     result = abx_across(chosen, angular_of_units(system.units, system.vectors))
     return metrics if np.isnan(result.error) else metrics | {"abx_across": result.error, "abx_triples": result.triples}

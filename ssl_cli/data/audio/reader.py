@@ -12,7 +12,7 @@ from ssl_cli.data.audio.decode import hear, level, read_samples
 from ssl_cli.data.audio.features import MelSettings, log_mel_end_to_end
 from ssl_cli.data.audio.files import sound_files
 from ssl_cli.data.audio.reader_files import READER, STATISTICS, VOICES, Normalization, read_reader_files
-from ssl_cli.data.audio.utterances import SpeechSplit
+from ssl_cli.data.audio.utterances import SpeechSplit, spread_order
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_bytes, write_text
 
@@ -70,7 +70,7 @@ class SpeechReader:
         moments = [_moments(train.frames, train.begin, train.speaker == s) for s in range(len(speakers))]
         mean, std = _moments(train.frames, train.begin, np.ones(len(train), bool))
         speaker_mean, speaker_std = (np.stack(values) for values in zip(*moments, strict=True))
-        voices = train.take(_first_seconds(train, VOICE_S * settings.frames_per_s))
+        voices = train.take(_some_seconds(train, VOICE_S * settings.frames_per_s))
         voices.frames = voices.frames.astype(np.float16).astype(np.float32)  # as they are saved
         voices.phone = None
         statistics = (mean, std, speaker_mean, speaker_std)
@@ -180,11 +180,15 @@ def _moments(frames: np.ndarray, begin: np.ndarray, of: np.ndarray) -> tuple[np.
     return mean.astype(np.float32), std.astype(np.float32)
 
 
-def _first_seconds(split: SpeechSplit, n_frames: float) -> np.ndarray:
-    """Return the utterances (N,) bool that are kept of each speaker, its first ones, up to a number of frames."""
-    kept = np.zeros(len(split), bool)
+def _some_seconds(split: SpeechSplit, n_frames: float) -> np.ndarray:
+    """Return the positions of utterances that are kept of each speaker, up to a number of frames, at least one.
+
+    They are spread over all of the speaker's, in an order whose beginning is, too: files are often sorted by word.
+    """
+    kept = []
     for s in np.unique(split.speaker):
         rows = np.flatnonzero(split.speaker == s)
-        kept[rows[np.cumsum(split.lengths[rows]) <= n_frames]] = True
-        kept[rows[0]] = True
-    return kept
+        rows = rows[spread_order(len(rows))]
+        n = int((np.cumsum(split.lengths[rows]) <= n_frames).sum())
+        kept.append(rows[: max(1, n)])
+    return np.concatenate(kept)

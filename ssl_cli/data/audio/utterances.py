@@ -52,6 +52,12 @@ class SpeechSplit:
         )
 
 
+def spread_order(n: int) -> np.ndarray:
+    """Return the numbers below n in an order of which every beginning is spread evenly over all of them."""
+    golden = (np.sqrt(5) - 1) / 2
+    return np.argsort(np.argsort(np.arange(n) * golden % 1, kind="stable"), kind="stable")
+
+
 def ranges(begin: np.ndarray, length: np.ndarray) -> np.ndarray:
     """Return the numbers `begin[k]` to before `begin[k] + length[k]` of all k, end to end."""
     ends = np.cumsum(length)

@@ -14,6 +14,7 @@ from ssl_cli.data.audio.folder import SpeechFolder
 from ssl_cli.data.audio.reader import MIN_STD, SpeechReader
 from ssl_cli.errors import InputError
 from tests.helpers.sounds import save_sound, save_speakers
+from tests.helpers.speech_data import toy_speech
 
 
 @pytest.fixture
@@ -70,13 +71,23 @@ def test_voices_are_bounded_training_utterances(data: SpeechData, monkeypatch: p
     train, voices = data.splits["train"], data.reader.voices
     assert voices is not None
     assert sorted(voices.names) == sorted(train.names)
-    np.testing.assert_allclose(voices.frames, train.frames, atol=0.01)
+    places = [train.names.index(name) for name in voices.names]
+    np.testing.assert_allclose(voices.frames, train.take(np.array(places)).frames, atol=0.01)
     monkeypatch.setattr("ssl_cli.data.audio.reader.VOICE_S", 0.7)
     names = (["anna", "ben"], [], [])
     short = SpeechReader.fit(data.reader.settings, "global", train, names, loudness=True, trim=False).voices
     assert short is not None
     for s in range(2):
         assert 0 < short.lengths[short.speaker == s].sum() <= 70
+
+
+def test_voices_are_spread_over_all_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssl_cli.data.audio.reader.VOICE_S", 2.5)
+    voices = toy_speech().reader.voices  # of 24 utterances of 0.3 s a speaker, sorted by word
+    assert voices is not None
+    for s in range(3):
+        words = voices.word[voices.speaker == s]
+        assert len(words) < 10 and np.bincount(words, minlength=3).min() >= 2 and len(set(words[:4])) == 3
 
 
 def test_saved_and_loaded_it_is_the_same(data: SpeechData, tmp_path: Path) -> None:
