@@ -12,6 +12,7 @@ from ssl_cli.data.io.content import SNIFFED_BYTES, content_kind
 from ssl_cli.errors import InputError
 
 MAX_SECONDS = 3600
+MAX_SAMPLES = 1 << 28  # of a channel: an hour at 74 kHz
 MIN_SECONDS = 0.1
 MAX_CHANNELS = 32
 SAMPLE_RATES_HZ = (4000, 384_000)
@@ -109,8 +110,9 @@ def _check_header(file: soundfile.SoundFile) -> None:
         raise InputError(f"it has {file.channels:,} channels, more than {MAX_CHANNELS}")
     if file.frames <= 0:
         raise InputError("it has no samples")
-    if file.frames > MAX_SECONDS * file.samplerate:
-        raise InputError(f"it has {file.frames / file.samplerate:,.0f} s, more than {MAX_SECONDS:,}: cut it up")
+    limit_s = min(MAX_SECONDS, MAX_SAMPLES / file.samplerate)
+    if file.frames > limit_s * file.samplerate:
+        raise InputError(f"it has {file.frames / file.samplerate:,.0f} s, more than {limit_s:,.0f}: cut it up")
 
 
 def _reason(path: Path | BytesIO, error: Exception) -> str:
