@@ -72,21 +72,16 @@ def hear(
     wave = wave - wave.mean()  # a constant voltage is no sound
     if rate_hz != sample_rate_hz:
         wave = soxr.resample(wave, rate_hz, sample_rate_hz)
-    return level(wave, sample_rate_hz, loudness, trim)
+    return _level(wave, sample_rate_hz, loudness, trim)
 
 
-def level(wave: np.ndarray, sample_rate_hz: int, loudness: bool, trim: bool) -> tuple[np.ndarray, float]:
-    """Return a waveform (S,) equally loud and without silence at its ends, as asked, and the seconds cut off before it.
-
-    Silence stays as it is.
-    """
+def _level(wave: np.ndarray, sample_rate_hz: int, loudness: bool, trim: bool) -> tuple[np.ndarray, float]:
+    """Return a waveform (S,) equally loud and without silence at its ends, as asked, and the seconds cut off first."""
     size = min(len(wave), sample_rate_hz * BLOCK_MS // 1000)
     blocks = wave[: len(wave) // size * size].reshape(-1, size)
     power = np.einsum("bs,bs->b", blocks, blocks, dtype=np.float64) / size  # of each block
     active = power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)
     start, end = 0, len(wave)
-    if not power.max() > 0:
-        return wave, 0.0
     if trim:  # one block more on each side, for a soft beginning
         loud = np.flatnonzero(active)
         start = max(0, (int(loud[0]) - 1) * size)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from ssl_cli.data.audio.decode import hear, level, read_samples
+from ssl_cli.data.audio.decode import hear, read_samples
 from ssl_cli.data.audio.features import MelSettings, log_mel_end_to_end
 from ssl_cli.data.audio.files import sound_files
 from ssl_cli.data.audio.reader_files import READER, STATISTICS, VOICES, Normalization, read_reader_files
@@ -160,8 +160,3 @@ class SpeechReader:
         state, arrays, voices = read_reader_files(folder)
         rest: dict[str, Any] = {name: state[name] for name in ("speakers", "words", "phones", "loudness", "trim")}
         return cls(MelSettings(**state["settings"]), state["normalization"], **(arrays | rest), voices=voices)
-
-
-def prepare(wave: np.ndarray, settings: MelSettings, loudness: bool, trim: bool) -> np.ndarray:
-    """Return a waveform (S,) at the settings' sample rate as recordings are before frames are computed."""
-    return level(wave, settings.sample_rate_hz, loudness, trim)[0]
