@@ -19,8 +19,9 @@ import librosa
 import numpy as np
 import torch
 
+from ssl_cli.commands.speech.waveforms import to_waveforms
 from ssl_cli.data.audio import cache
-from ssl_cli.data.audio.features import MelSettings, griffin_lim, log_mel
+from ssl_cli.data.audio.features import MelSettings, log_mel
 from ssl_cli.data.audio.folder import SpeechFolder
 
 EXTRA = "bench"  # scripts/bench installs it
@@ -81,16 +82,15 @@ def waveforms(rounds: int) -> None:
     """Print how many times faster than real time each side makes waveforms of FSDD's frames."""
     files = sorted((SHARED / "fsdd" / "recordings").glob("*_0.wav"))[:N_WAVES]
     waves = [librosa.load(file, sr=8000)[0] for file in files]
-    samples = max(map(len, waves))
-    batch = log_mel(torch.from_numpy(np.stack([np.pad(w, (0, samples - len(w))) for w in waves])), SETTINGS)
+    log_mels = [log_mel(torch.from_numpy(wave)[None], SETTINGS)[0].numpy() for wave in waves]
     total_s = sum(map(len, waves)) / 8000
     to_audio = librosa.feature.inverse.mel_to_audio
-    mels = [np.exp(log_mel(torch.from_numpy(wave)[None], SETTINGS)[0].numpy().T) for wave in waves]
+    mels = [np.exp(frames.T) for frames in log_mels]
     linear = [librosa.feature.inverse.mel_to_stft(mel, sr=8000, n_fft=SETTINGS.n_fft, power=1.0) for mel in mels]
     figures: dict[str, list[float]] = {}
     for _ in range(rounds):
         taken_s = {
-            "ssl, a batch": cpu_s(lambda: griffin_lim(batch, SETTINGS)),
+            "ssl, in batches": cpu_s(lambda: to_waveforms(log_mels, SETTINGS)),
             "librosa, mel_to_audio": cpu_s(lambda: [to_audio(mel, sr=8000, power=1.0, **TRANSFORM) for mel in mels]),
             "librosa, Griffin-Lim alone": cpu_s(lambda: [librosa.griffinlim(s, hop_length=80) for s in linear]),
         }

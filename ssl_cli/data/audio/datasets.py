@@ -11,19 +11,18 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ssl_cli.config.choices import did_you_mean
 from ssl_cli.config.types import Path as FilePath
 from ssl_cli.config.types import Range
-from ssl_cli.data.audio.cache import load_frames
+from ssl_cli.data.audio.cache import Frames, load_frames
 from ssl_cli.data.audio.features import MelSettings
 from ssl_cli.data.audio.reader import SpeechReader
 from ssl_cli.data.audio.reader_files import HopMs, MelBands, Normalization, SampleRate, TopHz, WindowMs
 from ssl_cli.data.audio.recordings import Recordings, named_with_reasons
+from ssl_cli.data.audio.splits import SPLITS, check_unheard, draw_splits, in_order
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.errors import InputError
 
 __all__ = ["Speech", "SpeechData", "SpeechSplit"]
-SPLITS = ("train", "val", "test", "unheard")
 MAX_DEFAULT_RATE_HZ = 16_000  # speech has little above half of it
 HeldOut = Annotated[float, Range(0, 1, open_high=True)]
 
@@ -102,33 +101,47 @@ class Speech:
         if not found.kept:
             name, reason = rejected[0]
             raise InputError(f"None of the {n:,} sounds in {recordings.place} can be read; {name}: {reason}.")
-        warnings = list(recordings.warnings)
-        if rejected:
-            reasons = named_with_reasons(rejected)
-            warnings.append(f"{len(rejected):,} of {n:,} sounds in {recordings.place} are left out: {reasons}")
-        if found.misaligned:
-            n_left = len(found.misaligned)
-            warnings.append(f"{n_left:,} alignments are left out: {named_with_reasons(found.misaligned)}")
-        split = self._split([recordings.speakers[k] for k in found.kept], recordings, found.kept, seed)
-        speakers = self._speakers([recordings.speakers[k] for k in found.kept], split)
-        words = _in_order({recordings.words[k] for k in found.kept} - {""})
-        utterances = SpeechSplit(
-            found.frames,
-            np.concatenate([[0], np.cumsum(found.length)]),
-            _indices(speakers, [recordings.speakers[k] for k in found.kept]),
-            _indices(words, [recordings.words[k] for k in found.kept]),
-            found.phone.astype(np.int64) if found.phones else None,
-            [recordings.names[k] for k in found.kept],
-            np.arange(len(found.kept)),
-        )
+        utterances, speakers, words, split = self._utterances(recordings, found, seed)
         splits = {name: utterances.take(split == name) for name in SPLITS if (split == name).any()}
-        heard = [name for k, name in enumerate(speakers) if (splits["train"].speaker == k).any()]
+        heard = speakers[: len(np.unique(splits["train"].speaker))]  # those of training come first
         reader = SpeechReader.fit(
             settings, self.normalization, splits["train"], (heard, words, found.phones), self.loudness, self.trim
         )
-        key = json.dumps([found.digest, utterances.names, speakers, words, utterances.speaker.tolist()])
-        fingerprint = hashlib.sha256(f"{key}{utterances.word.tolist()}".encode()).hexdigest()
+        labels = [utterances.names, speakers, words, utterances.speaker.tolist(), utterances.word.tolist()]
+        fingerprint = hashlib.sha256(json.dumps([found.digest, *labels]).encode()).hexdigest()
+        warnings = [*recordings.warnings, *_rejection_warnings(recordings.place, rejected, n, found.misaligned)]
         return SpeechData(splits, speakers, words, found.phones, reader, fingerprint, warnings)
+
+    def _utterances(
+        self, recordings: Recordings, found: Frames, seed: int
+    ) -> tuple[SpeechSplit, list[str], list[str], np.ndarray]:
+        """Return all utterances, the names of speakers (those of training first) and words, and each one's split."""
+        voice, word, published = ([values[k] for k in found.kept] for values in self._labels(recordings))
+        check_unheard(self.unheard_speakers, set(voice))
+        pairs = zip(voice, published, strict=True)
+        published = ["unheard" if name in self.unheard_speakers else split for name, split in pairs]
+        split = draw_splits(voice, word, published, self.val, self.test, seed)
+        if not (split == "train").any():
+            raise InputError(f"No utterance of {recordings.place} is left for training: all are in other splits.")
+        training = {name for name, where in zip(voice, split, strict=True) if where == "train"}
+        speakers = [*in_order(training), *in_order(set(voice) - training)]
+        words = in_order(set(word) - {""})
+        utterances = SpeechSplit(
+            frames=found.frames,
+            begin=np.concatenate([[0], np.cumsum(found.length)]),
+            speaker=_indices(speakers, voice),
+            word=_indices(words, word),
+            phone=found.phone.astype(np.int64) if found.phones else None,
+            names=[recordings.names[k] for k in found.kept],
+            row=np.arange(len(found.kept)),
+        )
+        return utterances, speakers, words, split
+
+    def _labels(self, recordings: Recordings) -> tuple[list[str], list[str], list[str]]:
+        """Return the speaker, the word, and the published split of each recording, "" where there is none."""
+        pairs = zip(recordings.splits, recordings.takes, strict=True)
+        published = [split or ("test" if self._is_test_take(take) else "") for split, take in pairs]
+        return recordings.speakers, recordings.words, published
 
     def _settings(self, recordings: Recordings) -> MelSettings:
         """Return how frames are computed: what the options leave open follows from the recordings."""
@@ -150,46 +163,6 @@ class Speech:
         """Return whether a take is published as one of the test."""
         return False
 
-    def _split(self, speaker: list[str], recordings: Recordings, kept: list[int], seed: int) -> np.ndarray:
-        """Return the split of each utterance, (N,): published, or a share of each speaker and word, at random."""
-        self._check_unheard(set(speaker))
-        published = [recordings.splits[k] or ("test" if self._is_test_take(recordings.takes[k]) else "") for k in kept]
-        split = np.array(published, dtype="U8")
-        has_test = (split == "test").any()
-        split[split == ""] = "train"
-        split[np.isin(speaker, self.unheard_speakers)] = "unheard"
-        voices, words = np.array(speaker), np.array([recordings.words[k] for k in kept])
-        # Who is in the published test only can't be told apart by a model that learns a table of speakers.
-        split[~np.isin(voices, voices[split == "train"])] = "unheard"
-        rng = np.random.default_rng([seed, 1])
-        if not has_test:
-            split[_share(voices, words, split == "train", self.test, rng)] = "test"
-        if not (split == "val").any():
-            split[_share(voices, words, split == "train", self.val, rng)] = "val"
-        if not (split == "train").any():
-            raise InputError(f"No utterance of {recordings.place} is left for training: all are in other splits.")
-        return split
-
-    def _check_unheard(self, speakers: set[str]) -> None:
-        """Raise InputError if data.unheard_speakers names someone unknown, or everyone."""
-        for name in self.unheard_speakers:
-            if name not in speakers:
-                hint = did_you_mean(name, speakers)
-                known = ", ".join(_in_order(speakers)[:50])
-                raise InputError(f"data.unheard_speakers: {name} is not a speaker.{hint} The speakers are {known}.")
-        if speakers <= set(self.unheard_speakers):
-            raise InputError("data.unheard_speakers names every speaker: leave at least one for training.")
-
-    def _speakers(self, speaker: list[str], split: np.ndarray) -> list[str]:
-        """Return the names of speakers, those of training first."""
-        training = {name for name, where in zip(speaker, split, strict=True) if where == "train"}
-        return [*_in_order(training), *_in_order(set(speaker) - training)]
-
-
-def _in_order(names: set[str]) -> list[str]:
-    """Return names sorted: numbers in numeric order, then other names."""
-    return sorted(names, key=lambda name: (not name.isdecimal(), len(name) * name.isdecimal(), name))
-
 
 def _indices(names: list[str], values: list[str]) -> np.ndarray:
     """Return the position of each value among the names, (N,) int64; -1 for "", which is none of them."""
@@ -197,15 +170,14 @@ def _indices(names: list[str], values: list[str]) -> np.ndarray:
     return np.array([index.get(value, -1) for value in values], np.int64)
 
 
-def _share(
-    speaker: np.ndarray, word: np.ndarray, among: np.ndarray, share: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Return rows in a mask (N,): a share of each speaker and word as nearly as can be, and never all of a speaker."""
-    rows = rng.permutation(np.flatnonzero(among))
-    rows = rows[np.lexsort([word[rows], speaker[rows]])]
-    position = np.arange(len(rows)) * share  # every 1 / share-th of the rows in this order
-    chosen = np.floor(position + share + 1e-9) > np.floor(position + 1e-9)
-    for name in np.unique(speaker[rows]):
-        if chosen[speaker[rows] == name].all():
-            chosen[speaker[rows] == name] = False
-    return rows[chosen]
+def _rejection_warnings(
+    place: str, rejected: list[tuple[str, str]], n: int, misaligned: list[tuple[str, str]]
+) -> list[str]:
+    """Return sentences about the recordings, of n, and the alignments that can't be read."""
+    warnings = []
+    if rejected:
+        reasons = named_with_reasons(rejected)
+        warnings.append(f"{len(rejected):,} of {n:,} sounds in {place} are left out: {reasons}")
+    if misaligned:
+        warnings.append(f"{len(misaligned):,} alignments are left out: {named_with_reasons(misaligned)}")
+    return warnings

@@ -12,6 +12,7 @@ from ssl_cli.data.io.content import SNIFFED_BYTES, content_kind
 from ssl_cli.errors import InputError
 
 MAX_SECONDS = 3600
+MAX_SAMPLES = 1 << 28  # of a channel: an hour at 74 kHz
 MIN_SECONDS = 0.1
 MAX_CHANNELS = 32
 SAMPLE_RATES_HZ = (4000, 384_000)
@@ -71,21 +72,16 @@ def hear(
     wave = wave - wave.mean()  # a constant voltage is no sound
     if rate_hz != sample_rate_hz:
         wave = soxr.resample(wave, rate_hz, sample_rate_hz)
-    return level(wave, sample_rate_hz, loudness, trim)
+    return _level(wave, sample_rate_hz, loudness, trim)
 
 
-def level(wave: np.ndarray, sample_rate_hz: int, loudness: bool, trim: bool) -> tuple[np.ndarray, float]:
-    """Return a waveform (S,) equally loud and without silence at its ends, as asked, and the seconds cut off before it.
-
-    Silence stays as it is.
-    """
+def _level(wave: np.ndarray, sample_rate_hz: int, loudness: bool, trim: bool) -> tuple[np.ndarray, float]:
+    """Return a waveform (S,) equally loud and without silence at its ends, as asked, and the seconds cut off first."""
     size = min(len(wave), sample_rate_hz * BLOCK_MS // 1000)
     blocks = wave[: len(wave) // size * size].reshape(-1, size)
     power = np.einsum("bs,bs->b", blocks, blocks, dtype=np.float64) / size  # of each block
     active = power >= power.max() * 10 ** (-ACTIVE_RANGE_DB / 10)
     start, end = 0, len(wave)
-    if not power.max() > 0:
-        return wave, 0.0
     if trim:  # one block more on each side, for a soft beginning
         loud = np.flatnonzero(active)
         start = max(0, (int(loud[0]) - 1) * size)
@@ -109,8 +105,9 @@ def _check_header(file: soundfile.SoundFile) -> None:
         raise InputError(f"it has {file.channels:,} channels, more than {MAX_CHANNELS}")
     if file.frames <= 0:
         raise InputError("it has no samples")
-    if file.frames > MAX_SECONDS * file.samplerate:
-        raise InputError(f"it has {file.frames / file.samplerate:,.0f} s, more than {MAX_SECONDS:,}: cut it up")
+    limit_s = min(MAX_SECONDS, MAX_SAMPLES / file.samplerate)
+    if file.frames > limit_s * file.samplerate:
+        raise InputError(f"it has {file.frames / file.samplerate:,.0f} s, more than {limit_s:,.0f}: cut it up")
 
 
 def _reason(path: Path | BytesIO, error: Exception) -> str:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from ssl_cli.data.audio.decode import hear, level, read_samples
+from ssl_cli.data.audio.decode import hear, read_samples
 from ssl_cli.data.audio.features import MelSettings, log_mel_end_to_end
 from ssl_cli.data.audio.files import sound_files
 from ssl_cli.data.audio.reader_files import READER, STATISTICS, VOICES, Normalization, read_reader_files
-from ssl_cli.data.audio.utterances import SpeechSplit, spread_order
+from ssl_cli.data.audio.utterances import SpeechSplit, moments, spread_frames
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_bytes, write_text
 
-MIN_STD = 0.05  # of a mel band in natural logs: a band that never changes is not blown up
 VOICE_S = 60.0  # seconds that a run keeps of each training speaker
+BATCH_FILES = 64  # whose waveforms are in memory at once
 
 
 @dataclass
@@ -67,14 +67,11 @@ class SpeechReader:
     ) -> "SpeechReader":
         """Return the reader of training utterances. `names` are those of the training speakers, words and phones."""
         speakers, words, phones = names
-        moments = [_moments(train.frames, train.begin, train.speaker == s) for s in range(len(speakers))]
-        mean, std = _moments(train.frames, train.begin, np.ones(len(train), bool))
-        speaker_mean, speaker_std = (np.stack(values) for values in zip(*moments, strict=True))
-        voices = train.take(_some_seconds(train, VOICE_S * settings.frames_per_s))
-        voices.frames = voices.frames.astype(np.float16).astype(np.float32)  # as they are saved
-        voices.phone = None
-        statistics = (mean, std, speaker_mean, speaker_std)
-        return cls(settings, normalization, *statistics, speakers, words, phones, loudness, trim, voices)
+        everyone = moments(train.frames, train.begin, np.zeros(len(train), np.int64), 1)
+        mean, std = (values[0] for values in everyone)
+        each = moments(train.frames, train.begin, train.speaker, len(speakers))
+        voices = spread_frames(train, int(VOICE_S * settings.frames_per_s))
+        return cls(settings, normalization, mean, std, *each, speakers, words, phones, loudness, trim, voices)
 
     def waveform(self, path: Path) -> np.ndarray:
         """Return a file as this reader hears it, (S,) float32: its rate, loudness and trimming. Raises InputError."""
@@ -87,18 +84,22 @@ class SpeechReader:
         if not path.exists():
             raise InputError(f"{path} is neither a file nor a folder.")
         root, files = (path, sound_files(path).names) if path.is_dir() else (path.parent, [path.name])
-        names, waves, rejected = [], [], []
-        for name in files:
-            try:
-                waves.append(self.waveform(root / name))
-                names.append(name)
-            except InputError as error:
-                rejected.append((name, str(error)))
-        if not waves:
-            return ReadSpeech([], np.empty((0, self.settings.n_mels), np.float32), np.zeros(1, np.int64), [], rejected)
-        frames, length = log_mel_end_to_end(waves, self.settings)
-        begin = np.concatenate([[0], np.cumsum(length)])
-        return ReadSpeech(names, frames, begin, [name.rpartition("/")[0] for name in names], rejected)
+        names, rejected = list[str](), list[tuple[str, str]]()
+        pieces, lengths = [], []
+        for start in range(0, len(files), BATCH_FILES):
+            waves = []
+            for name in files[start : start + BATCH_FILES]:
+                try:
+                    waves.append(self.waveform(root / name))
+                    names.append(name)
+                except InputError as error:
+                    rejected.append((name, str(error)))
+            frames, length = log_mel_end_to_end(waves, self.settings)
+            pieces.append(frames)
+            lengths.append(length)
+        begin = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+        speakers = [name.rpartition("/")[0] for name in names]
+        return ReadSpeech(names, np.concatenate(pieces), begin, speakers, rejected)
 
     def normalize(self, frames: np.ndarray, begin: np.ndarray, speaker: np.ndarray) -> np.ndarray:
         """Return the input of a model, (F, M) float32, of utterances `begin` (N + 1,) by speakers (N,)."""
@@ -119,17 +120,14 @@ class SpeechReader:
         """
         if self.normalization == "global":
             return self.mean[None], self.std[None], np.zeros(len(speaker), np.int64)
-        group = np.arange(len(speaker))
-        if self.normalization == "speaker":
-            ids, group = np.unique(speaker, return_inverse=True)
-            known = (ids >= 0) & (ids < len(self.speakers))
-        moments = []
-        for g in range(int(group.max(initial=-1)) + 1):
-            if self.normalization == "speaker" and known[g]:
-                moments.append((self.speaker_mean[ids[g]], self.speaker_std[ids[g]]))
-            else:
-                moments.append(_moments(frames, begin, group == g))
-        mean, std = (np.stack(values) for values in zip(*moments, strict=True))
+        if self.normalization == "utterance":
+            return *moments(frames, begin, np.arange(len(speaker)), len(speaker)), np.arange(len(speaker))
+        ids, group = np.unique(speaker, return_inverse=True)
+        known = (ids >= 0) & (ids < len(self.speakers))
+        if known.all():
+            return self.speaker_mean[ids], self.speaker_std[ids], group
+        mean, std = moments(frames, begin, group, len(ids))
+        mean[known], std[known] = self.speaker_mean[ids[known]], self.speaker_std[ids[known]]
         return mean, std, group
 
     def denormalize(self, frames: np.ndarray, speaker: int | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -162,33 +160,3 @@ class SpeechReader:
         state, arrays, voices = read_reader_files(folder)
         rest: dict[str, Any] = {name: state[name] for name in ("speakers", "words", "phones", "loudness", "trim")}
         return cls(MelSettings(**state["settings"]), state["normalization"], **(arrays | rest), voices=voices)
-
-
-def prepare(wave: np.ndarray, settings: MelSettings, loudness: bool, trim: bool) -> np.ndarray:
-    """Return a waveform (S,) at the settings' sample rate as recordings are before frames are computed."""
-    return level(wave, settings.sample_rate_hz, loudness, trim)[0]
-
-
-def _moments(frames: np.ndarray, begin: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation (M,) of the frames of the utterances in a mask (N,)."""
-    total, square, n = np.zeros(frames.shape[1]), np.zeros(frames.shape[1]), 0
-    for u in np.flatnonzero(of):
-        part = frames[begin[u] : begin[u + 1]].astype(np.float64)
-        total, square, n = total + part.sum(0), square + (part**2).sum(0), n + len(part)
-    mean = total / max(n, 1)
-    std = np.sqrt(np.maximum(square / max(n, 1) - mean**2, MIN_STD**2))
-    return mean.astype(np.float32), std.astype(np.float32)
-
-
-def _some_seconds(split: SpeechSplit, n_frames: float) -> np.ndarray:
-    """Return the positions of utterances that are kept of each speaker, up to a number of frames, at least one.
-
-    They are spread over all of the speaker's, in an order whose beginning is, too: files are often sorted by word.
-    """
-    kept = []
-    for s in np.unique(split.speaker):
-        rows = np.flatnonzero(split.speaker == s)
-        rows = rows[spread_order(len(rows))]
-        n = int((np.cumsum(split.lengths[rows]) <= n_frames).sum())
-        kept.append(rows[: max(1, n)])
-    return np.concatenate(kept)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+MIN_STD = 0.05  # of a mel band in natural logs: a band that never changes is not blown up
+UTTERANCES_AT_ONCE = 512
+
 
 @dataclass
 class SpeechSplit:
@@ -56,6 +59,48 @@ def spread_order(n: int) -> np.ndarray:
     """Return the numbers below n in an order of which every beginning is spread evenly over all of them."""
     golden = (np.sqrt(5) - 1) / 2
     return np.argsort(np.argsort(np.arange(n) * golden % 1, kind="stable"), kind="stable")
+
+
+def moments(frames: np.ndarray, begin: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation (n, M) of the frames of each group of utterances; `group` (N,).
+
+    The sums are in float64, over some utterances at a time: frames may be mapped from a file.
+    """
+    total, square = np.zeros((2, n, frames.shape[1]))
+    for start in range(0, len(group), UTTERANCES_AT_ONCE):
+        some = group[start : start + UTTERANCES_AT_ONCE]
+        edges = begin[start : start + len(some) + 1]
+        part = frames[edges[0] : edges[-1]].astype(np.float64)
+        np.add.at(total, some, np.add.reduceat(part, edges[:-1] - edges[0]))
+        np.add.at(square, some, np.add.reduceat(part**2, edges[:-1] - edges[0]))
+    count = np.bincount(group, np.diff(begin), n).clip(min=1)[:, None]
+    mean = total / count
+    std = np.sqrt(np.maximum(square / count - mean**2, MIN_STD**2))
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def spread_frames(split: SpeechSplit, n_frames: int) -> SpeechSplit:
+    """Return utterances of each speaker, up to a number of frames, and of a longer one its beginning.
+
+    They are spread over all of the speaker's, in an order whose beginning is, too: files are often sorted by word.
+    Frames have the precision of float16, in which they are saved.
+    """
+    rows: list[int] = []
+    for s in np.unique(split.speaker):
+        own = np.flatnonzero(split.speaker == s)
+        own = own[spread_order(len(own))]
+        rows += own[: max(1, int((np.cumsum(split.lengths[own]) <= n_frames).sum()))].tolist()
+    length = split.lengths[rows].clip(max=n_frames)
+    kept = [split.utterance(u)[:n] for u, n in zip(rows, length, strict=True)]
+    return SpeechSplit(
+        frames=np.concatenate(kept).astype(np.float16).astype(np.float32),
+        begin=np.concatenate([[0], np.cumsum(length)]),
+        speaker=split.speaker[rows],
+        word=split.word[rows],
+        phone=None,
+        names=[split.names[u] for u in rows],
+        row=split.row[rows],
+    )
 
 
 def ranges(begin: np.ndarray, length: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from ssl_cli.data.audio.decode import ACTIVE_RMS, hear, level, read_samples
+from ssl_cli.data.audio.decode import ACTIVE_RMS, hear, read_samples
 from ssl_cli.errors import InputError
 from tests.helpers.sounds import buzz, save_sound
 
@@ -117,11 +117,6 @@ def test_loudness_is_that_of_the_active_part(gain: float) -> None:
     heard, _ = hear(wave, 8000, 8000, loudness=True, trim=False)
     active = heard[8000:12000]
     assert np.sqrt((active**2).mean()) == pytest.approx(ACTIVE_RMS, rel=0.02)
-
-
-def test_silence_stays_silence() -> None:
-    wave, skipped_s = level(np.zeros(4000, np.float32), 8000, loudness=True, trim=True)
-    assert (np.abs(wave).max(), len(wave), skipped_s) == (0, 4000, 0)
 
 
 def test_silence_at_the_ends_is_trimmed_and_counted() -> None:

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.folder import SpeechFolder
-from ssl_cli.data.audio.reader import MIN_STD, SpeechReader
+from ssl_cli.data.audio.reader import SpeechReader
+from ssl_cli.data.audio.utterances import MIN_STD, moments
 from ssl_cli.errors import InputError
 from tests.helpers.sounds import save_sound, save_speakers
 from tests.helpers.speech_data import toy_speech
@@ -79,6 +80,22 @@ def test_voices_are_bounded_training_utterances(data: SpeechData, monkeypatch: p
     assert short is not None
     for s in range(2):
         assert 0 < short.lengths[short.speaker == s].sum() <= 70
+    monkeypatch.setattr("ssl_cli.data.audio.reader.VOICE_S", 0.1)  # less than any utterance
+    short = SpeechReader.fit(data.reader.settings, "global", train, names, loudness=True, trim=False).voices
+    assert short is not None
+    assert short.lengths.tolist() == [10, 10]
+
+
+def test_moments_are_those_of_each_group(data: SpeechData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ssl_cli.data.audio.utterances.UTTERANCES_AT_ONCE", 3)
+    train = data.splits["train"]
+    group = np.arange(len(train)) % 3
+    mean, std = moments(train.frames, train.begin, group, 4)
+    for g in range(3):
+        frames = train.take(group == g).frames
+        np.testing.assert_allclose(mean[g], frames.mean(0), atol=1e-4)
+        np.testing.assert_allclose(std[g], frames.std(0).clip(min=MIN_STD), atol=1e-4)
+    assert (mean[3] == 0).all()
 
 
 def test_voices_are_spread_over_all_words(monkeypatch: pytest.MonkeyPatch) -> None:
