@@ -108,4 +108,12 @@ def print_summary(metrics: Mapping[str, float], figures: Sequence[Figure]) -> No
 
 def _rows(metrics: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Return the key, value and meaning of each metric."""
-    return [(key, format_number(value), MEANINGS.get(key, "")) for key, value in metrics.items()]
+    return [(key, format_number(value), MEANINGS.get(key) or _meaning_of_probe(key)) for key, value in metrics.items()]
+
+
+def _meaning_of_probe(key: str) -> str:
+    """Return the meaning of test/word_probe_10_mean and the like; "" for another metric."""
+    name, is_probe, rest = key.removeprefix("test/").partition("word_probe_")
+    n, _, pool = rest.partition("_")
+    of = "log-mels" if name else "the last layer"
+    return f"accuracy of words by a linear probe of {of}, {pool}, from {n} labels: mean of 5 draws" if is_probe else ""

@@ -62,6 +62,8 @@ def test_words_are_learned_from_scratch_and_predicted(cli: Cli, recordings: Path
     (one,) = ssl_cli.load(folder).predict(recordings / "ai_ann_0.wav")
     run(cli, "predict", f"run={folder}", "input=recordings/ai_ann_0.wav", "output=one.jsonl")
     assert json.loads(Path("one.jsonl").read_text()) == {"row": 0, **one}
+    _, _, err = cli("predict", f"run={folder}", "input=recordings/ai_ann_0.wav", "output=two.jsonl")
+    assert "this run normalizes frames by speaker, and has 0.3 s of one that it doesn't know" in err
 
 
 def test_predictions_are_those_of_the_run(cli: Cli, recordings: Path) -> None:

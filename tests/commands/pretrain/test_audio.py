@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import ssl_cli
+from ssl_cli.commands.pretrain.audio_probes import few_label_metrics
 from ssl_cli.commands.pretrain.evaluate import evaluate
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.audio.windows import SpeechWindows
@@ -20,6 +21,7 @@ from tests.helpers.recordings import write_recordings
 QUICK = ["trainer=cpu", "trainer.max_steps=4", "trainer.batch_size=8", "trainer.validate_every_n_steps=2"]
 SMALL = ["model.network.layers=1", "model.network.width=16", "model.network.context=24"]
 DATA = ["data=fsdd", "data.test_takes=[0]", "data.val=0.3", "data.n_mels=16", "data.dir=recordings"]
+PROBES = {f"test/{of}word_probe_10_{pool}" for of in ("", "log_mel_") for pool in ("mean", "thirds")}
 BERT = ["model=speech_bert", "model.n_units=8", "model.span=3"]
 
 
@@ -38,7 +40,7 @@ def run(cli: Cli, *words: str) -> Path:
 def test_a_finished_run_can_be_loaded(cli: Cli, speech: list[str]) -> None:
     folder = run(cli, *speech, *BERT)
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert set(metrics) == {"val/loss", "val/masked_accuracy", "val/bits_per_frame", "train/frames_per_s"}
+    assert set(metrics) == {"val/loss", "val/masked_accuracy", "val/bits_per_frame", "train/frames_per_s", *PROBES}
     assert metrics["val/bits_per_frame"] == pytest.approx(metrics["val/loss"] / np.log(2), abs=1e-6)
     for name in ("report.html", "reader.json", *(f"figures/{name}.png" for name in ("predictions", "units"))):
         assert (folder / name).stat().st_size > 0
@@ -50,14 +52,14 @@ def test_a_finished_run_can_be_loaded(cli: Cli, speech: list[str]) -> None:
     reopened = ssl_cli.load(folder)
     data = build(reopened.config.data).speech_splits(0)
     rows = SpeechWindows(data.splits["val"], data.reader, reopened.model.window, 0, training=False)
-    again = evaluate(reopened.model, rows, 0)
+    again = evaluate(reopened.model, rows, 0) | few_label_metrics(reopened.model, data, 0)
     assert again == {name: metrics[name] for name in again}
 
 
 @pytest.mark.parametrize("words", [[*BERT, "model.target=frames"], ["model=speech_gpt"]])
 def test_frames_are_predicted(cli: Cli, speech: list[str], words: list[str]) -> None:
     folder = run(cli, *speech, *words)
-    assert set(json.loads((folder / "metrics.json").read_text())) == {"val/loss", "train/frames_per_s"}
+    assert set(json.loads((folder / "metrics.json").read_text())) == {"val/loss", "train/frames_per_s", *PROBES}
     assert (folder / "figures" / "predictions.png").stat().st_size > 0
     assert not (folder / "figures" / "units.png").exists()
 
