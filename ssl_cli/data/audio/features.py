@@ -150,8 +150,8 @@ def griffin_lim(frames: Tensor, settings: MelSettings, iterations: int = 32, see
         rebuilt = torch.stft(
             wave_of(spectrum), n_fft, hop, n_fft, window, pad_mode="constant", return_complex=True
         )  # (B, n_fft // 2 + 1, T)
-        accelerated = rebuilt - previous * (MOMENTUM / (1 + MOMENTUM))
-        spectrum, previous = accelerated / accelerated.abs().clamp(min=1e-16), rebuilt
+        accelerated = rebuilt.sub(previous, alpha=MOMENTUM / (1 + MOMENTUM))
+        spectrum, previous = accelerated.div_(accelerated.abs().clamp_(min=1e-16)), rebuilt
     return wave_of(spectrum)
 
 
