@@ -18,8 +18,8 @@ class SupervisedHead(nn.Module):
     """A transformer with a head for a labelled task.
 
     A batch of text is one of `data.labelled.packed_examples`: rows (R, L) that hold S sequences. A subclass defines
-    `logits`, `losses` and `raw_predictions`. If `validation_metrics` is set, the predictions made in evaluation are collected,
-    and `epoch_metrics` computes metrics of all of them.
+    `logits`, `losses` and `raw_predictions`. If `validation_metrics` is set, the predictions made in evaluation are
+    collected, and `epoch_metrics` computes metrics of all of them.
     """
 
     reads: tuple[str, ...] = ("ids", "document", "begin", "length")
