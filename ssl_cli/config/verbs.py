@@ -39,6 +39,14 @@ NETWORK = (
     *("positions", "norm", "norm_eps", "activation", "segments"),
 )
 
+AUTOENCODERS_OF_SPEECH = tuple(
+    f"ssl_cli.methods.speech.{name}."
+    for name in (
+        *("speech_autoencoder", "voice_autoencoder", "narrow_autoencoder", "adversarial_autoencoder"),
+        *("nearest_frames", "vector_quantized"),
+    )
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class VerbSpec:
@@ -117,7 +125,7 @@ VERBS: dict[str, VerbSpec] = {
         command="reconstruct.reconstruct",
         model=("protocols.Reconstructs", "speech.protocols.ReconstructsSpeech"),
         model_ability="reconstruct its input",
-        model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.speech."),
+        model_packages=("ssl_cli.methods.autoencoders.", *AUTOENCODERS_OF_SPEECH),
         data=("ImageSource", "SpeechSource"),
         modalities=("image", "audio"),
         changeable=CHANGEABLE

@@ -11,6 +11,7 @@ from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.pretrain import audio_report
 from ssl_cli.commands.pretrain.audio_probes import few_label_metrics
 from ssl_cli.commands.pretrain.evaluate import evaluate, median_throughput
+from ssl_cli.commands.pretrain.layer_metrics import layer_unit_metrics
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.windows import SpeechWindows
@@ -52,7 +53,7 @@ def run(cfg: DictConfig) -> Path:
         console.say(f"evaluating on {len(held_out):,} held-out utterances")
         metrics |= evaluate(model, held_out, cfg.seed)
         metrics |= median_throughput(read_history(folder / HISTORY), FRAMES_PER_S)
-        metrics |= few_label_metrics(model, data, cfg.seed)
+        metrics |= few_label_metrics(model, data, cfg.seed) | layer_unit_metrics(model, data, cfg.seed)
         figures = audio_report.draw(folder, model, held_out, data, cfg.seed)
         audio_report.write(folder, {**cfg.choices, "seed": cfg.seed}, metrics, figures)
         audio_report.print_summary(metrics, figures)

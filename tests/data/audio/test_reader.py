@@ -107,15 +107,6 @@ def test_voices_are_spread_over_all_words(monkeypatch: pytest.MonkeyPatch) -> No
         assert len(words) < 10 and np.bincount(words, minlength=3).min() >= 2 and len(set(words[:4])) == 3
 
 
-def test_voices_are_spread_over_all_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ssl_cli.data.audio.reader.VOICE_S", 2.5)
-    voices = toy_speech().reader.voices  # of 24 utterances of 0.3 s a speaker, sorted by word
-    assert voices is not None
-    for s in range(3):
-        words = voices.word[voices.speaker == s]
-        assert len(words) < 10 and np.bincount(words, minlength=3).min() >= 2 and len(set(words[:4])) == 3
-
-
 def test_saved_and_loaded_it_is_the_same(data: SpeechData, tmp_path: Path) -> None:
     data.reader.save(tmp_path)
     loaded = SpeechReader.load(tmp_path)
