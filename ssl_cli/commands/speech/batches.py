@@ -11,6 +11,7 @@ from ssl_cli.methods.scoring import device_of
 
 MAX_BATCH_FRAMES = 16_384  # frames of a batch, padding included: an hour is not decoded at once
 MAX_BATCH_UTTERANCES = 64
+MAX_REFERENCE_FRAMES = 60_000  # frames of the references of a batch, padding included
 Batch = dict[str, Tensor]
 
 
@@ -53,7 +54,8 @@ def map_utterances(
     """
     device, outputs = device_of(model), [np.empty(0)] * len(utterances)
     with torch.inference_mode():
-        for rows in _batches([len(frames) for frames in utterances]):
+        longest = max((len(reference) for reference in references), default=1)
+        for rows in _batches([len(frames) for frames in utterances], max(1, MAX_REFERENCE_FRAMES // longest)):
             batch = make_batch(
                 [utterances[k] for k in rows], [speaker[k] for k in rows], [references[k] for k in rows]
             )
@@ -63,11 +65,12 @@ def map_utterances(
     return outputs
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], max_rows: int) -> Iterator[list[int]]:
     """Yield the positions of the utterances of each batch, the longest first."""
+    max_rows = min(max_rows, MAX_BATCH_UTTERANCES)
     rows: list[int] = []
     for k in sorted(range(len(lengths)), key=lambda k: -lengths[k]):
-        if rows and (len(rows) == MAX_BATCH_UTTERANCES or (len(rows) + 1) * lengths[rows[0]] > MAX_BATCH_FRAMES):
+        if rows and (len(rows) == max_rows or (len(rows) + 1) * lengths[rows[0]] > MAX_BATCH_FRAMES):
             yield rows
             rows = []
         rows.append(k)

@@ -22,7 +22,6 @@ from ssl_cli.models.vocoders import Vocoder
 
 MAX_PAIRS, MAX_TAKES = 300, 5  # pairs of a group; recordings of the target that a conversion is compared with
 BOOTSTRAP_SAMPLES = 1000
-MAX_REFERENCE_FRAMES = 60_000  # of all rows of a batch
 UNKNOWN = -1
 WITHOUT_WORD = "without_word"  # a group
 
@@ -139,11 +138,7 @@ def convert_pairs(
     words = sources.word[source] if without_word else np.full(len(source), UNKNOWN)
     heard_as = [references.of(*key) for key in zip(target.tolist(), words.tolist(), strict=True)]
     speaker = np.where(target < len(reader.speakers), target, UNKNOWN)
-    converted: list[np.ndarray] = []
-    step = max(1, MAX_REFERENCE_FRAMES // max((len(each) for each in heard_as), default=1))
-    for k in range(0, len(inputs), step):
-        rows = slice(k, k + step)
-        converted += map_utterances(model, model.convert, inputs[rows], speaker[rows], heard_as[rows])
+    converted = map_utterances(model, model.convert, inputs, speaker, heard_as)
     log_mels = [references.denormalize(frames, t) for frames, t in zip(converted, target.tolist(), strict=True)]
     waves = to_waveforms(log_mels, reader.settings, vocoder)
     return Conversions(sources, source, target, takes, log_mels, waves, heard(waves, reader))

@@ -16,7 +16,7 @@ from ssl_cli.data.audio.utterances import SpeechSplit, moments, spread_frames
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_bytes, write_text
 
-VOICE_S = 60.0  # seconds that a run keeps of each training speaker
+VOICE_S, VOICES_BYTES = 180.0, 1 << 26  # that a run keeps: seconds of each training speaker, and bytes of all
 BATCH_FILES = 64  # whose waveforms are in memory at once
 
 
@@ -39,7 +39,7 @@ class SpeechReader:
     """Reads sounds as a run reads them, and normalises their frames.
 
     `mean`, `std` (M,) are those of all training frames, `speaker_mean`, `speaker_std` (S, M) those of each training
-    speaker. `voices` are up to VOICE_S seconds of each training speaker.
+    speaker. `voices` are up to VOICE_S seconds of each training speaker, fewer if there are many.
     """
 
     settings: MelSettings
@@ -70,7 +70,7 @@ class SpeechReader:
         everyone = moments(train.frames, train.begin, np.zeros(len(train), np.int64), 1)
         mean, std = (values[0] for values in everyone)
         each = moments(train.frames, train.begin, train.speaker, len(speakers))
-        voices = spread_frames(train, int(VOICE_S * settings.frames_per_s))
+        voices = spread_frames(train, voice_frames(settings, len(speakers)))
         return cls(settings, normalization, mean, std, *each, speakers, words, phones, loudness, trim, voices)
 
     def waveform(self, path: Path) -> np.ndarray:
@@ -160,3 +160,9 @@ class SpeechReader:
         state, arrays, voices = read_reader_files(folder)
         rest: dict[str, Any] = {name: state[name] for name in ("speakers", "words", "phones", "loudness", "trim")}
         return cls(MelSettings(**state["settings"]), state["normalization"], **(arrays | rest), voices=voices)
+
+
+def voice_frames(settings: MelSettings, n_speakers: int) -> int:
+    """Return how many frames a run keeps of each of its training speakers, in float16."""
+    room = VOICES_BYTES // (2 * settings.n_mels * n_speakers)
+    return max(1, min(room, int(VOICE_S * settings.frames_per_s)))

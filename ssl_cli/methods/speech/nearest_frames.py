@@ -20,7 +20,7 @@ class NearestFrames(nn.Module):
 
     reads: ClassVar[tuple[str, ...]] = ("frames", "length", "reference", "reference_length")
     hears_reference: ClassVar[bool] = True
-    reference_s: ClassVar[float] = 60.0
+    reference_s: ClassVar[float] = 180.0
     stride: ClassVar[int] = 1
 
     def __init__(
