@@ -14,7 +14,7 @@ from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 
-SPEECH_PACKAGES = ("ssl_cli.data.audio.", "ssl_cli.methods.speech.", "ssl_cli.tasks.speech.")
+SPEECH_PACKAGES = ("ssl_cli.data.audio.", "ssl_cli.methods.speech.")
 MULTI_CHOICE_GROUPS = {"logger"}  # groups of which a run may have several choices
 
 
@@ -171,7 +171,7 @@ def with_defaults_of_speech(verb: str, overrides: list[Override]) -> list[Overri
     """Return the overrides, with model and data of speech if only one of them is chosen and is of speech."""
     defaults = VERBS[verb].of_speech
     chosen = {override.key_or_group: choice_names(override) for override in overrides}
-    named = [(group, name) for group in (*defaults, "task") for name in chosen.get(group, [])]
+    named = [(group, name) for group in defaults for name in chosen.get(group, [])]
     if "experiment" in chosen or not named or not all(is_of_speech(*choice) for choice in named):
         return overrides
     return overrides + [parse_override(f"{group}={name}") for group, name in defaults.items() if group not in chosen]
