@@ -11,9 +11,11 @@ from PIL import Image
 
 from ssl_cli.config.choices import verbs
 from tests.commands.conftest import SHORT, SMALL
+from tests.commands.speech import conftest as speech
 from tests.conftest import FOUR_STEPS, QUICK, run_here
 from tests.helpers import finetune_runs, pretrain_runs
 from tests.helpers.moments import Stop, digests, stop_everywhere
+from tests.helpers.recordings import write_recordings
 
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130, "SIGHUP": 129}
 TABLE = "a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(90))
@@ -21,11 +23,17 @@ SENTIMENT = "text,label\n" + "".join(f"{word} film,{k % 2}\n" for k, word in enu
 NETWORK = ["model.size=tiny", "model.context=32", "tokenizer.vocab_size=60", "trainer.batch_size=8"]
 RUNS = {name: f"run=outputs/{name}" for name in ("detect/knn/1", "reconstruct/vqvae/1", "pretrain/gpt/1")}
 DETECT, RECONSTRUCT, PRETRAIN = RUNS.values()
+VOICES, UNITS = (f"run=outputs/reconstruct/{model}/1" for model in ("voice_ae", "speech_vqvae"))
+SPEECH = [*speech.SHORT, "data.dir=recordings"]
 COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "detect": ["model=dae", "data=table", "data.file=t.csv", *QUICK, "trainer.checkpoint_every_n_steps=2"],
     "detect-cross": ["model=knn", "data=table", "data.file=t.csv", *QUICK, "calibrate=cross"],
     "reconstruct": ["model=vqvae", *SHORT, *SMALL["vqvae"], "trainer.checkpoint_every_n_steps=2"],
     "reconstruct-run": [RECONSTRUCT, "input=images", "output=new"],
+    "reconstruct-speech": ["model=voice_ae", *SPEECH, *speech.SMALL["voice_ae"], "clips=1"],
+    "convert": [VOICES, "source=recordings", "target=bob", "output=new"],
+    "convert-file": [VOICES, "source=recordings/ai_ann_0.wav", "target=bob", "output=new.wav"],
+    "units": [UNITS, "input=recordings", "output=new"],
     "pretrain": ["data=text", "data.files=t.txt", "data.cache=tokens", "model=gpt", *FOUR_STEPS],
     "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *FOUR_STEPS],
     "score": [DETECT, "input=t.csv", "output=new.csv"],
@@ -59,6 +67,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for k in range(3):
         pixels = np.random.default_rng(k).integers(0, 256, (8, 8), np.uint8)
         Image.fromarray(pixels).save(home / "images" / f"{k}.png")
+    write_recordings(home / "recordings", takes=2)
     (home / "t.csv").write_text(TABLE)
     (home / "c.csv").write_text(SENTIMENT)
     (home / "t.txt").write_text("\n\n".join(pretrain_runs.TEXT * 20))
@@ -73,6 +82,10 @@ def add_runs(home: Path, words: list[str]) -> None:
             add_run(home / "outputs/detect/knn" / number, "detect", *options)
     if RECONSTRUCT in words:
         add_run(home / "outputs/reconstruct/vqvae/1", "reconstruct", "model=vqvae", *SHORT, *SMALL["vqvae"])
+    for run, model in ((VOICES, "voice_ae"), (UNITS, "speech_vqvae")):
+        if run in words:
+            options = [f"model={model}", *SPEECH, *speech.SMALL[model]]
+            add_run(home / f"outputs/reconstruct/{model}/1", "reconstruct", *options)
     if "input=images.sslz" in words and not (home / "images.sslz").exists():
         assert run_here("compress", RECONSTRUCT, "input=images", "output=images.sslz", cwd=home).returncode == 0
     for model, tokenizer in (("gpt", "bpe"), ("bert", "wordpiece")):
