@@ -22,6 +22,7 @@ from PIL import Image
 from ssl_cli.cli.main import main
 from ssl_cli.data.tables.datasets import KDD_COLUMNS
 from tests.helpers import processes
+from tests.helpers.recordings import write_recordings
 
 Cli = Callable[..., tuple[int, str, str]]
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub, nor does a process that one starts
@@ -136,6 +137,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _wisconsin(root / "breast_cancer_wisconsin" / "breast-cancer-wisconsin.data", rng)
     x = np.r_[rng.normal(size=(60, 3)), rng.normal(4, 1, size=(8, 3))]
     np.savez(root / "adbench" / "6_cardio.npz", X=x, y=np.r_[np.zeros(60, int), np.ones(8, int)])
+    write_recordings(root / "fsdd" / "recordings")
+    _mboshi(root / "mboshi")
     _mnist(root / "mnist", rng, gzipped=True)
     _mnist(root / "fashion_mnist", rng, gzipped=False)
     _cifar10(root / "cifar10", rng)
@@ -156,6 +159,15 @@ def _labelled_images(n: int, channels: int, size: int, rng: np.random.Generator)
     """(n, C, H, W) and (n,): classes 0 and 1 in turn"""
     label = np.arange(n) % 2
     return np.stack([striped(k, channels, size, rng) for k in label]), label.astype(np.uint8)
+
+
+def _mboshi(folder: Path) -> None:
+    """Recordings named after their speaker, with a .lab file of two phones each."""
+    for path in write_recordings(folder / "made").iterdir():
+        word, speaker, take = path.stem.split("_")
+        path.rename(folder / f"{speaker}_{word}_{take}.wav")
+        (folder / f"{speaker}_{word}_{take}.lab").write_text("0.0 0.15 A\n0.15 0.25 I\n")
+    (folder / "made").rmdir()
 
 
 def _mnist(folder: Path, rng: np.random.Generator, gzipped: bool) -> None:

@@ -24,7 +24,8 @@ TINY_TASK = [*TINY, "model.size=tiny", "model.context=64"]
 SPEECH = ["data=synthetic_speech", "data.takes=3", "data.n_mels=16", "data.val=0.3"]
 SPEECH_TASKS = [name for name in choices("task") if name.startswith("speech/")]
 SUITES = [name for name in choices("task") if str(target_of("task", name)).endswith(".Suite")]
-FEW = ["trainer.max_steps=2", "prior_steps=1", "importance_samples=2", "likelihood_images=4", "probes=false"]
+FEW = ["trainer.max_steps=2", "prior_steps=1", "importance_samples=2", "likelihood_images=4"]
+FEW += ["probes=false", "judges=false"]
 
 
 def names(group: str) -> list[str]:
@@ -46,6 +47,7 @@ def required_words(name: str, published: Path) -> list[str]:
         "images": [f"data.dir={published}/photographs", "data.size=8"],
         "text": [f"data.files={published}/text", "data.document=block"],
         "c4": ["data.val=0.1"],
+        "speech": [f"data.dir={published}/fsdd/recordings", "data.pattern={word}_{speaker}_{take}"],
     } | {name: [f"data.files={published}/text"] for name in ("jsonl", "csv", "parquet")}
     return [f"paths.data={published}", *REQUIRED.get(name, files.get(name, []))]
 
@@ -87,6 +89,12 @@ def test_images(cli: Cli, published: Path, name: str) -> None:
 def test_texts(cli: Cli, published: Path, name: str) -> None:
     words = [f"data={name}", *required_words(name, published), "data.cache=tokens", *TINY_TEXT]
     assert trained(cli, *words, verb="pretrain")["val/loss"] > 0
+
+
+@pytest.mark.parametrize("name", of_modality("audio"))
+def test_speech(cli: Cli, published: Path, name: str) -> None:
+    words = [f"data={name}", *required_words(name, published), "data.n_mels=16", "model=speech_ae", "clips=0"]
+    assert trained(cli, *FEW, "trainer=cpu", *words, verb="reconstruct")["test/rebuilt_mcd_db"] > 0
 
 
 @pytest.mark.parametrize("name", names("tokenizer"))
