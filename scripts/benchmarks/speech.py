@@ -3,7 +3,7 @@
 Features: from the files of a folder to normalised frames in splits, as every verb reads them, in seconds of sound a
 second; beside it librosa's loop over the files (load, mel spectrogram, logarithm) with the same settings. Waveforms:
 Griffin-Lim from log-mels, 32 iterations, in batches; beside it librosa's mel_to_audio, one by one, and its Griffin-Lim
-alone, which is given linear magnitudes. Both sides take turns, so that a busy machine slows both equally; figures are
+alone, which is given linear magnitudes. With --run RUN also the conversion of files by a finished run. Both sides take turns, so that a busy machine slows both equally; figures are
 medians of CPU time, and ratios are medians of those of each round.
 """
 
@@ -19,6 +19,7 @@ import librosa
 import numpy as np
 import torch
 
+import ssl_cli
 from ssl_cli.commands.speech.waveforms import to_waveforms
 from ssl_cli.data.audio import cache
 from ssl_cli.data.audio.features import MelSettings, log_mel
@@ -99,6 +100,24 @@ def waveforms(rounds: int) -> None:
     show(f"Waveforms of {total_s:,.0f} s from log-mels, 32 iterations, times real time", figures)
 
 
+def conversions(rounds: int, run: str) -> None:
+    """Print how many times faster than real time a finished run converts files, Griffin-Lim included."""
+    finished = ssl_cli.load(run)
+    files = sorted((SHARED / "fsdd" / "recordings").glob("*_0.wav"))[:N_WAVES]
+    total_s = sum(librosa.get_duration(path=file) for file in files)
+    voice = finished.voice(finished.reader.speakers[0])
+    with tempfile.TemporaryDirectory() as place:
+        for file in files:
+            (Path(place) / file.name).symlink_to(file.resolve())
+
+        def convert() -> None:
+            to_waveforms(finished.convert(finished.read(place), voice), finished.reader.settings)
+
+        values = [total_s / cpu_s(convert) for _ in range(rounds)]
+    name = finished.config.choices.model
+    show(f"Conversion of {total_s:,.0f} s by {name}, from files to waveforms, times real time", {name: values})
+
+
 def show(title: str, figures: dict[str, list[float]]) -> None:
     """Print the median of each side, and ours against the others."""
     print(f"\n{title}\n")
@@ -113,11 +132,15 @@ def main() -> None:
     """Measure both, in rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--run", help="a finished run of a model that converts voices, to measure it too")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     torch.set_num_threads(1)  # librosa's loop takes one thread anyway
     cache.THREADS = 1
     features(rounds)
     waveforms(rounds)
+    if arguments.run:
+        conversions(rounds, arguments.run)
 
 
 if __name__ == "__main__":
