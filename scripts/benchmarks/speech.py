@@ -3,8 +3,9 @@
 Features: from the files of a folder to normalised frames in splits, as every verb reads them, in seconds of sound a
 second; beside it librosa's loop over the files (load, mel spectrogram, logarithm) with the same settings. Waveforms:
 Griffin-Lim from log-mels, 32 iterations, in batches; beside it librosa's mel_to_audio, one by one, and its Griffin-Lim
-alone, which is given linear magnitudes. With --run RUN also the conversion of files by a finished run. Both sides take turns, so that a busy machine slows both equally; figures are
-medians of CPU time, and ratios are medians of those of each round.
+alone, which is given linear magnitudes. With --run RUN also the conversion of files by a finished run. Both sides take
+turns, so that a busy machine slows both equally; figures are medians of CPU time, and ratios are medians of those of
+each round.
 """
 
 import argparse
