@@ -168,7 +168,7 @@ def test_nothing_to_rebuild(cli: Cli, finished: Finished, pictures: Path) -> Non
     Path("bad").mkdir()
     Path("bad/x.png").write_text("no image")
     for words, sentence in [
-        ([], "run=latest is a finished run: set the images to rebuild with input=FOLDER."),
+        ([], "run=latest is a finished run: set what to rebuild with input=FOLDER."),
         (["input=empty"], "empty holds no image"),
         (["input=gone"], "gone is neither a file nor a folder"),
         (["input=bad"], "bad has no image that can be used: none of its 1 files can be read, such as x.png: "),
