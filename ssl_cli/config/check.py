@@ -6,7 +6,6 @@ signature of the class it names. Without this check, `latent=abc` would fail lat
 
 import dataclasses
 import inspect
-import json
 import re
 import types
 import typing
@@ -23,7 +22,7 @@ from ssl_cli.config.instantiate import as_text, choice_of, class_of, locate
 from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.run import Node as TargetNode
 from ssl_cli.config.run import Nodes as TargetNodes
-from ssl_cli.config.typecheck import class_in, expected, fits, is_a, with_article
+from ssl_cli.config.typecheck import class_in, expected, fits, hint_of_quotes, is_a, with_article
 from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
 
@@ -174,9 +173,7 @@ def _plain_faults(where: str, value: Any, annotation: Any) -> Iterator[str]:
                 yield f"{where}.{name} must be {expected(item_type)}, not {_describe(as_text(item))}."
         return
     how = ", a group of options with a _target_ that names its class" if _is_built(annotation) else ""
-    hint = ""
-    if inner == list[str] and isinstance(value, list) and all(type(item) in (str, int, float) for item in value):
-        hint = f" Quotes make texts of them: '{where}=[{', '.join(json.dumps(str(item)) for item in value)}]'."
+    hint = hint_of_quotes(where, value, annotation)
     yield f"{where} must be {expected(annotation)}{how}, not {'null' if value is None else _describe(value)}.{hint}"
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import re
 import sys
 import types
@@ -103,3 +104,16 @@ def is_a(target: Any, base: type) -> bool:
 def with_article(noun: str) -> str:
     """Return a noun with "a" or "an" before it."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def hint_of_quotes(where: str, value: Any, annotation: Any) -> str:
+    """Return how quotes make a value fit, where a name such as 123 was taken for a number; "" if they don't."""
+    items = value if isinstance(value, list) else [value]
+    if not items or not all(type(item) in (str, bool, int, float) for item in items):
+        return ""
+    texts = [str(item).lower() if isinstance(item, bool) else str(item) for item in items]
+    if not isinstance(value, list) and fits(texts[0], annotation):
+        return f" Quotes make a text of it: '{where}={json.dumps(texts[0])}'."
+    if fits(texts, annotation):
+        return f" Quotes make texts of them: '{where}=[{', '.join(map(json.dumps, texts))}]'."
+    return ""
