@@ -158,8 +158,9 @@ def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) ->
     if "run" in spec.only_with_run and "run" in changed:
         if sweeping:
             raise InputError("run= uses a finished run and trains nothing to compare: leave out -m.")
-        if unused := [key for key in keys if key not in spec.only_with_run]:
-            usable = ", ".join(sorted(spec.only_with_run))
+        usable_keys = spec.only_with_run | spec.also_with_run
+        if unused := [key for key in keys if key not in usable_keys]:
+            usable = ", ".join(sorted(usable_keys))
             raise InputError(
                 f"{', '.join(unused)}: no effect with run=, which trains nothing. Options with run=: {usable}."
             )
@@ -188,13 +189,20 @@ def holds_speech(cfg: DictConfig) -> bool:
 
 
 def check_options_of_modality(verb: str, cfg: DictConfig, overrides: list[Override]) -> None:
-    """Raise InputError if an option for text is set, and the data of the composed config are recordings of speech."""
-    if not holds_speech(cfg):
-        return
+    """Raise InputError if an option is set that is not for what the data of the composed config hold.
+
+    An option for text or images has no effect on recordings of speech, nor one for recordings on anything else.
+    """
+    if cfg.get("run") is not None:
+        return  # a finished run is used: the data of this config are not
+    spec, is_speech = VERBS[verb], holds_speech(cfg)
+    kinds = {"text": spec.of_text, "images": spec.of_images} if is_speech else {"speech": spec.of_recordings}
     for override in overrides:
         name = override.key_or_group.partition(".")[0]
-        if name in VERBS[verb].of_text and override.value() is not None:
-            raise InputError(f"{name} is for text, and data={cfg.choices.data} holds speech: leave it out.")
+        for kind, names in kinds.items():
+            if name in names and override.value() is not None:
+                holds = "holds speech" if is_speech else "does not hold speech"
+                raise InputError(f"{name} is for {kind}, and data={cfg.choices.data} {holds}: leave it out.")
 
 
 def check_data_folder(overrides: list[Override]) -> None:

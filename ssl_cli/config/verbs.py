@@ -68,7 +68,10 @@ class VerbSpec:
     changeable: frozenset[str] = NONE  # options that a resumed run may change
     set_by_init: frozenset[str] = NONE  # options that a checkpoint given by init= sets
     only_with_run: frozenset[str] = NONE  # options of a verb that trains which use a finished run instead
+    also_with_run: frozenset[str] = NONE  # options with an effect both on training and with run=
     of_text: frozenset[str] = NONE  # options and groups that mean nothing for speech
+    of_images: frozenset[str] = NONE  # options that mean nothing for speech, in a verb of images
+    of_recordings: frozenset[str] = NONE  # options that mean nothing for anything but speech
     of_speech: Mapping[str, str] = field(default_factory=dict)  # group -> its default, if another group is of speech
     of_other_verbs: Mapping[str, str] = field(default_factory=dict)  # option of the data -> the verb that uses it
 
@@ -132,9 +135,12 @@ VERBS: dict[str, VerbSpec] = {
         | {"prior_steps", "importance_samples", "likelihood_images", "probes"}
         | {"judges", "clips", "vocoder"},
         of_speech={"model": "voice_ae", "data": "synthetic_speech"},
+        of_images=frozenset({"prior_steps", "importance_samples", "likelihood_images"}),
+        of_recordings=frozenset({"judges", "clips", "vocoder"}),
         only_with_run=frozenset(
             {"run", "input", "output", "overwrite", "escape_formulas", "trust", "paths.outputs"}
         ),
+        also_with_run=frozenset({"vocoder"}),
         of_other_verbs={f"data.{name}": "detect" for name in ("contamination", "calibration", "normal")},
     ),
     "score": VerbSpec(
