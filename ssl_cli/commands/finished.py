@@ -119,14 +119,21 @@ class Finished:
         """
         raise NotImplementedError
 
-    def require(self, protocol: type, ability: str) -> None:
-        """Raise InputError if the model does not provide a Protocol. `ability` completes "the model can't ..."."""
-        if not isinstance(self.model, protocol):
-            able = ", ".join(names_where("model", lambda target: provides(target, protocol)))
+    def require(self, protocol: type | tuple[type, ...], ability: str) -> None:
+        """Raise InputError if the model provides none of the Protocols. `ability` completes "the model can't ..."."""
+        protocols = protocol if isinstance(protocol, tuple) else (protocol,)
+        if not isinstance(self.model, protocols):
+            able = ", ".join(names_where("model", lambda target: is_method_with(target, protocols)))
             raise InputError(f"{self.folder}: model={self.config.choices.model} can't {ability}; {able} can.")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"
+
+
+def is_method_with(target: type, protocols: tuple[type, ...]) -> bool:
+    """Return whether a class provides one of the Protocols, and is no mere network, which ssl finetune trains."""
+    is_network = target.__module__.startswith("ssl_cli.models.")
+    return not is_network and any(provides(target, protocol) for protocol in protocols)
 
 
 def restore_model(cfg: DictConfig, folder: Path) -> Any:
@@ -158,3 +165,10 @@ def read_run_data(cfg: DictConfig, finished: Finished, splits: Callable[[Any, in
     if read_environment(finished.folder).get("data_fingerprint") != data.fingerprint:
         console.warn(f"the data have changed since {finished.folder} was made: its splits may have been different")
     return data
+
+
+def check_kind_of_data(cfg: DictConfig, finished: Finished, source: type, kind: str) -> None:
+    """Raise InputError if the data set of `data=` gives something else than the run's model reads."""
+    if not provides(class_of(cfg, "data"), source):
+        able = ", ".join(names_where("data", lambda target: provides(target, source)))
+        raise InputError(f"{finished.folder} reads {kind}, which data={cfg.choices.data} has not; {able} have.")

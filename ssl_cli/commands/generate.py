@@ -46,6 +46,8 @@ def run(cfg: DictConfig) -> Path | None:
     finished = load(folder, trust=trust)
     if isinstance(finished, PretrainRun):
         return generate_texts(cfg, finished)
+    if not isinstance(finished, ReconstructRun):
+        finished.require(Generates, "generate")
     assert isinstance(finished, ReconstructRun)
     return generate_images(cfg, finished)
 

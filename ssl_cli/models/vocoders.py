@@ -44,6 +44,8 @@ def load_vocoder(folder: Path, settings: MelSettings) -> Vocoder:
     folder = folder.expanduser()
     if not folder.is_dir():
         raise InputError(f"vocoder={folder} is not a folder: name one with config.json and the weights of HiFi-GAN.")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"vocoder={folder} has no config.json: name a folder with it and the weights of HiFi-GAN.")
     config = _read_config(folder / "config.json")
     _check_settings(folder, config, settings)
     shape = _shape(folder / "config.json", config)

@@ -37,6 +37,8 @@ def run(cfg: DictConfig) -> Path:
 
 def rebuild_images(cfg: DictConfig, finished: ReconstructRun) -> Path:
     """Rebuild images into a folder: a PNG for each, a grid of originals and rebuilt images, a table of their errors."""
+    if cfg.vocoder is not None:
+        raise InputError(f"vocoder: only for speech, but {finished.folder} rebuilds images.")
     source = Path(cfg.input).expanduser()
     check_output_is_apart(source, cfg.output)
     check_output_is_free(cfg.output, cfg.overwrite)

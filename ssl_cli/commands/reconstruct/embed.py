@@ -10,7 +10,7 @@ import pyarrow.parquet
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.finished import Finished, open_run, read_run_data, runs_that_can
+from ssl_cli.commands.finished import Finished, check_kind_of_data, open_run, read_run_data, runs_that_can
 from ssl_cli.commands.reconstruct.finished import ReconstructRun
 from ssl_cli.commands.reconstruct.latent_plots import draw_map
 from ssl_cli.commands.speech.embed import embed_speech
@@ -18,6 +18,7 @@ from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.images.datasets import ImageData, format_shape
 from ssl_cli.data.images.reader import RejectedFiles
+from ssl_cli.data.protocols import ImageSource
 from ssl_cli.errors import InputError
 from ssl_cli.methods.protocols import Embeds
 from ssl_cli.methods.speech.protocols import EncodesSpeech, HasContent
@@ -96,6 +97,7 @@ def read_inputs(cfg: DictConfig, finished: ReconstructRun) -> EmbedInput:
             console.warn(warning)
         return EmbedInput([ImageGroup(x, np.arange(len(x)), names=names)], f"input={cfg.input}", rejected)
     if cfg.data is not None:
+        check_kind_of_data(cfg, finished, ImageSource, "images")
         return EmbedInput(split_inputs(build(cfg.data).image_splits(cfg.seed), finished), f"data={cfg.choices.data}")
     data = read_run_data(cfg, finished, lambda source, seed: source.image_splits(seed))
     return EmbedInput(split_inputs(data, finished), f"data={finished.config.choices.get('data')}, as in the run,")

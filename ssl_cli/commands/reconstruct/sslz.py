@@ -18,6 +18,7 @@ from ssl_cli.commands.reconstruct.sslz_names import pack_names, unpack_names
 from ssl_cli.errors import InputError
 
 MAGIC, VERSION = b"SSLZ", 1
+SPEECH_MAGIC = b"SSLS"  # of commands/speech/sslz.py
 # magic, version, fingerprint of the model, images, checksum of the decoded pixels, bytes of the names, their encoding
 HEADER = struct.Struct("<4sB16sIIIB")
 DIGEST_BYTES = 8  # at the end of the file: the start of the SHA-256 of all bytes before
@@ -151,6 +152,8 @@ def read(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}.") from error
+    if content[:4] == SPEECH_MAGIC:
+        raise InputError(f"{path} holds compressed speech, not images: set run= to the run on speech that wrote it.")
     if content[:4] != MAGIC:
         raise InputError(f"{path} is no file of `ssl compress`: it does not begin with {MAGIC.decode()}.")
     if content[4:5] > bytes([VERSION]):

@@ -11,6 +11,7 @@ from ssl_cli.commands.speech.apply import FIGURES, MAX_FIGURES
 from ssl_cli.commands.speech.finished import UNKNOWN, SpeechRun, Voice, frame_scale, reopen, utterances_of
 from ssl_cli.commands.speech.wav_files import SUFFIX, wav_bytes, wav_names, write_wav
 from ssl_cli.data.audio.reader import ReadSpeech
+from ssl_cli.data.io.remedies import SOUND_SUFFIXES
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots.spectrograms import Sound, spectrogram_columns
 from ssl_cli.methods.speech.protocols import ConvertsVoices
@@ -35,6 +36,7 @@ def run(cfg: DictConfig) -> Path:
     if to_file:
         check_output_file(source, cfg.target, output, cfg.overwrite)
     else:
+        check_output_is_folder(source, output)
         check_output_is_apart(source, cfg.output)
         check_output_is_free(cfg.output, cfg.overwrite)
     can_convert = runs_that_can("convert voices", ConvertsVoices, trust=tuple((cfg.trust or "").split()))
@@ -77,6 +79,12 @@ def check_output_file(source: Path, target: str, output: Path | None, overwrite:
     taken = [path for path in (output, output.with_suffix(".png")) if path.exists()]
     if taken and not overwrite:
         raise InputError(f"{taken[0]} exists: set output to another name, or overwrite=true.")
+
+
+def check_output_is_folder(source: Path, output: Path | None) -> None:
+    """Raise InputError if the output of one recording is named as a file of sound that is not WAV."""
+    if source.is_file() and output is not None and output.suffix.lower() in SOUND_SUFFIXES:
+        raise InputError(f"output={output} must be a {SUFFIX} file, or a folder: no other sound is written.")
 
 
 def warn_about_voice(finished: SpeechRun, voice: Voice) -> None:

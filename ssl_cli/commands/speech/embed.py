@@ -1,6 +1,6 @@
 """Vectors of recordings by a finished run: a table, and maps of what is said and of who says it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,13 @@ import pyarrow.parquet
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.finished import read_run_data
+from ssl_cli.commands.finished import check_kind_of_data, read_run_data
 from ssl_cli.commands.reconstruct.latent_plots import draw_map
 from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.reader import ReadSpeech
+from ssl_cli.data.protocols import SpeechSource
 from ssl_cli.errors import InputError
 from ssl_cli.methods.speech.protocols import HasContent, HasUnits
 from ssl_cli.runs.outputs import output_folder, warn_about_rejected_files, write_rejected_files
@@ -62,6 +63,7 @@ def read_inputs(cfg: DictConfig, finished: SpeechRun) -> tuple[list[SpeechGroup]
         n = len(speech.names)
         return [SpeechGroup(speech, np.arange(n), None, [None] * n)], f"input={cfg.input}"
     if cfg.data is not None:
+        check_kind_of_data(cfg, finished, SpeechSource, "speech")
         return groups_of(build(cfg.data).speech_splits(cfg.seed), finished), f"data={cfg.choices.data}"
     name = finished.config.choices.get("data")
     data = read_run_data(cfg, finished, lambda source, seed: source.speech_splits(seed))
@@ -71,9 +73,12 @@ def read_inputs(cfg: DictConfig, finished: SpeechRun) -> tuple[list[SpeechGroup]
 def groups_of(data: SpeechData, finished: SpeechRun) -> list[SpeechGroup]:
     """Return the splits of a data set. Raises InputError if its frames are not like the run's."""
     if data.reader.settings != finished.reader.settings:
+        pairs = zip(asdict(data.reader.settings).items(), asdict(finished.reader.settings).values(), strict=True)
+        differing = [(name, own, wanted) for (name, own), wanted in pairs if own != wanted]
         raise InputError(
-            f"The frames of this data set are {data.reader.settings}, those of {finished.folder} "
-            f"{finished.reader.settings}: set the same options of data, or input=FOLDER, which is read as the run's."
+            f"The frames of this data set have {', '.join(f'{name}={own}' for name, own, _ in differing)}, those of "
+            f"{finished.folder} {', '.join(f'{name}={wanted}' for name, _, wanted in differing)}: set these options of "
+            "data, or input=FOLDER, which is read as the run's."
         )
     groups = []
     for name, split in data.splits.items():

@@ -41,7 +41,7 @@ class SpeechEvaluation:
 def evaluate(model: Any, data: SpeechData, cfg: DictConfig, vocoder: Vocoder | None = None) -> SpeechEvaluation:
     """Evaluate a trained model on the test utterances, or those of training if none are held out."""
     test = data.splits.get("test", data.splits["train"])
-    console.say(f"evaluating on {len(test):,} test utterances")
+    console.say(f"evaluating on {len(test):,} {'test' if 'test' in data.splits else 'training'} utterances")
     some = test.take(np.arange(min(len(test), MAX_REBUILT)))
     found = SpeechEvaluation(test, rebuild(model, data, some))
     pairs = [frame_distortion_db(some.utterance(u), again) for u, again in enumerate(found.rebuilt)]

@@ -26,6 +26,7 @@ from ssl_cli.methods.speech.protocols import (
 )
 from ssl_cli.models.vocoders import Vocoder, load_vocoder
 from ssl_cli.runs.folder import RunFilter, find_run
+from ssl_cli.runs.outputs import warn_about_rejected_files
 
 UNKNOWN = -1  # the speaker of a new recording
 
@@ -104,7 +105,7 @@ class SpeechRun(Finished):
         if target in speakers:
             return self._voice_of_speaker(speakers.index(target))
         names = ", ".join(speakers[:20]) + (", ..." if len(speakers) > 20 else "")
-        if not Path(target).expanduser().exists():
+        if not target or not Path(target).expanduser().exists():  # Path("") is the working directory
             raise InputError(
                 f"target={target} is neither a speaker of the run nor a file.{did_you_mean(target, speakers)} Its "
                 f"speakers are {names}."
@@ -115,6 +116,7 @@ class SpeechRun(Finished):
                 f"target to one of {names}; or use a run of model=voice_ae or voice_knn, which hear a recording."
             )
         speech = self.read(target)
+        warn_about_rejected_files(speech.rejected, len(speech.names), reasons_written=False)
         reference = np.concatenate(self.normalized(speech))
         return Voice(target, UNKNOWN, reference, self._moments(speech.frames))
 

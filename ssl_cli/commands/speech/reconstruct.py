@@ -30,6 +30,7 @@ def run(cfg: DictConfig) -> Path:
     cfg.facts = data.facts | {"steps": n_steps(cfg, data)}
     if done := find_completed_run(cfg, data.fingerprint):
         return done
+    vocoder = None if cfg.vocoder is None else load_vocoder(Path(cfg.vocoder), data.reader.settings)
     model = new_model(cfg)
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data)
@@ -42,7 +43,6 @@ def run(cfg: DictConfig) -> Path:
         save_model(model.eval(), str(folder / WEIGHTS))
         data.reader.save(folder)
 
-        vocoder = None if cfg.vocoder is None else load_vocoder(Path(cfg.vocoder).expanduser(), data.reader.settings)
         found = evaluate(model, data, cfg, vocoder)
         metrics |= found.metrics
         figures = figure_files.draw(folder, model, data, found)
@@ -70,3 +70,5 @@ def describe(cfg: DictConfig, data: SpeechData) -> None:
         console.warn(f"{data.speakers[0]} is the only speaker: there is no other voice to convert to")
     for warning in data.warnings:
         console.warn(warning)
+    if "test" not in data.splits:
+        console.warn("no utterance is held out for the test: the metrics below are of the training utterances")

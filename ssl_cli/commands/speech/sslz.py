@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from constriction import stream
 
-from ssl_cli.commands.reconstruct.sslz import DIGEST_BYTES, damaged_file, digest, entropy_models
+from ssl_cli.commands.reconstruct.sslz import DIGEST_BYTES, SPEECH_MAGIC, damaged_file, digest, entropy_models
+from ssl_cli.commands.reconstruct.sslz import MAGIC as IMAGE_MAGIC
 from ssl_cli.commands.reconstruct.sslz_names import pack_names, unpack_names
 from ssl_cli.commands.speech.wav_files import SUFFIX
 from ssl_cli.errors import InputError
 
-MAGIC, VERSION = b"SSLS", 1
+MAGIC, VERSION = SPEECH_MAGIC, 1
 HEADER = struct.Struct("<4sB16sIIIB")
 FRAMES, SPEAKER = np.dtype("<u4"), np.dtype("<u2")
 RECORDING_BYTES = FRAMES.itemsize + SPEAKER.itemsize
@@ -134,6 +135,8 @@ def read(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}.") from error
+    if content[:4] == IMAGE_MAGIC:
+        raise InputError(f"{path} holds compressed images, not speech: set run= to the run on images that wrote it.")
     if content[:4] != MAGIC:
         raise InputError(f"{path} is no compressed speech: it does not begin with {MAGIC.decode()}.")
     if content[4:5] > bytes([VERSION]):

@@ -63,7 +63,7 @@ def units_of(cfg: DictConfig, finished: SpeechRun, speech: ReadSpeech) -> tuple[
                 f"{set_options[0]} is for the layers of a speech_bert; {finished.folder} has units of its own."
             )
         return finished.units(speech), finished.model.stride
-    finished.require(EncodesSpeech, "give units of speech")
+    finished.require((HasUnits, EncodesSpeech), "give units of speech")
     layer = fit_layer_units(finished, cfg.layer, cfg.num_units, cfg.seed)
     console.say(f"{layer.num_units} units are k-means classes of layer {layer.layer}, of the training speakers' voices")
     return layer.units(speech), 1

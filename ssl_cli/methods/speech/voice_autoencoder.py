@@ -64,6 +64,12 @@ class VoiceAutoencoder(SpeechAutoencoder):
         """Return the vector of the voice in `reference`, (B, size)."""
         return self.voices(batch["reference"], batch["reference_length"])
 
+    def collapse_advice(self, sign: str, enough: int) -> str:
+        """Return what to try against a sign of collapse, see `AdvisesOnCollapse`."""
+        if sign != "ignored_voice":
+            return ""
+        return "more steps (trainer.max_steps), or a narrower code (model.encoder.latent)"
+
     def _warped(self, frames: Tensor) -> Tensor:
         """Return frames whose frequencies are stretched by a random factor a row, in training."""
         if self.warp is None or not self.training:

@@ -187,6 +187,7 @@ def test_labels_are_numbered_in_order() -> None:
         (["data=digits", "data.vla=0.1"], "data.vla is not an option. Did you mean val?"),
         (["data=digits", "data.val=2"], "data.val must be a number"),
         (["data=breast_cancer"], "ssl embed can't use data=breast_cancer; it can use "),
+        (["data=fsdd"], "reads images, which data=fsdd has not; cifar10, digits, fashion_mnist, images, mnist have."),
         (["map=umap"], "map must be one of tsne, pca"),
         (["model=ae"], "model is not an option of ssl embed."),
         (["input=gone"], "gone is neither a file nor a folder"),

@@ -47,3 +47,18 @@ def test_embedding_of_files_is_that_of_python(cli: Cli, speech_run: SpeechRuns, 
     speech = run.read(recordings)
     np.testing.assert_allclose(np.stack(table["code"].to_numpy()), run.content_means(speech), rtol=1e-5, atol=1e-6)
     assert table["units"].to_pylist() == [units.tolist() for units in run.units(speech)]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["embed", "data=digits"], "reads speech, which data=digits has not; fsdd, mboshi, speech, "),
+        (["embed", "data=synthetic_speech"], "The frames of this data set have n_mels=64, those of "),
+        (["generate"], "model=voice_ae can't generate; "),
+        (["reconstruct", "input=x.wav", "vocoder=none"], "vocoder=none is not a folder"),
+    ],
+)
+def test_what_a_run_on_speech_refuses(cli: Cli, speech_run: SpeechRuns, words: list[str], sentence: str) -> None:
+    run = speech_run("voice_ae")
+    code, _, err = cli(*words, f"run={run}")
+    assert (code, err.count("\n")) == (2, 1) and sentence in err, err

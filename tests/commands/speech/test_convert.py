@@ -55,6 +55,15 @@ def test_a_folder_becomes_a_folder_and_bad_files_are_named(cli: Cli, speech_run:
     assert sorted(path.name for path in Path("new/figures/ann").iterdir()) == ["ai_ann_1.png", "ua_ann_2.png"]
 
 
+def test_bad_files_among_those_of_the_voice_are_named(cli: Cli, speech_run: SpeechRuns, recordings: Path) -> None:
+    speech_run("voice_knn")
+    Path("bob").mkdir()
+    Path("bob/good.wav").write_bytes((recordings / "ai_bob_2.wav").read_bytes())
+    Path("bob/bad.wav").write_text("no sound")
+    code, _, err = cli("convert", f"source={recordings / SOURCE}", "target=bob/", "output=c.wav")
+    assert code == 0 and "1 of 2 files can't be read, and are left out: bad.wav: it is text, not a sound" in err
+
+
 def test_a_model_with_a_table_of_speakers_converts_to_those(
     cli: Cli, speech_run: SpeechRuns, recordings: Path
 ) -> None:
@@ -69,6 +78,10 @@ def test_a_model_with_a_table_of_speakers_converts_to_those(
     ("words", "sentence"),
     [
         (["target=bop"], "target=bop is neither a speaker of the run nor a file. Did you mean bob?"),
+        (["target="], "target= is neither a speaker of the run nor a file. Its speakers are ann, bob, cid."),
+        (["target=12"], """target must be a text, not 12. Quotes make a text of it: 'target="12"'."""),
+        (["output=c.mp3"], "output=c.mp3 must be a .wav file, or a folder"),
+        (["vocoder=two"], "vocoder=two has no config.json"),
         (["source=none.wav"], "none.wav is neither a file nor a folder"),
         (["source=text.wav"], "text.wav can't be used: it is text, not a sound"),
         (["output=s.wav"], "output=s.wav is the source itself"),

@@ -50,3 +50,25 @@ def test_one_speaker_alone_is_no_voice_to_convert_to(cli: Cli, recordings: Path)
     assert code == 0, err
     assert "ann is the only speaker: there is no other voice" in err
     assert "1 speaker;" in out and "word_kept" not in out
+
+
+def test_training_utterances_are_not_called_test_utterances(cli: Cli) -> None:
+    words = ["data.takes=2", "data.test=0", "judges=false", "probes=false", *SHORT[7:]]
+    code, out, err = cli("reconstruct", "model=voice_knn", *words)
+    assert code == 0, err
+    assert "evaluating on 87 training utterances" in out
+    assert "no utterance is held out for the test: the metrics below are of the training utterances" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["model=voice_knn", "prior_steps=1"], "prior_steps is for images, and data=synthetic_speech holds speech"),
+        (["model=ae", "judges=false"], "judges is for speech, and data=digits does not hold speech"),
+        (["model=voice_knn", "vocoder=nowhere"], "vocoder=nowhere is not a folder"),
+    ],
+)
+def test_what_is_refused_before_training(cli: Cli, words: list[str], sentence: str) -> None:
+    code, _, err = cli("reconstruct", *words)
+    assert (code, err.count("\n")) == (2, 1) and sentence in err, err
+    assert not Path("outputs").exists()

@@ -1,12 +1,14 @@
 """The file format of compressed speech: what is packed comes back, and a damaged file is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ssl_cli.commands.reconstruct import sslz as image_sslz
 from ssl_cli.commands.reconstruct.sslz import digest
-from ssl_cli.commands.speech.sslz import HEADER, CompressedSpeech, pack, unpack
+from ssl_cli.commands.speech.sslz import HEADER, CompressedSpeech, pack, read, unpack
 from ssl_cli.errors import InputError
 
 K, STRIDE, FINGERPRINT = 5, 2, bytes(range(16))
@@ -80,3 +82,12 @@ def test_a_header_cannot_ask_for_more_than_the_file_can_hold(tmp_path: Path) -> 
     HEADER.pack_into(body, 0, *fields)
     with pytest.raises(InputError, match="too small for what its header promises"):
         unpack(written(tmp_path, sealed(bytes(body))), STRIDE, counts(), FINGERPRINT, "it")
+
+
+@pytest.mark.parametrize(("reader", "content", "sentence"), [
+    (image_sslz.read, b"SSLS", "holds compressed speech, not images: set run= to the run on speech"),
+    (read, b"SSLZ", "holds compressed images, not speech: set run= to the run on images"),
+])
+def test_a_file_of_the_other_kind(tmp_path: Path, reader: Callable, content: bytes, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        reader(written(tmp_path, content + bytes(99)))

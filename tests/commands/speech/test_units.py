@@ -40,3 +40,11 @@ def test_options_of_layers_are_refused_for_a_vqvae(cli: Cli, speech_run: SpeechR
     code, _, err = cli("units", f"input={recordings}", "layer=1")
     assert code == 2 and "layer is for the layers of a speech_bert" in err
     assert not Path("outputs/units").exists()
+
+
+def test_a_run_without_units_is_refused_with_the_models_that_have_some(
+    cli: Cli, speech_run: SpeechRuns, recordings: Path
+) -> None:
+    run = speech_run("voice_ae")
+    code, _, err = cli("units", f"run={run}", f"input={recordings}")
+    assert code == 2 and "can't give units of speech; speech_bert, speech_gpt, speech_vqvae can." in err
