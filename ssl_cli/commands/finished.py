@@ -13,7 +13,7 @@ from torch import nn
 from ssl_cli import console
 from ssl_cli.config.check import check, check_saved
 from ssl_cli.config.instantiate import build, class_of, locate, names_where
-from ssl_cli.config.typecheck import provides
+from ssl_cli.config.typecheck import provides, with_article
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import check_weight_shapes
 from ssl_cli.runs.digests import check_digests
@@ -53,7 +53,7 @@ def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tup
     named in `trust`. Raises InputError if there is no such run, if it is damaged, or if it names other classes.
     """
     if not isinstance(run, str | Path):
-        raise InputError(f"A run must be given as its folder or 'latest', not as a {type(run).__name__}.")
+        raise InputError(f"A run must be given as its folder or 'latest', not as {with_article(type(run).__name__)}.")
     return open_run(find_run(run, outputs, finished=True), trust)
 
 

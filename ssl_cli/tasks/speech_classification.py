@@ -120,7 +120,7 @@ class SpeechClassification:
             if (rows := np.flatnonzero(label >= 0)).size:
                 splits[SPLITS[name]] = LabelledSpeech(split.take(rows), label[rows])
         if missing := [name for name in ("train", "dev") if name not in splits]:
-            option = " Set data.val above 0." * ("val" not in data.splits)
+            option = " Set data.val above 0, with several recordings of each speaker." * ("val" not in data.splits)
             raise InputError(f"No utterance of {missing[0]} has a {self.target}.{option}")
         return splits | {"train": self._draw(splits["train"], len(classes), seed)}
 

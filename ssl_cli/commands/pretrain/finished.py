@@ -8,7 +8,7 @@ from typing import get_type_hints
 import torch
 from torch import Tensor
 
-from ssl_cli.commands.finished import Finished
+from ssl_cli.commands.finished import Finished, open_run
 from ssl_cli.config.typecheck import expected, fits
 from ssl_cli.config.types import Count
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
@@ -41,7 +41,10 @@ def reopen(
     `latest` is the newest run that passes the filter.
     """
     trusted = tuple((trust or "").split())
-    return PretrainRun(find_run(run, outputs, "pretrain", finished=True, run_filter=run_filter), trusted)
+    finished = open_run(find_run(run, outputs, "pretrain", finished=True, run_filter=run_filter), trusted)
+    if not isinstance(finished, PretrainRun):
+        raise InputError(f"{finished.folder} is a run on speech: this needs one on text.")
+    return finished
 
 
 class PretrainRun(Finished):

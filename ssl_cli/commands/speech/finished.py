@@ -174,6 +174,7 @@ class SpeechRun(Finished):
 
     def decode_units(self, compressed: CompressedSpeech) -> list[np.ndarray]:
         """Return the log-mels (T, M) of compressed recordings, in the voices of training speakers."""
+        self.require(DecodesUnits, "turn units into speech")
         assert isinstance(self.model, DecodesUnits)
         if len(compressed.speaker) and compressed.speaker.max() >= len(self.reader.speakers):
             raise InputError("The compressed recordings have voices that the run does not know.")

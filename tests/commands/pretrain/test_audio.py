@@ -54,6 +54,9 @@ def test_a_finished_run_can_be_loaded(cli: Cli, speech: list[str]) -> None:
     rows = SpeechWindows(data.splits["val"], data.reader, reopened.model.window, 0, training=False)
     again = evaluate(reopened.model, rows, 0) | few_label_metrics(reopened.model, data, 0)
     assert again == {name: metrics[name] for name in again}
+    for words in (["fill", "text=hello"], ["export", "output=new"]):
+        code, _, err = cli(*words, f"run={folder}")
+        assert (code, err) == (2, f"error: {folder} is a run on speech: this needs one on text.\n")
 
 
 @pytest.mark.parametrize("words", [[*BERT, "model.target=frames"], ["model=speech_gpt"]])
