@@ -122,7 +122,7 @@ def test_a_resumed_run_is_the_same_as_an_uninterrupted_one(cli: Cli, recordings:
         (["init=nowhere"], "init=nowhere is no run folder, which task=speech/words needs"),
         (["init=latest"], "that can be fine-tuned on speech"),
         (["freeze=encoder"], "freeze needs a pretrained model"),
-        (["data.val=0"], "No utterance of dev has a word. Set data.val above 0."),
+        (["data.val=0"], "No utterance of dev has a word. Set data.val above 0, with several"),
     ],
 )
 def test_invalid_options_are_reported_in_one_sentence(
