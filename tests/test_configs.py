@@ -180,7 +180,8 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
     """Each runs with the command in its comment, shortened, and has the metrics that its summary_metrics names."""
     text = (built_in_conf() / "experiment" / f"{name}.yaml").read_text()
     (command,) = re.findall(rf"^#   ssl (\w+) .*experiment={name}\b", text, re.MULTILINE)
-    of_reconstruct = FEW_RECORDINGS if "override /data: fsdd" in text else FEW_IMAGES
+    is_speech = any(f"override /data: {data}" in text for data in of_modality("audio"))
+    of_reconstruct = FEW_RECORDINGS if is_speech else FEW_IMAGES
     short = {"reconstruct": of_reconstruct, "pretrain": ["data.cache=tokens", "model.network.context=16"]}.get(
         command, [*FOUR_STEPS[2:], "bootstrap_samples=20"]
     )
