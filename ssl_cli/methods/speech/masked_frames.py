@@ -18,7 +18,7 @@ from ssl_cli.models.frame_transformer import FrameTransformer
 Batch = Mapping[str, Tensor]
 MAX_KMEANS_FRAMES = 20_000  # more make the centers no better
 KMEANS_ITERATIONS = 50
-NEIGHBOURS = 3  # frames on each side that tell with a frame which unit it is
+NEIGHBOURS = 3  # frames on each side that, with a frame, decide which unit it is
 
 
 class MaskedFrames(nn.Module):
@@ -33,7 +33,7 @@ class MaskedFrames(nn.Module):
     reads: ClassVar[tuple[str, ...]] = ("frames", "length")
     is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True
-    normalization: ClassVar[str] = "speaker"  # of the data: with global, vectors tell voices more than words
+    normalization: ClassVar[str] = "speaker"  # of the data: with global, vectors hold voices more than words
     centers: Tensor
 
     def __init__(

@@ -25,7 +25,7 @@ class NextFrames(nn.Module):
     reads: ClassVar[tuple[str, ...]] = ("frames", "length")
     is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True
-    normalization: ClassVar[str] = "speaker"  # of the data: with global, vectors tell voices more than words
+    normalization: ClassVar[str] = "speaker"  # of the data: with global, vectors hold voices more than words
 
     def __init__(
         self,
