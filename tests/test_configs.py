@@ -21,7 +21,7 @@ EXTRAS = {"pyod": "needs the extra pyod: pip install 'ssl-cli[pyod]'"}
 TINY = ["trainer=cpu", "trainer.max_steps=2", "trainer.batch_size=4"]
 TINY_TEXT = [*TINY, "model.network.size=tiny", "model.network.context=16"]
 TINY_TASK = [*TINY, "model.size=tiny", "model.context=64"]
-SPEECH = ["data=synthetic_speech", "data.takes=3", "data.n_mels=16", "data.val=0.3"]
+SPEECH = ["data=synthetic_speech", "data.takes=1", "data.n_mels=16", "data.val=0.3"]
 SPEECH_TASKS = [name for name in choices("task") if name.startswith("speech/")]
 SUITES = [name for name in choices("task") if str(target_of("task", name)).endswith(".Suite")]
 FEW = ["trainer.max_steps=2", "probes=false"]

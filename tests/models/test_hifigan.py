@@ -138,7 +138,7 @@ LJ = {
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "other frames": (change(**LJ), OPTIONS),
     "another start": (change(fmin=50), "fmin=50, n_fft=256 and win_size=256; ssl makes them from 0 Hz on"),
-    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is damaged"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "has no config.json: name a folder with it"),
     "another config": (lambda folder: (folder / "config.json").write_text("{}"), "it has no resblock"),
     "a huge config": (change(upsample_initial_channel=10**9), "upsample_initial_channel must be a whole number"),
     "rates that do not fit": (change(upsample_rates=[3, 2]), "must be larger than its rate by an even number|multiply"),
