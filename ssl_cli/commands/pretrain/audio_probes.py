@@ -30,7 +30,7 @@ def few_label_metrics(model: Any, data: SpeechData, seed: int) -> dict[str, floa
     if n_classes < 2 or not len(labels[1]):
         return {}
     vectors = {"": [layer_vectors(model, data, split, LAST) for split in splits]}
-    vectors["log_mel_"] = [normalized(data, split) for split in splits]
+    vectors["log_mel_"] = [data.reader.utterances(split) for split in splits]
     return {
         f"test/{name}word_probe_{n}_{pool}": float(accuracies(own, labels, n, pool, seed).mean())
         for n in LABELS
@@ -55,13 +55,8 @@ def known_words(data: SpeechData, name: str, seed: int) -> SpeechSplit:
     return some(split.take(split.word >= 0), seed)
 
 
-def normalized(data: SpeechData, split: SpeechSplit) -> Vectors:
-    """Return the frames (T, M) of each utterance as the model reads them."""
-    return np.split(data.reader.normalize(split.frames, split.begin, split.speaker), split.begin[1:-1])
-
-
 def layer_vectors(model: Any, data: SpeechData, split: SpeechSplit, layer: int) -> Vectors:
     """Return the vectors (T, C) of one layer for each utterance."""
-    frames, speaker = normalized(data, split), np.full(len(split), -1)
+    frames, speaker = data.reader.utterances(split), np.full(len(split), -1)
     references = [each[:1] for each in frames]
     return map_utterances(model, lambda batch: model.hidden_layers(batch)[layer].float(), frames, speaker, references)

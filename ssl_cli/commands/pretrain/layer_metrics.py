@@ -6,11 +6,10 @@ The layer is chosen on utterances that are held out for validation, and reported
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans
 
 from ssl_cli.commands.pretrain.audio_probes import layer_vectors
 from ssl_cli.commands.speech.probes import some
-from ssl_cli.commands.speech.unit_metrics import KMEANS_FRAMES, UnitSystem, baselines, unit_metrics
+from ssl_cli.commands.speech.unit_metrics import UnitSystem, baselines, fit_classes, unit_metrics
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.evaluation.metrics.audio import count_table, information_share
@@ -26,7 +25,8 @@ def layer_unit_metrics(model: Any, data: SpeechData, seed: int) -> dict[str, flo
     if not {"val", "test"} <= set(data.splits) or any(data.splits[name].phone is None for name in ("val", "test")):
         return {}
     val, test, train = (data.splits[name] for name in ("val", "test", "train"))
-    layers = [fit_classes(of_layer(model, data, some(train, seed), k), seed) for k in range(model.network.layers + 1)]
+    fitted = (of_layer(model, data, some(train, seed), k) for k in range(model.network.layers + 1))
+    layers = [fit_classes(vectors, NUM_UNITS, [seed, 17]) for vectors in fitted]
     shares = [phone_share(each.predict(of_layer(model, data, val, k)), val, data) for k, each in enumerate(layers)]
     best = int(np.argmax(shares))
     units = layers[best].predict(of_layer(model, data, test, best)).astype(np.int64)
@@ -39,13 +39,6 @@ def layer_unit_metrics(model: Any, data: SpeechData, seed: int) -> dict[str, flo
 def of_layer(model: Any, data: SpeechData, split: SpeechSplit, layer: int) -> np.ndarray:
     """Return the vectors of one layer for all frames of a split, (F, C)."""
     return np.concatenate(layer_vectors(model, data, split, layer))
-
-
-def fit_classes(vectors: np.ndarray, seed: int) -> MiniBatchKMeans:
-    """Return NUM_UNITS k-means classes of vectors (F, C), or as many as there are vectors."""
-    rows = np.random.default_rng([seed, 17]).permutation(len(vectors))[:KMEANS_FRAMES]
-    n = min(NUM_UNITS, len(rows))
-    return MiniBatchKMeans(n, batch_size=4096, n_init=5, random_state=seed).fit(vectors[rows])
 
 
 def phone_share(units: np.ndarray, split: SpeechSplit, data: SpeechData) -> float:

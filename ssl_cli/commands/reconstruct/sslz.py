@@ -147,19 +147,29 @@ def unpack(path: Path, fingerprint: bytes, model: str) -> CompressedImages:
 
 
 def read(path: Path) -> bytes:
-    """Return the content of a file of this version. Raises InputError if it is anything else, or damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}.") from error
+    """Return the content of a file of images. Raises InputError if it is anything else, or damaged."""
+    content = read_bytes(path)
     if content[:4] == SPEECH_MAGIC:
         raise InputError(f"{path} holds compressed speech, not images: set run= to the run on speech that wrote it.")
     if content[:4] != MAGIC:
         raise InputError(f"{path} is no file of `ssl compress`: it does not begin with {MAGIC.decode()}.")
-    if content[4:5] > bytes([VERSION]):
-        raise InputError(f"{path} has version {content[4]} of the format, but this ssl reads {VERSION}: update ssl.")
-    is_short = len(content) < HEADER.size + DIGEST_BYTES
-    if is_short or content[4] != VERSION or content[-DIGEST_BYTES:] != digest(content[:-DIGEST_BYTES]):
+    return checked(path, content, VERSION, HEADER.size)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file. Raises InputError if it can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def checked(path: Path, content: bytes, version: int, header_bytes: int) -> bytes:
+    """Return the content of a file of a version. Raises InputError if it is of another one, or damaged."""
+    if content[4:5] > bytes([version]):
+        raise InputError(f"{path} has version {content[4]} of the format, but this ssl reads {version}: update ssl.")
+    is_short = len(content) < header_bytes + DIGEST_BYTES
+    if is_short or content[4] != version or content[-DIGEST_BYTES:] != digest(content[:-DIGEST_BYTES]):
         raise damaged_file(path, "its checksum does not match")
     return content
 

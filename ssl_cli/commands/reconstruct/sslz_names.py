@@ -16,7 +16,8 @@ SLASH = re.compile("/")
 def pack_names(names: list[str], suffix: str = ".png") -> tuple[int, bytes]:
     """Return the encoding of names and their bytes; they are decompressed to files with `suffix`.
 
-    Raises InputError for names that can't be stored."""
+    Raises InputError for names that can't be stored.
+    """
     for name in names:
         if fault := find_fault(name):
             raise InputError(f"The file {name!r} can't be stored under its name: {fault}. Rename it.")

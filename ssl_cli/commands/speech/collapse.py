@@ -54,9 +54,8 @@ class Trial:
         split = data.splits["train"]
         rows = np.random.default_rng([seed, 18]).permutation(len(split))[:MAX_UTTERANCES]
         chosen = split.take(np.sort(rows))
-        normal = data.reader.normalize(chosen.frames, chosen.begin, chosen.speaker)
         self.model, self.reader, self.speaker = model, data.reader, chosen.speaker
-        self.utterances = np.split(normal, chosen.begin[1:-1])
+        self.utterances = data.reader.utterances(chosen)
 
     def of_speaker(self, speaker: int) -> np.ndarray:
         """Return an utterance of a speaker, the voice's reference."""

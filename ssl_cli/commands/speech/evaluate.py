@@ -12,7 +12,7 @@ from ssl_cli.commands.speech.batches import map_utterances
 from ssl_cli.commands.speech.collapse import collapse_warnings
 from ssl_cli.commands.speech.conversion_metrics import ConversionResult, judges_for, measure_conversion
 from ssl_cli.commands.speech.probes import probe_metrics
-from ssl_cli.commands.speech.unit_metrics import UnitSystem, unit_metrics, unit_systems, utterances
+from ssl_cli.commands.speech.unit_metrics import UnitSystem, unit_metrics, unit_systems
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.utterances import SpeechSplit
 from ssl_cli.evaluation.metrics.cepstra import DECIBELS, mel_cepstra
@@ -63,7 +63,7 @@ def evaluate(model: Any, data: SpeechData, cfg: DictConfig, vocoder: Vocoder | N
 
 def rebuild(model: Any, data: SpeechData, split: SpeechSplit) -> list[np.ndarray]:
     """Return the rebuilt log-mels (T, M) of each utterance of a split, in its own voice."""
-    normal, reader = utterances(data, split), data.reader
+    normal, reader = data.reader.utterances(split), data.reader
     speaker = np.where(split.speaker < len(reader.speakers), split.speaker, -1)
     rebuilt = map_utterances(model, model.reconstruct_frames, normal, speaker, normal)
     return [reader.denormalize(frames, int(s)) for frames, s in zip(rebuilt, speaker, strict=True)]

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans
 
 from ssl_cli.commands.speech.finished import SpeechRun
+from ssl_cli.commands.speech.unit_metrics import fit_classes
 from ssl_cli.data.audio.reader import ReadSpeech
 from ssl_cli.errors import InputError
 
 NUM_UNITS = 50
-MAX_VECTORS = 50_000  # that the classes are fitted to
 
 
 @dataclass
@@ -41,8 +40,7 @@ def fit_layer_units(run: SpeechRun, layer: int | None, num_units: int | None, se
     voices = run.reader.voices
     if voices is None:
         raise InputError(f"{run.folder} is damaged: it has no voices.")
-    frames = run.reader.normalize(voices.frames, voices.begin, voices.speaker)
-    utterances = [frames[a:b] for a, b in zip(voices.begin[:-1], voices.begin[1:], strict=True)]
+    utterances = run.reader.utterances(voices)
     n_layers = run.layers(utterances)
     chosen = n_layers // 2 if layer is None else layer
     if chosen >= n_layers:
@@ -51,7 +49,5 @@ def fit_layer_units(run: SpeechRun, layer: int | None, num_units: int | None, se
     n = num_units or NUM_UNITS
     if len(vectors) < n:
         raise InputError(f"num_units={n}: the run keeps only {len(vectors):,} frames of its speakers.")
-    rows = np.random.default_rng([seed, 6]).permutation(len(vectors))[:MAX_VECTORS]
-    means = MiniBatchKMeans(n, batch_size=4096, n_init=5, random_state=seed).fit(vectors[rows])
-    return LayerUnits(run, chosen, means)
+    return LayerUnits(run, chosen, fit_classes(vectors, n, [seed, 6]))
 

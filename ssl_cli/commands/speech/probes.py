@@ -83,7 +83,7 @@ def speaker_codes(model: Any, data: SpeechData, split: SpeechSplit) -> np.ndarra
 
 
 def _map(model: Any, function: Any, data: SpeechData, split: SpeechSplit, stride: int | None) -> Vectors:
-    normal = np.split(data.reader.normalize(split.frames, split.begin, split.speaker), split.begin[1:-1])
+    normal = data.reader.utterances(split)
     speaker = np.where(split.speaker < len(data.reader.speakers), split.speaker, -1)
     return map_utterances(model, function, normal, speaker, normal, stride)
 

@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 from constriction import stream
 
-from ssl_cli.commands.reconstruct.sslz import DIGEST_BYTES, SPEECH_MAGIC, damaged_file, digest, entropy_models
+from ssl_cli.commands.reconstruct.sslz import (
+    DIGEST_BYTES,
+    SPEECH_MAGIC,
+    checked,
+    damaged_file,
+    digest,
+    entropy_models,
+    read_bytes,
+)
 from ssl_cli.commands.reconstruct.sslz import MAGIC as IMAGE_MAGIC
 from ssl_cli.commands.reconstruct.sslz_names import pack_names, unpack_names
 from ssl_cli.commands.speech.wav_files import SUFFIX
@@ -130,18 +138,10 @@ def decode_units(path: Path, words: bytes, is_start: np.ndarray, counts: np.ndar
 
 
 def read(path: Path) -> bytes:
-    """Return the content of a file of this version. Raises InputError if it is anything else, or damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}.") from error
+    """Return the content of a file of speech. Raises InputError if it is anything else, or damaged."""
+    content = read_bytes(path)
     if content[:4] == IMAGE_MAGIC:
         raise InputError(f"{path} holds compressed images, not speech: set run= to the run on images that wrote it.")
     if content[:4] != MAGIC:
         raise InputError(f"{path} is no compressed speech: it does not begin with {MAGIC.decode()}.")
-    if content[4:5] > bytes([VERSION]):
-        raise InputError(f"{path} has version {content[4]} of the format, but this ssl reads {VERSION}: update ssl.")
-    is_short = len(content) < HEADER.size + DIGEST_BYTES
-    if is_short or content[4] != VERSION or content[-DIGEST_BYTES:] != digest(content[:-DIGEST_BYTES]):
-        raise damaged_file(path, "its checksum does not match")
-    return content
+    return checked(path, content, VERSION, HEADER.size)

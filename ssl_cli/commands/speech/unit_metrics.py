@@ -44,7 +44,7 @@ class UnitSystem:
 def unit_systems(model: Any, data: SpeechData, split: SpeechSplit, seed: int) -> dict[str, UnitSystem]:
     """Return the units of a model for a split, and those of k-means on log-mels with as many classes."""
     assert isinstance(model, HasUnits)
-    normal = utterances(data, split)
+    normal = data.reader.utterances(split)
     speaker, first = np.where(split.speaker < len(data.reader.speakers), split.speaker, -1), [normal[0][:1]]
     units = map_utterances(model, model.units, normal, speaker, first * len(normal), model.stride)
     by_frame = [np.repeat(own, model.stride)[: len(frames)] for own, frames in zip(units, normal, strict=True)]
@@ -58,19 +58,19 @@ def baselines(data: SpeechData, split: SpeechSplit, n_units: int, seed: int) -> 
     of single frames, and of seven around each."""
     train, systems = data.splits["train"], {}
     for name, context in BASELINES.items():
-        fitted = with_context(utterances(data, train), context)
-        rows = np.random.default_rng([seed, 13]).permutation(len(fitted))[:KMEANS_FRAMES]
-        n = min(n_units, len(rows))
-        means = MiniBatchKMeans(n, batch_size=4096, n_init=5, random_state=seed).fit(fitted[rows])
-        units = means.predict(with_context(utterances(data, split), context)).astype(np.int64)
+        means = fit_classes(with_context(data.reader.utterances(train), context), n_units, [seed, 13])
+        units = means.predict(with_context(data.reader.utterances(split), context)).astype(np.int64)
         systems[name] = UnitSystem(units, means.cluster_centers_)
     return systems
 
 
-def utterances(data: SpeechData, split: SpeechSplit) -> list[np.ndarray]:
-    """Return the normalised frames (T, M) of each utterance."""
-    frames = data.reader.normalize(split.frames, split.begin, split.speaker)
-    return np.split(frames, split.begin[1:-1])
+def fit_classes(vectors: np.ndarray, n: int, seeds: Sequence[int]) -> MiniBatchKMeans:
+    """Return n k-means classes of vectors (F, C), or as many as there are vectors; the first seed is scikit-learn's.
+
+    They are fitted to KMEANS_FRAMES random vectors, which the seeds draw.
+    """
+    rows = np.random.default_rng(seeds).permutation(len(vectors))[:KMEANS_FRAMES]
+    return MiniBatchKMeans(min(n, len(rows)), batch_size=4096, n_init=5, random_state=seeds[0]).fit(vectors[rows])
 
 
 def with_context(normal: Sequence[np.ndarray], context: int) -> np.ndarray:

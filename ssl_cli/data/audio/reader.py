@@ -101,6 +101,10 @@ class SpeechReader:
         speakers = [name.rpartition("/")[0] for name in names]
         return ReadSpeech(names, np.concatenate(pieces), begin, speakers, rejected)
 
+    def utterances(self, split: SpeechSplit) -> list[np.ndarray]:
+        """Return the normalised frames (T, M) of each utterance of a split."""
+        return np.split(self.normalize(split.frames, split.begin, split.speaker), split.begin[1:-1])
+
     def normalize(self, frames: np.ndarray, begin: np.ndarray, speaker: np.ndarray) -> np.ndarray:
         """Return the input of a model, (F, M) float32, of utterances `begin` (N + 1,) by speakers (N,)."""
         mean, std, group = self.statistics(frames, begin, speaker)

@@ -34,7 +34,7 @@ def split_of(seed: int, n_words: int = 2) -> SpeechSplit:
 
 
 def data_of(**splits: SpeechSplit) -> Any:
-    reader = SimpleNamespace(normalize=lambda frames, begin, speaker: frames)
+    reader = SimpleNamespace(utterances=lambda split: np.split(split.frames, split.begin[1:-1]))
     return SimpleNamespace(splits=splits, reader=reader)
 
 
