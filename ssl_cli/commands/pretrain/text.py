@@ -11,7 +11,7 @@ from safetensors.torch import save_model
 from ssl_cli import console
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.initialize import Init, apply_init, resolve_init, tokenizer_trainer
-from ssl_cli.commands.pretrain import batch_view, curves, examples, report
+from ssl_cli.commands.pretrain import batch_view, curves, examples, report, seq2seq_view
 from ssl_cli.commands.pretrain.evaluate import TOKENS_PER_S, evaluate, median_throughput
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
@@ -19,7 +19,7 @@ from ssl_cli.data.text.packing import PackedTokenDataset
 from ssl_cli.data.text.tokens import TextData
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import new_model
-from ssl_cli.methods.protocols import HasSentenceTask, PredictsMasked
+from ssl_cli.methods.protocols import HasSentenceTask, PredictsMasked, WritesText
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
@@ -27,7 +27,7 @@ from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
 from ssl_cli.training.limits import limit_validation
-from ssl_cli.training.mfu import measure_flops_per_s, model_flops_utilisation
+from ssl_cli.training.mfu import flops_per_pair, flops_per_token, measure_flops_per_s
 from ssl_cli.training.seeding import reseed
 from ssl_cli.training.trainer import train
 
@@ -76,7 +76,8 @@ def show_batch(cfg: DictConfig, data: TextData, model: Any, rows: PackedTokenDat
     reseed(cfg.seed, 0, 0, device_of(model))
     n = batch_view.MAX_ROWS
     batch = evenly_spaced(rows, n * rows.tokens_per_row)[0, slice(n), 1.0]
-    batch_view.show(data.tokenizer, model.make_inputs(batch))
+    view = seq2seq_view if isinstance(model, WritesText) else batch_view
+    view.show(data.tokenizer, model.make_inputs(batch))
 
 
 def gpu_utilisation(cfg: DictConfig, model: Any, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -84,12 +85,16 @@ def gpu_utilisation(cfg: DictConfig, model: Any, metrics: Mapping[str, float]) -
     device = device_of(model)
     if device.type != "cuda" or TOKENS_PER_S not in metrics:
         return {}
-    predicted = model.masks_per_row if isinstance(model, PredictsMasked) else model.row_length
     tokens_per_s = metrics[TOKENS_PER_S] / (cfg.trainer.devices * cfg.trainer.num_nodes)
-    utilisation = model_flops_utilisation(
-        model.network, predicted / model.row_length, tokens_per_s, measure_flops_per_s(device)
-    )
-    return {"train/mfu": utilisation}
+    return {"train/mfu": tokens_per_s * flops_of_a_token(model) / measure_flops_per_s(device)}
+
+
+def flops_of_a_token(model: Any) -> float:
+    """Return the operations of a training step per token of text."""
+    if isinstance(model, WritesText):
+        return flops_per_pair(model.network, *model.sizes(model.row_length)) / model.row_length
+    predicted = model.masks_per_row if isinstance(model, PredictsMasked) else model.row_length
+    return flops_per_token(model.network, predicted / model.row_length)
 
 
 def check_next_sentences(cfg: DictConfig, model: Any, splits: Mapping[str, PackedTokenDataset]) -> None:

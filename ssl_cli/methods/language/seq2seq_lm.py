@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ssl_cli.config.types import Positive, Range
 from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate, Style
@@ -135,7 +136,8 @@ class Seq2SeqLM(nn.Module):
         """Return the inputs of `forward` for a batch of text, `ids` (B, row_length), newly corrupted.
 
         `source` (B, S) is what the encoder reads, `inputs` and `targets` (B, T) what the decoder reads and predicts,
-        and for a fragment `position` (B, T) the positions of the decoder's input.
+        and `missing` (B, T) which targets the source does not show. For a fragment `position` (B, T) are the positions
+        of the decoder's input.
         """
         rows = Rows.of_text(batch["ids"])
         for corruption in self.corruption:
@@ -144,11 +146,14 @@ class Seq2SeqLM(nn.Module):
         source = _surrounded(template.source_prefix, rows.ids, template.source_suffix)
         if rows.target is None:
             targets = _surrounded(template.target_prefix, batch["ids"], (template.end,))
-        elif "spans" in self.corruption:
-            targets = _surrounded((), rows.target, (template.end,))
+            n_before = len(template.target_prefix)
+            missing = functional.pad(~rows.shown(batch["ids"]), (n_before, 1), value=False)
         else:
-            targets = rows.target
+            end = () if "fragment" in self.corruption else (template.end,)
+            targets = _surrounded((), rows.target, end)
+            missing = ~self.words.is_special[targets]
         inputs = {"source": source, "inputs": _surrounded((template.start,), targets[:, :-1], ()), "targets": targets}
+        inputs["missing"] = missing
         if rows.place is not None:  # where a decoder that wrote the whole text would be
             inputs["position"] = rows.place + len(template.target_prefix)
         return inputs
