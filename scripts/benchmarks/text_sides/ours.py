@@ -19,7 +19,6 @@ from ssl_cli.methods.build import new_model
 from ssl_cli.training.seeding import reseed
 from ssl_cli.training.trainer import train
 
-
 PAIRS_SEED = 0  # of the draws in the pairs that both sides read
 
 
