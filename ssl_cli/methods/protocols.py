@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate
     from ssl_cli.models.attention import KVCache
 
     Batch = Mapping[str, Tensor]
@@ -221,6 +222,17 @@ class ContinuesText(Protocol):
 
     def next_logits(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return logits (B, V) of the token that follows ids (B, T), which continue those in the cache if given."""
+
+
+@runtime_checkable
+class WritesText(Protocol):
+    """A method that reads a source text and writes a target; its `network` is an EncoderDecoder."""
+
+    network: Any
+
+    @property
+    def template(self) -> Seq2SeqTemplate:
+        """The special tokens around both texts. Its class has it too: as a property, it says so before it is built."""
 
 
 @runtime_checkable

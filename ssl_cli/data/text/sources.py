@@ -36,7 +36,10 @@ class TextSource:
 
     kind: ClassVar[str] = "text"
     gives: ClassVar[tuple[str, ...]] = ("ids", "starts", "document", "sentence_ends", "document_id")
-    offers: ClassVar[Mapping[str, type]] = {"vocab_size": int, "specials": dict, "bytes_per_token": float}
+    offers: ClassVar[Mapping[str, type]] = {
+        **{"vocab_size": int, "specials": dict, "sentinels": list},
+        "bytes_per_token": float,
+    }
 
     val: Annotated[float, Range(0, 1, open_high=True), "share of the text held out for validation"]
     max_tokens: Annotated[Count | None, "tokens to take, after which no more is read; null: all"] = None

@@ -58,6 +58,7 @@ class TextData:
         return {
             "vocab_size": self.tokenizer.vocab_size,
             "specials": dict(self.tokenizer.specials),
+            "sentinels": list(self.tokenizer.sentinels),
             "bytes_per_token": stream.n_bytes / len(stream.ids) if is_lossless else None,
         }
 

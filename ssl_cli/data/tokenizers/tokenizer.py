@@ -2,6 +2,7 @@
 
 import json
 from functools import cached_property
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,14 @@ ROLES = {  # role of a special token -> its names in the tokenizers of this proj
     "mask": ("[MASK]", "<mask>"),
     "end": ("<|endoftext|>", "[SEP]", "</s>", "<sep>"),
 }
+SENTINEL = "<extra_id_{}>"  # T5's name of the token that stands for the first, second, ... missing span
 
 
 class Tokenizer:
     """A tokenizer of the `tokenizers` library, with what training and generation need to know of its vocabulary.
 
     `specials`: role (pad, unk, cls, sep, mask, end) -> id of the special tokens it has; `end` follows every document.
+    `sentinels`: ids of <extra_id_0>, <extra_id_1>, ..., in this order, whatever that of the ids; T5's count downwards.
     """
 
     def __init__(self, library: tokenizers.Tokenizer):
@@ -36,6 +39,8 @@ class Tokenizer:
         special = {token.content for token in library.get_added_tokens_decoder().values() if token.special}
         names_by_role = {role: next((name for name in names if name in special), None) for role, names in ROLES.items()}
         self.specials = {role: vocabulary[name] for role, name in names_by_role.items() if name}
+        sentinels = takewhile(special.__contains__, map(SENTINEL.format, count()))
+        self.sentinels = [vocabulary[name] for name in sentinels]
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text. `[MASK]` and the like are read as special tokens; no special token is added."""

@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from ssl_cli.config.types import Count, Range
 from ssl_cli.data.tokenizers.fast_encode import ANY_CHARACTER, cut_between_words
-from ssl_cli.data.tokenizers.tokenizer import Tokenizer, bert_template
+from ssl_cli.data.tokenizers.tokenizer import SENTINEL, Tokenizer, bert_template
 from ssl_cli.data.tokenizers.unigram import learn_unigram
 from ssl_cli.errors import InputError
 
@@ -46,12 +46,13 @@ class TrainedTokenizer:
         int, Range(1, 1_000_000), "maximum number of tokens, special ones included; fewer if the text has no more"
     ]
     sample_bytes: Annotated[Count, "bytes at the beginning of the training text that the vocabulary is learned from"]
+    sentinels: Annotated[int, Range(0, 10_000), "tokens <extra_id_0>, ... for missing spans, as in T5"] = 0
 
     def __post_init__(self) -> None:
-        if self.vocab_size < self.min_vocab_size:
+        if self.vocab_size < (minimum := self.min_vocab_size + self.sentinels):
+            reason = self.min_size_reason + (f", and tokenizer.sentinels={self.sentinels}" if self.sentinels else "")
             raise InputError(
-                f"tokenizer.vocab_size={self.vocab_size} is too small: {self.min_size_reason}, so it must be at least "
-                f"{self.min_vocab_size}."
+                f"tokenizer.vocab_size={self.vocab_size} is too small: {reason}, so it must be at least {minimum}."
             )
 
     def cache_key(self) -> list[Any]:
@@ -62,15 +63,25 @@ class TrainedTokenizer:
         """Learn from the first `sample_bytes` of the texts. Raises InputError if there is nothing to read."""
         sample = Sample(texts, self.sample_bytes)
         library = self.learn(sample)
-        mask = AddedToken(MASK, lstrip=self.space_joins_word, special=True)
-        library.add_special_tokens([mask if name == MASK else name for name in self.specials])
+        gaps = {MASK, *self.sentinel_names}  # they stand for words, so they include the space before them as words do
+        library.add_special_tokens(
+            [
+                AddedToken(name, lstrip=self.space_joins_word, special=True) if name in gaps else name
+                for name in self.specials
+            ]
+        )
         library.post_processor = bert_template((CLS, SPECIALS.index(CLS)), (SEP, SPECIALS.index(SEP)))
         return Tokenizer(library)
 
     @property
     def specials(self) -> list[str]:
         """Return the special tokens in the order of their ids."""
-        return SPECIALS
+        return [*SPECIALS, *self.sentinel_names]
+
+    @property
+    def sentinel_names(self) -> list[str]:
+        """Return <extra_id_0>, <extra_id_1>, ..."""
+        return [SENTINEL.format(k) for k in range(self.sentinels)]
 
     @property
     def max_learned(self) -> int:
@@ -120,7 +131,7 @@ class ByteLevelBPE(TrainedTokenizer):
     @property
     def specials(self) -> list[str]:
         """Return the special tokens, the end of a text among them, in the order of their ids."""
-        return [*SPECIALS, END_OF_TEXT]
+        return [*SPECIALS, END_OF_TEXT, *self.sentinel_names]
 
     def learn(self, sample: "Sample") -> tokenizers.Tokenizer:
         """Learn merges of bytes."""

@@ -45,6 +45,7 @@ def test_the_tokens_are_those_of_the_documents(
     assert data.facts == {
         "vocab_size": data.tokenizer.vocab_size,
         "specials": specials,
+        "sentinels": [],
         "bytes_per_token": None,  # upper case is lost
     }
 

@@ -83,6 +83,29 @@ def test_special_token_names_are_text_in_a_corpus_and_tokens_in_a_prompt(name: s
     assert tokenizer.specials["mask"] in tokenizer.encode("Birds can [MASK].")
 
 
+@pytest.mark.parametrize("name", TRAINERS)
+def test_sentinels_follow_the_special_tokens(name: str) -> None:
+    kind, options = TRAINERS[name]
+    tokenizer = kind(vocab_size=400, sample_bytes=10**6, sentinels=12, **options).train(TEXTS)
+    first = 6 if name == "bpe" else 5
+    assert tokenizer.sentinels == list(range(first, first + 12))
+    assert tokenizer.vocab_size <= 400 and Tokenizer.from_json(tokenizer.to_json()).sentinels == tokenizer.sentinels
+    ids = tokenizer.encode("the birds <extra_id_11> fly")
+    assert ids.count(first + 11) == 1 and set(tokenizer.sentinels) <= set(tokenizer.special_ids_except_end)
+    assert (len(ids) == len(tokenizer.encode("the birds<extra_id_11> fly"))) == (name != "char")
+    (text,) = encode_each(tokenizer, ["the birds <extra_id_11> fly"])
+    assert not set(text.tolist()) & set(tokenizer.sentinels)  # in a corpus it is text
+    assert trained(name).sentinels == []
+
+
+def test_sentinels_are_in_the_order_of_their_names() -> None:
+    """T5 numbers them downwards from the end of its vocabulary."""
+    library = trained("word").library
+    n = library.get_vocab_size()
+    library.add_special_tokens([f"<extra_id_{k}>" for k in (2, 1, 0)])
+    assert Tokenizer(library).sentinels == [n + 2, n + 1, n]
+
+
 @pytest.mark.parametrize("name", ["bpe", "unigram"])
 def test_a_mask_includes_the_space_before_it(name: str) -> None:
     """As a word does; text directly after the mask begins no word."""
@@ -265,6 +288,11 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
 def test_a_vocabulary_smaller_than_its_special_tokens(name: str, size: int, minimum: int) -> None:
     with pytest.raises(InputError, match=rf"vocab_size={size} is too small.* must be at least {minimum}"):
         trained(name, size)
+
+
+def test_a_vocabulary_smaller_than_its_sentinels() -> None:
+    with pytest.raises(InputError, match=r"first, and tokenizer.sentinels=100, so it must be at least 362"):
+        ByteLevelBPE(vocab_size=300, sample_bytes=100, sentinels=100)
 
 
 @pytest.mark.parametrize("texts", [[], ["", " \n\t"]])
