@@ -91,7 +91,7 @@ class SpanFiller(GapFiller):
     def _gap(self, written: list[int], following: list[int], number: int, length: int) -> Gap:
         """Return a gap that any other sentinel closes, or the end."""
         closers = [self.end, *(token for token in self.sentinels if token != written[-1])]
-        return Gap(written, closers, [], self.tokenizer.special_ids_except_end, self.end, 0, MAX_PHRASE_TOKENS)
+        return Gap(written, closers, [], [*super().banned(()), self.end], 0, MAX_PHRASE_TOKENS)
 
     def _candidates(self, phrases: list[Phrase]) -> list[MaskCandidate]:
         return self._as_texts(phrases, 0.0)
@@ -144,7 +144,7 @@ class FragmentFiller(GapFiller):
 
     def _gap(self, written: list[int], following: list[int], number: int, length: int) -> Gap:
         """Return a gap that is closed after a token for each mask."""
-        return Gap(written, [], [], self.banned(()), self.end, length, length)
+        return Gap(written, [], [], [*self.banned(()), self.end], length, length)
 
     def _candidates(self, phrases: list[Phrase]) -> list[MaskCandidate]:
         return self._as_texts(phrases, 0.0)

@@ -184,7 +184,7 @@ class GapFiller:
         """Return a gap of `length` masks after the tokens written so far and before the `following` ones."""
         after = [*following, self.end][:TOKENS_AFTER]
         lengths = (0, MAX_PHRASE_TOKENS) if "infill" in self.corruption else (length, length)
-        return Gap(written, after[:1], after[1:], self.banned(()), self.end, *lengths)
+        return Gap(written, after[:1], after[1:], [*self.banned(()), self.end], *lengths)
 
     def _candidates(self, phrases: list[Phrase]) -> list[MaskCandidate]:
         """Return phrases as texts with their probabilities, those of the same text added up, best first.

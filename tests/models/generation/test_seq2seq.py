@@ -68,7 +68,7 @@ def their_model(transformers: ModuleType, kind: str) -> Any:
     else:
         config = transformers.T5Config(vocab_size=V, **T5, **T5_KINDS[kind])
         model = transformers.T5ForConditionalGeneration(config)
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(std=0.35 if kind == "bart" else 0.5) if weight.dim() > 1 else None
