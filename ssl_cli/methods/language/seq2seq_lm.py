@@ -92,7 +92,7 @@ class Seq2SeqLM(nn.Module):
 
     def _longest_row(self) -> int:
         """Return the tokens of the longest row of text whose source and target fit the context."""
-        # A corruption may take all but nothing, so no row is longer than what fits the decoder.
+        # With half of a row in one span, a row of twice the context fits; longer ones are not looked for.
         for row_length in range(2 * self.network.context, 1, -1):
             source, target = self.sizes(row_length)
             if 0 < source <= self.network.context and target <= self.network.context:
