@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+BREAKS = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "→"})
+
 
 @dataclass(frozen=True)
 class TextPiece:
@@ -33,3 +35,8 @@ class PredictedText:
 
     def __str__(self) -> str:
         return "".join(map(str, self.pieces))
+
+
+def visible_breaks(text: str) -> str:
+    """Return a text on one line, with signs in place of line breaks and tabs."""
+    return text.translate(BREAKS)

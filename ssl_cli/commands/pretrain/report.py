@@ -6,7 +6,7 @@ from pathlib import Path
 from ssl_cli import console
 from ssl_cli.commands.pretrain.evaluate import MEANINGS, TOKENS_PER_S
 from ssl_cli.commands.pretrain.examples import EXAMPLES
-from ssl_cli.commands.pretrain.predicted_text import PredictedText, TextPiece
+from ssl_cli.commands.pretrain.predicted_text import PredictedText, TextPiece, visible_breaks
 from ssl_cli.commands.pretrain.restored import RestoredText
 from ssl_cli.evaluation.html import (
     REPORT,
@@ -31,7 +31,6 @@ OF_MASKS = (
 )
 OF_CONTINUATIONS = "in brackets what the model continues it with"
 OF_RESTORED = "restored: in brackets what the source does not show, or is wrong: [dog] is right, [cat, not dog] is not"
-VISIBLE = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "→"})
 LEGEND = "Held-out text with predictions of the model: correct ones are green, wrong ones red, before what is there."
 ALL_MEANINGS = {f"val/{name}": meaning for name, meaning in MEANINGS.items()} | {
     TOKENS_PER_S: "training tokens per second",
@@ -120,7 +119,7 @@ def _styled(pieces: Sequence[TextPiece], n_left: int) -> Styled:
     """Return the beginning of a passage on one line, with right predictions in green and wrong ones in red."""
     passage = Styled()
     for piece in pieces:
-        text = str(piece).translate(VISIBLE)
+        text = visible_breaks(str(piece))
         text = text.lstrip() if not passage.pieces else text
         style = "" if piece.prediction is None else "green" if piece.is_correct else "red"
         if len(text) > n_left:

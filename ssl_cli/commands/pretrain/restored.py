@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_cli.commands.pretrain.predicted_text import PredictedText, TextPiece
+from ssl_cli.commands.pretrain.predicted_text import PredictedText, TextPiece, visible_breaks
 from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.methods.scoring import device_of
@@ -122,10 +122,10 @@ def compare(tokenizer: Tokenizer, tokens: list[int], target: list[int], missing:
 
 
 def visible_text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """Return a text with special tokens by name, between spaces."""
+    """Return a text on one line, with special tokens by name, between spaces."""
     special = {*tokenizer.specials.values(), *tokenizer.sentinels}
     parts = []
     for is_special, group in groupby(ids, special.__contains__):
         tokens = list(group)
         parts += [tokenizer.token(token) for token in tokens] if is_special else [tokenizer.decode(tokens).strip()]
-    return " ".join(part for part in parts if part)
+    return visible_breaks(" ".join(part for part in parts if part))

@@ -1,4 +1,4 @@
-"""Pretraining on text: predict masked tokens (BERT), or the next token (GPT)."""
+"""Pretraining on text: predict masked tokens (BERT), the next token (GPT), or restore a text (BART, MASS, T5)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +46,7 @@ def run(cfg: DictConfig) -> Path | None:
     rows = data.rows("train", model, cfg.seed, cfg.trainer.batch_size)
     held_out = data.rows("val", model, cfg.seed, cfg.trainer.batch_size)
     check_next_sentences(cfg, model, {"train": rows, "val": held_out})
+    check_sentence_ends(cfg, data)
     if cfg.show == "batch":
         describe(cfg, data, init, messages)
         show_batch(cfg, data, model, rows)
@@ -116,13 +117,24 @@ def check_next_sentences(cfg: DictConfig, model: Any, splits: Mapping[str, Packe
             )
 
 
+def check_sentence_ends(cfg: DictConfig, data: TextData) -> None:
+    """Raise InputError if sentences are to be shuffled, and the text has no end of one."""
+    if "permute" in cfg.model.get("corruption", ()) and not data.has_sentence_ends:
+        raise InputError(
+            "model.corruption=permute shuffles sentences, but no token of the training text ends one, such as . ! ? or "
+            "\u3002: use other corruptions, or text with punctuation."
+        )
+
+
 def describe(cfg: DictConfig, data: TextData, init: Init, messages: Sequence[str]) -> None:
     """Print what is trained and on what data, what was loaded, and warnings about the data."""
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} tokenizer={cfg.choices.tokenizer} seed={cfg.seed}"
     tokens = ", ".join(f"{len(stream.ids):,} {name}" for name, stream in data.splits.items())
     console.say(f"pretrain {chosen}: vocabulary of {data.facts['vocab_size']:,}; tokens: {tokens}")
     if (checkpoint := init.checkpoint) is not None:
-        shape = f"{checkpoint.options['layers']} layers of {checkpoint.options['width']}"
+        n_decoder = checkpoint.options.get("decoder_layers")
+        layers = f"{checkpoint.options['layers']}{f' + {n_decoder}' if n_decoder else ''}"
+        shape = f"{layers} layers of {checkpoint.options['width']}"
         console.say(f"initialized from {checkpoint.folder}: {checkpoint.family}, {shape}, with its tokenizer")
     for message in messages:
         console.say(message)
