@@ -33,7 +33,7 @@ def test_attention_is_dropped_only_on_request() -> None:
 def test_a_mask_of_numbers_gives_the_same_as_one_of_bool(with_gradient: bool, n_queries: int) -> None:
     q, k, v = torch.randn(3, 2, 4, 17, 8, requires_grad=with_gradient).to(torch.bfloat16).unbind()
     document = torch.tensor([[0] * 5 + [1] * 12, [0] * 17])
-    mask = document_mask(document, causal=False, dropout=0)[:, :, :n_queries]  # type: ignore[index]
+    mask = document_mask(document, causal=False, dropout=0)[:, :, :n_queries]
     assert isinstance(mask, torch.Tensor)
     numbers = as_numbers(mask, torch.bfloat16)
     assert isinstance(numbers, torch.Tensor) and numbers.dtype == torch.bfloat16
