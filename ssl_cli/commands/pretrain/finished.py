@@ -13,7 +13,7 @@ from ssl_cli.config.typecheck import expected, fits
 from ssl_cli.config.types import Count
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import ContinuesText, FillsMasks
+from ssl_cli.methods.protocols import ContinuesText, FillsMasks, WritesText
 from ssl_cli.models.generation.decode import GenerationRequest, generate
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel, Precision
@@ -61,6 +61,8 @@ class PretrainRun(Finished):
         with torch.inference_mode():
             if isinstance(self.model, FillsMasks):
                 self._check_finite(self.model.mask_logits(torch.full((1, 1), self.model.mask_token)))
+            elif isinstance(self.model, WritesText):
+                self._check_finite(self.model.network(*torch.zeros(2, 1, 1, dtype=torch.long)))
             else:
                 self._check_finite(self.model.network(torch.zeros(1, 1, dtype=torch.long)))
         # Compared with the config, since the embeddings of a checkpoint may be more than the tokens of its tokenizer.
