@@ -45,6 +45,7 @@ PARTS = {  # of a model, as the table of loaded weights names them -> the prefix
     "projection of frames": "network.project.",
     "mask vector": "network.mask_vector",
     "position table": "network.position_table.",
+    "relative positions": "network.relative_table.",
     "segment table": "network.segment_table.",
     "norm of the embeddings": "network.first_norm.",
     "blocks": "network.blocks.",

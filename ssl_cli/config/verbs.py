@@ -36,7 +36,7 @@ LEARNS_FROM_FRAMES = ("ssl_cli.methods.speech.masked_frames.", "ssl_cli.methods.
 # Options of a transformer that a checkpoint given by init= sets.
 NETWORK = (
     *("size", "layers", "width", "heads", "feedforward"),
-    *("positions", "norm", "norm_eps", "activation", "segments"),
+    *("positions", "norm", "norm_eps", "activation", "segments", "head_width", "normalization", "biases"),
 )
 
 AUTOENCODERS_OF_SPEECH = tuple(

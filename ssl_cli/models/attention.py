@@ -1,7 +1,7 @@
 """Attention, masks that say which tokens each token sees, and the key-value cache of a causal model."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,9 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from ssl_cli.models.cpu import attend_by_matmul, attend_single_query
 from ssl_cli.models.positions import apply_rotary
 
-AttentionMask = Tensor | BlockMask | None  # (B, 1, T, S) bool, true where a token sees another; None: it sees all
+# (B, 1, T, S) bool, true where a token sees another, or numbers that are added to the scores, (B, H, T, S) with -inf
+# where it does not; None: it sees all.
+AttentionMask = Tensor | BlockMask | None
 MAX_MATMUL_TOKENS = 512  # for that many tokens a CPU has room for all attention weights
 
 
@@ -22,11 +24,11 @@ class Attention(nn.Module):
     One matrix makes queries, keys and values: one large product in place of three.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float):
+    def __init__(self, width: int, heads: int, dropout: float, head_width: int, biases: bool):
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * heads * head_width, biases)
+        self.out = nn.Linear(heads * head_width, width, biases)
 
     def forward(
         self,
@@ -77,8 +79,13 @@ def document_mask(document: Tensor, causal: bool, dropout: float) -> Tensor | Bl
     """
     if document.device.type == "cuda" and not dropout:
         return document_block_mask(document, causal, _flex()[1])
-    same = document[:, None, :, None] == document[:, None, None, :]  # (B, 1, T, T)
+    same = same_document(document, document)  # (B, 1, T, T)
     return same.tril() if causal else same
+
+
+def same_document(document: Tensor, other: Tensor) -> Tensor:
+    """Return which tokens are of the same document: (B, T), (B, S) -> (B, 1, T, S) bool."""
+    return document[:, None, :, None] == other[:, None, None, :]
 
 
 def document_block_mask(
@@ -113,6 +120,11 @@ class KVCache:
     def __init__(self, keys: Tensor, values: Tensor, left_padding: Tensor | None = None):
         self.keys, self.values, self.left_padding = keys, values, left_padding  # (layers, B, H, capacity, D)
         self.length = 0
+
+    @classmethod
+    def empty(cls, shape: Sequence[int], like: Tensor, left_padding: Tensor | None = None) -> "KVCache":
+        """Return a cache of a shape (layers, B, H, capacity, D), in the data type and on the device of a tensor."""
+        return cls(like.new_empty(shape), like.new_empty(shape), left_padding)
 
     @property
     def capacity(self) -> int:

@@ -195,7 +195,7 @@ def attend_single_query(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) ->
     """
     score = torch.matmul(k, (q / math.sqrt(q.shape[-1])).transpose(-1, -2)).transpose(-1, -2)  # (B, H, 1, S)
     if mask is not None:
-        score = score.masked_fill(~mask, -torch.inf)
+        score = add_mask(score, mask)
     return torch.matmul(score.softmax(dim=-1), v)
 
 
@@ -203,11 +203,16 @@ def attend_by_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causa
     """Compute attention by two plain products, with the attention weights in memory: the gradient is faster."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, T, S)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
+        scores = add_mask(scores, mask)
     elif causal:
         scores = scores + torch.full(scores.shape[-2:], -math.inf, dtype=q.dtype).triu(1)
     weights = scores.softmax(-1)
     return (functional.dropout(weights, dropout) if dropout else weights) @ v
+
+
+def add_mask(scores: Tensor, mask: Tensor) -> Tensor:
+    """Return scores (B, H, T, S) with -inf where a mask of bool is false, or with a mask of numbers added."""
+    return scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
 
 
 # --- layouts of weights ---

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -14,8 +14,10 @@ from torch.nn import functional
 
 from ssl_cli.config.types import Count, Positive, Range
 from ssl_cli.errors import InputError
-from ssl_cli.models.attention import Attention, AttentionMask, KVCache
-from ssl_cli.models.positions import look_up_rows, position_angles
+from ssl_cli.models.attention import AttentionMask, KVCache, document_mask, same_document
+from ssl_cli.models.blocks import Activation, Block, BlockShape, Normalization, NormPlace
+from ssl_cli.models.cross_attention import Memory
+from ssl_cli.models.positions import BUCKETS, look_up_rows, position_angles, relative_bias
 
 Size = Literal["tiny", "mini", "small", "base", "large"]
 # Layers and width of the published BERT models (arXiv 1810.04805; the small ones: 1908.08962).
@@ -26,13 +28,6 @@ SIZES: dict[Size, tuple[int, int]] = {
     "base": (12, 768),
     "large": (24, 1024),
 }
-HEAD_WIDTH = 64  # features per head
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
-    "relu": functional.relu,
-}
-Activation = Literal["gelu", "gelu_tanh", "relu"]
 DropRate = Annotated[float, Range(0, 1, open_high=True)]
 # The options of every encoder, with their meanings. The upper bounds are beyond any existing model: a config that asks
 # for more would only fill the memory.
@@ -41,56 +36,20 @@ SizeOption = Annotated[
 ]
 Layers = Annotated[Annotated[int, Range(1, 1000)] | None, "blocks; null: those of the size"]
 Heads = Annotated[Count | None, "attention heads; null: one for each 64 numbers"]
+HeadWidth = Annotated[Count | None, "numbers in a head; null: the width divided by the heads"]
 Feedforward = Annotated[Count | None, "numbers in a block's hidden layer; null: 4 times the width"]
-Positions = Literal["learned", "sinusoidal", "rotary"]
-PositionsOption = Annotated[Positions, "how positions are encoded"]
-Norm = Annotated[Literal["pre", "post"], "layer norm before or after each part of a block"]
-ActivationOption = Annotated[Activation, "in a block's hidden layer; gelu_tanh is GPT-2's approximation"]
+Positions = Literal["learned", "sinusoidal", "rotary", "relative"]
+PositionsOption = Annotated[Positions, "how positions are encoded; relative: T5's"]
+Norm = Annotated[NormPlace, "norm before or after each part of a block"]
+NormalizationOption = Annotated[Normalization, "layer norm, or T5's by the root mean square alone, without a bias"]
+Biases = Annotated[bool, "whether the linear layers of blocks have a bias"]
+ActivationOption = Annotated[
+    Activation, "in a block's hidden layer; gelu_tanh is GPT-2's approximation; geglu and swiglu are gated"
+]
 Dropout = Annotated[DropRate, "share of numbers dropped after the embeddings and after each part of a block"]
 AttentionDropout = Annotated[DropRate, "share of attention weights dropped; slower if above 0"]
-NormEps = Annotated[Positive, "added to the variance in a layer norm"]
+NormEps = Annotated[Positive, "added to the variance in a norm"]
 INITIAL_STD = 0.02
-
-
-class Block(nn.Module):
-    """Transformer block: attention, then a feedforward network on each token, (B, T, C) -> (B, T, C).
-
-    Both have a residual connection. norm=post normalizes the sums (arXiv 1706.03762), norm=pre the input of each part
-    (GPT-2).
-    """
-
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        feedforward: int,
-        norm: Literal["pre", "post"],
-        activation: Activation,
-        dropout: float,
-        attention_dropout: float,
-        norm_eps: float,
-    ):
-        super().__init__()
-        self.is_pre, self.dropout, self.activation = norm == "pre", dropout, ACTIVATIONS[activation]
-        self.attention_norm = nn.LayerNorm(width, norm_eps)
-        self.attention = Attention(width, heads, attention_dropout)
-        self.feedforward_norm = nn.LayerNorm(width, norm_eps)
-        self.up = nn.Linear(width, feedforward)
-        self.down = nn.Linear(feedforward, width)
-
-    def forward(self, x: Tensor, *attention_args: Any) -> Tensor:
-        """Return the block's output; `attention_args` are the arguments of Attention besides x."""
-        if self.is_pre:
-            x = x + self._drop(self.attention(self.attention_norm(x), *attention_args))
-            return x + self._drop(self._feedforward(self.feedforward_norm(x)))
-        x = self.attention_norm(x + self._drop(self.attention(x, *attention_args)))
-        return self.feedforward_norm(x + self._drop(self._feedforward(x)))
-
-    def _feedforward(self, x: Tensor) -> Tensor:
-        return self.down(self.activation(self.up(x)))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
 class Encoder(nn.Module):
@@ -110,37 +69,29 @@ class Encoder(nn.Module):
         tables: Mapping[str, nn.Module | None],
         context: int,
         layers: int,
-        width: int,
-        heads: int | None,
-        feedforward: int | None,
         positions: Positions,
-        norm: Literal["pre", "post"],
         causal: bool,
-        activation: Activation,
-        dropout: float,
-        attention_dropout: float,
-        norm_eps: float,
+        shape: BlockShape,
+        block: type[Block] = Block,
     ):
         super().__init__()
-        heads = heads or max(1, width // HEAD_WIDTH)
-        check_head_sizes(width, heads, positions)
-        self.context, self.width, self.heads = context, width, heads
-        self.layers, self.feedforward = layers, feedforward or 4 * width
-        self.causal, self.positions, self.norm = causal, positions, norm
-        self.activation, self.norm_eps = activation, norm_eps
-        self.dropout, self.attention_dropout = dropout, attention_dropout
+        self.context, self.layers, self.positions, self.causal = context, layers, positions, causal
+        self.width, self.heads, self.feedforward, self.norm = shape.width, shape.heads, shape.feedforward, shape.norm
+        self.activation, self.norm_eps = shape.activation, shape.norm_eps
+        self.dropout, self.attention_dropout = shape.dropout, shape.attention_dropout
+        self.block_shape, self.head_width = shape, shape.head_width
 
         for name, table in tables.items():
             setattr(self, name, table)
-        self.position_table = nn.Embedding(context, width) if positions == "learned" else None
-        if positions != "learned":
-            angles = position_angles(context, width if positions == "sinusoidal" else width // heads)
+        self.position_table = nn.Embedding(context, self.width) if positions == "learned" else None
+        self.relative_table = nn.Embedding(BUCKETS, self.heads) if positions == "relative" else None
+        if positions in ("sinusoidal", "rotary"):
+            angles = position_angles(context, self.width if positions == "sinusoidal" else shape.head_width)
             self.register_buffer("cos", angles.cos(), persistent=False)
             self.register_buffer("sin", angles.sin(), persistent=False)
-        self.first_norm = nn.LayerNorm(width, norm_eps) if norm == "post" else None
-        shape = (width, heads, self.feedforward, norm, activation, dropout, attention_dropout, norm_eps)
-        self.blocks = nn.ModuleList(Block(*shape) for _ in range(layers))
-        self.last_norm = nn.LayerNorm(width, norm_eps) if norm == "pre" else None
+        self.first_norm = shape.new_norm() if self.norm == "post" else None
+        self.blocks = nn.ModuleList(block(shape) for _ in range(layers))
+        self.last_norm = shape.new_norm() if self.norm == "pre" else None
         self._init_weights(self)
 
     @property
@@ -153,21 +104,59 @@ class Encoder(nn.Module):
         """Reinitialize the last `layers` blocks and the norm after them (arXiv 2006.05987)."""
         for part in [*self.blocks[len(self.blocks) - layers :], *filter(None, [self.last_norm])]:
             for norm in part.modules():
-                if isinstance(norm, nn.LayerNorm):
+                if isinstance(norm, nn.LayerNorm | nn.RMSNorm):
                     norm.reset_parameters()
             self._init_weights(part)
 
     def encode(
-        self, x: Tensor, position: slice | Tensor, mask: AttentionMask, causal: bool, cache: KVCache | None = None
+        self,
+        x: Tensor,
+        position: slice | Tensor,
+        mask: AttentionMask,
+        causal: bool,
+        cache: KVCache | None = None,
+        memory: Memory | None = None,
     ) -> Tensor:
         """Return hidden states (B, T, C) of embedded vectors (B, T, C).
 
         `position` is an index into a table. `causal` applies if `mask` is None. The vectors follow those in the cache.
+        `memory` is the source that blocks with cross-attention read.
         """
-        rotation = self._rotation(position) if self.positions == "rotary" else None
+        n_before = cache.length if cache else 0
+        rotation, mask = self.rotation_and_mask(position, mask, x.shape[1], n_before, causal)
         for layer, block in enumerate(self.blocks):
-            x = block(x, mask, causal, rotation, partial(cache.update, layer) if cache else None)
+            args = (mask, causal, rotation, partial(cache.update, layer) if cache else None)
+            x = block(x, *args) if memory is None else block(x, *args, memory=memory, layer=layer)
         return x if self.last_norm is None else self.last_norm(x)
+
+    def rotation_and_mask(
+        self, position: slice | Tensor, mask: AttentionMask, n_new: int, n_before: int, causal: bool
+    ) -> tuple[tuple[Tensor, Tensor] | None, AttentionMask]:
+        """Return what attention is given of positions: the rotation if they are rotary, and the mask.
+
+        With relative positions the mask is the sum of their bias and the mask's -inf. They count tokens in the row, of
+        which `n_before` are in a cache, so a document has to be in one piece; `position` has no effect on them.
+        """
+        if self.positions == "rotary":
+            # Cosines and sines, (1, T, D/2) or (B, 1, T, D/2): the same for every head.
+            return (self.cos[position].unsqueeze(-3), self.sin[position].unsqueeze(-3)), mask
+        if self.relative_table is None:
+            return None, mask
+        assert mask is None or isinstance(mask, Tensor), "a block mask has no bias"
+        table, device = self.relative_table.weight, self.relative_table.weight.device.type
+        bias = relative_bias(table, n_new, n_before + n_new, self.causal)[None]  # (1, H, T, S)
+        if torch.is_autocast_enabled(device):
+            bias = bias.to(torch.get_autocast_dtype(device))
+        if mask is None and causal:
+            mask = torch.ones(n_new, n_before + n_new, dtype=torch.bool, device=table.device).tril(n_before)
+        return None, bias if mask is None else torch.where(mask, bias, -math.inf)
+
+    def mask_of(self, document: Tensor) -> AttentionMask:
+        """Return the mask of attention within documents (B, T)."""
+        if self.positions == "relative":  # whose bias a block mask can't have
+            same = same_document(document, document)
+            return same.tril() if self.causal else same
+        return document_mask(document, self.causal, self.attention_dropout if self.training else 0.0)
 
     def add_positions(self, x: Tensor, position: slice | Tensor) -> Tensor:
         """Return vectors (B, T, C) with their positions added, unless those are rotary."""
@@ -184,23 +173,20 @@ class Encoder(nn.Module):
             x = self.first_norm(x)
         return functional.dropout(x, self.dropout, self.training) if self.dropout else x
 
-    def _rotation(self, position: slice | Tensor) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines, (1, T, D/2) or (B, 1, T, D/2): the same for every head."""
-        return self.cos[position].unsqueeze(-3), self.sin[position].unsqueeze(-3)
-
     def _init_weights(self, part: nn.Module) -> None:
         """Initialize weights from a normal distribution and biases with 0, in the whole network or a part."""
         for module in part.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=INITIAL_STD)
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         if self.norm == "pre":
             # The sum of all blocks then starts as large as one block: GPT-2, sec. 2.3.
             for block in part.modules():
                 if isinstance(block, Block):
-                    for last in (block.attention.out, block.down):
-                        nn.init.normal_(last.weight, std=INITIAL_STD / math.sqrt(2 * self.layers))
+                    outputs = block.residual_outputs()
+                    for last in outputs:
+                        nn.init.normal_(last.weight, std=INITIAL_STD / math.sqrt(len(outputs) * self.layers))
 
 
 def layers_and_width(size: Size | None, layers: int | None, width: int | None) -> tuple[int, int]:
@@ -209,14 +195,3 @@ def layers_and_width(size: Size | None, layers: int | None, width: int | None) -
         raise InputError("A transformer needs a size, such as mini, or both layers and width.")
     of_size = SIZES[size] if size else (0, 0)
     return layers or of_size[0], width or of_size[1]
-
-
-def check_head_sizes(width: int, heads: int, positions: str) -> None:
-    """Raise InputError if the width is no multiple of the heads, or a head has an odd size with rotary positions."""
-    if width % heads:
-        raise InputError(f"A width of {width} can't be split into {heads} heads: it must be a multiple of {heads}.")
-    if positions == "rotary" and (width // heads) % 2:
-        raise InputError(
-            f"Rotary positions need an even number of features in each head: a width of {width} in {heads} heads "
-            f"makes {width // heads}."
-        )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.types import Count, Range
+from ssl_cli.models.blocks import block_shape
 from ssl_cli.models.encoder import (
     ActivationOption,
     AttentionDropout,
@@ -52,8 +53,10 @@ class FrameTransformer(Encoder):
         norm_eps: NormEps = 1e-5,
     ):
         layers, width = layers_and_width(size, layers, width)
-        shape = (context, layers, width, heads, feedforward, positions, norm, causal, activation)
-        super().__init__({"project": nn.Linear(n_mels, width)}, *shape, dropout, attention_dropout, norm_eps)
+        rest: dict[str, Any] = {"norm": norm, "norm_eps": norm_eps, "activation": activation}
+        rest |= {"dropout": dropout, "attention_dropout": attention_dropout}
+        shape = block_shape(width, heads, feedforward, positions, **rest)
+        super().__init__({"project": nn.Linear(n_mels, width)}, context, layers, positions, causal, shape)
         self.n_mels = n_mels
         self.mask_vector = nn.Parameter(torch.zeros(width))  # in place of a masked frame's vector
 
@@ -98,8 +101,8 @@ class FrameTransformer(Encoder):
         x = self.normalize_and_drop(self.add_positions(x, position))
         layers = [x]
         # No valid frame sees the padding of a causal network: it is later.
-        mask = None if self.causal else valid[:, None, None, :]
-        rotation = self._rotation(position) if self.positions == "rotary" else None
+        visible = None if self.causal else valid[:, None, None, :]
+        rotation, mask = self.rotation_and_mask(position, visible, n_frames, 0, self.causal)
         for block in self.blocks:
             x = block(x, mask, self.causal, rotation)
             layers.append(x)

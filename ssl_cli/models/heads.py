@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.models.encoder import ACTIVATIONS, INITIAL_STD
+from ssl_cli.models.blocks import ACTIVATIONS
+from ssl_cli.models.encoder import INITIAL_STD
 from ssl_cli.models.transformer import Transformer
 
 

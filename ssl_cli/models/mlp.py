@@ -16,7 +16,7 @@ Condition = Annotated[Natural, "size of the condition vector that the decoder ge
 OutputsPerLatent = Annotated[Count, "encoder outputs for each latent dimension; 2: a mean and a log variance"]
 
 
-class EncoderDecoder(Protocol):
+class AutoencoderNetwork(Protocol):
     """The network that an autoencoder method needs: an encoder to a code and a decoder back to the input."""
 
     shape: list[int]

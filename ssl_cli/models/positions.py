@@ -1,4 +1,6 @@
-"""Token positions: within a document, as angles, and as rotations of queries and keys."""
+"""Token positions: within a document, as angles and rotations of queries and keys, and relative to each other."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -31,3 +33,31 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+
+
+# --- relative positions (T5, arXiv 1910.10683, sec. 2.1) ---
+
+BUCKETS, MAX_DISTANCE = 32, 128  # kinds of distance; all from the second number on are of the last kind
+
+
+def distance_bucket(distance: Tensor, causal: bool) -> Tensor:
+    """Return the bucket of each distance, key minus query: one for each short one, then ever wider ones.
+
+    Half of the buckets are for keys after the query, unless there are none.
+    """
+    n = BUCKETS if causal else BUCKETS // 2
+    far = -distance.clamp(max=0) if causal else distance.abs()
+    n_exact = n // 2
+    # In T5's own order: rounded otherwise, a few distances would come into another bucket.
+    wide = torch.log(far.clamp(min=1).float() / n_exact) / math.log(MAX_DISTANCE / n_exact) * (n - n_exact)
+    wide = n_exact + wide.long()
+    bucket = torch.where(far < n_exact, far, wide.clamp(max=n - 1))
+    return bucket if causal else bucket + n * (distance > 0)
+
+
+def relative_bias(table: Tensor, n_queries: int, n_keys: int, causal: bool) -> Tensor:
+    """Return the bias (H, T, S) of each head between the last T of S tokens and all, by a table (buckets, H)."""
+    # There are only T + S - 1 distances: their biases are looked up once, and each query has a window of them.
+    distance = torch.arange(1 - n_keys, n_queries, device=table.device)
+    by_distance = functional.embedding(distance_bucket(distance, causal), table).T  # (H, T + S - 1)
+    return by_distance.unfold(1, n_keys, 1).flip(1)

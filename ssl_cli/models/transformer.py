@@ -2,22 +2,25 @@
 
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.config.types import Count, Natural, Range
 from ssl_cli.errors import InputError
-from ssl_cli.models.attention import AttentionMask, KVCache, document_mask
+from ssl_cli.models.attention import AttentionMask, KVCache
+from ssl_cli.models.blocks import block_shape
 from ssl_cli.models.encoder import (
     ActivationOption,
     AttentionDropout,
+    Biases,
     Dropout,
     Encoder,
     Feedforward,
     Heads,
+    HeadWidth,
     Layers,
     Norm,
+    NormalizationOption,
     NormEps,
     PositionsOption,
     SizeOption,
@@ -52,20 +55,26 @@ class Transformer(Encoder):
         dropout: Dropout = 0.1,
         attention_dropout: AttentionDropout = 0.0,
         norm_eps: NormEps = 1e-12,
+        head_width: HeadWidth = None,
+        normalization: NormalizationOption = "layer",
+        biases: Biases = True,
     ):
         layers, width = layers_and_width(size, layers, width)
-        shape = (context, layers, width, heads, feedforward, positions, norm, causal, activation)
+        rest: dict[str, Any] = {"norm": norm, "norm_eps": norm_eps, "activation": activation}
+        rest |= {"dropout": dropout, "attention_dropout": attention_dropout}
+        shape = block_shape(width, heads, feedforward, positions, head_width, normalization, biases, **rest)
         tables = {
             "token_table": nn.Embedding(vocab_size, width),
             "segment_table": nn.Embedding(segments, width) if segments else None,
         }
-        super().__init__(tables, *shape, dropout, attention_dropout, norm_eps)
+        super().__init__(tables, context, layers, positions, causal, shape)
         self.vocab_size, self.segments = vocab_size, segments
 
     @property
     def options(self) -> dict[str, Any]:
         """Constructor arguments of a network of the same shape."""
-        return {"vocab_size": self.vocab_size, **self.shape_options, "segments": self.segments}
+        shape = {name: getattr(self.block_shape, name) for name in ("head_width", "normalization", "biases")}
+        return {"vocab_size": self.vocab_size, **self.shape_options, "segments": self.segments, **shape}
 
     def forward(
         self, ids: Tensor, segment: Tensor | None = None, document: Tensor | None = None, cache: KVCache | None = None
@@ -94,9 +103,8 @@ class Transformer(Encoder):
         """
         assert self.causal, "only a causal model can be read token by token"
         weight = self.token_table.weight
-        shape = (self.layers, rows, self.heads, capacity or self.context, self.width // self.heads)
-        keys, values = (torch.empty(shape, dtype=weight.dtype, device=weight.device) for _ in range(2))
-        return KVCache(keys, values, left_padding)
+        shape = (self.layers, rows, self.heads, capacity or self.context, self.head_width)
+        return KVCache.empty(shape, weight, left_padding)
 
     # --- positions and masks ---
 
@@ -112,8 +120,7 @@ class Transformer(Encoder):
         check_length(length, self.context)
         if document is None:
             return slice(0, length), None
-        dropout = self.attention_dropout if self.training else 0.0
-        return document_positions(document), document_mask(document, self.causal, dropout)
+        return document_positions(document), self.mask_of(document)
 
     def _embed(self, ids: Tensor, segment: Tensor | None, position: slice | Tensor) -> Tensor:
         """Return the embeddings of tokens, positions and segments: (B, T) -> (B, T, C)."""

@@ -41,7 +41,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
         (["model._target_=ssl_cli.methods.nothing.Here"], "can't be imported"),
         (
             ["model.network._target_=ssl_cli.methods.detectors.gaussian.Gaussian"],
-            "model.network must be an EncoderDecoder, not a Gaussian.",
+            "model.network must be an AutoencoderNetwork, not a Gaussian.",
         ),
         (["optim.optimizer.betas=[0.9]"], "optim.optimizer.betas must be a list"),
         (["optim.optimizer.momentun=0.9"], "optim.optimizer.momentun is not an option"),

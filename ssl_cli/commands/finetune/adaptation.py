@@ -13,7 +13,7 @@ from ssl_cli.models.lora import add_adapters, merge_adapters
 BLOCK = re.compile(r"network\.blocks\.(\d+)\.")
 EMBEDDINGS = (
     *("network.token_table.", "network.position_table.", "network.segment_table.", "network.first_norm."),
-    *("network.project.", "network.mask_vector"),
+    *("network.relative_table.", "network.project.", "network.mask_vector"),
 )
 
 

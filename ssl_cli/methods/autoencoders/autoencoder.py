@@ -11,7 +11,7 @@ from ssl_cli.config.types import Natural
 from ssl_cli.errors import InputError
 from ssl_cli.methods.columns import Categories, pool_by_category, sum_by_column
 from ssl_cli.models.images import at_least_float32, float_batches, random_shift, smoothed_relative_error
-from ssl_cli.models.mlp import EncoderDecoder
+from ssl_cli.models.mlp import AutoencoderNetwork
 
 Batch = dict[str, Tensor]
 STATISTICS_BATCH = 4096  # rows in a batch when statistics of all training rows are computed; fewer if large images
@@ -39,7 +39,7 @@ class Autoencoder(nn.Module):
 
     def __init__(
         self,
-        network: EncoderDecoder,
+        network: AutoencoderNetwork,
         loss: Annotated[
             Literal["squared_error", "cross_entropy"], "cross_entropy: for images; a pixel is a probability of white"
         ] = "squared_error",
@@ -147,7 +147,7 @@ class Autoencoder(nn.Module):
         return ((reconstruction - x) / self.spread).square()
 
 
-def init_output_to_mean(network: EncoderDecoder, x: Tensor) -> None:
+def init_output_to_mean(network: AutoencoderNetwork, x: Tensor) -> None:
     """Set the output bias of an untrained decoder of logits so that it outputs the mean of images x (N, C, H, W) bytes.
 
     Otherwise the code dies while the decoder learns that most pixels are black.
@@ -162,7 +162,7 @@ def init_output_to_mean(network: EncoderDecoder, x: Tensor) -> None:
         bias.copy_(mean.flatten().clamp(0.001, 0.999).logit())
 
 
-def check_outputs_per_latent(network: EncoderDecoder, outputs_per_latent: int, condition: int = 0) -> None:
+def check_outputs_per_latent(network: AutoencoderNetwork, outputs_per_latent: int, condition: int = 0) -> None:
     """Raise InputError if a network has another number of encoder outputs per latent dimension, or another size of the
     decoder's condition."""
     if (actual := getattr(network, "condition", 0)) != condition:

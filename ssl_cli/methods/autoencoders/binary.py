@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_cli.methods.autoencoders.autoencoder import STATISTICS_BATCH, Autoencoder, Batch
 from ssl_cli.methods.columns import Categories
 from ssl_cli.models.images import float_batches
-from ssl_cli.models.mlp import EncoderDecoder
+from ssl_cli.models.mlp import AutoencoderNetwork
 
 
 class BinaryAutoencoder(Autoencoder):
@@ -21,7 +21,7 @@ class BinaryAutoencoder(Autoencoder):
     alphabet: ClassVar[int] = 2
     code_counts: Tensor
 
-    def __init__(self, network: EncoderDecoder, categories: Categories | None = None):
+    def __init__(self, network: AutoencoderNetwork, categories: Categories | None = None):
         super().__init__(network, categories=categories)
         self.register_buffer("code_counts", torch.zeros(network.latent, 2, dtype=torch.int64))  # (bits, 2)
 

@@ -19,7 +19,7 @@ from ssl_cli.methods.autoencoders.autoencoder import (
 from ssl_cli.methods.autoencoders.variational import encode_gaussian, gaussian_kl, reparameterize
 from ssl_cli.models.convnet import Classifier
 from ssl_cli.models.images import at_least_float32, float_batches, smoothed_relative_error
-from ssl_cli.models.mlp import EncoderDecoder
+from ssl_cli.models.mlp import AutoencoderNetwork
 
 EPSILON = 1e-8  # least probability, so that its logarithm is finite
 
@@ -40,7 +40,7 @@ class CategoricalAutoencoder(nn.Module):
 
     def __init__(
         self,
-        network: EncoderDecoder,
+        network: AutoencoderNetwork,
         classifier: Classifier,
         deform: Deform,
         temperature: Annotated[Positive, "temperature of the Gumbel-softmax"] = 1.0,

@@ -11,7 +11,7 @@ from ssl_cli.data.images.augment import Deform
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.autoencoder import Autoencoder, Batch
 from ssl_cli.methods.columns import Categories
-from ssl_cli.models.mlp import EncoderDecoder
+from ssl_cli.models.mlp import AutoencoderNetwork
 
 Noise = Literal["gaussian", "masking", "swap", "salt_pepper", "deform"]
 IMAGE_NOISE = ("salt_pepper", "deform")
@@ -31,7 +31,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     def __init__(
         self,
-        network: EncoderDecoder,
+        network: AutoencoderNetwork,
         noise: Noise = "swap",
         level: Annotated[
             Positive,

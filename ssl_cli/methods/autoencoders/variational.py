@@ -13,7 +13,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.autoencoder import Batch, check_outputs_per_latent, init_output_to_mean
 from ssl_cli.methods.columns import sum_by_column
 from ssl_cli.models.images import at_least_float32
-from ssl_cli.models.mlp import EncoderDecoder
+from ssl_cli.models.mlp import AutoencoderNetwork
 
 LOG_2PI = math.log(2 * math.pi)
 MIN_LOG_STD = math.log(0.01)  # in training standard deviations; for images in units of full white
@@ -33,7 +33,7 @@ class VAE(nn.Module):
 
     def __init__(
         self,
-        network: EncoderDecoder,
+        network: AutoencoderNetwork,
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         beta: Annotated[NonNegative, "weight of the KL term"] = 1.0,
         warmup_batches: Annotated[Natural, "batches over which that weight rises from 0"] = 0,
@@ -185,7 +185,7 @@ class VAE(nn.Module):
         return expected, sum_by_column(squared, columns)
 
 
-def encode_gaussian(network: EncoderDecoder, x: Tensor) -> tuple[Tensor, Tensor]:
+def encode_gaussian(network: AutoencoderNetwork, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the log variance, (B, latent) each, from an encoder with two outputs per latent dimension."""
     mean, log_var = at_least_float32(network.encode(x)).chunk(2, dim=1)
     return mean, log_var.clamp(-20, 10)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
-from ssl_cli.models.encoder import check_head_sizes
+from ssl_cli.models.blocks import check_head_sizes
 from ssl_cli.models.huggingface.files import CONFIG
 from ssl_cli.models.transformer import Transformer
 
