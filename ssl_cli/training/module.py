@@ -72,7 +72,6 @@ class Learner(lightning.LightningModule):
         self._throughput = Throughput()
         self.weight_groups = WeightGroups(method)
         self._gradient_norm: Tensor | None = None
-        self._lr_scales = [1.0]  # of each group of weights
 
     # --- data, from the next step on ---
 
@@ -291,10 +290,9 @@ class Learner(lightning.LightningModule):
         """Set the learning rate of each group of weights for the next step."""
         factor = self.schedule(self.step, self._shared_elapsed_s)
         for optimizer in self.trainer.optimizers:
-            for group, scale in zip(optimizer.param_groups, self._lr_scales, strict=True):
-                group["lr"] = optimizer.defaults["lr"] * (scale * factor)
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * (group.get("lr_scale", 1.0) * factor)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return the optimizer over the groups of weights."""
-        groups, self._lr_scales = self.weight_groups.split()
-        return [self.make_optimizer(groups)]
+        return [self.make_optimizer(self.weight_groups.split())]

@@ -29,24 +29,30 @@ class WeightGroups:
 
     def __init__(self, method: nn.Module):
         self.method = method
-        self.matrices = {name for name, weight in method.named_parameters() if weight.dim() > 1}
+        self.dims = {name: weight.dim() for name, weight in method.named_parameters()}
+        embeddings = [name for name, module in method.named_modules() if isinstance(module, nn.Embedding)]
+        self.tables = {f"{name}.weight" for name in embeddings}
 
-    def split(self) -> tuple[ParamGroups, list[float]]:
-        """Return the groups and the learning-rate scale of each, the largest first.
+    def split(self) -> list[dict[str, Any]]:
+        """Return the groups, the largest learning-rate scale first.
 
-        For a `NoDecayOnVectors` method, weights that are no matrices (biases, the scales of norms) have no decay.
+        Each has `params`, `lr_scale`, and `is_matrix`: whether they are matrices, and no embeddings. For a
+        `NoDecayOnVectors` method, weights of one dimension (biases, the scales of norms) have no decay.
         """
-        if not isinstance(self.method, NoDecayOnVectors):
-            return self.method.parameters(), [1.0]
+        spares_vectors = isinstance(self.method, NoDecayOnVectors)
         scales = self.method.lr_scales if isinstance(self.method, LearningRateScales) else {}
-        weights: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+        weights: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
         for full_name, weight in self.method.named_parameters():
             name = full_name.replace(FSDP_PREFIX, "")
             if weight.requires_grad:
-                weights.setdefault((scales.get(name, 1.0), name in self.matrices), []).append(weight)
-        ordered = sorted(weights.items(), key=lambda item: item[0], reverse=True)
-        groups = [{"params": group} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), group in ordered]
-        return groups, [scale for (scale, _), _ in ordered]
+                decays, is_matrix = not spares_vectors or self.dims[name] > 1, self.dims[name] == 2
+                key = scales.get(name, 1.0), decays, is_matrix and name not in self.tables
+                weights.setdefault(key, []).append(weight)
+        groups = []
+        for (scale, decays, is_matrix), group in sorted(weights.items(), key=lambda item: item[0], reverse=True):
+            decay = {} if decays else {"weight_decay": 0.0}
+            groups.append({"params": group, "lr_scale": scale, "is_matrix": is_matrix} | decay)
+        return groups
 
 
 def optimizer_factory(optimizer: DictConfig) -> OptimizerFactory:

@@ -20,7 +20,7 @@ def test_biases_and_norms_are_spared_the_decay() -> None:
     def make(weights: ParamGroups) -> torch.optim.Optimizer:
         return torch.optim.AdamW(weights, lr=0.1, weight_decay=0.5)  # type: ignore[arg-type]
 
-    optimizer = make(WeightGroups(model).split()[0])
+    optimizer = make(WeightGroups(model).split())
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)

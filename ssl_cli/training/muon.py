@@ -1,0 +1,77 @@
+"""Muon: momentum made orthogonal for the matrices, AdamW for all other weights, as one optimizer."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import torch
+from torch import nn
+
+from ssl_cli.config.types import Count, NonNegative, Share
+from ssl_cli.errors import InputError
+
+IS_MATRIX = "is_matrix"  # key of a group of weights that Muon updates; see optim.WeightGroups
+
+
+class MuonAdamW(torch.optim.Optimizer):
+    """torch's Muon for matrices and its AdamW for embeddings, convolutions, biases and norms.
+
+    Muon (Jordan et al., 2024) replaces the momentum of a matrix by the nearest orthogonal matrix. Its updates are
+    scaled to the size of AdamW's (arXiv 2502.16982, eq. 4), so both use the same learning rate and decay. The groups
+    of weights may say by `is_matrix` which are Muon's; otherwise all matrices are. Raises InputError for matrices that
+    are cut over devices.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: Annotated[NonNegative, "learning rate"] = 1e-3,
+        weight_decay: Annotated[NonNegative, "weight decay"] = 0.01,
+        momentum: Annotated[Share, "share of Muon's momentum that a step keeps"] = 0.95,
+        ns_steps: Annotated[Count, "iterations that make the momentum orthogonal"] = 5,
+        betas: Annotated[list[Share], "AdamW's decay rates of the two moments"] = (0.9, 0.999),  # type: ignore[assignment]
+    ):
+        matrices, others = _split(list(params))
+        options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+        muon: dict[str, Any] = {"momentum": momentum, "ns_steps": ns_steps, "adjust_lr_fn": "match_rms_adamw"}
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.parts.append(torch.optim.Muon(matrices, **options, **muon))
+        if others:
+            self.parts.append(torch.optim.AdamW(others, **options, betas=(betas[0], betas[1]), fused=True))
+        super().__init__([group for part in self.parts for group in part.param_groups], options)
+        self._share()
+
+    def _share(self) -> None:
+        """Let the two optimizers read the groups and keep their state in this one, which is saved as a whole."""
+        for part in self.parts:
+            is_muon = isinstance(part, torch.optim.Muon)
+            part.state = self.state
+            part.param_groups = [group for group in self.param_groups if group[IS_MATRIX] == is_muon]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the groups and state, as a checkpoint is loaded."""
+        super().__setstate__(state)
+        self._share()
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update the weights by their gradients."""
+        for part in self.parts:
+            part.step()
+
+
+def _split(params: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the groups of Muon and those of AdamW. Raises InputError for a matrix that is cut into pieces."""
+    matrices: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for group in params if params and isinstance(params[0], dict) else [{"params": params}]:
+        weights = list(group["params"])
+        if group.get(IS_MATRIX) and any(weight.dim() != 2 for weight in weights):
+            raise InputError(
+                "optim=muon needs whole matrices, which trainer.strategy=fsdp cuts over devices: use ddp, or "
+                "optim=adamw."
+            )
+        for is_matrix, groups in ((True, matrices), (False, others)):
+            chosen = [weight for weight in weights if group.get(IS_MATRIX, weight.dim() == 2) == is_matrix]
+            if chosen:
+                groups.append({**group, "params": chosen, IS_MATRIX: is_matrix})
+    return matrices, others

@@ -1,0 +1,113 @@
+"""Muon for matrices, AdamW for the rest: equal to both run apart, and one optimizer for schedule and checkpoint."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ssl_cli.data.batches import ArrayDataset
+from ssl_cli.errors import InputError
+from ssl_cli.training.muon import MuonAdamW
+from ssl_cli.training.optim import WeightGroups
+from ssl_cli.training.trainer import train
+from tests.helpers.pretrain_runs import causal
+from tests.helpers.trained_models import ROWS, config
+
+
+def with_gradients(step: int = 0) -> nn.Module:
+    torch.manual_seed(0)
+    return add_gradients(causal(), step)
+
+
+def add_gradients(model: nn.Module, step: int) -> nn.Module:
+    rng = torch.Generator().manual_seed(step)
+    for weight in model.parameters():
+        weight.grad = torch.randn(weight.shape, generator=rng)
+    return model
+
+
+def is_muons(name: str, weight: torch.Tensor) -> bool:
+    return weight.dim() == 2 and "token_table" not in name
+
+
+def test_it_is_muon_and_adamw_side_by_side() -> None:
+    ours, theirs = with_gradients(), with_gradients()
+    both = MuonAdamW(WeightGroups(ours).split(), lr=0.01, weight_decay=0.3)
+    named = list(theirs.named_parameters())
+    matrices = [weight for name, weight in named if is_muons(name, weight)]
+    tables = [weight for name, weight in named if weight.dim() == 2 and not is_muons(name, weight)]
+    vectors = [weight for _, weight in named if weight.dim() == 1]
+    assert len(matrices) == 8 and len(tables) == 1
+    apart = [
+        torch.optim.Muon(matrices, lr=0.01, weight_decay=0.3, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(tables, lr=0.01, weight_decay=0.3, fused=True),
+        torch.optim.AdamW(vectors, lr=0.01, weight_decay=0.0, fused=True),
+    ]
+    for step in range(3):
+        add_gradients(ours, step), add_gradients(theirs, step)
+        both.step()
+        for optimizer in apart:
+            optimizer.step()
+    for (name, weight), expected in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(weight, expected), name
+
+
+def test_it_goes_on_from_its_state_with_the_learning_rate_of_the_schedule() -> None:
+    whole, resumed = with_gradients(), with_gradients()
+    first, second = (MuonAdamW(WeightGroups(model).split(), lr=0.01) for model in (whole, resumed))
+    first.step()
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    resumed.load_state_dict(whole.state_dict())
+    for optimizer, model in ((first, whole), (second, resumed)):
+        add_gradients(model, 1)
+        for group in optimizer.param_groups:
+            group["lr"] = 0.003
+        before = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+        optimizer.step()
+        largest = float((torch.nn.utils.parameters_to_vector(model.parameters()).detach() - before).abs().max())
+        assert 0 < largest < 0.02
+    assert all(map(torch.equal, whole.parameters(), resumed.parameters()))
+
+
+def test_a_run_resumes_to_the_bit(tmp_path: Path) -> None:
+    def run(folder: Path, max_steps: int, resume: bool = False) -> nn.Module:
+        torch.manual_seed(0)
+        model: Any = Rebuilder()
+        folder.mkdir(exist_ok=True)
+        cfg = config(max_steps=max_steps, checkpoint_every_n_steps=4)
+        cfg.optim.schedule = "constant"
+        cfg.optim.optimizer = {
+            "_target_": "ssl_cli.training.muon.MuonAdamW",
+            "_partial_": True,
+            "lr": 0.01,
+            "weight_decay": 0.1,
+        }
+        cfg.resume = str(folder) if resume else None
+        train(model, ArrayDataset({"x": ROWS[:40]}), ArrayDataset({"x": ROWS[40:]}), cfg, folder)
+        return model
+
+    whole = run(tmp_path / "whole", 9)
+    run(tmp_path / "parts", 4)
+    parts = run(tmp_path / "parts", 9, resume=True)
+    assert all(map(torch.equal, whole.parameters(), parts.parameters()))
+
+
+class Rebuilder(nn.Module):
+    """An autoencoder of two matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(6, 3), nn.Linear(3, 6)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"loss": (self.decoder(self.encoder(batch["x"])) - batch["x"]).square().mean()}
+
+
+def test_matrices_that_are_cut_over_devices_are_refused() -> None:
+    flat = nn.Parameter(torch.from_numpy(np.zeros(12, np.float32)))
+    with pytest.raises(InputError, match=r"trainer\.strategy=fsdp cuts over devices: use ddp"):
+        MuonAdamW([{"params": [flat], "is_matrix": True}], lr=0.1)
