@@ -10,7 +10,6 @@ from ssl_cli.data.io.records import Record, read_records
 from ssl_cli.data.labelled.packed_pairs import PackedPairs
 from ssl_cli.data.labelled.pair_template import PairTemplate
 from ssl_cli.data.labelled.sources import REQUIRED_SPLITS, LabelledFiles, PublishedLayout, hub_rows
-from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.rouge import TextScores, rouge_f1
@@ -49,6 +48,7 @@ class TextGeneration:
         source: Annotated[Names, "column of the text to read"],
         target: Annotated[Names, "column of the text to write"],
         max_target: Annotated[Count, "most tokens of a target, special ones included; longer ones are cut, and counted"],
+        validation_examples: Annotated[Count, "examples of dev, evenly spaced, that are written at each validation"],
         monitor: Annotated[Literal["rouge1", "rouge2", "rougeL"], "metric on dev that selects the best weights"],
         layout: Annotated[PublishedLayout | None, "files as published; null: data.files names the files"] = None,
         id: Annotated[Names | None, "column of the example's id; null: its position in the file"] = None,
@@ -72,6 +72,7 @@ class TextGeneration:
         self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*self.columns.source, SOURCE, TEXT))
         self.layout, self.max_target, self.monitor = layout, max_target, monitor
         self.split, self.splits = split, splits or {}
+        self.validation_examples = validation_examples
         self.dev_examples, self.skip_broken = dev_examples, skip_broken
 
     # --- files -> examples ---
@@ -129,10 +130,12 @@ class TextGeneration:
 
     # --- examples -> rows -> predictions ---
 
-    def template(self, tokenizer: Tokenizer, style: str, max_length: int, context: int) -> PairTemplate:
-        """Return the template of a network's style, bart or t5, for sources of at most `max_length` tokens."""
-        assert style in ("bart", "t5"), f"{style} has no decoder beside its encoder"
-        return PairTemplate.for_network(tokenizer, style, max_length, self.max_target, context)  # type: ignore[arg-type]
+    def template(
+        self, tokenizer: Tokenizer, network: Mapping[str, Any], style: str | None, max_length: int
+    ) -> PairTemplate:
+        """Return the template of an encoder-decoder, for sources of at most `max_length` tokens."""
+        assert style == "bart" or style == "t5", f"an encoder-decoder has a style, not {style}"
+        return PairTemplate.for_network(tokenizer, style, max_length, self.max_target, network["context"])
 
     def rows(self, examples: Examples, template: PairTemplate, labels: Sequence[str], training: bool) -> PackedPairs:
         """Return one row per pair."""
@@ -141,13 +144,11 @@ class TextGeneration:
         sources = [ids_of[pair.source].tolist() if pair.source else [] for pair in examples]
         targets = [ids_of[pair.target].tolist() if pair.target else None for pair in examples]
         warnings = getattr(examples, "warnings", ())
-        special = template.special
-        for what, option, cut in (
-            ("sources", f"max_length={template.max_source}", [len(special.source(ids, 2**31)) > template.max_source for ids in sources]),
-            ("targets", f"task.max_target={template.max_target}", [len(special.target(ids or [], 2**31)) > template.max_target for ids in targets]),
-        ):
-            if any(cut):
-                warnings += (f"{sum(cut):,} of {len(examples):,} {what} are longer than {option} and were cut.",)
+        n_cut = {
+            f"sources are longer than max_length={template.max_source}": template.n_cut_sources(sources),
+            f"targets are longer than task.max_target={template.max_target}": template.n_cut_targets(targets),
+        }
+        warnings += tuple(f"{n:,} of {len(examples):,} {what} tokens and were cut." for what, n in n_cut.items() if n)
         return PackedPairs(sources, targets, template, warnings)
 
     def decode(

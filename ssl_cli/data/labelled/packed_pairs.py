@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ssl_cli.data.batches import ArrayDataset, InfiniteSampler
 from ssl_cli.data.labelled.packed_examples import (
-    EVAL_BATCH_EXAMPLES,
     IGNORE_INDEX,
     MAX_SEARCHED_SEQUENCES,
     MIN_ROW_TOKENS,
@@ -23,6 +22,7 @@ from ssl_cli.data.labelled.packed_examples import (
 )
 from ssl_cli.data.labelled.pair_template import PairTemplate
 
+EVAL_BATCH_PAIRS = 128  # the more are written together, the fewer lengths are padded
 MAX_ROW_TOKENS = 512  # of a row with several texts: attention within longer ones costs more than empty positions
 NO_DOCUMENT = -1  # of the empty positions of a source: nothing sees them
 MEASURED_BATCHES = 20  # by which the share of used positions is measured
@@ -110,7 +110,7 @@ class PackedPairs(ArrayDataset):
     @property
     def eval_batch_size(self) -> int:
         """The number of pairs in a validation batch."""
-        return EVAL_BATCH_EXAMPLES
+        return EVAL_BATCH_PAIRS
 
     def on(self, device: torch.device) -> "PackedPairs":
         """Return a copy whose tokens are on a device."""

@@ -1,6 +1,6 @@
 """How a model reads a source and writes a target: the tokenizer, the special tokens around both, and their lengths."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,16 @@ class PairTemplate:
             if length <= needed:
                 raise InputError(f"{option}={length} leaves no room for text beside {needed} special tokens.")
         return cls(tokenizer, style, special, max_source, max_target, context)
+
+    def n_cut_sources(self, sources: Sequence[Sequence[int]]) -> int:
+        """Return how many sources don't fit."""
+        room = self.max_source - len(self.special.source([], 0))
+        return sum(len(ids) > room for ids in sources)
+
+    def n_cut_targets(self, targets: Sequence[Sequence[int] | None]) -> int:
+        """Return how many targets don't fit; None is an unknown one."""
+        room = self.max_target - len(self.special.target([], 0))
+        return sum(ids is not None and len(ids) > room for ids in targets)
 
     @property
     def row_tokens(self) -> int:
