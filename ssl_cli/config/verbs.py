@@ -37,6 +37,7 @@ LEARNS_FROM_FRAMES = ("ssl_cli.methods.speech.masked_frames.", "ssl_cli.methods.
 NETWORK = (
     *("size", "layers", "width", "heads", "feedforward"),
     *("positions", "norm", "norm_eps", "activation", "segments", "head_width", "normalization", "biases"),
+    *("decoder_layers", "tied_output"),
 )
 
 AUTOENCODERS_OF_SPEECH = tuple(

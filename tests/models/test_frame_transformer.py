@@ -8,7 +8,7 @@ from ssl_cli.models.frame_transformer import FrameTransformer
 
 M = 5
 LENGTH = torch.tensor([12, 1, 7])
-VARIANTS = [(positions, norm) for positions in ("learned", "sinusoidal", "rotary") for norm in ("pre", "post")]
+VARIANTS = [(positions, norm) for positions in ("learned", "sinusoidal", "rotary", "relative") for norm in ("pre", "post")]
 
 
 def network(context: int = 16, **options: object) -> FrameTransformer:

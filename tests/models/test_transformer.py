@@ -17,7 +17,8 @@ from ssl_cli.models.transformer import Transformer
 
 VOCABULARY = 50
 DOCUMENT = torch.tensor([[0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2], [0] * 12])
-VARIANTS = list(product(("learned", "sinusoidal", "rotary"), ("pre", "post"), (False, True)))
+KINDS = ("learned", "sinusoidal", "rotary", "relative")  # of positions
+VARIANTS = list(product(KINDS, ("pre", "post"), (False, True)))
 
 
 def network(**options: object) -> Transformer:
@@ -72,7 +73,7 @@ def test_positions_restart_in_each_document() -> None:
     assert document_positions(DOCUMENT).tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 3, 0, 1, 2], list(range(12))]
 
 
-@pytest.mark.parametrize(("positions", "norm"), list(product(("learned", "sinusoidal", "rotary"), ("pre", "post"))))
+@pytest.mark.parametrize(("positions", "norm"), list(product(KINDS, ("pre", "post"))))
 def test_reading_token_by_token_gives_the_same(positions: str, norm: str) -> None:
     model, ids = network(positions=positions, norm=norm, causal=True), tokens()
     cache = model.new_cache(rows=2, capacity=12)
@@ -84,7 +85,7 @@ def test_reading_token_by_token_gives_the_same(positions: str, norm: str) -> Non
     torch.testing.assert_close(torch.cat(parts, 1), model(ids), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+@pytest.mark.parametrize("positions", KINDS)
 def test_prompts_of_different_lengths_do_not_affect_each_other(positions: str) -> None:
     model, ids = network(positions=positions, causal=True), tokens(3, 10)
     padding = torch.tensor([0, 4, 6])

@@ -1,0 +1,44 @@
+"""Relative positions, against a naive transcription of T5's."""
+
+import math
+
+import pytest
+import torch
+
+from ssl_cli.models.positions import distance_bucket, relative_bias
+
+
+def naive_bucket(distance: int, causal: bool) -> int:
+    """The bucket of key minus query: `_relative_position_bucket` of the code of arXiv 1910.10683, for one distance."""
+    buckets, bucket, n = 32, 0, -distance
+    if not causal:
+        buckets //= 2
+        bucket += buckets if n < 0 else 0
+        n = abs(n)
+    else:
+        n = max(n, 0)
+    if n < buckets // 2:
+        return bucket + n
+    wide = buckets // 2 + int(math.log(n / (buckets // 2)) / math.log(128 / (buckets // 2)) * (buckets - buckets // 2))
+    return bucket + min(wide, buckets - 1)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_buckets_are_t5s(causal: bool) -> None:
+    distances = range(-300, 301)
+    expected = [naive_bucket(distance, causal) for distance in distances]
+    assert distance_bucket(torch.tensor(distances), causal).tolist() == expected
+    assert len(set(expected)) == 32 - (not causal), "32 kinds; no distance is 0 after the query"
+
+
+@pytest.mark.parametrize(("n_queries", "n_keys"), [(7, 7), (1, 7), (3, 7), (1, 1)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_bias_is_that_of_the_distance(n_queries: int, n_keys: int, causal: bool) -> None:
+    """The queries are the last of the tokens: the others are in a cache."""
+    table = torch.randn(32, 4)
+    bias = relative_bias(table, n_queries, n_keys, causal)
+    assert bias.shape == (4, n_queries, n_keys)
+    for query in range(n_queries):
+        for key in range(n_keys):
+            bucket = naive_bucket(key - (n_keys - n_queries + query), causal)
+            assert torch.equal(bias[:, query, key], table[bucket])
