@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ssl_cli
-from ssl_cli.models.generation.decode import GenerationRequest
+from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from tests.commands.conftest import Finished
 from tests.conftest import Cli

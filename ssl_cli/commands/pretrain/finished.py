@@ -14,9 +14,10 @@ from ssl_cli.config.types import Count
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.protocols import ContinuesText, FillsMasks
-from ssl_cli.models.generation.decode import GenerationRequest, generate
+from ssl_cli.models.generation.decode import generate
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel, Precision
+from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import RunFilter, find_run
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ssl_cli.methods.language.causal_lm import CausalLM
 from ssl_cli.models.cpu import PackedLinear, can_pack
-from ssl_cli.models.generation.decode import GenerationRequest, batch_prompts, generate, generate_tokens, uniform_draws
+from ssl_cli.models.generation.decode import batch_prompts, generate, generate_tokens
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel
+from ssl_cli.models.generation.request import GenerationRequest, uniform_draws
 from ssl_cli.models.generation.sampling import Sampling
 from tests.helpers.pretrain_runs import causal, tokenizer_of
 
