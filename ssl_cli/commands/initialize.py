@@ -91,7 +91,10 @@ class Init:
         Returns a row for each part of the model: its name, whether it was loaded, and how many parameters it has.
         """
         own, weights = dict(model.named_parameters()), dict(self.weights)
-    XX        loaded = {name for name in weights if name in own}
+        for name in own.keys() & weights.keys():
+            if name.endswith("position_table.weight"):
+                weights[name] = weights[name][: len(own[name])]
+        loaded = {name for name in weights if name in own}
         with torch.no_grad():
             for name in loaded:
                 own[name].copy_(weights[name])

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from ssl_cli.commands.finetune.finetune import fit_network
+from ssl_cli.commands.finetune.network import fit_network
 from ssl_cli.commands.initialize import apply_init, name_of_folder, resolve_init
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
@@ -17,9 +17,11 @@ from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.sequence_classification import SequenceClassificationHead
 from ssl_cli.models.transformer import Transformer
+from tests.helpers.finetune_runs import task_node
 from tests.helpers.pretrain_runs import TEXT, make_run, tokenizer_of
 
 transformers = pytest.importorskip("transformers")
+CLASSIFY = build(OmegaConf.create(task_node("classify")))
 
 
 def config(tmp_path: Path, init: str, like: str | None = None, **model: Any) -> DictConfig:
@@ -50,7 +52,7 @@ def initialized(cfg: DictConfig) -> tuple[Any, SequenceClassificationHead, dict[
     init = resolve_init(cfg)
     apply_init(cfg, init)
     tokenizer = init.tokenizer or build(cfg.tokenizer).train(TEXT)
-    network, _ = fit_network(cfg, init, tokenizer.vocab_size)
+    network = fit_network(cfg, init, CLASSIFY, tokenizer.vocab_size).options
     torch.manual_seed(7)
     model = SequenceClassificationHead(Transformer(**network), 3)
     return init, model, {part: state for part, state, _ in init.load_into(model)}
@@ -59,8 +61,8 @@ def initialized(cfg: DictConfig) -> tuple[Any, SequenceClassificationHead, dict[
 def length_of(cfg: DictConfig, max_length: int | None) -> tuple[int, int]:
     """Return the longest example and the context of the network with a max_length."""
     cfg.max_length = max_length
-    network, length = fit_network(cfg, resolve_init(cfg), 160)
-    return length, network["context"]
+    network = fit_network(cfg, resolve_init(cfg), CLASSIFY, 160)
+    return network.length, network.options["context"]
 
 
 def test_from_scratch_the_tokenizer_is_trained_on_the_task(tmp_path: Path) -> None:
