@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from ssl_cli.commands.finetune.adaptation import DECODER, ENCODER
 from ssl_cli.commands.initialize import SCRATCH, Init
 from ssl_cli.config.instantiate import locate
 from ssl_cli.errors import InputError
@@ -17,7 +18,6 @@ from ssl_cli.tasks.task import GeneratesText, Task
 
 MAX_LENGTH = 384  # tokens of an example, unless max_length is given
 EXTENSIBLE = ("rotary", "sinusoidal", "relative")  # positions that continue beyond those in training
-ENCODER, DECODER = "network.encoder.", "network.decoder."
 STYLE_OF_SCRATCH = "t5"  # of an encoder-decoder from random weights: no special token opens a text
 
 
