@@ -151,7 +151,7 @@ VERBS: dict[str, VerbSpec] = {
     ),
     "generate": VerbSpec(
         options=GenerateConfig,
-        main_options=("run", "n", "prompt", "max_tokens", "temperature", "output", "seed"),
+        main_options=("run", "n", "prompt", "max_tokens", "temperature", "beams", "output", "seed"),
         command="generate",
     ),
     "fill": VerbSpec(

@@ -73,7 +73,7 @@ def test_without_a_prompt_a_new_text_begins(cli: Cli, run: Path) -> None:
         (["prompts=absent"], "prompts=absent can't be read"),
         (["stop=['']"], "stop has an empty text"),
         (["max_tokens=0"], "max_tokens must be a whole number of at least 1, not 0."),
-        (["temperature=-1"], "temperature must be a number of at least 0, not -1."),
+        (["temperature=-1"], "temperature must be a number of at least 0 or null, not -1."),
         (["top_p=1.5"], "top_p must be a number above 0 and of at most 1 or null, not 1.5."),
         (["precision=16"], "precision must be one of auto, 32-true, bf16-true, not 16."),
         (["n=0"], "n must be a whole number of at least 1"),

@@ -1,16 +1,21 @@
-"""Gaps in a text, which an encoder-decoder fills: [MASK] for BART, which writes the whole text, sentinels for T5, which
-writes only what is missing."""
+"""Texts with gaps, which an encoder-decoder fills.
+
+What it writes depends on how its run corrupted texts: BART writes the whole text, T5 what each sentinel stands for, and
+MASS the masked fragment. In a text of the user, [MASK] is a gap for each of them.
+"""
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
+from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate
 from ssl_cli.data.tokenizers.tokenizer import SENTINEL, Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import Precision, Seq2SeqInferenceModel
-from ssl_cli.models.generation.phrases import Gap, likeliest_phrases
+from ssl_cli.models.generation.phrases import Gap, Phrase, likeliest_phrases
 from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.models.generation.seq2seq import generate_from_sources
@@ -18,7 +23,9 @@ from ssl_cli.models.generation.seq2seq import generate_from_sources
 MASK = "[MASK]"  # in a text with gaps, whatever the name of the tokenizer's mask token
 MAX_QUOTED_CHARS = 60
 MAX_PHRASE_TOKENS = 16
-CONTEXT_AFTER = 4  # tokens after a gap that a whole text must go on with
+TOKENS_AFTER = 4  # that a whole text must go on with after a phrase
+
+Run = tuple[int, int]  # first and last + 1 of consecutive tokens that stand for a gap
 
 
 @dataclass(frozen=True)
@@ -29,53 +36,54 @@ class MaskCandidate:
     probability: float
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How a decoder writes the target of a text: its special tokens, its length, and where its positions begin."""
+
+    template: Seq2SeqTemplate
+    request: GenerationRequest
+    other_ends: tuple[int, ...] = ()
+    first_position: int = 0
+
+
 class GapFiller:
-    """An encoder-decoder and its tokenizer, which restore texts with gaps. `model` provides WritesText."""
+    """A model that writes the whole text, as BART, and its tokenizer. `model` provides WritesText.
+
+    The source and the target of a text end as a document of the run's text did.
+    """
 
     def __init__(self, model: Any, tokenizer: Tokenizer, precision: Precision = "auto"):
-        self.tokenizer, self.template, self.context = tokenizer, model.template, model.network.context
-        self.writes_spans = "spans" in model.corruption
-        self._network, self._precision = model.network, precision
-        self._mask = tokenizer.specials.get("mask")
-        self._sentinels = {token: number for number, token in enumerate(tokenizer.sentinels)}
+        self.tokenizer, self.template, self.corruption = tokenizer, model.template, list(model.corruption)
+        self.context, self.end = model.network.context, model.template.end
+        self.mask: int | None = tokenizer.specials.get("mask")
+        self.network, self.precision = model.network, precision
+        end_of_text = tokenizer.specials.get("end", self.end)
+        self.end_of_text = () if end_of_text == self.end else (end_of_text,)
 
-    # --- from a text to what the encoder reads ---
+    # --- what the encoder reads ---
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text with gaps, without those around it. Raises InputError if it can't be read.
-
-        For a model that writes spans, each [MASK] is the next sentinel.
-        """
-        ids = self.tokenizer.encode(self._with_sentinels(text) if self.writes_spans else self._with_masks(text))
+        """Return the tokens of a text, without the template's. Raises InputError if it is too long for the model."""
+        ids = [*self.tokenizer.encode(self._with_gaps(text)), *self.end_of_text]
         room = self.context - len(self.template.source_prefix) - len(self.template.source_suffix)
         if len(ids) > room:
             raise InputError(f"{quoted(text)} has {len(ids):,} tokens, but the model reads at most {room:,}: shorten it.")
         return ids
 
-    def _with_masks(self, text: str) -> str:
-        return text if self._mask is None else text.replace(MASK, self.tokenizer.token(self._mask))
-
-    def _with_sentinels(self, text: str) -> str:
-        names = {MASK, *([] if self._mask is None else [self.tokenizer.token(self._mask)])}
-        parts = [text]
-        for name in names:
-            parts = [piece for part in parts for piece in part.split(name)]
-        n_gaps, n_sentinels = len(parts) - 1, len(self._sentinels)
-        if n_gaps > n_sentinels:
-            raise InputError(
-                f"{quoted(text)} has {n_gaps:,} gaps, but the run's tokenizer has {n_sentinels:,} sentinels: split it."
-            )
-        if n_gaps and any(name in text for name in map(self.tokenizer.token, self._sentinels)):
-            raise InputError(
-                f"{quoted(text)} has both {MASK} and {SENTINEL.format(0)}: write all of its gaps in the same way."
-            )
-        return parts[0] + "".join(f"{SENTINEL.format(k)}{part}" for k, part in enumerate(parts[1:]))
+    def _with_gaps(self, text: str) -> str:
+        return text if self.mask is None else text.replace(MASK, self.tokenizer.token(self.mask))
 
     def is_gap(self, token: int) -> bool:
         """Return whether a token stands for a gap."""
-        return token in self._sentinels if self.writes_spans else token == self._mask
+        return token == self.mask
 
-    # --- whole texts ---
+    def runs(self, ids: list[int]) -> list[Run]:
+        """Return the runs of tokens that stand for gaps."""
+        places = groupby(range(len(ids)), key=lambda place: self.is_gap(ids[place]))
+        runs = [list(group) for is_gap, group in places if is_gap]
+        return [(run[0], run[-1] + 1) for run in runs]
+
+    # --- restored texts ---
 
     def generate(
         self,
@@ -85,46 +93,45 @@ class GapFiller:
         stop: Sequence[str] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> list[list[Completion]]:
-        """Return `request.n` restored texts of each prompt.
-
-        A model that writes spans continues a text without a gap. Its `target` is what it wrote, and its text the prompt
-        with the gaps filled; it is not passed to `on_text`.
-        """
-        encoded = [self.prompt_tokens(prompt) for prompt in prompts]
-        sources = [self.template.source(ids, self.context) for ids in encoded]
-        written = {token for token in self._sentinels if self.writes_spans}
-        banned = [token for token in self.tokenizer.special_ids if token not in {*written, self.template.end}]
-        end = Detokenizer(self.tokenizer.decode, None, tuple(stop), None if self.writes_spans else on_text)
-        completions = generate_from_sources(
-            self._network, sources, self.template, request, sampling, self._precision, end, banned
-        )
-        if self.writes_spans:
-            for ids, of_prompt in zip(encoded, completions, strict=True):
-                for completion in of_prompt:
-                    completion.target = completion.text
-                    completion.text = self.tokenizer.decode(self.fill_spans(ids, completion.tokens))
+        """Return `request.n` restored texts of each prompt; `on_text` gets the pieces of a target."""
+        model, encoded = Seq2SeqInferenceModel(self.network, self.precision), [self.prompt(text) for text in prompts]
+        by_writing: dict[Writing, list[int]] = {}
+        for index, ids in enumerate(encoded):
+            by_writing.setdefault(self.writing(ids, request), []).append(index)
+        completions: list[list[Completion]] = [[] for _ in prompts]
+        detokenizer = Detokenizer(self.tokenizer.decode, None, tuple(stop), on_text)
+        for writing, index in by_writing.items():
+            sources = [self.template.source(encoded[k], self.context) for k in index]
+            written = generate_from_sources(
+                model.at(writing.first_position),
+                *(sources, writing.template, writing.request, sampling),
+                detokenizer=detokenizer,
+                banned=self.banned(writing.other_ends),
+                other_ends=writing.other_ends,
+                numbers=index,
+            )
+            for k, of_prompt in zip(index, written, strict=True):
+                completions[k] = [self.completed(encoded[k], completion) for completion in of_prompt]
         return completions
 
-    def prompt_tokens(self, prompt: str) -> list[int]:
-        """Return the tokens of a text to restore. Raises InputError if it is empty."""
-        ids = self.encode(prompt)
-        if not ids:
-            raise InputError(f"prompt is empty: give a text to restore, as in Birds can {MASK}.")
-        if self.writes_spans and not any(map(self.is_gap, ids)):
-            return self.encode(prompt + SENTINEL.format(0))
-        return ids
+    def prompt(self, text: str) -> list[int]:
+        """Return the tokens of a text to restore. Raises InputError if it is empty or can't be read."""
+        if not text.strip():
+            raise InputError(f'There is no text to restore: set prompt="Birds can {MASK}."')
+        return self.encode(text)
 
-    def fill_spans(self, ids: list[int], target: list[int]) -> list[int]:
-        """Return tokens with each sentinel replaced by what follows it in a target. One not in the target remains."""
-        spans: dict[int, list[int]] = {}
-        span: list[int] = []  # what precedes the first sentinel belongs nowhere
-        for token in target:
-            if token in self._sentinels:
-                span = []
-                spans.setdefault(token, span)
-            else:
-                span.append(token)
-        return [token for place in ids for token in spans.get(place, [place])]
+    def writing(self, ids: list[int], request: GenerationRequest) -> Writing:
+        """Return how the target of a text is written."""
+        return Writing(self.template, request, self.end_of_text)
+
+    def banned(self, other_ends: Sequence[int]) -> list[int]:
+        """Return the tokens that no target has."""
+        special = {*self.tokenizer.special_ids_except_end, self.tokenizer.specials.get("end", self.end)}
+        return sorted(special - {self.end, *other_ends})
+
+    def completed(self, ids: list[int], completion: Completion) -> Completion:
+        """Return the completion of a text with these tokens, its `text` being the restored one."""
+        return completion
 
     # --- candidates for each gap ---
 
@@ -132,49 +139,196 @@ class GapFiller:
         """Return the `n` likeliest phrases for each gap of a text, best first, by beam search.
 
         Gaps are filled from left to right: the best phrase of a gap is read before the next one is filled. Raises
-        InputError if the text has no gap, if two are side by side, or if it is too long.
+        InputError if the text has no gap or gaps of a kind that the model has not learned, or if it is too long.
         """
         ids = self.encode(text)
-        places = [place for place, token in enumerate(ids) if self.is_gap(token)]
-        if not places:
+        runs = self.runs(ids)
+        if not runs:
             raise InputError(f"{quoted(text)} has no {MASK}: write it in place of words, as in Birds can {MASK}.")
-        if any(place + 1 == following for place, following in zip(places, places[1:], strict=False)):
-            raise InputError(f"{quoted(text)} has {MASK} twice in a row: one stands for any number of words.")
-        source, model = self.template.source(ids, self.context), Seq2SeqInferenceModel(self._network, self._precision)
-        before, candidates = [self.template.start, *self.template.target_prefix], []
-        for number, place in enumerate(places):
-            start = places[number - 1] + 1 if number else 0
-            before += [ids[place]] if self.writes_spans else ids[start:place]
-            following = ids[place + 1 : places[number + 1] if number + 1 < len(places) else None]
-            phrases = likeliest_phrases(model, source, self._gap(before, following, number), n, MAX_PHRASE_TOKENS)
-            candidates.append(self._candidates(before, phrases)[:n])
-            before = [*before, *phrases[0][0]]
+        self.check_runs(text, runs)
+        source = self.template.source(ids, self.context)
+        model = Seq2SeqInferenceModel(self.network, self.precision).at(self._first_position(runs))
+        written, candidates = self._first_tokens(), []
+        for number, (start, stop) in enumerate(runs):
+            written += self._tokens_before(ids, runs, number)
+            following = ids[stop : runs[number + 1][0] if number + 1 < len(runs) else None]
+            phrases = likeliest_phrases(model, source, self._gap(written, following, number, stop - start), n)
+            candidates.append(self._candidates(phrases)[:n])
+            written += phrases[0].tokens
         return candidates
 
-    def _gap(self, before: list[int], following: list[int], number: int) -> Gap:
-        """Return the gap after tokens that the decoder has written; `following` is the text up to the next gap."""
-        end = self.template.end
-        banned = [token for token in self.tokenizer.special_ids if token != end]
-        if self.writes_spans:  # any later sentinel, or the end
-            later = [token for token, other in self._sentinels.items() if other > number]
-            return Gap(before, [end, *later], [], banned, end)
-        after = [*following, end][:CONTEXT_AFTER]
-        return Gap(before, after[:1], after[1:], banned, end)
+    def check_runs(self, text: str, runs: list[Run]) -> None:
+        """Raise InputError if the model has not learned to fill such gaps."""
+        if not {"mask", "infill"} & set(self.corruption):
+            raise InputError(
+                f"The run learned with model.corruption=[{','.join(self.corruption)}], which masks nothing, so it can't "
+                "fill a mask; `ssl generate prompt=...` restores a text."
+            )
+        if "infill" in self.corruption and any(stop - start > 1 for start, stop in runs):
+            raise InputError(f"{quoted(text)} has {MASK} twice in a row: one stands for any number of words.")
 
-    def _candidates(self, before: list[int], phrases: list[tuple[list[int], float]]) -> list[MaskCandidate]:
+    def _first_position(self, runs: list[Run]) -> int:
+        return 0
+
+    def _first_tokens(self) -> list[int]:
+        return [self.template.start, *self.template.target_prefix]
+
+    def _tokens_before(self, ids: list[int], runs: list[Run], number: int) -> list[int]:
+        """Return what the decoder writes between the phrase before and that of the gap."""
+        return ids[runs[number - 1][1] if number else 0 : runs[number][0]]
+
+    def _gap(self, written: list[int], following: list[int], number: int, length: int) -> Gap:
+        """Return a gap of `length` masks after the tokens written so far and before the `following` ones."""
+        after = [*following, self.end][:TOKENS_AFTER]
+        lengths = (0, MAX_PHRASE_TOKENS) if "infill" in self.corruption else (length, length)
+        return Gap(written, after[:1], after[1:], self.banned(()), self.end, *lengths)
+
+    def _candidates(self, phrases: list[Phrase]) -> list[MaskCandidate]:
         """Return phrases as texts with their probabilities, those of the same text added up, best first.
 
-        A model that writes whole texts may change the words around the gap: its probabilities are shares among the
-        phrases found.
+        The model may change the words around a gap, so that a probability is a phrase's share among those found.
         """
-        total = 1.0 if self.writes_spans else sum(math.exp(log_p - phrases[0][1]) for _, log_p in phrases)
-        offset = 0.0 if self.writes_spans else phrases[0][1]
+        total = sum(math.exp(phrase.log_probability - phrases[0].log_probability) for phrase in phrases)
+        return self._as_texts(phrases, phrases[0].log_probability + math.log(total))
+
+    def _as_texts(self, phrases: list[Phrase], log_total: float) -> list[MaskCandidate]:
         by_text: dict[str, float] = {}
-        for tokens, log_p in phrases:
-            text = self.tokenizer.decode(tokens).strip()
-            by_text[text] = by_text.get(text, 0.0) + math.exp(log_p - offset) / total
-        ranked = sorted(by_text.items(), key=lambda item: -item[1])
-        return [MaskCandidate(text, probability) for text, probability in ranked]
+        for phrase in phrases:
+            text = self.tokenizer.decode(phrase.tokens).strip()
+            by_text[text] = by_text.get(text, 0.0) + math.exp(phrase.log_probability - log_total)
+        return [MaskCandidate(*item) for item in sorted(by_text.items(), key=lambda item: -item[1])]
+
+
+class SpanFiller(GapFiller):
+    """A model that writes what each sentinel stands for, as T5: <extra_id_0> FIRST SPAN <extra_id_1> SECOND SPAN."""
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, precision: Precision = "auto"):
+        super().__init__(model, tokenizer, precision)
+        self.sentinels = tokenizer.sentinels
+        self._is_sentinel = set(self.sentinels)
+
+    def _with_gaps(self, text: str) -> str:
+        """Return the text with a sentinel for each mask. Raises InputError if it has more, or sentinels already."""
+        parts = super()._with_gaps(text).split(MASK if self.mask is None else self.tokenizer.token(self.mask))
+        n_gaps, n_sentinels = len(parts) - 1, len(self.sentinels)
+        if n_gaps > n_sentinels:
+            raise InputError(
+                f"{quoted(text)} has {n_gaps:,} gaps, but the run's tokenizer has {n_sentinels:,} sentinels: split it."
+            )
+        if n_gaps and any(SENTINEL.format(k) in text for k in range(n_sentinels)):
+            raise InputError(
+                f"{quoted(text)} has both {MASK} and {SENTINEL.format(0)}: write all of its gaps in the same way."
+            )
+        return parts[0] + "".join(f"{SENTINEL.format(k)}{part}" for k, part in enumerate(parts[1:]))
+
+    def is_gap(self, token: int) -> bool:
+        """Return whether a token is a sentinel."""
+        return token in self._is_sentinel
+
+    def runs(self, ids: list[int]) -> list[Run]:
+        """Return the places of the sentinels."""
+        return [(place, place + 1) for place, token in enumerate(ids) if self.is_gap(token)]
+
+    def prompt(self, text: str) -> list[int]:
+        """Return the tokens of a text to restore; a text without a gap is to be continued, so it gets one at its end."""
+        ids = super().prompt(text)
+        return ids if self.runs(ids) else self.encode(text + SENTINEL.format(0))
+
+    def writing(self, ids: list[int], request: GenerationRequest) -> Writing:
+        """Return how the target is written: a sentinel that the text does not have ends it."""
+        return Writing(self.template, request, tuple(token for token in self.sentinels if token not in ids))
+
+    def banned(self, other_ends: Sequence[int]) -> list[int]:
+        """Return the tokens that no target has."""
+        return [token for token in super().banned(other_ends) if not self.is_gap(token)]
+
+    def completed(self, ids: list[int], completion: Completion) -> Completion:
+        """Set the text of a completion: the prompt with its sentinels replaced. One not in the target remains."""
+        spans: dict[int, list[int]] = {}
+        span: list[int] = []  # what precedes the first sentinel belongs nowhere
+        for token in completion.tokens:
+            if self.is_gap(token):
+                span = []
+                spans.setdefault(token, span)
+            else:
+                span.append(token)
+        filled = [token for place in ids for token in spans.get(place, [place])]
+        completion.target, completion.text = completion.text, self.tokenizer.decode(filled)
+        return completion
+
+    def check_runs(self, text: str, runs: list[Run]) -> None:
+        """Raise InputError if two gaps have nothing between them."""
+        if any(stop == start for (_, stop), (start, _) in zip(runs, runs[1:], strict=False)):
+            raise InputError(f"{quoted(text)} has {MASK} twice in a row: one stands for any number of words.")
+
+    def _tokens_before(self, ids: list[int], runs: list[Run], number: int) -> list[int]:
+        return [ids[runs[number][0]]]
+
+    def _gap(self, written: list[int], following: list[int], number: int, length: int) -> Gap:
+        """Return a gap that any other sentinel closes, or the end."""
+        closers = [self.end, *(token for token in self.sentinels if token != written[-1])]
+        return Gap(written, closers, [], self.tokenizer.special_ids_except_end, self.end, 0, MAX_PHRASE_TOKENS)
+
+    def _candidates(self, phrases: list[Phrase]) -> list[MaskCandidate]:
+        return self._as_texts(phrases, 0.0)
+
+
+class FragmentFiller(GapFiller):
+    """A model that writes the masked fragment of a text, as MASS: as many tokens as there are masks, all in a row."""
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, precision: Precision = "auto"):
+        super().__init__(model, tokenizer, precision)
+        self._of_fragment = replace(self.template, target_prefix=())
+
+    def prompt(self, text: str) -> list[int]:
+        """Return the tokens of a text to restore. Raises InputError if its masks are not one run."""
+        ids = super().prompt(text)
+        self.check_runs(text, self.runs(ids))
+        return ids
+
+    def check_runs(self, text: str, runs: list[Run]) -> None:
+        """Raise InputError if the masks are not one run."""
+        if len(runs) != 1:
+            raise InputError(
+                f"{quoted(text)} has {len(runs)} stretches of {MASK}, but a run with model.corruption=[fragment] writes "
+                f"exactly one: one {MASK} for each token, all in a row."
+            )
+
+    def writing(self, ids: list[int], request: GenerationRequest) -> Writing:
+        """Return how the target is written: a token for each mask, where those are."""
+        ((start, stop),) = self.runs(ids)
+        of_fragment = replace(request, min_tokens=stop - start, max_tokens=stop - start)
+        return Writing(self._of_fragment, of_fragment, (), self._first_position([(start, stop)]))
+
+    def completed(self, ids: list[int], completion: Completion) -> Completion:
+        """Set the text of a completion: the prompt with its masks replaced."""
+        ((start, stop),) = self.runs(ids)
+        filled = [*ids[:start], *completion.tokens, *ids[stop : len(ids) - len(self.end_of_text)]]
+        completion.target, completion.text = completion.text, self.tokenizer.decode(filled)
+        return completion
+
+    def _first_position(self, runs: list[Run]) -> int:
+        return runs[0][0] + len(self.template.target_prefix)
+
+    def _first_tokens(self) -> list[int]:
+        return [self.template.start]
+
+    def _tokens_before(self, ids: list[int], runs: list[Run], number: int) -> list[int]:
+        return []
+
+    def _gap(self, written: list[int], following: list[int], number: int, length: int) -> Gap:
+        """Return a gap that is closed after a token for each mask."""
+        return Gap(written, [], [], self.banned(()), self.end, length, length)
+
+    def _candidates(self, phrases: list[Phrase]) -> list[MaskCandidate]:
+        return self._as_texts(phrases, 0.0)
+
+
+def gap_filler(model: Any, tokenizer: Tokenizer, precision: Precision = "auto") -> GapFiller:
+    """Return the gap filler of a run's model, by how its run corrupted texts."""
+    fillers = {"spans": SpanFiller, "fragment": FragmentFiller}
+    kind = next((fillers[name] for name in model.corruption if name in fillers), GapFiller)
+    return kind(model, tokenizer, precision)
 
 
 def quoted(text: str) -> str:

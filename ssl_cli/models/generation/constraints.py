@@ -1,5 +1,6 @@
 """Constraints on the next token: tokens that are never written, n-grams that are not repeated, a least length."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor
 class Constraints:
     """Which tokens may come next.
 
-    `banned` (N,) are tokens that are never written, `end` is the token that ends a text. No n-gram of
-    `no_repeat_ngram` tokens is written twice (0: it may be); no text ends before `min_tokens` tokens. With
+    `banned` (N,) are tokens that are never written, `end` is the token that ends a text; `other_ends` (M,) count as it.
+    No n-gram of `no_repeat_ngram` tokens is written twice (0: it may be); no text ends before `min_tokens` tokens. With
     `forces_end`, the last token that fits is the end, as in BART.
     """
 
@@ -20,6 +21,21 @@ class Constraints:
     no_repeat_ngram: int = 0
     min_tokens: int = 0
     forces_end: bool = False
+    other_ends: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        banned: Sequence[int],
+        end: int | None,
+        device: torch.device,
+        other_ends: Sequence[int] = (),
+        **options: int,
+    ) -> "Constraints":
+        """Return constraints, given tokens as numbers."""
+        others = torch.tensor(other_ends, device=device) if other_ends else None
+        banned_ids = torch.tensor(banned, dtype=torch.long, device=device)
+        return cls(banned_ids, end, other_ends=others, **options)
 
     def apply(self, scores: Tensor, earlier: Tensor | None, n_written: int, is_last: bool) -> Tensor:
         """Return the scores (R, V) of the next token, with -inf for tokens that may not come.
@@ -31,6 +47,10 @@ class Constraints:
             assert self.end is not None
             return torch.full_like(scores, -torch.inf).index_fill_(1, torch.tensor(self.end, device=scores.device), 0)
         scores = scores.index_fill(1, self.banned, -torch.inf)
+        if self.other_ends is not None:
+            ends = scores[:, [self.end, *self.other_ends.tolist()]].logsumexp(1)
+            scores[:, self.other_ends] = -torch.inf
+            scores[:, self.end] = ends
         if self.no_repeat_ngram:
             assert earlier is not None
             scores = ban_repeated_ngrams(scores, earlier, self.no_repeat_ngram)

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from ssl_cli.models.attention import KVCache
+from ssl_cli.models.generation.constraints import Constraints
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel
 from ssl_cli.models.generation.request import GenerationRequest
-from ssl_cli.models.generation.rows import Prefilled, complete_rows, make_constraints
+from ssl_cli.models.generation.rows import Prefilled, complete_rows
 from ssl_cli.models.generation.sampling import Sampling
 
 Batch = list[tuple[int, list[int]]]  # prompts that are decoded together: (index, tokens) of each
@@ -47,7 +48,8 @@ def generate(
     With beams, prompt and text must fit into the model's context.
     """
     completions: list[list[Completion]] = [[] for _ in prompts]
-    constraints = make_constraints(request, banned, detokenizer.end if detokenizer else None, model.device)
+    end = detokenizer.end if detokenizer else None
+    constraints = Constraints.of(banned, end, model.device, **request.constraints)
     with torch.inference_mode():
         for batch in batch_prompts(prompts, model.context, request):
             cache, logits = prefill(model, [ids for _, ids in batch], request.max_tokens)

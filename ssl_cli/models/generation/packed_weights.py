@@ -49,6 +49,13 @@ class Seq2SeqInferenceModel:
             output = self.network.output  # packed already, if it is a layer of its own
             self.output = PackedLinear(self.network.token_table.weight, None) if output is None else output
         self.context, self.device = network.context, network.token_table.weight.device
+        self._first_position = 0
+
+    def at(self, position: int) -> "Seq2SeqInferenceModel":
+        """Return the same model for targets that begin at another position, such as MASS's fragments."""
+        moved = copy.copy(self)
+        moved._first_position = position
+        return moved
 
     def read(self, sources: Tensor, document: Tensor | None, capacity: int) -> Seq2SeqCache:
         """Read sources (B, S), whose padding has the `document` -1; return a cache for `capacity` target tokens."""
@@ -60,7 +67,11 @@ class Seq2SeqInferenceModel:
 
     def all_logits(self, ids: Tensor, cache: Seq2SeqCache, last: int = 0) -> Tensor:
         """Read the next target tokens (B, T); return the logits (B, T, V) float32 after each, or the `last` of them."""
-        hidden = self.network.decode(ids, None, cache=cache)
+        position = None
+        if self._first_position:
+            first = self._first_position + cache.length
+            position = torch.arange(first, first + ids.shape[1], device=ids.device).expand_as(ids)
+        hidden = self.network.decode(ids, None, position=position, cache=cache)
         return self.output(hidden[:, -last:].contiguous()).float()
 
 

@@ -17,10 +17,10 @@ MIN_BEAMS = 8
 
 @dataclass(frozen=True)
 class Gap:
-    """A gap in what a decoder writes: the tokens `before` it, and those that can follow a phrase in it.
+    """A gap in what a decoder writes, after the tokens `before`.
 
-    The phrase ends before any of the tokens `closers`, and `after` must follow that one. `banned` tokens are in no
-    phrase, nor is `end`, the token that ends a text.
+    A phrase in it ends before any of the tokens `closers`, which `after` must follow; without closers it ends by
+    itself. It has `min_tokens` to `max_tokens` tokens, none of them `banned` or `end`, the token that ends a text.
     """
 
     before: list[int]
@@ -28,36 +28,48 @@ class Gap:
     after: list[int]
     banned: list[int]
     end: int
+    min_tokens: int
+    max_tokens: int
 
 
-def likeliest_phrases(
-    model: Seq2SeqInferenceModel, source: list[int], gap: Gap, n: int, max_tokens: int
-) -> list[tuple[list[int], float]]:
-    """Return the likeliest phrases for a gap, best first: at least `n` if there are, their tokens and log-probabilities.
+@dataclass(frozen=True)
+class Phrase:
+    """Tokens for a gap, and the log-probability that they and what closes the gap come next."""
 
-    That is the probability of the phrase and what closes the gap, given the source and what comes before. The phrases
-    are found by a beam search, and have at most `max_tokens` tokens. Raises InputError if the source is too long.
+    tokens: list[int]
+    log_probability: float
+
+
+def likeliest_phrases(model: Seq2SeqInferenceModel, source: list[int], gap: Gap, n: int) -> list[Phrase]:
+    """Return the likeliest phrases for a gap in the target of a source, best first: `n` or more, if there are so many.
+
+    They are found by a beam search. Raises InputError if the source, or the target so far, is too long for the model.
     """
-    room = model.context - len(gap.before) - len(gap.after)
-    closers, after = (torch.tensor(ids, device=model.device) for ids in (gap.closers, gap.after))
+    closers, after = (torch.tensor(ids, dtype=torch.long, device=model.device) for ids in (gap.closers, gap.after))
 
     def closing(log_probabilities: Tensor, cache: Seq2SeqCache) -> Tensor:
-        """Return the log-probability (R,) that the gap is closed now: of any closer, and of what must follow."""
+        """Return the log-probability (R,) that the gap is closed now, by any closer and what must follow it."""
+        if not len(closers):
+            return torch.zeros_like(log_probabilities[:, 0])
         total = log_probabilities[:, closers].logsumexp(1)
-        if len(after):
-            read = torch.cat([closers[:1], after[:-1]]).expand(len(total), -1)
-            length = cache.own.length
-            log_p = functional.log_softmax(model.all_logits(read, cache), dim=-1)  # (R, N, V)
-            cache.own.length = length  # what was read is no part of the text
-            total = total + log_p.gather(2, after.expand(len(total), -1)[..., None])[..., 0].sum(1)
-        return total
+        if not len(after):
+            return total
+        length = cache.own.length
+        logits = model.all_logits(torch.cat([closers[:1], after[:-1]]).expand(len(total), -1), cache)  # (R, N, V)
+        cache.own.length = length  # what was read is no part of the phrase
+        each = functional.log_softmax(logits, dim=-1).gather(2, after.expand(len(total), -1)[..., None])
+        return total + each[..., 0].sum(1)
 
     with torch.inference_mode():
-        cache, logits = read_sources(model, [source], gap.before, max_tokens + len(gap.after) + 1)
-        constraints = Constraints(torch.tensor(gap.banned, dtype=torch.long, device=model.device), gap.end)
-        beams, n_steps = max(2 * n, MIN_BEAMS), max(1, min(max_tokens + 1, room))
-        before = torch.tensor([gap.before], device=model.device)
+        n_more = min(gap.max_tokens + 1, model.context - len(gap.before) - len(gap.after))
+        cache, logits = read_sources(model, [source], gap.before, n_more + len(gap.after))
+        constraints = Constraints.of(gap.banned, gap.end, model.device, min_tokens=gap.min_tokens)
         (found,) = beam_search(
-            model, cache, logits, before, constraints, beams, n_steps, length_penalty=0.0, closing=closing
+            model,
+            *(cache, logits, torch.tensor([gap.before], device=model.device), constraints),
+            beams=min(max(2 * n, MIN_BEAMS), logits.shape[1] // 2),
+            max_tokens=max(1, n_more),
+            length_penalty=0.0,
+            closing=closing,
         )
-    return [(text.tokens[:-1], text.log_probability) for text in found]
+    return [Phrase(text.tokens[:-1], text.log_probability) for text in found]

@@ -24,6 +24,11 @@ class GenerationRequest:
     no_repeat_ngram: Annotated[Natural, "tokens in a row that must not occur twice in a text; 0: all may"] = 0
 
     @property
+    def constraints(self) -> dict[str, int]:
+        """Return the request's arguments of Constraints."""
+        return {"no_repeat_ngram": self.no_repeat_ngram, "min_tokens": self.min_tokens}
+
+    @property
     def prompts_at_a_time(self) -> int:
         """Return how many prompts are read together: a beam search needs a row for each beam."""
         return max(1, self.batch_size // self.beams)

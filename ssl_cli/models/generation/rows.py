@@ -25,14 +25,15 @@ SlideWindow = Callable[[list[Completion], int], tuple[Any, Tensor]]
 class Prefilled:
     """A batch of prompts that a model has read: its cache, and the logits (B, V) of the next token.
 
-    `index` are the prompts' numbers, and `prefixes` their tokens. `hidden_prefix`: they are no part of the text, but the
-    special tokens that a decoder reads first.
+    `index` are the prompts' indices, and `prefixes` their tokens. Their draws depend on `numbers`, by default the
+    indices. `hidden_prefix`: the prefixes are no part of the text, but special tokens that a decoder reads first.
     """
 
     index: list[int]
     prefixes: list[list[int]]
     cache: Any
     logits: Tensor
+    numbers: Sequence[int] | None = None
     hidden_prefix: bool = False
 
     def padded(self) -> Tensor:
@@ -40,6 +41,11 @@ class Prefilled:
         longest = max(map(len, self.prefixes))
         rows = [[PADDING] * (longest - len(ids)) + ids for ids in self.prefixes]
         return torch.tensor(rows, device=self.logits.device)
+
+    def draws(self, request: GenerationRequest, row: int, sample: int) -> Tensor:
+        """Return the uniform draws of a sample of a row, (max_tokens,)."""
+        index = self.index[row]
+        return uniform_draws(request, index if self.numbers is None else self.numbers[index], sample)
 
     def completion(self, row: int, detokenizer: Detokenizer | None) -> Completion:
         """Return a completion of a row, without tokens."""
@@ -55,7 +61,7 @@ def complete_rows(
     detokenizer: Detokenizer | None,
     slide_window: SlideWindow | None = None,
 ) -> Iterator[tuple[int, Completion]]:
-    """Yield `request.n` completions of each prompt of a batch, with the prompt's number; those of a prompt in order."""
+    """Yield `request.n` completions of each prompt of a batch, with the prompt's index; those of a prompt in order."""
     if request.beams > 1:
         yield from search_rows(model, batch, request, constraints, detokenizer)
         return
@@ -65,7 +71,7 @@ def complete_rows(
         samples = range(first, min(first + samples_at_a_time, request.n))
         pairs = [(row, sample) for row in range(n_prompts) for sample in samples]
         completions = [batch.completion(row, detokenizer) for row, _ in pairs]
-        u = torch.stack([uniform_draws(request, batch.index[row], sample) for row, sample in pairs])
+        u = torch.stack([batch.draws(request, row, sample) for row, sample in pairs])
         rows = torch.tensor([row for row, _ in pairs], device=batch.logits.device)
         copies = batch.cache.select(rows), batch.logits[rows]
         draws = u.to(batch.logits.device)
@@ -138,14 +144,6 @@ def decode_rows(
             cache, logits = slide_window(rows, n_steps - step)
     for completion in completions:
         completion.finish()
-
-
-def make_constraints(
-    request: GenerationRequest, banned: Sequence[int], end: int | None, device: torch.device, forces_end: bool = False
-) -> Constraints:
-    """Return the constraints of a request."""
-    banned_ids = torch.tensor(banned, dtype=torch.long, device=device)
-    return Constraints(banned_ids, end, request.no_repeat_ngram, request.min_tokens, forces_end)
 
 
 def seen_token_mask(completions: list[Completion], logits: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from torch import Tensor
 from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate
 from ssl_cli.models.cross_attention import Seq2SeqCache
 from ssl_cli.models.encoder_decoder import PADDING, EncoderDecoder, check_length
+from ssl_cli.models.generation.constraints import Constraints
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import Precision, Seq2SeqInferenceModel
 from ssl_cli.models.generation.request import GenerationRequest
-from ssl_cli.models.generation.rows import Prefilled, complete_rows, make_constraints
+from ssl_cli.models.generation.rows import Prefilled, complete_rows
 from ssl_cli.models.generation.sampling import Sampling
 
 PAD_MULTIPLE = 16
@@ -31,27 +32,29 @@ def generate_from_sources(
     precision: Precision = "auto",
     detokenizer: Detokenizer | None = None,
     banned: Sequence[int] = (),
-    forces_end: bool | None = None,
+    other_ends: Sequence[int] = (),
+    numbers: Sequence[int] | None = None,
 ) -> list[list[Completion]]:
     """Return `request.n` targets for each source, without `banned` tokens.
 
     `sources` have the template's special tokens already; targets come without them. A target has at most as many tokens
-    as the network's context has room for. With `forces_end` (None: if targets begin with a special token, as BART's
-    do) the last token that fits is the end. Raises InputError if a source is longer than the context.
+    as the network's context has room for; if targets begin with a special token, as BART's do, the last that fits is
+    the end. `other_ends` are tokens that end a target too. Draws depend on the `numbers` of the sources, by default
+    their indices. Raises InputError if a source is longer than the context.
     """
     model = network if isinstance(network, Seq2SeqInferenceModel) else Seq2SeqInferenceModel(network, precision)
     prefix = [template.start, *template.target_prefix]
     request = replace(request, max_tokens=min(request.max_tokens, model.context - len(template.target_prefix)))
-    forces_end = bool(template.target_prefix) if forces_end is None else forces_end
-    constraints = make_constraints(request, banned, template.end, model.device, forces_end)
+    options = request.constraints | {"forces_end": bool(template.target_prefix)}
+    constraints = Constraints.of(banned, template.end, model.device, other_ends, **options)
     decode = replace(detokenizer, end=template.end) if detokenizer else Detokenizer(_no_text, template.end)
     completions: list[list[Completion]] = [[] for _ in sources]
     with torch.inference_mode():
         for index in batch_sources(sources, model.context, request.prompts_at_a_time):
             cache, logits = read_sources(model, [sources[k] for k in index], prefix, request.max_tokens)
-            batch = Prefilled(index, [prefix for _ in index], cache, logits, hidden_prefix=True)
-            for number, completion in complete_rows(model, batch, request, sampling, constraints, decode):
-                completions[number].append(completion)
+            batch = Prefilled(index, [prefix for _ in index], cache, logits, numbers, hidden_prefix=True)
+            for row, completion in complete_rows(model, batch, request, sampling, constraints, decode):
+                completions[row].append(completion)
     return completions
 
 
