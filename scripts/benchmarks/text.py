@@ -2,7 +2,9 @@
 
 BERT: rows of 128 tokens, a WordPiece vocabulary of 30,522, beside transformers' BertForMaskedLM in its Trainer, set up
 as in run_mlm.py. GPT: characters of tiny Shakespeare, beside nanoGPT's train.py. Generation: with a KV cache, in the
-shape of GPT-2, beside transformers' generate. Padding: beside run_mlm.py --line_by_line. (The token cache:
+shape of GPT-2, beside transformers' generate. BART and T5 (4x256 and 12x768 in each half), beside transformers' in its
+Trainer, on the same corrupted texts, and greedy generation from sources of 128 tokens. Padding: beside run_mlm.py
+--line_by_line. (The token cache:
 `scripts/bench token_cache`.) Each side runs in a new process; the sides take turns, so that a busy machine slows both
 equally. The time of a step is the median from its start to the start of the next one, in the side's own trainer;
 figures are medians of the rounds, ratios are medians of those of each round.
@@ -19,7 +21,7 @@ from pathlib import Path
 
 from text_sides import gpu
 from text_sides.nanogpt import SETTINGS, NanoGPT
-from text_sides.timing import alone
+from text_sides.timing import WARM_UP, alone
 
 EXTRA = "bench"  # scripts/bench installs it
 SHARED = Path(os.environ.get("SSL_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "corpus_en"
@@ -31,7 +33,12 @@ SHAPES = {  # of BERT: transformers' names, and the rows of a batch
 }
 PEERS_OPTIMIZER = ["optim.lr=5e-5", "optim.weight_decay=0", "optim.warmup_steps=0"]
 FLOAT32, BFLOAT16 = "trainer.precision=32-true", "trainer.precision=bf16-mixed"
-PARTS = ("bert", "gpt", "generate", "padding")
+PARTS = ("bert", "gpt", "seq2seq", "generate", "padding")
+SEQ2SEQ_OPTIONS = {  # of our side: the shapes of transformers' BART, and of T5 1.1
+    "bart": ["model=bart", "model.network.positions=learned", "model.network.norm=post"],
+    "t5": ["model=t5", "model.network.tied_output=true"],
+}
+VAL_ROWS = 512  # held-out rows of text that both sides are evaluated on
 Work = Callable[[], float]  # -> tokens per second
 
 
@@ -54,7 +61,7 @@ def main() -> None:
             gpu.table(options.steps, text, options.nanogpt, SHAKESPEARE, Path(folder))
         return
     print(f"{options.threads} threads, tokens a second, medians of {options.rounds} rounds.")
-    parts = {"bert": bert, "gpt": gpt, "generate": generate, "padding": padding}
+    parts = {"bert": bert, "gpt": gpt, "seq2seq": seq2seq, "generate": generate, "padding": padding}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
             parts[name](options, Path(folder))
@@ -113,6 +120,54 @@ def gpt(options: argparse.Namespace, folder: Path) -> None:
         print_row(f"GPT {size}, block {settings['block_size']}", sides, ratios, options.rounds)
 
 
+def seq2seq(options: argparse.Namespace, folder: Path) -> None:
+    """Print the tables of BART and T5: training and greedy generation."""
+    ratios = [(3, 0), (2, 0), (2, 1)]
+    print_head(["in bf16", "in bf16, no dropout", "ssl, bf16 (its default)", "ssl, float32"], ratios)
+    for family in SEQ2SEQ_OPTIONS:
+        for size in wanted(options, SHAPES):
+            words, shape, rows = seq2seq_pairs(options, folder, family, size)
+
+            def peer(dropout: bool, family: str = family, shape: tuple = shape, rows: int = rows) -> Work:
+                settings = (folder, family, shape, rows, options.steps, dropout)
+                return lambda: rows / alone(options.threads, "run_seq2seq:seconds_a_step", *settings, bf16=True)
+
+            def ours(precision: str, words: list[str] = words, rows: int = rows) -> Work:
+                chosen = [*words, *PEERS_OPTIMIZER, precision]
+                return lambda: rows / alone(options.threads, "ours:seconds_a_step", folder, chosen, options.steps)
+
+            sides = [peer(True), peer(False), ours(BFLOAT16), ours(FLOAT32)]
+            print_row(f"{family} {size}, pairs a second", sides, ratios, options.rounds)
+    ratios = [(2, 0), (3, 1)]
+    print_head(["transformers", "in bf16", "ssl, float32", "ssl, bf16 (its default)"], ratios)
+    for family in SEQ2SEQ_OPTIONS:
+        for rows in (1, 16):
+
+            def writer(work: str, bf16: bool, family: str = family, rows: int = rows) -> Work:
+                settings = (family, rows, options.new_tokens, bf16)
+                return lambda: rows * options.new_tokens / alone(options.threads, f"generation:{work}", *settings)
+
+            works = ("transformers_seq2seq_seconds", "our_seq2seq_seconds")
+            sides = [writer(work, bf16) for work in works for bf16 in (False, True)]
+            print_row(f"{family} base, batch {rows}, tokens a second", sides, ratios, options.rounds)
+
+
+def seq2seq_pairs(
+    options: argparse.Namespace, folder: Path, family: str, size: str, n_batches: int = 0
+) -> tuple[list[str], tuple[int, int, int], int]:
+    """Write the pairs that both sides learn from; return our options, the peer's shape, and the rows of a batch."""
+    _, rows = SHAPES[size]
+    words = [
+        *seq2seq_words(options, folder, family),
+        f"model.network.size={size}",
+        f"trainer.batch_size={rows}",
+        "trainer.max_steps=1",
+    ]
+    n_batches = n_batches or options.steps + WARM_UP
+    vocab_size = alone(options.threads, "ours:write_pairs", folder, words, family, n_batches, VAL_ROWS)
+    return words, {"mini": (4, 256, vocab_size), "base": (12, 768, vocab_size)}[size], rows
+
+
 def generate(options: argparse.Namespace, _: Path) -> None:
     """Print the table of generation."""
     ratios = [(2, 0), (3, 0), (3, 1)]
@@ -146,6 +201,12 @@ def news(options: argparse.Namespace, folder: Path) -> list[str]:
         corpus.write_bytes(gzip.decompress(NEWS.read_bytes()))
         alone(options.threads, "ours:prepare", folder, words)
     return words
+
+
+def seq2seq_words(options: argparse.Namespace, folder: Path, family: str) -> list[str]:
+    """Return the options of our side for BART or T5 on the news."""
+    words = [word for word in news(options, folder) if not word.startswith(("model=", "tokenizer="))]
+    return [*words, *SEQ2SEQ_OPTIONS[family], "tokenizer=unigram", "tokenizer.vocab_size=8192"]
 
 
 def shakespeare(size: str) -> list[str]:

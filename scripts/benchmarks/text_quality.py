@@ -3,7 +3,8 @@
 BERT 4x256 on news, beside transformers' Trainer: the same text and tokenizer, batches of 32 rows of 128 tokens, AdamW
 (weight decay 0.01), linear warm-up and decay of the learning rate. GPT on characters of tiny Shakespeare, beside
 nanoGPT's train.py in its own settings: those of its README for a CPU (the README reports 1.88), or the 6x384 ones
-(1.4697; hours on a CPU). Each side measures its own loss on the same held-out text: nats per masked token, with its own
+(1.4697; hours on a CPU). BART and T5 4x256 on news, beside transformers' in its Trainer in bf16, without dropout, on
+the same corrupted texts. Each side measures its own loss on the same held-out text: nats per masked token, with its own
 random masks; nats per character, nanoGPT's on random batches, ours on all of it.
 """
 
@@ -14,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from text import SHAKESPEARE, SHAPES, news, shakespeare
+from text import SEQ2SEQ_OPTIONS, SHAKESPEARE, SHAPES, VAL_ROWS, news, seq2seq_pairs, shakespeare
 from text_sides.nanogpt import SETTINGS, NanoGPT
 from text_sides.timing import alone
 
@@ -31,7 +32,8 @@ def main() -> None:
     parser.add_argument("--gpt", choices=list(SETTINGS), default="4x128")
     parser.add_argument("--peer-bf16", action="store_true", help="transformers in bf16, not its default: half the time")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="torch's, for every side")
-    parser.add_argument("--only", nargs="+", choices=["bert", "gpt"], default=["bert", "gpt"])
+    parser.add_argument("--seq2seq-steps", type=int, default=500)
+    parser.add_argument("--only", nargs="+", choices=["bert", "gpt", "seq2seq"], default=["bert", "gpt", "seq2seq"])
     parser.add_argument("--nanogpt", type=Path, default=os.environ.get("NANOGPT"), help="its folder; default $NANOGPT")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -41,6 +43,8 @@ def main() -> None:
             bert(options, Path(folder))
         if "gpt" in options.only:
             gpt(options, Path(folder))
+        if "seq2seq" in options.only:
+            seq2seq(options, Path(folder))
 
 
 def bert(options: argparse.Namespace, folder: Path) -> None:
@@ -81,6 +85,23 @@ def gpt(options: argparse.Namespace, folder: Path) -> None:
         ours,
         options.seeds,
     )
+
+
+def seq2seq(options: argparse.Namespace, folder: Path) -> None:
+    """Print the losses of BART and T5 4x256, without dropout, on the pairs of corrupted texts that our side makes."""
+    for family in SEQ2SEQ_OPTIONS:
+        steps = options.seq2seq_steps
+        words, shape, rows = seq2seq_pairs(options, folder, family, "mini", n_batches=steps)
+        words += [f"trainer.max_steps={steps}", f"optim.lr={LR}", f"optim.warmup_steps={min(100, steps // 10)}"]
+
+        def theirs(seed: int, family: str = family, shape: tuple = shape, rows: int = rows) -> float:
+            settings = (folder, family, shape, rows, options.seq2seq_steps, seed, LR)
+            return alone(options.threads, "run_seq2seq:validation_loss", *settings, bf16=True)
+
+        def ours(seed: int, words: list[str] = words) -> float:
+            return alone(options.threads, "ours:loss_of_pairs", folder, [*words, f"seed={seed}"], VAL_ROWS)
+
+        print_losses(f"{family} 4x256, {steps:,} steps", theirs, ours, options.seeds)
 
 
 def print_losses(name: str, theirs: Callable[[int], float], ours: Callable[[int], float], seeds: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Greedy generation with a model in the shape of GPT-2 with random weights: transformers' generate, and ours."""
+"""Greedy generation with random weights in the shapes of GPT-2, BART and T5: transformers' generate, and ours."""
 
 import torch
 from text_sides.timing import repeated
@@ -37,5 +37,25 @@ def our_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
     def work() -> None:
         completions = generate(model, prompts, GenerationRequest(max_tokens=new_tokens), Sampling(temperature=0))
         assert all(len(completion.tokens) == new_tokens for (completion,) in completions)
+
+    return repeated(work)
+
+
+SOURCE = 128  # tokens
+SEQ2SEQ_VOCABULARY = 32_128
+
+
+def transformers_seq2seq_seconds(family: str, rows: int, new_tokens: int, bf16: bool) -> float:
+    """Return the seconds of transformers' generate with a BART or T5 of 12 x 768 in each half."""
+    from text_sides.run_seq2seq import new_model
+
+    model = new_model(family, (12, 768, SEQ2SEQ_VOCABULARY), dropout=True).eval()
+    model = model.to(torch.bfloat16 if bf16 else torch.float32)
+    sources = torch.randint(10, SEQ2SEQ_VOCABULARY, (rows, SOURCE))
+    settings = {"do_sample": False, "num_beams": 1, "min_new_tokens": new_tokens, "max_new_tokens": new_tokens}
+
+    def work() -> None:
+        ids = model.generate(sources, attention_mask=torch.ones_like(sources), **settings)
+        assert ids.shape == (rows, 1 + new_tokens)
 
     return repeated(work)

@@ -13,9 +13,13 @@ from text_sides.timing import WARM_UP, Clock
 from ssl_cli.commands.pretrain.evaluate import evaluate
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
+from ssl_cli.data.batches import InfiniteSampler, ordered_loader
 from ssl_cli.data.text.tokens import TextData
 from ssl_cli.methods.build import new_model
+from ssl_cli.training.seeding import reseed
 from ssl_cli.training.trainer import train
+
+PAIRS_SEED = 0  # of the draws in the pairs that both sides read
 
 
 def prepare(folder: Path, words: list[str]) -> None:
@@ -43,6 +47,38 @@ def validation_loss(folder: Path, words: list[str]) -> float:
     cfg, model, data = ready(folder, words)
     train_model(cfg, model, data, n_val_rows=16)
     return evaluate(model, data.rows("val", model, cfg.seed, cfg.trainer.batch_size), cfg.seed)["val/loss"]
+
+
+def write_pairs(folder: Path, words: list[str], name: str, n_batches: int, n_val_rows: int) -> int:
+    """Write the sources and targets of the first training batches, and of held-out rows; return the vocabulary's size.
+
+    They are those that our own side makes with these options, to the token.
+    """
+    cfg, model, data = ready(folder, words)
+    size = cfg.trainer.batch_size
+    train_rows, held_out = (data.rows(split, model, cfg.seed, size) for split in ("train", "val"))
+    sampler = InfiniteSampler(len(train_rows), size, cfg.seed)
+    batches = [(k, train_rows[k, torch.from_numpy(sampler.rows(k)), 1.0]) for k in range(n_batches)]
+    first = held_out.take(np.arange(min(n_val_rows, len(held_out))))
+    loader = ordered_loader(first, first.eval_batch_size)
+    for split, chosen in (("train", batches), ("val", [(batch["k"], batch) for batch in loader])):
+        made = []
+        for k, batch in chosen:
+            reseed(PAIRS_SEED, k, 0, torch.device("cpu"))
+            made.append(model.make_inputs(batch))
+        arrays = {key: torch.cat([inputs[key] for inputs in made]) for key in ("source", "inputs", "targets")}
+        small = {key: array.to(torch.int32).numpy() for key, array in arrays.items()}
+        np.savez(folder / f"{name}-{split}.npz", **small)
+    return model.network.vocab_size
+
+
+def loss_of_pairs(folder: Path, words: list[str], n_val_rows: int) -> float:
+    """Return the loss on the held-out rows that `write_pairs` wrote, in nats per token of the target."""
+    cfg, model, data = ready(folder, words)
+    train_model(cfg, model, data, n_val_rows=16)
+    held_out = data.rows("val", model, cfg.seed, cfg.trainer.batch_size)
+    first = held_out.take(np.arange(min(n_val_rows, len(held_out))))
+    return evaluate(model, first, PAIRS_SEED)["val/loss"]
 
 
 def padding(folder: Path, words: list[str]) -> float:
