@@ -30,7 +30,6 @@ class PairColumns:
     source: tuple[str, ...]
     target: tuple[str, ...]
     id: tuple[str, ...] = ()
-    lowercase_target: bool = False
     dropped: ClassVar[tuple[str, ...]] = ()
 
     def labelled_example(self, record: Mapping[str, Any], index: int, needs_label: bool, is_coded: bool) -> TextPair:
@@ -55,4 +54,4 @@ class PairColumns:
         has_target = needs_target or any(name in record for name in self.target)
         target = text_field(record, self.target, "target", needs_target) if has_target else ""
         ids = (json_id(record[name]) for name in self.id if record.get(name) not in (None, ""))
-        return TextPair(next(ids, index), source, (target.lower() if self.lowercase_target else target) or None)
+        return TextPair(next(ids, index), source, target or None)

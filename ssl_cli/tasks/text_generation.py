@@ -57,7 +57,9 @@ class TextGeneration:
         dev_examples: Annotated[
             Count | None, "number of last examples of the train file to use as dev; null: there is a dev file"
         ] = None,
-        lowercase_target: Annotated[bool, "write targets in lower case, where they are all in capitals"] = False,
+        lowercase: Annotated[
+            bool, "read and write lower case: in titles all in capitals no token is one of their article"
+        ] = False,
         columns: Annotated[list[str] | None, "names of the columns, if a TSV or CSV has no header"] = None,
         delimiter: Annotated[Delimiter | None, "delimiter of the fields; null: by the suffix, .tsv or .csv"] = None,
         quoting: Annotated[bool | None, "whether fields may be quoted; null: only in .csv"] = None,
@@ -65,12 +67,11 @@ class TextGeneration:
             bool, "skip and count records that can't be read or lack a text; false: stop with an error"
         ] = False,
     ):
-        self.columns = PairColumns(
-            _names(source), _names(target), () if id is None else _names(id), lowercase_target
-        )
+        self.columns = PairColumns(_names(source), _names(target), () if id is None else _names(id))
         header = None if columns is None else tuple(columns)
         self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*self.columns.source, SOURCE, TEXT))
-        self.layout, self.max_target, self.monitor = layout, max_target, monitor
+        self.layout, self.lowercase = layout, lowercase
+        self.max_target, self.monitor = max_target, monitor
         self.split, self.splits = split, splits or {}
         self.validation_examples = validation_examples
         self.dev_examples, self.skip_broken = dev_examples, skip_broken
@@ -116,9 +117,12 @@ class TextGeneration:
         return {"train": rest, "dev": ExampleSplit(train[-n:])} | {k: v for k, v in splits.items() if k != "train"}
 
     def texts(self, examples: Examples) -> Iterator[str]:
-        """Yield the sources and the targets."""
-        for example in examples:
-            yield from filter(None, (example.source, example.target))
+        """Yield the sources and the targets, as a model reads and writes them."""
+        for pair in examples:
+            yield from map(self._as_read, filter(None, (pair.source, pair.target)))
+
+    def _as_read(self, text: str) -> str:
+        return text.lower() if self.lowercase else text
 
     def labels(self, examples: Examples) -> list[str]:
         """Return no labels: texts are written."""
@@ -139,10 +143,9 @@ class TextGeneration:
 
     def rows(self, examples: Examples, template: PairTemplate, labels: Sequence[str], training: bool) -> PackedPairs:
         """Return one row per pair."""
-        texts = (text for pair in examples for text in (pair.source, pair.target) if text)
-        ids_of = encode_distinct(template.tokenizer, texts)
-        sources = [ids_of[pair.source].tolist() if pair.source else [] for pair in examples]
-        targets = [ids_of[pair.target].tolist() if pair.target else None for pair in examples]
+        ids_of = encode_distinct(template.tokenizer, self.texts(examples))
+        sources = [ids_of[self._as_read(pair.source)].tolist() if pair.source else [] for pair in examples]
+        targets = [ids_of[self._as_read(pair.target)].tolist() if pair.target else None for pair in examples]
         warnings = getattr(examples, "warnings", ())
         n_cut = {
             f"sources are longer than max_length={template.max_source}": template.n_cut_sources(sources),

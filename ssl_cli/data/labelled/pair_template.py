@@ -30,9 +30,10 @@ class PairTemplate:
         """Return the template of BART or T5. Raises InputError if a special token is missing, or no text fits."""
         special = Seq2SeqTemplate.for_style(style, tokenizer.specials)
         n_source, n_target = (len(side([], 0)) for side in (special.source, special.target))
-        for option, length, needed in (("max_length", max_source, n_source), ("task.max_target", max_target, n_target)):
+        lengths = (("max_length", max_source, n_source), ("task.max_target", max_target, n_target))
+        for option, length, needed in lengths:
             if length <= needed:
-                raise InputError(f"{option}={length} leaves no room for text beside {needed} special tokens.")
+                raise InputError(f"{option}={length} leaves no room for text beside the special tokens.")
         return cls(tokenizer, style, special, max_source, max_target, context)
 
     def n_cut_sources(self, sources: Sequence[Sequence[int]]) -> int:
