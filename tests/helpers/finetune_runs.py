@@ -22,9 +22,11 @@ NETWORK = {
 
 
 def task_node(task: str, **options: Any) -> dict[str, Any]:
-    """Return a YAML of conf/task as a plain dictionary, without its defaults."""
+    """Return a YAML of conf/task as a plain dictionary, with that of the task it inherits from."""
     node: Any = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "task" / f"{task}.yaml"), resolve=False)
-    node.pop("defaults", None)
+    parents = [name for name in node.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
+    for parent in parents:
+        node = task_node(parent) | node
     return node | options
 
 

@@ -24,8 +24,7 @@ ROWS = [{"article": "Birds can fly.", "headline": "Birds FLY"}, {"article": "鸟
 
 
 def task(name: str = "text_generation", **options: Any) -> TextGeneration:
-    base = task_node("text_generation")
-    return build(OmegaConf.create(base | task_node(name) | options))
+    return build(OmegaConf.create(task_node(name, **options)))
 
 
 def named(**options: Any) -> TextGeneration:
