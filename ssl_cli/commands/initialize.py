@@ -26,7 +26,8 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.language.causal_lm import CausalLM
-from ssl_cli.models.huggingface.read import HEAD_NAMES, Pretrained, read_pretrained
+from ssl_cli.models.huggingface.pretrained import HEAD_NAMES, Pretrained
+from ssl_cli.models.huggingface.read import read_pretrained
 from ssl_cli.process import is_worker
 from ssl_cli.runs.folder import CONFIG, LATEST, find_run
 from ssl_cli.training import checkpoints

@@ -69,12 +69,13 @@ class Transformer(Encoder):
         }
         super().__init__(tables, context, layers, positions, causal, shape)
         self.vocab_size, self.segments = vocab_size, segments
+        self.normalization, self.biases = normalization, biases
 
     @property
     def options(self) -> dict[str, Any]:
         """Constructor arguments of a network of the same shape."""
-        shape = {name: getattr(self.block_shape, name) for name in ("head_width", "normalization", "biases")}
-        return {"vocab_size": self.vocab_size, **self.shape_options, "segments": self.segments, **shape}
+        names = ("segments", "head_width", "normalization", "biases")
+        return {"vocab_size": self.vocab_size, **self.shape_options, **{name: getattr(self, name) for name in names}}
 
     def forward(
         self, ids: Tensor, segment: Tensor | None = None, document: Tensor | None = None, cache: KVCache | None = None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.models.heads import MaskedLMHead, PairHead
-from ssl_cli.models.huggingface.read import Pretrained
+from ssl_cli.models.huggingface.pretrained import Pretrained
 from ssl_cli.models.transformer import Transformer
 
 VOCABULARY, CONTEXT = 60, 20

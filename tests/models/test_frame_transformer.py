@@ -1,5 +1,7 @@
 """Transformer over frames: padding, causality, masks, long utterances."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from ssl_cli.models.frame_transformer import FrameTransformer
 
 M = 5
 LENGTH = torch.tensor([12, 1, 7])
-VARIANTS = [(positions, norm) for positions in ("learned", "sinusoidal", "rotary", "relative") for norm in ("pre", "post")]
+VARIANTS = list(product(("learned", "sinusoidal", "rotary", "relative"), ("pre", "post")))
 
 
 def network(context: int = 16, **options: object) -> FrameTransformer:

@@ -9,7 +9,8 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from ssl_cli.config.types import Path as FilePath
-from ssl_cli.data.tokenizers.settings import TokenizerSettings
+from ssl_cli.data.tokenizers.sentencepiece import build_sentencepiece, read_sentencepiece
+from ssl_cli.data.tokenizers.settings import CONFIG_FILE, TokenizerSettings
 from ssl_cli.data.tokenizers.tokenizer import ROLES, Tokenizer
 from ssl_cli.data.tokenizers.validation import (
     check_dense_ids,
@@ -21,13 +22,15 @@ from ssl_cli.errors import InputError
 
 TOKENIZER_FILE = "tokenizer.json"
 BERT_FILE, GPT2_FILES = "vocab.txt", ("vocab.json", "merges.txt")
+T5_FILE, T5_SENTINELS = "spiece.model", 100  # the usual number of them
+MAX_SENTINELS = 10_000
 
 
 class PretrainedTokenizer:
     """The tokenizer in a checkpoint's folder, which needs no training.
 
-    Reads tokenizer.json, BERT's vocab.txt, or vocab.json with merges.txt, as written for GPT-2 and RoBERTa; and what
-    tokenizer_config.json and the like say of them.
+    Reads tokenizer.json, BERT's vocab.txt, vocab.json with merges.txt, as written for GPT-2 and RoBERTa, or T5's
+    spiece.model; and what tokenizer_config.json and the like say of them.
     """
 
     def __init__(self, folder: Annotated[FilePath, "a checkpoint's folder"]):
@@ -42,7 +45,8 @@ class PretrainedTokenizer:
                 check_visible(self.folder, library)
                 return Tokenizer(library)
         raise InputError(
-            f"{self.folder} has no tokenizer: no {TOKENIZER_FILE}, no {BERT_FILE}, and no {' with '.join(GPT2_FILES)}."
+            f"{self.folder} has no tokenizer: no {TOKENIZER_FILE}, no {BERT_FILE}, no {' with '.join(GPT2_FILES)}, and "
+            f"no {T5_FILE}."
         )
 
     def cache_key(self) -> list[Any]:
@@ -55,7 +59,9 @@ class PretrainedTokenizer:
             return read_library(self.folder / TOKENIZER_FILE)
         if (self.folder / BERT_FILE).is_file():
             return self._read_bert(settings)
-        return self._read_gpt2(settings) if all((self.folder / name).is_file() for name in GPT2_FILES) else None
+        if all((self.folder / name).is_file() for name in GPT2_FILES):
+            return self._read_gpt2(settings)
+        return self._read_t5(settings) if (self.folder / T5_FILE).is_file() else None
 
     def _read_bert(self, settings: TokenizerSettings) -> tokenizers.Tokenizer:
         _check_names(settings, ("unk", "cls", "sep", "pad", "mask"))
@@ -83,6 +89,20 @@ class PretrainedTokenizer:
             sep, cls = _sep_and_cls(library, specials)
             library.post_processor = processors.RobertaProcessing(sep, cls, True, prefix_space)
         return library
+
+    def _read_t5(self, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+        if settings.model_type not in (None, "t5"):
+            raise InputError(
+                f"{self.folder} has a {T5_FILE}, which is read only for T5, not for {str(settings.model_type)[:40]!r}: "
+                f"it needs a {TOKENIZER_FILE}."
+            )
+        n_sentinels = settings.options.get("extra_ids", T5_SENTINELS)
+        if isinstance(n_sentinels, bool) or not isinstance(n_sentinels, int) or not 0 <= n_sentinels <= MAX_SENTINELS:
+            raise InputError(
+                f"{self.folder / CONFIG_FILE}: extra_ids must be a whole number from 0 to {MAX_SENTINELS:,}, not "
+                f"{str(n_sentinels)[:40]!r}."
+            )
+        return build_sentencepiece(read_sentencepiece(self.folder / T5_FILE), n_sentinels)
 
 
 def _check_names(settings: TokenizerSettings, roles: Iterable[str]) -> None:

@@ -41,6 +41,7 @@ class TokenizerSettings:
     options: Mapping[str, Any]
     added: Mapping[int, AddedToken]
     extra: tuple[AddedToken, ...]
+    model_type: Any = None  # of config.json
 
     @classmethod
     def read(cls, folder: Path) -> "TokenizerSettings":
@@ -62,8 +63,9 @@ class TokenizerSettings:
         lists = sorted((options.get(name) for name in EXTRA_TOKENS), key=lambda value: not isinstance(value, Mapping))
         extra = tuple(_special_token(path, value) for values in lists for value in _values(values))
         check_added_tokens(path, [token.content for token in (*tokens.values(), *extra)])
-        is_bert = _read_if_there(folder / MODEL_FILE).get("model_type") == "bert"  # its class has defaults of its own
-        return cls(folder, path.is_file() or is_bert, options, tokens, extra)
+        model_type = _read_if_there(folder / MODEL_FILE).get("model_type")
+        has_class = path.is_file() or model_type == "bert"  # whose class has defaults of its own
+        return cls(folder, has_class, options, tokens, extra, model_type)
 
     def normalizer_options(self) -> dict[str, Any]:
         """Return the arguments of BERT's normalizer. Raises InputError if one of them is neither true nor false."""

@@ -8,9 +8,10 @@ from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
 from ssl_cli.models.blocks import check_head_sizes
 from ssl_cli.models.huggingface.files import CONFIG
+from ssl_cli.models.positions import BUCKETS, MAX_DISTANCE
 from ssl_cli.models.transformer import Transformer
 
-SUPPORTED_TYPES = ("bert", "roberta", "gpt2", "gpt_neox", "esm")
+SUPPORTED_TYPES = ("bert", "roberta", "gpt2", "gpt_neox", "esm", "bart", "t5")
 # Our option -> its name in config.json.
 BERT_NAMES = {
     "vocab_size": "vocab_size",
@@ -47,6 +48,14 @@ REQUIRED_VALUES: dict[str, dict[str, Any]] = {
         "rope_type": "default",
         "rotary_pct": 1.0,
         "rotary_emb_base": 10_000,
+    },
+    "bart": {
+        **{"scale_embedding": False, "is_decoder": False, "normalize_before": False, "add_final_layer_norm": False},
+        **{"normalize_embedding": True, "static_position_embeddings": False, "add_bias_logits": False},
+    },
+    "t5": {
+        **{"is_decoder": False, "relative_attention_num_buckets": BUCKETS},
+        **{"relative_attention_max_distance": MAX_DISTANCE},
     },
 }
 
@@ -105,6 +114,7 @@ def transformer_options(path: Path, config: dict[str, Any]) -> tuple[dict[str, A
     pad = config.get("pad_token_id")
     offset = position_offset(kind, {"pad": pad if isinstance(pad, int) and pad >= 0 else 1})
     options["context"] -= offset
+    options |= {"normalization": "layer", "biases": True}
     options |= {"causal": kind in ("gpt2", "gpt_neox"), "norm": "post" if kind in ("bert", "roberta") else "pre"}
     options["positions"] = "rotary" if positions == "rotary" or kind == "gpt_neox" else "learned"
     options.setdefault("segments", 0)

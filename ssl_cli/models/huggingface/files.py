@@ -2,12 +2,12 @@
 
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ssl_cli.data.io.hub import hub_access
@@ -16,6 +16,7 @@ from ssl_cli.data.io.json_state import read_state
 from ssl_cli.errors import InputError
 
 CONFIG, SAFETENSORS, PYTORCH_BIN = "config.json", "model.safetensors", "pytorch_model.bin"
+GENERATION_CONFIG = "generation_config.json"
 MAX_SHARING = 4  # bytes of tensors for each byte of their file
 DOWNLOAD_PATTERNS = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 
@@ -114,3 +115,13 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
 def write_json(path: Path, content: dict) -> None:
     """Write a JSON file in the format of transformers' own."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write model.safetensors. Raises OSError if it can't be written, as to a full disk."""
+    try:
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, folder / SAFETENSORS, metadata={"format": "pt"})
+    except SafetensorError as error:
+        reason = str(error).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
+        raise OSError(None, reason, str(folder / SAFETENSORS)) from error

@@ -13,13 +13,14 @@ Layout = Literal["stacked", "transposed", "by_head"]
 class ParameterMapping:
     """A parameter of ours, and the names of the transformers parameters that it is made of.
 
-    The first `row_offset` rows of theirs are unused.
+    The first `row_offset` rows of theirs are unused. `scales`: what each of theirs is multiplied by, none for 1.
     """
 
     name: str
     hf_names: tuple[str, ...]
     layout: Layout = "stacked"
     row_offset: int = 0
+    scales: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def long_added(state: State) -> None:
         (normalizers(*[{"type": "NFKC"}] * 5), "5 parts; at most 4 are allowed"),
         (normalizers(*[{"type": "ByteLevel"}] * 4), "has the normalizer ByteLevel, which is not allowed"),
         (normalizers({"type": "Sequence", "normalizers": []}), "has the normalizer Sequence, which is not allowed"),
-        (normalizers({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "has the normalizer Precompiled"),
+        (normalizers({"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "the character map of its normalizer"),
         (split(r"(\w+\w*)+\d"), "splits text by the pattern"),
         (doubled, "its template has more than 8 parts"),
         (long_template, "its template has more than 8 parts"),

@@ -194,6 +194,11 @@ def test_pre_norm_with_segments_loses_them_with_a_warning(
         {"norm": "pre", "activation": "relu"},
         {"causal": True},
         {"norm": "pre", "positions": "rotary", "segments": 2},
+        {"positions": "relative"},
+        {"normalization": "rms"},
+        {"biases": False},
+        {"activation": "swiglu"},
+        {"head_width": 12},
     ],
 )
 def test_a_model_that_transformers_lacks_is_rejected(
