@@ -19,8 +19,8 @@ from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots import image_grid
 from ssl_cli.files import write_text
 from ssl_cli.methods.protocols import ContinuesText, Generates, WritesText
-from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.detokenize import Completion
+from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import find_run
 from ssl_cli.runs.outputs import check_output_is_free, output_folder

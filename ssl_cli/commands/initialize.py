@@ -74,7 +74,7 @@ class Init:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     checkpoint: Pretrained | None = None
     like: str | None = None  # the value of `like` in the saved config
-    style: str | None = None  # bart or t5: of an encoder-decoder or its encoder
+    style: Any = None  # bart or t5: of an encoder-decoder or its encoder
 
     @property
     def digest(self) -> str | None:

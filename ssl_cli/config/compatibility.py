@@ -105,7 +105,8 @@ def _network_faults(cfg: DictConfig) -> Iterator[str]:
     needed = locate(dotted)
     if not is_a(model, needed):
         fitting = names_where("model", lambda target: is_a(target, needed))
-        yield f"task={choice_of(cfg, 'task')} can't be learned by model={choice_of(cfg, 'model')}, but by {' or '.join(fitting)}."
+        task, chosen = choice_of(cfg, "task"), choice_of(cfg, "model")
+        yield f"task={task} can't be learned by model={chosen}, but by {' or '.join(fitting)}."
 
 
 def _label_faults(cfg: DictConfig) -> Iterator[str]:

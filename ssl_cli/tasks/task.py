@@ -9,6 +9,7 @@ import numpy as np
 from ssl_cli.data.io.records import Record
 from ssl_cli.data.labelled.pair_template import PairTemplate
 from ssl_cli.data.labelled.template import SequenceTemplate
+from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
 Examples = Sequence[Any]  # of a split, in the file's order; each task has its own class of examples
@@ -39,8 +40,8 @@ class ScoredTask(Protocol):
 class Task(ScoredTask, Protocol):
     """A kind of task on text. Each YAML of conf/task is one instance, with the arguments of its class.
 
-    `method` is the dotted name of what learns it, and `network` that of the network inside. `monitor` is the metric on dev that selects the best
-    weights; more is better.
+    `method` is the dotted name of what learns it, and `network` that of the network inside. `monitor` is the metric on
+    dev that selects the best weights; more is better.
     """
 
     method: ClassVar[str]
@@ -64,7 +65,7 @@ class Task(ScoredTask, Protocol):
         """Return the arguments of the method besides its network, and those that follow from the template."""
 
     def template(
-        self, tokenizer: Tokenizer, network: Mapping[str, Any], style: str | None, max_length: int
+        self, tokenizer: Tokenizer, network: Mapping[str, Any], style: Style | None, max_length: int
     ) -> SequenceTemplate | PairTemplate:
         """Return how a network with these options reads a text of at most `max_length` tokens, and writes one.
 

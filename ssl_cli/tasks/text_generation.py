@@ -4,15 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from ssl_cli.config.types import Count, Delimiter
+from ssl_cli.config.types import Count, Delimiter, Natural
 from ssl_cli.data.io.delimited import CsvDialect
 from ssl_cli.data.io.records import Record, read_records
 from ssl_cli.data.labelled.packed_pairs import PackedPairs
 from ssl_cli.data.labelled.pair_template import PairTemplate
 from ssl_cli.data.labelled.sources import REQUIRED_SPLITS, LabelledFiles, PublishedLayout, hub_rows
+from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.evaluation.metrics.rouge import TextScores, rouge_f1
+from ssl_cli.evaluation.metrics.rouge import ROUGE, TextScores, rouge_f1
 from ssl_cli.tasks.encode import encode_distinct
 from ssl_cli.tasks.examples import ExampleSplit, InvalidExample, as_sentence
 from ssl_cli.tasks.pair_examples import SOURCE, TEXT, PairColumns, TextPair
@@ -36,18 +37,17 @@ class TextGeneration:
         "rouge1": "F1 of the words that a text shares with its target; of Chinese, of the characters",
         "rouge2": "the same of pairs of neighbouring words",
         "rougeL": "the same of the longest sequence of words, in their order, with gaps",
-        **{f"lead_sentence_{name}": f"{name} of the source's first sentence" for name in ("rouge1", "rouge2", "rougeL")},
-        **{
-            f"lead_words_{name}": f"{name} of the source's first words, as many as targets have on average"
-            for name in ("rouge1", "rouge2", "rougeL")
-        },
+    } | {
+        f"lead_{lead}_{name}": f"{name} of the source's first {meaning}"
+        for lead, meaning in (("sentence", "sentence"), ("words", "words, as many as targets have on average"))
+        for name in ROUGE
     }
 
     def __init__(
         self,
         source: Annotated[Names, "column of the text to read"],
         target: Annotated[Names, "column of the text to write"],
-        max_target: Annotated[Count, "most tokens of a target, special ones included; longer ones are cut, and counted"],
+        max_target: Annotated[Count, "most tokens of a target, with special ones; longer ones are cut, and counted"],
         validation_examples: Annotated[Count, "examples of dev, evenly spaced, that are written at each validation"],
         monitor: Annotated[Literal["rouge1", "rouge2", "rougeL"], "metric on dev that selects the best weights"],
         layout: Annotated[PublishedLayout | None, "files as published; null: data.files names the files"] = None,
@@ -60,6 +60,9 @@ class TextGeneration:
         lowercase: Annotated[
             bool, "read and write lower case: in titles all in capitals no token is one of their article"
         ] = False,
+        beams: Annotated[Count, "beginnings of a text that the final predictions are searched with; 1: no search"] = 1,
+        length_penalty: Annotated[float, "power of its length that a beam's log-probability is divided by"] = 1.0,
+        no_repeat_ngram: Annotated[Natural, "tokens in a row that a text has only once; 0: as often as it likes"] = 0,
         columns: Annotated[list[str] | None, "names of the columns, if a TSV or CSV has no header"] = None,
         delimiter: Annotated[Delimiter | None, "delimiter of the fields; null: by the suffix, .tsv or .csv"] = None,
         quoting: Annotated[bool | None, "whether fields may be quoted; null: only in .csv"] = None,
@@ -73,6 +76,7 @@ class TextGeneration:
         self.layout, self.lowercase = layout, lowercase
         self.max_target, self.monitor = max_target, monitor
         self.split, self.splits = split, splits or {}
+        self.search = {"beams": beams, "length_penalty": length_penalty, "no_repeat_ngram": no_repeat_ngram}
         self.validation_examples = validation_examples
         self.dev_examples, self.skip_broken = dev_examples, skip_broken
 
@@ -129,16 +133,16 @@ class TextGeneration:
         return []
 
     def options(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Return the longest text that the method may write."""
-        return {"max_target": self.max_target}
+        """Return how long a text may be, and how it is searched for."""
+        return {"max_target": self.max_target, **self.search}
 
     # --- examples -> rows -> predictions ---
 
     def template(
-        self, tokenizer: Tokenizer, network: Mapping[str, Any], style: str | None, max_length: int
+        self, tokenizer: Tokenizer, network: Mapping[str, Any], style: Style | None, max_length: int
     ) -> PairTemplate:
         """Return the template of an encoder-decoder, for sources of at most `max_length` tokens."""
-        assert style == "bart" or style == "t5", f"an encoder-decoder has a style, not {style}"
+        assert style is not None, "an encoder-decoder has a style"
         return PairTemplate.for_network(tokenizer, style, max_length, self.max_target, network["context"])
 
     def rows(self, examples: Examples, template: PairTemplate, labels: Sequence[str], training: bool) -> PackedPairs:

@@ -20,8 +20,7 @@ from ssl_cli.commands.initialize import SCRATCH, Init, apply_init, resolve_init
 from ssl_cli.commands.pretrain.evaluate import median_throughput
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build, modality_of
-from ssl_cli.data.batches import ArrayDataset
-from ssl_cli.data.labelled.packed_examples import EVAL_BATCH_EXAMPLES
+from ssl_cli.data.labelled.packed_examples import EVAL_BATCH_EXAMPLES, PackedExamples
 from ssl_cli.data.labelled.packed_pairs import PackedPairs
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
@@ -115,7 +114,7 @@ def validated_examples(settings: DictConfig, task: Task, dev: Examples) -> Examp
     return [examples[index] for index in which]
 
 
-def check_not_empty(train_rows: ArrayDataset) -> None:
+def check_not_empty(train_rows: PackedExamples | PackedPairs) -> None:
     """Raise InputError if no training example is left."""
     if not len(train_rows):
         raise InputError(" ".join(["No training example is left.", *train_rows.warnings]))

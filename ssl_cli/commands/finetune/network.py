@@ -12,13 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_cli.commands.finetune.adaptation import DECODER, ENCODER
 from ssl_cli.commands.initialize import SCRATCH, Init
 from ssl_cli.config.instantiate import locate
+from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.errors import InputError
 from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.tasks.task import GeneratesText, Task
 
 MAX_LENGTH = 384  # tokens of an example, unless max_length is given
 EXTENSIBLE = ("rotary", "sinusoidal", "relative")  # positions that continue beyond those in training
-STYLE_OF_SCRATCH = "t5"  # of an encoder-decoder from random weights: no special token opens a text
+STYLE_OF_SCRATCH: Style = "t5"  # of an encoder-decoder from random weights: no special token opens a text
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class FittedNetwork:
 
     options: dict[str, Any]
     length: int
-    style: str | None
+    style: Style | None
 
 
 def in_kind_of(task: Task, init: Init) -> Init:
@@ -50,7 +51,8 @@ def in_kind_of(task: Task, init: Init) -> Init:
     if writes:
         return init
     weights = {_name_in_encoder(name): weight for name, weight in init.weights.items()}
-    return replace(init, options=_encoder_options(init.options) if is_encoder_decoder else init.options, weights=weights)
+    options = _encoder_options(init.options) if is_encoder_decoder else init.options
+    return replace(init, options=options, weights=weights)
 
 
 def _nature(options: Mapping[str, Any]) -> str:
@@ -98,7 +100,7 @@ def _options(cfg: DictConfig, init: Init, vocab_size: int) -> dict[str, Any]:
     return {**init.options} | {name: overrides[name] for name in ("dropout", "attention_dropout") if name in overrides}
 
 
-def _style(cfg: DictConfig, init: Init, task: Task) -> str | None:
+def _style(cfg: DictConfig, init: Init, task: Task) -> Style | None:
     if cfg.resume is not None:
         return cfg.facts.get("style")
     return init.style or (STYLE_OF_SCRATCH if isinstance(task, GeneratesText) else None)

@@ -69,8 +69,8 @@ class PackedPairs(ArrayDataset):
       which is at the end of a row, as part of the last pair's document;
     - `begin` and `length` (P,): where each source stands in the R * S tokens.
 
-    A target that is unknown is None: the decoder reads its first token alone, and nothing is to be written. `warnings`: one message for each kind of thing
-    that had to be cut or left out.
+    A target that is unknown is None: the decoder reads its first token alone, and nothing is to be written. `warnings`:
+    one message for each kind of thing that had to be cut or left out.
     """
 
     split = "dev"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate
+from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate, Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 
@@ -25,14 +25,14 @@ class SequenceTemplate:
 
     @classmethod
     def for_network(
-        cls, tokenizer: Tokenizer, network: Mapping[str, Any], style: str | None, max_length: int
+        cls, tokenizer: Tokenizer, network: Mapping[str, Any], style: Style | None, max_length: int
     ) -> "SequenceTemplate":
         """Return the template of a network with these options; `style` is t5 or bart if it is the encoder of one."""
         return cls.for_tokenizer(tokenizer, network["causal"], max_length, style)
 
     @classmethod
     def for_tokenizer(
-        cls, tokenizer: Tokenizer, causal: bool, max_length: int, style: str | None = None
+        cls, tokenizer: Tokenizer, causal: bool, max_length: int, style: Style | None = None
     ) -> "SequenceTemplate":
         """Return BERT's template, or RoBERTa's (two separators between texts), that of a causal model or of T5.
 

@@ -5,7 +5,7 @@ import re
 from ssl_cli.evaluation.metrics.rouge import rouge_tokens
 
 # A point ends a sentence before a space or a Chinese character: 3.5 and U.S.-made have none.
-FIRST_SENTENCE = re.compile(r"\s*.*?(?:[!?。！？]|\.(?=\s|[\u3400-\u9fff]|$)|$)", re.DOTALL)  # noqa: RUF001
+FIRST_SENTENCE = re.compile(r"\s*.*?(?:[!?。！？]|\.(?=\s|[\u3400-\u9fff]|$)|$)", re.DOTALL)
 MAX_CHARS = 4000  # of a source in which its first sentence or words are looked for
 
 

