@@ -208,7 +208,7 @@ class FillsMasks(Protocol):
 
 @runtime_checkable
 class PredictsMasked(Protocol):
-    """A method whose predictions for masked tokens of a text can be shown; `masks_per_row` are masked in each row."""
+    """A method whose predictions for masked tokens of a text can be shown; `masks_per_row` are masked in training."""
 
     masks_per_row: int
 

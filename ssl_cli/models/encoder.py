@@ -4,7 +4,8 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -157,6 +158,15 @@ class Encoder(nn.Module):
             same = same_document(document, document)
             return same.tril() if self.causal else same
         return document_mask(document, self.causal, self.attention_dropout if self.training else 0.0)
+
+    @contextmanager
+    def left_to_right(self) -> Iterator[None]:
+        """Let a token see only those before it while it is open, as in a causal network."""
+        was_causal, self.causal = self.causal, True
+        try:
+            yield
+        finally:
+            self.causal = was_causal
 
     def add_positions(self, x: Tensor, position: slice | Tensor) -> Tensor:
         """Return vectors (B, T, C) with their positions added, unless those are rotary."""

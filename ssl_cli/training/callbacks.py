@@ -279,7 +279,7 @@ class History(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one row."""
         row = {"step": step or 0} | metrics
-        if not self.columns:
+        if not row.keys() <= set(self.columns):  # the first row, or one with a loss that begins later in the run
             self._begin(list(row), row["step"])
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self.columns, restval="").writerow(row)
@@ -287,5 +287,5 @@ class History(Logger):
     def _begin(self, columns: list[str], step: float) -> None:
         """Write the header, and the rows before `step` if the run was resumed."""
         earlier = [row for row in read_history(self.path) if row["step"] < step]
-        self.columns = list(dict.fromkeys(["step", *(earlier[0] if earlier else []), *columns]))
+        self.columns = list(dict.fromkeys(["step", *(name for row in earlier for name in row), *columns]))
         write_csv(self.path, self.columns, (row | {"step": int(row["step"])} for row in earlier))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class LossMeans:
-    """Sums of named losses and the number of batches; each process adds its share, weighted by its part of the batch.
+    """Sums of named losses and the numbers of their batches; each process adds its share, weighted by its part of one.
 
     On a GPU the sums stay there, because reading them would make it wait. The order of addition is that of the batches,
     so a resumed run has the same last digit.
@@ -16,19 +16,20 @@ class LossMeans:
 
     def __init__(self) -> None:
         self._sums: dict[str, float | Tensor] = {}
-        self._n_batches = 0
+        self._n_batches: dict[str, int] = {}  # a loss need not be there in each batch
 
     def add(self, losses: Mapping[str, Tensor], weight: float) -> None:
         """Add the losses of a batch; `weight` is this process's share of its rows."""
         for name, value in losses.items():
             number = value.item() if value.is_cpu else value.detach().float()
             self._sums[name] = self._sums.get(name, 0.0) + number * weight
-        self._n_batches += 1
+            self._n_batches[name] = self._n_batches.get(name, 0) + 1
 
     def take(self, world: int, device: torch.device) -> dict[str, float]:
         """Return the means over all `world` processes, and begin anew."""
-        means = {name: float(sum(each)) / max(self._n_batches, 1) for name, each in self._shares(world, device).items()}
-        self._sums, self._n_batches = {}, 0
+        shares = self._shares(world, device)
+        means = {name: float(sum(each)) / self._n_batches[name] for name, each in shares.items()}
+        self._sums, self._n_batches = {}, {}
         return means
 
     def _shares(self, world: int, device: torch.device) -> dict[str, list[float]]:
@@ -41,14 +42,14 @@ class LossMeans:
         return dict(zip(self._sums, torch.stack(shares, dim=1).tolist(), strict=True))
 
     def state(self, world: int, device: torch.device) -> dict[str, Any]:
-        """Return the sums of all processes and the number of batches, for a checkpoint."""
-        return {"sums": self._shares(world, device), "batches": self._n_batches}
+        """Return the sums of all processes and the numbers of batches, for a checkpoint."""
+        return {"sums": self._shares(world, device), "batches": dict(self._n_batches)}
 
     def restore(self, state: Mapping[str, Any], rank: int, world: int) -> None:
         """Restore this process's sums. On another number of processes, the first one has them all."""
         for name, shares in state["sums"].items():
             self._sums[name] = shares[rank] if len(shares) == world else sum(shares) * (rank == 0)
-        self._n_batches = state["batches"]
+        self._n_batches = dict(state["batches"])
 
 
 class ValidationMeans:

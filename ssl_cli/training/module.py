@@ -5,6 +5,7 @@ each batch. So a run resumed at step k repeats what an uninterrupted run does. O
 `training_step` takes a stretch of steps (`stretches`).
 """
 
+import functools
 import itertools
 import sys
 import time
@@ -29,7 +30,7 @@ from ssl_cli.training.loss_checks import NonFiniteLoss, check_losses, nonfinite_
 from ssl_cli.training.means import LossMeans, ValidationMeans
 from ssl_cli.training.optim import LRSchedule, OptimizerFactory, WeightGroups, clear_gradients
 from ssl_cli.training.seeding import reseed
-from ssl_cli.training.stretches import StepSettings, StretchLength
+from ssl_cli.training.stretches import Progress, StepSettings, StretchLength
 from ssl_cli.training.throughput import Throughput
 
 MONITORED = "monitored/"  # prefix of the logged values that early stopping and the progress bar read
@@ -59,10 +60,10 @@ class Learner(lightning.LightningModule):
         self.make_optimizer, self.schedule, self.settings = make_optimizer, schedule, settings
         due = (settings.validate_every_n_steps, settings.checkpoint_every_n_steps)
         self._stretch = StretchLength(due, settings.max_steps)
+        self._progress, self._done = Progress(settings), 0.0  # the share of the run before this step
         self.step = 0  # optimizer steps taken; Lightning counts stretches
         self.after_step: list[Callable[[], None]] = []  # what callbacks do after each step
-        # By id: if the training rows are also the validation rows, they are copied once.
-        self._rows_on_device: dict[int, ArrayDataset] = {}
+        self._rows_on_device: dict[int, ArrayDataset] = {}  # by id: the rows of training may also be of validation
         self._means = LossMeans()
         self._val_means = ValidationMeans()
         self.validation: Validation = {}  # the newest
@@ -144,7 +145,7 @@ class Learner(lightning.LightningModule):
         k, trainer, device = batch["k"], self.trainer, self.device
         reseed(self.settings.seed, k, trainer.global_rank, device)
         with trainer.precision_plugin.forward_context():
-            losses = losses_of(self._prepared(batch, device))  # with k, which a method with a warm-up reads
+            losses = losses_of(self._prepared(batch, device) | {"progress": self._done})  # and k: methods may change
         if not self._losses_are_checked:
             check_losses(self.method, losses)
             self._losses_are_checked = True
@@ -271,7 +272,7 @@ class Learner(lightning.LightningModule):
         return time.monotonic() - self._started_s
 
     def _shared_elapsed_s(self) -> float:
-        """Return the elapsed time of the first process: all must use one learning rate."""
+        """Return the elapsed time of the first process, by which all go."""
         elapsed_s = torch.tensor(self.elapsed_s(), dtype=torch.float64, device=self.device)
         if self.trainer.world_size > 1:
             torch.distributed.broadcast(elapsed_s, 0)
@@ -287,8 +288,9 @@ class Learner(lightning.LightningModule):
         self._set_lr()
 
     def _set_lr(self) -> None:
-        """Set the learning rate of each group of weights for the next step."""
-        factor = self.schedule(self.step, self._shared_elapsed_s)
+        """Set the learning rate of each group of weights for the next step, and how much of the run precedes it."""
+        clock = functools.cache(self._shared_elapsed_s)
+        factor, self._done = self.schedule(self.step, clock), self._progress(self.step, clock)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["lr"] * (group.get("lr_scale", 1.0) * factor)

@@ -198,6 +198,7 @@ def step_settings(settings: DictConfig, batches_per_epoch: int, max_steps: int, 
         checkpoint_every_n_steps=settings.checkpoint_every_n_steps,
         max_steps=max_steps,
         seed=seed,
+        max_s=duration_s(settings.max_time),
     )
 
 

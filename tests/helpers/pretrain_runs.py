@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {"layers": 2, "width": 32, "heads": 2, "context": 32, "n
 SHAPE = {"size": None, "positions": "rotary", "dropout": 0.0}
 GPT_OPTIONS = SHAPE | {"causal": True, "activation": "gelu_tanh", "norm_eps": 1e-5}
 BERT_OPTIONS = SHAPE | {"causal": False}
-MASKING_OPTIONS = {"mask_ratio", "replace", "mask_unit", "sentence_task"}
+MASKING_OPTIONS = {"mask_ratio", "replace", "mask_unit", "sentence_task", "causal_start", "eval_mask_ratio"}
 _tokenizers: dict[str, Tokenizer] = {}
 
 

@@ -1,5 +1,6 @@
 """Training: bit-identical after a resume, and each option does what its name says."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ssl_cli.training.limits import step_limit
 from ssl_cli.training.module import Learner
 from ssl_cli.training.trainer import compiled, train
 from tests.conftest import Cli
-from tests.helpers.trained_models import OPTIONS, ROWS, config, history, model, same, trained
+from tests.helpers.trained_models import OPTIONS, ROWS, Unplugged, config, history, model, same, trained
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
@@ -169,3 +170,42 @@ def test_compiling_needs_a_network_and_a_compiler(tmp_path: Path, monkeypatch: p
         trained(tmp_path, config(max_steps=1, compile=True))
     with pytest.raises(InputError, match="Linear has none"), compiled(torch.nn.Linear(1, 1), on_cpu=False):
         pass
+
+
+class Changing(torch.nn.Module):
+    """A method that learns by another loss in the first half of a run, and breaks after n training batches."""
+
+    def __init__(self, breaks_after: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.left = torch.nn.Linear(6, 6), breaks_after
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        self.left -= self.training
+        if self.left < 0:
+            raise Unplugged
+        error = (self.layer(batch["x"]) - batch["x"]).abs()
+        if self.training and batch["progress"] < 0.5:
+            loss = error.mean()
+            return {"loss": loss, "absolute": loss.detach()}
+        return {"loss": (loss := error.square().mean()), "squared": loss.detach()}
+
+
+def test_a_method_may_change_its_losses_in_the_course_of_a_run(tmp_path: Path) -> None:
+    """The history has means over the batches that have a loss, and a resumed run goes on at the same place."""
+
+    def learned(folder: Path, breaks_after: int, resume: bool = False) -> Changing:
+        folder.mkdir(exist_ok=True)
+        method, cfg = Changing(breaks_after), config(max_steps=20, checkpoint_every_n_steps=5)
+        cfg.resume = str(folder) if resume else None
+        with suppress(Unplugged):
+            train(method, ArrayDataset({"x": ROWS[:40]}), ArrayDataset({"x": ROWS[40:]}), cfg, folder)
+        return method
+
+    whole, rows = learned(tmp_path / "whole", 20), history(tmp_path / "whole")
+    has = [("train/absolute" in row, "train/squared" in row) for row in rows]
+    assert has == [(True, False), (True, False), (True, True), (False, True), (False, True)]
+    assert rows[0]["train/absolute"] == rows[0]["train/loss"] and rows[4]["train/squared"] == rows[4]["train/loss"]
+    learned(tmp_path / "parts", 12)
+    assert same(whole, learned(tmp_path / "parts", 20, resume=True))
+    assert history(tmp_path / "parts") == rows

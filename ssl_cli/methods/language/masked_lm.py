@@ -19,10 +19,11 @@ from ssl_cli.methods.language.sentence_pairs import (
     sentence_order_pairs,
 )
 from ssl_cli.models.heads import MaskedLMHead, PairHead
-from ssl_cli.models.losses import IGNORE_INDEX, cross_entropy_and_accuracy
+from ssl_cli.models.losses import IGNORE_INDEX, chunked_cross_entropy, cross_entropy_and_accuracy
 from ssl_cli.models.transformer import Transformer
 
 Batch = Mapping[str, Tensor]
+MaskRatio = Annotated[float, Range(0, 1, open_low=True)]
 REPLACE = {"mask": 0.8, "random": 0.1, "keep": 0.1}
 REQUIRED_SPECIALS = ("mask", "cls", "sep")
 
@@ -30,9 +31,12 @@ REQUIRED_SPECIALS = ("mask", "cls", "sep")
 class MaskedLM(nn.Module):
     """Cross-entropy of the masked tokens, chosen again for each batch (BERT: arXiv 1810.04805, sec. 3.1).
 
-    Exactly round(mask_ratio * tokens of text) tokens of each row are masked, and never a special token. With a
+    Exactly round(mask_ratio * tokens of text) tokens of each row are masked, and never a special token. In evaluation
+    the share is another one, so that losses compare whatever share was trained on. With a
     `sentence_task` the text is cut in two, and the model also predicts whether the second part follows the first; the
-    two losses are added. Raises InputError if the tokenizer lacks a special token, or if options contradict each other.
+    two losses are added. With a `causal_start`, training begins with the prediction of each next token from those
+    before it, which teaches more in a step (arXiv 2507.00994). Raises InputError if the tokenizer lacks a special
+    token, or if options contradict each other.
     """
 
     reads: tuple[str, ...] = ("ids",)
@@ -45,7 +49,7 @@ class MaskedLM(nn.Module):
         self,
         network: Annotated[Transformer, "a transformer that sees each text from both sides"],
         specials: Annotated[dict[str, int], "ids of the tokenizer's special tokens, by role"],
-        mask_ratio: Annotated[float, Range(0, 1, open_low=True), "share of the tokens that are masked"] = 0.15,
+        mask_ratio: Annotated[MaskRatio, "share of the tokens that are masked in training"] = 0.15,
         replace: Annotated[
             dict[str, Share], "shares of masked tokens that become [MASK], another token, or stay"
         ] = REPLACE,
@@ -53,14 +57,17 @@ class MaskedLM(nn.Module):
         sentence_task: Annotated[
             SentenceTask, "nsp: is the second text the next one, or a random one; sop: are the two swapped"
         ] = "none",
+        causal_start: Annotated[
+            float, Range(0, 1, open_high=True), "share of the run that predicts the next token first, before masking"
+        ] = 0.0,
+        eval_mask_ratio: Annotated[MaskRatio, "share that is masked in evaluation; 0.15 compares with BERT"] = 0.15,
     ):
         super().__init__()
-        for fault in self.option_faults(
-            {"replace": replace, "sentence_task": sentence_task, "network": network.options}
-        ):
+        chosen = {"replace": replace, "sentence_task": sentence_task, "causal_start": causal_start}
+        for fault in self.option_faults({**chosen, "network": network.options}):
             raise InputError(f"model.{fault}")
         check_special_tokens(specials, network.vocab_size)
-        self.mask_ratio, self.replace = mask_ratio, replace
+        self.replace, self.causal_start = replace, causal_start
         self.mask_unit, self.sentence_task = mask_unit, sentence_task
         self.cls, self.sep, self.mask_token = (specials[name] for name in ("cls", "sep", "mask"))
         self.network = network
@@ -75,7 +82,9 @@ class MaskedLM(nn.Module):
         self.split_at_documents = sentence_task != "none"
         self.reads = ("ids",) if mask_unit == "token" else ("ids", "starts")
         self.reads += {"none": (), "sop": ("sentence_ends",), "nsp": ("sentence_ends", "document_id")}[sentence_task]
-        self.masks_per_row = max(1, round(mask_ratio * self.row_length))
+        self.masks_per_row, self.eval_masks_per_row = (
+            max(1, round(ratio * self.row_length)) for ratio in (mask_ratio, eval_mask_ratio)
+        )
 
     @staticmethod
     def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
@@ -88,6 +97,8 @@ class MaskedLM(nn.Module):
         task, network = options.get("sentence_task", "none"), options.get("network") or {}
         if task != "none" and isinstance(segments := network.get("segments"), int) and segments < 2:
             yield f"network.segments must be 2 with sentence_task={task}, not {segments}."
+        if task != "none" and options.get("causal_start"):
+            yield f"causal_start must be 0 with sentence_task={task}: a text is not seen as a pair from the left alone."
         if network.get("causal") is True:
             yield "network.causal must be false for this model: it sees each text from both sides."
 
@@ -102,7 +113,8 @@ class MaskedLM(nn.Module):
         """
         inputs = self._single(batch) if self.sentence_task == "none" else self._pair(batch)
         ids = inputs.pop("ids")
-        selection = select_masks(~self.is_special[ids], self.masks_per_row, self.mask_unit, inputs.pop("starts", None))
+        n = self.masks_per_row if self.training else self.eval_masks_per_row
+        selection = select_masks(~self.is_special[ids], n, self.mask_unit, inputs.pop("starts", None))
         targets = ids.gather(1, selection.positions).masked_fill(~selection.valid, IGNORE_INDEX)
         corrupted = corrupt(ids, selection, self.replace, self.mask_token, self.ordinary)
         return {"inputs": corrupted, "positions": selection.positions, "targets": targets, **inputs}
@@ -131,8 +143,11 @@ class MaskedLM(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss in nats per masked token, and the share of masked tokens predicted.
 
-        With a sentence task the loss is the sum of `masked_loss` and `pair_loss`, and both accuracies are returned.
+        With a sentence task the loss is the sum of `masked_loss` and `pair_loss`, and both accuracies are returned. In
+        a causal start the loss is the `causal_loss`, in nats per token.
         """
+        if self.training and batch.get("progress", 1.0) < self.causal_start:
+            return self._next_token_losses(batch)
         inputs = self.make_inputs(batch)
         hidden, masked = self._encode_masks(inputs)
         token_table, targets = self.network.token_table.weight, inputs["targets"].flatten()
@@ -144,6 +159,18 @@ class MaskedLM(nn.Module):
         pair_accuracy = (logits.argmax(1) == inputs["pair"]).float().mean()
         parts = {"masked_loss": loss.detach(), "pair_loss": pair_loss.detach()}
         return {"loss": loss + pair_loss, **parts, "masked_accuracy": accuracy, "pair_accuracy": pair_accuracy}
+
+    def _next_token_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss of the next token of each one, by the same network and head, seeing only what is before."""
+        inputs = self._single(batch)
+        ids, document, targets = inputs["ids"], inputs.get("document"), inputs["ids"][:, 1:]
+        if document is not None:
+            targets = targets.masked_fill(document[:, 1:] != document[:, :-1], IGNORE_INDEX)
+        with self.network.left_to_right():
+            hidden = self.network(ids, document=document)[:, :-1].flatten(0, 1)  # (B * (T - 1), C)
+        token_table = self.network.token_table.weight
+        loss = chunked_cross_entropy(self.head.transform(hidden), token_table, self.head.bias, targets.flatten())
+        return {"loss": loss, "causal_loss": loss.detach()}
 
     def _encode_masks(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return hidden states (B, T, C), and those of the masked tokens after the head's transform, (B * n, C)."""

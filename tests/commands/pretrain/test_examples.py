@@ -29,7 +29,7 @@ def test_each_masked_token_has_a_prediction() -> None:
     assert examples != predict_masks(model, tokenizer, batch, seed=6)
     for example in examples:
         predictions = [piece for piece in example.pieces if piece.prediction is not None]
-        assert len(predictions) == model.masks_per_row
+        assert len(predictions) == model.eval_masks_per_row
         assert all(0 < piece.probability <= 1 for piece in predictions if piece.probability is not None)
 
 

@@ -74,6 +74,13 @@ def test_the_number_of_masks_follows_berts_rule() -> None:
         assert make_inputs(bert, {"ids": text(bert)["ids"]})["positions"].shape[1] == hidden
 
 
+def test_evaluation_masks_the_same_share_whatever_training_does() -> None:
+    bert = model(mask_ratio=0.4, eval_mask_ratio=0.15)
+    batch, n = text(bert), bert.row_length
+    for is_training, hidden in ((True, round(0.4 * n)), (False, round(0.15 * n))):
+        assert make_inputs(bert.train(is_training), batch)["positions"].shape[1] == hidden
+
+
 def test_a_row_of_special_tokens_has_no_targets() -> None:
     bert = model()
     batch = {"ids": text(bert)["ids"]}
@@ -133,6 +140,29 @@ def test_the_losses_equal_those_of_all_logits(pair: str) -> None:
     torch.testing.assert_close(losses["loss"], masked + pair_loss)
     torch.testing.assert_close(losses["pair_accuracy"], (decided.argmax(1) == inputs["pair"]).float().mean())
     assert [name for name, value in losses.items() if value.requires_grad] == ["loss"]
+
+
+@pytest.mark.parametrize("is_isolated", [False, True])
+def test_a_causal_start_predicts_each_next_token_from_those_before_it(is_isolated: bool) -> None:
+    bert = model(causal_start=0.3).train()
+    batch: dict[str, Any] = {"ids": text(bert)["ids"], "progress": 0.29}
+    if is_isolated:
+        batch["document"] = (torch.arange(bert.row_length) >= 10).long().expand(B, -1)
+    losses = bert(batch)
+    ids = functional.pad(batch["ids"], (1, 0), value=SPECIALS["cls"])
+    causal = masked_lm(V, SPECIALS, layers=2, width=16, heads=2, context=CONTEXT).network
+    causal.load_state_dict(bert.network.state_dict())
+    causal.causal = True
+    total = []
+    starts = [0, 11] if is_isolated else [0]  # [CLS] belongs to the first document
+    for start, stop in zip(starts, [*starts[1:], CONTEXT], strict=True):
+        hidden = causal(ids[:, start:stop])[:, :-1]
+        logits = bert.head(hidden, bert.network.token_table.weight).flatten(0, 1)
+        total.append(functional.cross_entropy(logits, ids[:, start + 1 : stop].flatten(), reduction="none"))
+    torch.testing.assert_close(losses["loss"], torch.cat(total).mean())
+    assert losses.keys() == {"loss", "causal_loss"} and not bert.network.causal
+    assert "masked_accuracy" in bert(batch | {"progress": 0.3})  # later in the run
+    assert "masked_accuracy" in bert.eval()(batch) and "masked_accuracy" in bert.train()({"ids": batch["ids"]})
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -205,6 +235,7 @@ def test_an_embedding_is_the_mean_of_the_ordinary_tokens() -> None:
     [
         ({"replace": {"mask": 0.8, "random": 0.1, "keep": 0.2}}, r"model\.replace .* add up to 1, not 1\.1"),
         ({"replace": {"mask": 0.8, "random": 0.2}}, r"model\.replace must have the shares mask, random and keep"),
+        ({"sentence_task": "sop", "causal_start": 0.3}, r"causal_start must be 0 with sentence_task=sop"),
         ({"sentence_task": "sop", "segments": 1}, r"model\.network\.segments must be 2 with sentence_task=sop, not 1"),
     ],
 )
