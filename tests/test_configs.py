@@ -101,8 +101,15 @@ def test_speech(cli: Cli, published: Path, name: str) -> None:
 @pytest.mark.parametrize("name", names("tokenizer"))
 def test_tokenizers(cli: Cli, published: Path, name: str) -> None:
     words = ["data=text", *required_words("text", published), "data.cache=tokens", f"tokenizer={name}", *TINY_TEXT]
-    for model in that_can(LearnsFromText):
+    for model in ("bert", "gpt"):
         assert trained(cli, *words, f"model={model}", verb="pretrain")["val/loss"] > 0
+
+
+@pytest.mark.parametrize("name", that_can(LearnsFromText))
+def test_models_that_learn_from_text(cli: Cli, published: Path, name: str) -> None:
+    """With the tokenizer that each names."""
+    words = ["data=text", *required_words("text", published), "data.cache=tokens", f"model={name}", *TINY_TEXT]
+    assert trained(cli, *words, verb="pretrain")["val/loss"] > 0
 
 
 @pytest.mark.parametrize("name", that_can(ScoresAnomalies))

@@ -26,6 +26,7 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.language.causal_lm import CausalLM
+from ssl_cli.methods.language.seq2seq_lm import Seq2SeqLM
 from ssl_cli.models.huggingface.pretrained import HEAD_NAMES, Pretrained
 from ssl_cli.models.huggingface.read import read_pretrained
 from ssl_cli.process import is_worker
@@ -157,7 +158,7 @@ def _named(cfg: DictConfig, name: str) -> Init:
         return _of_run(name, cfg.paths.outputs)
     init = _of_checkpoint(name)
     if cfg.verb == "pretrain":
-        _check_direction(cfg, init)
+        _check_objective(cfg, init)
     return init
 
 
@@ -215,13 +216,17 @@ def clean_name(name: str) -> str:
     return re.sub(r"[^\w.+-]", "-", name).strip("-.+") or "checkpoint"
 
 
-def _check_direction(cfg: DictConfig, init: Init) -> None:
-    """Raise InputError if a causal checkpoint is to initialize a masked language model, or the reverse."""
-    is_causal = issubclass(locate(cfg.model._target_), CausalLM)
-    assert init.checkpoint is not None
-    if init.checkpoint.is_causal != is_causal:
-        target, model = ("the next token", "gpt") if init.checkpoint.is_causal else ("masked tokens", "bert")
-        raise InputError(f"init={cfg.init} holds a model that predicts {target}: set model={model}.")
+def _check_objective(cfg: DictConfig, init: Init) -> None:
+    """Raise InputError if a checkpoint is to initialize a method with another objective than its own."""
+    method = locate(cfg.model._target_)
+    is_causal, is_pair = (issubclass(method, kind) for kind in (CausalLM, Seq2SeqLM))
+    checkpoint = init.checkpoint
+    assert checkpoint is not None
+    if (checkpoint.is_causal, checkpoint.is_encoder_decoder) != (is_causal, is_pair):
+        does = "writes a text for another one" if checkpoint.is_encoder_decoder else "predicts masked tokens"
+        model = checkpoint.family if checkpoint.is_encoder_decoder else "bert"
+        does, model = ("predicts the next token", "gpt") if checkpoint.is_causal else (does, model)
+        raise InputError(f"init={cfg.init} holds a model that {does}: set model={model}.")
 
 
 def tokenizer_trainer(cfg: DictConfig) -> TokenizerTrainer:
@@ -242,11 +247,13 @@ def apply_init(cfg: DictConfig, init: Init) -> None:
     if init.checkpoint is None or cfg.verb != "pretrain":
         return
     network, options = cfg.model.network, dict(init.options)
-    if options["segments"] == 1:
+    if options.get("segments") == 1:
         del options["segments"]  # the only segment is the same for every token: it is added to the positions
-    options |= {"causal": network.causal, "context": min(network.context, options["context"]), "size": None}
+    options |= {"context": min(network.context, options["context"]), "size": None}
     for name in [name for name in options if name in network]:
         network[name] = options[name]
+    if init.checkpoint.is_encoder_decoder:
+        cfg.model.style = init.checkpoint.family
     folder = str(init.checkpoint.folder.resolve())
     cfg.tokenizer = OmegaConf.create(
         {"_target_": f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__qualname__}", "folder": folder}

@@ -53,7 +53,7 @@ def _chosen(cfg: DictConfig, group: str, fitting: list[str]) -> str:
 
 def consistency_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each conflict between nodes that are each valid."""
-    for faults in (_label_faults, _phrase_faults, _tokenizer_faults, _logger_faults):
+    for faults in (_label_faults, _phrase_faults, _document_faults, _tokenizer_faults, _logger_faults):
         yield from faults(cfg)
 
 
@@ -129,9 +129,19 @@ def _phrase_faults(cfg: DictConfig) -> Iterator[str]:
     if phrases is None:
         return
     if "mask_unit" not in model:
-        yield f"data.phrases={phrases} has no effect: model={choice_of(cfg, 'model')} masks nothing. Leave it out."
+        yield f"data.phrases={phrases} has no effect: model={choice_of(cfg, 'model')} masks no words. Leave it out."
     elif model.get("mask_unit") == "token":
         yield f"data.phrases={phrases} has no effect with model.mask_unit=token: set model.mask_unit=whole_word."
+
+
+def _document_faults(cfg: DictConfig) -> Iterator[str]:
+    """Yield a sentence if documents are to be isolated, and the model writes one text for all of a row."""
+    model, writes = class_of(cfg, "model"), locate("ssl_cli.methods.protocols.WritesText")
+    if _group(cfg, "data").get("isolate_documents") is True and model is not None and provides(model, writes):
+        yield (
+            f"data.isolate_documents=true keeps documents apart, which model={choice_of(cfg, 'model')} can't: it reads "
+            "and writes a row as one text. Set data.isolate_documents=false."
+        )
 
 
 def _tokenizer_faults(cfg: DictConfig) -> Iterator[str]:

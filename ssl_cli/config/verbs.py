@@ -108,7 +108,7 @@ VERBS: dict[str, VerbSpec] = {
         of_text=frozenset({"tokenizer", "init", "val_tokens", "eval_tokens", "show"}),
         of_speech={"model": "speech_bert", "data": "synthetic_speech"},
         changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
-        set_by_init=frozenset({"tokenizer", *(f"model.network.{name}" for name in NETWORK)}),
+        set_by_init=frozenset({"tokenizer", "model.style", *(f"model.network.{name}" for name in NETWORK)}),
     ),
     "finetune": VerbSpec(
         options=FinetuneConfig,
