@@ -102,9 +102,9 @@ def generate_texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
     finished.check_request(prompts, request, sampling)  # raises its InputError before a prompt is printed
     console.say(f"generate n={request.n} seed={request.seed} with {finished.folder}")
     restores, start = isinstance(finished.model, WritesText), time.monotonic()
-    streams = len(prompts) == request.n == request.beams == 1 and not restores
+    streams = len(prompts) == request.n == request.beams == 1 and finished.writes_text
     if streams:
-        console.say_piece(prompts[0])
+        console.say(prompts[0], style="dim") if restores else console.say_piece(prompts[0])
     on_text = console.say_piece if streams else None
     completions = finished.generate(prompts, request, sampling, stop, cfg.precision, on_text)
     elapsed_s = time.monotonic() - start

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ssl_cli.commands.finished import Finished, open_run
-from ssl_cli.commands.pretrain.gaps import MASK, MaskCandidate, gap_filler, quoted
+from ssl_cli.commands.pretrain.gap_kinds import gap_filler
+from ssl_cli.commands.pretrain.gaps import MASK, MaskCandidate, quoted
 from ssl_cli.config.typecheck import expected, fits
 from ssl_cli.config.types import Count
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
@@ -146,6 +147,11 @@ class PretrainRun(Finished):
     def draws_nothing(self, request: GenerationRequest) -> bool:
         """Return whether the likeliest text is wanted if nothing is said: of a search, or of a restored text."""
         return request.beams > 1 or (isinstance(self.model, WritesText) and request.n == 1)
+
+    @property
+    def writes_text(self) -> bool:
+        """Return whether the model writes a text token by token, rather than only what is missing in one."""
+        return not isinstance(self.model, WritesText) or gap_filler(self.model, self.tokenizer).writes_text
 
     def check_request(self, prompts: Sequence[str], request: GenerationRequest, sampling: Sampling) -> None:
         """Raise InputError if `generate` can't do what is requested."""

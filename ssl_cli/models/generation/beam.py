@@ -66,11 +66,12 @@ class Beams:
         best, place = totals.topk(min(2 * n_beams, totals.shape[1]))  # each beam may end: twice as many as beams
         parent, token = place // n_vocab, place % n_vocab  # (B, 2K) each
         ends = torch.ones_like(token, dtype=torch.bool) if is_last else token == (-1 if end is None else end)
+        # As in transformers, an end that is not among the first K does not count.
         if ends[:, :n_beams].any():
-            self._finish(best, parent, token, ends, n_beams, length**penalty)
-        going_on, choice = (best + NEVER * ends).topk(n_beams)
-        self.scores, parent = going_on, parent.gather(1, choice)
-        new = token.gather(1, choice)[..., None]
+            counts = ends[:, :n_beams] & self.can_improve[:, None]
+            self.finish(best[:, :n_beams], parent[:, :n_beams], token[:, :n_beams], counts, length**penalty)
+        self.scores, choice = (best + NEVER * ends).topk(n_beams)
+        parent, new = parent.gather(1, choice), token.gather(1, choice)[..., None]
         self.tokens = torch.cat([_gather(self.tokens, parent), new], dim=2)
         # As transformers does by default: a beam is hopeless if it would have to be better than the worst finished
         # text at its present length.
@@ -78,21 +79,25 @@ class Beams:
         self.can_improve = self.can_improve & (self.scores[:, 0] / length**penalty > worst)
         return parent
 
-    def _finish(self, best: Tensor, parent: Tensor, token: Tensor, ends: Tensor, n_beams: int, divisor: float) -> None:
-        """Keep the best finished texts, of those so far and of the candidates (B, 2K) that end now.
+    def finish(self, sums: Tensor, parent: Tensor, token: Tensor, counts: Tensor, divisor: float) -> None:
+        """Keep the best finished texts, of those so far and of M candidates: beams and their last tokens.
 
-        Candidates after the first K are no better than beams that go on, and don't count.
+        (B, M) each: log-probabilities, the beams, the tokens, and whether a candidate counts.
         """
-        counts = ends[:, :n_beams] & self.can_improve[:, None]
-        sums = best[:, :n_beams]
+        n_beams, length = self.finished.shape[1], self.tokens.shape[2]
         new = torch.full_like(self.finished[:, :1], -1).repeat(1, counts.shape[1], 1)
-        length = self.tokens.shape[2]
-        new[..., :length] = _gather(self.tokens, parent[:, :n_beams])
-        new[..., length] = token[:, :n_beams]
+        new[..., :length] = _gather(self.tokens, parent)
+        new[..., length] = token
         scores = torch.cat([self.finished_scores, torch.where(counts, sums / divisor, NEVER)], dim=1)
         self.finished_scores, choice = scores.topk(n_beams)
         self.finished = _gather(torch.cat([self.finished, new], dim=1), choice)
         self.finished_sums = torch.cat([self.finished_sums, sums], dim=1).gather(1, choice)
+
+    def finish_all(self, closed: Tensor) -> None:
+        """Count each beam as a finished text; `closed` (B * K,) is the log-probability that it is complete."""
+        sums = closed.view_as(self.scores) + self.scores
+        beam = torch.arange(sums.shape[1], device=sums.device).expand_as(sums)
+        self.finish(sums, beam, torch.full_like(beam, -1), torch.ones_like(beam, dtype=torch.bool), 1.0)
 
 
 def beam_search(
@@ -111,8 +116,8 @@ def beam_search(
 
     `logits` (B, V) are those of the first token, `prefix` (B, L) the tokens before it (negative ones are padding). A
     score is a log-probability divided by length ** `length_penalty`; `first_length` is the length before the first
-    token. `closing(log_probabilities, cache)` returns the log-probability (R,) that the text of a row is complete: with
-    it, the end token only stands for that, and a text that is never complete is not among the best.
+    token. With `closing(log_probabilities, cache)`, which returns the log-probability (R,) that the text of a row is
+    complete, there is no end token and no length penalty, and every beam counts as a text at each step.
     """
     found: dict[int, list[Hypothesis]] = {}
     state = Beams.begin(prefix, beams, max_tokens)
@@ -120,10 +125,8 @@ def beam_search(
         is_last = step + 1 == max_tokens
         log_probabilities = functional.log_softmax(logits, dim=-1)
         if closing is not None:
-            closed = closing(log_probabilities, cache)
-            if is_last:
-                log_probabilities.fill_(-torch.inf)
-            log_probabilities[:, constraints.end] = closed
+            state.finish_all(closing(log_probabilities, cache))
+            log_probabilities = log_probabilities + (NEVER if is_last else 0)  # what is not complete now never is
         allowed = constraints.apply(log_probabilities, state.tokens.flatten(0, 1), step, is_last)
         n_old = state.tokens.shape[1]
         parent = state.extend(allowed, constraints.end, first_length + step + 1, length_penalty, is_last)

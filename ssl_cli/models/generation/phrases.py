@@ -20,14 +20,13 @@ class Gap:
     """A gap in what a decoder writes, after the tokens `before`.
 
     A phrase in it ends before any of the tokens `closers`, which `after` must follow; without closers it ends by
-    itself. It has `min_tokens` to `max_tokens` tokens, none of them `banned` or `end`, the token that ends a text.
+    itself. It has `min_tokens` to `max_tokens` tokens, none of them `banned`.
     """
 
     before: list[int]
     closers: list[int]
     after: list[int]
     banned: list[int]
-    end: int
     min_tokens: int
     max_tokens: int
 
@@ -49,6 +48,8 @@ def likeliest_phrases(model: Seq2SeqInferenceModel, source: list[int], gap: Gap,
 
     def closing(log_probabilities: Tensor, cache: Seq2SeqCache) -> Tensor:
         """Return the log-probability (R,) that the gap is closed now, by any closer and what must follow it."""
+        if cache.length - len(gap.before) < gap.min_tokens:
+            return torch.full_like(log_probabilities[:, 0], -torch.inf)
         if not len(closers):
             return torch.zeros_like(log_probabilities[:, 0])
         total = log_probabilities[:, closers].logsumexp(1)
@@ -63,7 +64,7 @@ def likeliest_phrases(model: Seq2SeqInferenceModel, source: list[int], gap: Gap,
     with torch.inference_mode():
         n_more = min(gap.max_tokens + 1, model.context - len(gap.before) - len(gap.after))
         cache, logits = read_sources(model, [source], gap.before, n_more + len(gap.after))
-        constraints = Constraints.of(gap.banned, gap.end, model.device, min_tokens=gap.min_tokens)
+        constraints = Constraints.of(gap.banned, None, model.device)
         (found,) = beam_search(
             model,
             *(cache, logits, torch.tensor([gap.before], device=model.device), constraints),
@@ -72,4 +73,4 @@ def likeliest_phrases(model: Seq2SeqInferenceModel, source: list[int], gap: Gap,
             length_penalty=0.0,
             closing=closing,
         )
-    return [Phrase(text.tokens[:-1], text.log_probability) for text in found]
+    return [Phrase(text.tokens, text.log_probability) for text in found]
