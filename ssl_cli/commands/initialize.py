@@ -197,7 +197,7 @@ def _of_checkpoint(name: str) -> Init:
         shown = ", ".join([*checkpoint.unused[:MAX_NAMED], *["..."] * (len(checkpoint.unused) > MAX_NAMED)])
         console.warn(f"{checkpoint.folder}: {len(checkpoint.unused):,} of its tensors are not used: {shown}.")
     place = str(checkpoint.folder.resolve()) if is_folder else name
-    style = checkpoint.family if "decoder_layers" in checkpoint.options else None
+    style = checkpoint.family if checkpoint.is_encoder_decoder else None
     return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint, style=style)
 
 
