@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from ssl_cli.models.cpu import attend_by_matmul, attend_single_query
+from ssl_cli.models.cpu import attend_by_matmul, attend_single_query, mask_to_add
 from ssl_cli.models.positions import apply_rotary
 
 # (B, 1, T, S) bool, true where a token sees another, or numbers that are added to the scores, (B, H, T, S) with -inf
@@ -69,6 +69,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, causal: bool, d
 
 
 # --- masks ---
+
+
+def as_numbers(mask: AttentionMask, dtype: torch.dtype) -> AttentionMask:
+    """Return a mask of bool on a CPU as numbers to add, and any other as it is."""
+    if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu":
+        return mask_to_add(mask, dtype)
+    return mask
+
+
+def score_dtype(x: Tensor) -> torch.dtype:
+    """Return the data type in which the scores of vectors are computed: that of autocast if it is on."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 def document_mask(document: Tensor, causal: bool, dropout: float) -> Tensor | BlockMask:

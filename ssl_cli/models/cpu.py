@@ -205,14 +205,22 @@ def attend_by_matmul(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causa
     if mask is not None:
         scores = add_mask(scores, mask)
     elif causal:
-        scores = scores + torch.full(scores.shape[-2:], -math.inf, dtype=q.dtype).triu(1)
+        scores += torch.full(scores.shape[-2:], -math.inf, dtype=q.dtype).triu(1)
     weights = scores.softmax(-1)
     return (functional.dropout(weights, dropout) if dropout else weights) @ v
 
 
 def add_mask(scores: Tensor, mask: Tensor) -> Tensor:
-    """Return scores (B, H, T, S) with -inf where a mask of bool is false, or with a mask of numbers added."""
-    return scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
+    """Return scores (B, H, T, S) with -inf where a mask of bool is false, or with a mask of numbers added in place."""
+    return scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores.add_(mask)
+
+
+def mask_to_add(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return numbers that are added to scores in place of a mask of bool: 0 where it is true, otherwise -inf.
+
+    A network makes them once for all of its layers; and each layer adds them faster than it fills in -inf.
+    """
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -math.inf)
 
 
 # --- layouts of weights ---

@@ -15,8 +15,17 @@ from torch.nn import functional
 
 from ssl_cli.config.types import Count, Positive, Range
 from ssl_cli.errors import InputError
-from ssl_cli.models.attention import AttentionMask, KVCache, document_mask, same_document
+from ssl_cli.models.attention import (
+    AttentionMask,
+    BlockMask,
+    KVCache,
+    as_numbers,
+    document_mask,
+    same_document,
+    score_dtype,
+)
 from ssl_cli.models.blocks import Activation, Block, BlockShape, Normalization, NormPlace
+from ssl_cli.models.cpu import mask_to_add
 from ssl_cli.models.cross_attention import Memory
 from ssl_cli.models.positions import BUCKETS, look_up_rows, position_angles, relative_bias
 
@@ -86,6 +95,7 @@ class Encoder(nn.Module):
             setattr(self, name, table)
         self.position_table = nn.Embedding(context, self.width) if positions == "learned" else None
         self.relative_table = nn.Embedding(BUCKETS, self.heads) if positions == "relative" else None
+        self._has_causal_table = causal  # also while an encoder reads from left to right
         if positions in ("sinusoidal", "rotary"):
             angles = position_angles(context, self.width if positions == "sinusoidal" else shape.head_width)
             self.register_buffer("cos", angles.cos(), persistent=False)
@@ -124,33 +134,36 @@ class Encoder(nn.Module):
         `memory` is the source that blocks with cross-attention read.
         """
         n_before = cache.length if cache else 0
-        rotation, mask = self.rotation_and_mask(position, mask, x.shape[1], n_before, causal)
+        rotation, mask = self.rotation_and_mask(x, position, mask, causal, n_before)
         for layer, block in enumerate(self.blocks):
             args = (mask, causal, rotation, partial(cache.update, layer) if cache else None)
             x = block(x, *args) if memory is None else block(x, *args, memory=memory, layer=layer)
         return x if self.last_norm is None else self.last_norm(x)
 
     def rotation_and_mask(
-        self, position: slice | Tensor, mask: AttentionMask, n_new: int, n_before: int, causal: bool
+        self, x: Tensor, position: slice | Tensor, mask: AttentionMask, causal: bool, n_before: int = 0
     ) -> tuple[tuple[Tensor, Tensor] | None, AttentionMask]:
-        """Return what attention is given of positions: the rotation if they are rotary, and the mask.
+        """Return what attention needs besides vectors x (B, T, C): the rotation of rotary positions, and the mask.
 
         With relative positions the mask is the sum of their bias and the mask's -inf. They count tokens in the row, of
         which `n_before` are in a cache, so a document has to be in one piece; `position` has no effect on them.
         """
-        if self.positions == "rotary":
-            # Cosines and sines, (1, T, D/2) or (B, 1, T, D/2): the same for every head.
-            return (self.cos[position].unsqueeze(-3), self.sin[position].unsqueeze(-3)), mask
-        if self.relative_table is None:
+        if self.relative_table is not None:
+            return None, self._relative_mask(x, mask, causal, n_before)
+        mask = as_numbers(mask, score_dtype(x))
+        if self.positions != "rotary":
             return None, mask
-        assert mask is None or isinstance(mask, Tensor), "a block mask has no bias"
-        table, device = self.relative_table.weight, self.relative_table.weight.device.type
-        bias = relative_bias(table, n_new, n_before + n_new, self.causal)[None]  # (1, H, T, S)
-        if torch.is_autocast_enabled(device):
-            bias = bias.to(torch.get_autocast_dtype(device))
+        # Cosines and sines, (1, T, D/2) or (B, 1, T, D/2): the same for every head.
+        return (self.cos[position].unsqueeze(-3), self.sin[position].unsqueeze(-3)), mask
+
+    def _relative_mask(self, x: Tensor, mask: AttentionMask, causal: bool, n_before: int) -> Tensor:
+        """Return the bias of relative positions, (B or 1, H, T, S), with -inf where a token does not see another."""
+        assert self.relative_table is not None and not isinstance(mask, BlockMask), "a block mask has no bias"
+        n_new, n_all = x.shape[1], n_before + x.shape[1]
+        bias = relative_bias(self.relative_table.weight, n_new, n_all, self._has_causal_table)[None].to(score_dtype(x))
         if mask is None and causal:
-            mask = torch.ones(n_new, n_before + n_new, dtype=torch.bool, device=table.device).tril(n_before)
-        return None, bias if mask is None else torch.where(mask, bias, -math.inf)
+            mask = torch.ones(n_new, n_all, dtype=torch.bool, device=x.device).tril(n_before)
+        return bias if mask is None else bias + mask_to_add(mask, bias.dtype)
 
     def mask_of(self, document: Tensor) -> AttentionMask:
         """Return the mask of attention within documents (B, T)."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.config.types import Count, Range
-from ssl_cli.models.attention import AttentionMask, KVCache, same_document
+from ssl_cli.models.attention import AttentionMask, KVCache, as_numbers, same_document, score_dtype
 from ssl_cli.models.blocks import BlockShape, DecoderBlock
 from ssl_cli.models.cross_attention import KeysAndValues, Memory, Seq2SeqCache, open_empty_rows
 from ssl_cli.models.encoder import (
@@ -171,7 +171,7 @@ class EncoderDecoder(nn.Module):
             index, mask, source = cache.own.positions(n_new), cache.own.mask(n_new), cache.memory
         else:
             assert memory is not None, "without a cache there must be a source"
-            source = Memory(memory, *self._source_mask(document, memory_document))
+            source = self._memory(memory, document, memory_document)
             if document is not None:
                 index, mask = document_positions(document), self.decoder.mask_of(document)
         index = index if position is None else position
@@ -187,18 +187,19 @@ class EncoderDecoder(nn.Module):
 
     def new_cache(self, memory: Tensor, memory_document: Tensor | None, capacity: int) -> Seq2SeqCache:
         """Return a cache for targets of up to `capacity` tokens, one for each row of an encoded source (B, S, C)."""
-        mask, sees_any = self._source_mask(None, memory_document)
+        source = self._memory(memory, None, memory_document)
         stored = self.decoder.keys_and_values(memory)
         own = self.decoder.new_cache(len(memory), capacity, self.token_table.weight)
         source_row = torch.arange(len(memory), device=memory.device)
-        return Seq2SeqCache(own, Memory(None, mask, sees_any, stored), source_row)
+        return Seq2SeqCache(own, Memory(None, source.mask, source.sees_any, stored), source_row)
 
-    def _source_mask(
-        self, document: Tensor | None, memory_document: Tensor | None
-    ) -> tuple[AttentionMask, Tensor | None]:
-        """Return which tokens of the source each token sees, and which tokens see any (see Memory)."""
+    def _memory(self, memory: Tensor, document: Tensor | None, memory_document: Tensor | None) -> Memory:
+        """Return an encoded source (B, S, C) and which of it tokens of these documents (B, T) see."""
         if memory_document is None:
-            return None, None
+            return Memory(memory)
         if document is None:
-            return open_empty_rows((memory_document != PADDING)[:, None, None, :])  # (B, 1, 1, S)
-        return open_empty_rows(same_document(document, memory_document))  # (B, 1, T, S)
+            mask = (memory_document != PADDING)[:, None, None, :]  # (B, 1, 1, S)
+        else:
+            mask = same_document(document, memory_document)  # (B, 1, T, S)
+        mask, sees_any = open_empty_rows(mask)
+        return Memory(memory, as_numbers(mask, score_dtype(memory)), sees_any)

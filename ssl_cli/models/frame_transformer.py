@@ -102,7 +102,7 @@ class FrameTransformer(Encoder):
         layers = [x]
         # No valid frame sees the padding of a causal network: it is later.
         visible = None if self.causal else valid[:, None, None, :]
-        rotation, mask = self.rotation_and_mask(position, visible, n_frames, 0, self.causal)
+        rotation, mask = self.rotation_and_mask(x, position, visible, self.causal)
         for block in self.blocks:
             x = block(x, mask, self.causal, rotation)
             layers.append(x)
