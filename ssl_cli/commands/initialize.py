@@ -52,6 +52,9 @@ PARTS = {  # of a model, as the table of loaded weights names them -> the prefix
     "norm of the embeddings": "network.first_norm.",
     "blocks": "network.blocks.",
     "last norm": "network.last_norm.",
+    "encoder": "network.encoder.",
+    "decoder": "network.decoder.",
+    "output matrix": "network.output.",
     "pooler": "pool.",
     "head": TASK_HEAD,
 }
@@ -72,6 +75,7 @@ class Init:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     checkpoint: Pretrained | None = None
     like: str | None = None  # the value of `like` in the saved config
+    style: Any = None  # bart or t5: of an encoder-decoder or its encoder
 
     @property
     def digest(self) -> str | None:
@@ -89,9 +93,9 @@ class Init:
         Returns a row for each part of the model: its name, whether it was loaded, and how many parameters it has.
         """
         own, weights = dict(model.named_parameters()), dict(self.weights)
-        table = "network.position_table.weight"
-        if table in weights and table in own:
-            weights[table] = weights[table][: len(own[table])]
+        for name in own.keys() & weights.keys():
+            if name.endswith("position_table.weight"):
+                weights[name] = weights[name][: len(own[name])]
         loaded = {name for name in weights if name in own}
         with torch.no_grad():
             for name in loaded:
@@ -145,7 +149,7 @@ def _shape_of(cfg: DictConfig, like: str) -> Init:
         other = _named(cfg, like)
     except InputError as error:
         raise InputError(str(error).replace(f"init={like}", f"like={like}")) from error
-    return Init(SCRATCH, SCRATCH, other.tokenizer, other.options, like=other.place)
+    return Init(SCRATCH, SCRATCH, other.tokenizer, other.options, like=other.place, style=other.style)
 
 
 def _named(cfg: DictConfig, name: str) -> Init:
@@ -170,7 +174,8 @@ def _of_run(name: str, outputs: str) -> Init:
     weights |= {name.removeprefix("pair_head."): weight for name, weight in pooler.items()}
     weights = {name: weight for name, weight in weights.items() if not name.startswith(TASK_HEAD)}
     run_name, place = f"{choices.model}-{choices.data}", str(folder.resolve())
-    return Init(run_name, place, finished.tokenizer, model.network.options, weights)
+    style = finished.config.facts.get("style") or getattr(model, "style", None)
+    return Init(run_name, place, finished.tokenizer, model.network.options, weights, style=style)
 
 
 def _of_checkpoint(name: str) -> Init:
@@ -192,7 +197,8 @@ def _of_checkpoint(name: str) -> Init:
         shown = ", ".join([*checkpoint.unused[:MAX_NAMED], *["..."] * (len(checkpoint.unused) > MAX_NAMED)])
         console.warn(f"{checkpoint.folder}: {len(checkpoint.unused):,} of its tensors are not used: {shown}.")
     place = str(checkpoint.folder.resolve()) if is_folder else name
-    return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint)
+    style = checkpoint.family if checkpoint.is_encoder_decoder else None
+    return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint, style=style)
 
 
 def name_of_folder(folder: Path) -> str:

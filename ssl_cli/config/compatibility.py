@@ -17,7 +17,7 @@ PROCESSES_PER_CORE = 4  # at most, of a run on CPUs: more are only slower, and a
 
 def requirement_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     """Yield a sentence if the data or the model lacks what the verb or the task needs."""
-    faults = [*_data_faults(cfg, spec), *_task_faults(cfg), *model_faults(cfg, spec)]
+    faults = [*_data_faults(cfg, spec), *_task_faults(cfg), *_network_faults(cfg), *model_faults(cfg, spec)]
     yield from faults or _batch_key_faults(cfg, spec)
 
 
@@ -94,6 +94,19 @@ def _task_faults(cfg: DictConfig) -> Iterator[str]:
         return
     fitting = names_where("data", lambda target: is_a(target, source))
     yield f"task={choice_of(cfg, 'task')} can't read data={choice_of(cfg, 'data')}; it can read {', '.join(fitting)}."
+
+
+def _network_faults(cfg: DictConfig) -> Iterator[str]:
+    """Yield a sentence if the network that a task is to learn with, from random weights, is not of its kind."""
+    model, dotted = class_of(cfg, "model"), getattr(class_of(cfg, "task"), "network", None)
+    has_shape = _group(cfg, "").get("init") not in (None, "none") or _group(cfg, "").get("like") is not None
+    if dotted is None or model is None or has_shape or not model.__module__.startswith("ssl_cli.models."):
+        return
+    needed = locate(dotted)
+    if not is_a(model, needed):
+        fitting = names_where("model", lambda target: is_a(target, needed))
+        task, chosen = choice_of(cfg, "task"), choice_of(cfg, "model")
+        yield f"task={task} can't be learned by model={chosen}, but by {' or '.join(fitting)}."
 
 
 def _label_faults(cfg: DictConfig) -> Iterator[str]:
