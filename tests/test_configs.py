@@ -101,8 +101,15 @@ def test_speech(cli: Cli, published: Path, name: str) -> None:
 @pytest.mark.parametrize("name", names("tokenizer"))
 def test_tokenizers(cli: Cli, published: Path, name: str) -> None:
     words = ["data=text", *required_words("text", published), "data.cache=tokens", f"tokenizer={name}", *TINY_TEXT]
-    for model in that_can(LearnsFromText):
+    for model in ("bert", "gpt"):
         assert trained(cli, *words, f"model={model}", verb="pretrain")["val/loss"] > 0
+
+
+@pytest.mark.parametrize("name", that_can(LearnsFromText))
+def test_models_that_learn_from_text(cli: Cli, published: Path, name: str) -> None:
+    """With the tokenizer that each names."""
+    words = ["data=text", *required_words("text", published), "data.cache=tokens", f"model={name}", *TINY_TEXT]
+    assert trained(cli, *words, verb="pretrain")["val/loss"] > 0
 
 
 @pytest.mark.parametrize("name", that_can(ScoresAnomalies))
@@ -171,8 +178,9 @@ def test_suites_name_tasks_that_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", that_can(EncodesText))
 def test_networks(cli: Cli, workdir: Path, name: str) -> None:
-    words = [*task_words(workdir / "data", "classify"), f"model={name}"]
-    assert trained(cli, *words, *TINY_TASK, "bootstrap_samples=10", verb="finetune")["dev/accuracy"] >= 0
+    task, metric = ("text_generation", "rougeL") if name == "encoder_decoder" else ("classify", "accuracy")
+    words = [*task_words(workdir / "data", task), f"model={name}"]
+    assert trained(cli, *words, *TINY_TASK, "bootstrap_samples=10", verb="finetune")[f"dev/{metric}"] >= 0
 
 
 @pytest.mark.parametrize("name", names("experiment"))

@@ -18,9 +18,9 @@ from ssl_cli.data.io.lines import read_lines
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.plots import image_grid
 from ssl_cli.files import write_text
-from ssl_cli.methods.protocols import ContinuesText, Generates
-from ssl_cli.models.generation.decode import GenerationRequest
+from ssl_cli.methods.protocols import ContinuesText, Generates, WritesText
 from ssl_cli.models.generation.detokenize import Completion
+from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import find_run
 from ssl_cli.runs.outputs import check_output_is_free, output_folder
@@ -30,8 +30,9 @@ DEFAULT_IMAGES = 64
 # Options that only affect runs that generate text.
 TEXT_OPTIONS = (
     *("prompt", "prompts", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop"),
-    *("batch_size", "precision"),
+    *("beams", "length_penalty", "no_repeat_ngram", "min_tokens", "batch_size", "precision"),
 )
+DEFAULT_TEMPERATURE = 0.8  # where texts are drawn
 
 
 def run(cfg: DictConfig) -> Path | None:
@@ -41,7 +42,7 @@ def run(cfg: DictConfig) -> Path | None:
     """
     check_output_is_free(cfg.output, cfg.overwrite)
     trust = tuple((cfg.trust or "").split())
-    run_filter = runs_that_can("generate", Generates, ContinuesText, trust=trust)
+    run_filter = runs_that_can("generate", Generates, ContinuesText, WritesText, trust=trust)
     folder = find_run(cfg.run, cfg.paths.outputs, ("reconstruct", "pretrain"), finished=True, run_filter=run_filter)
     finished = load(folder, trust=trust)
     if isinstance(finished, PretrainRun):
@@ -88,19 +89,26 @@ def default_parent(cfg: DictConfig, finished: ReconstructRun | PretrainRun) -> P
 
 
 def generate_texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
-    """Print n continuations of each prompt, a single one while it is generated; return the folder, if there is one."""
+    """Print n texts for each prompt, a single one while it is generated; return the folder, if there is one."""
     prompts, stop = read_prompts(cfg), stop_strings(cfg)
-    request = GenerationRequest(cfg.n or 1, cfg.max_tokens, cfg.seed, cfg.batch_size)
-    sampling = Sampling(cfg.temperature, cfg.top_k, cfg.top_p, cfg.min_p, cfg.repetition_penalty)
-    finished.encode_prompts(prompts, request, sampling)  # raises its InputError before a prompt is printed
+    request = GenerationRequest(
+        *(cfg.n or 1, cfg.max_tokens, cfg.seed, cfg.batch_size),
+        *(cfg.min_tokens, cfg.beams, cfg.length_penalty, cfg.no_repeat_ngram),
+    )
+    temperature = cfg.temperature
+    if temperature is None:
+        temperature = 0.0 if finished.draws_nothing(request) else DEFAULT_TEMPERATURE
+    sampling = Sampling(temperature, cfg.top_k, cfg.top_p, cfg.min_p, cfg.repetition_penalty)
+    finished.check_request(prompts, request, sampling)  # raises its InputError before a prompt is printed
     console.say(f"generate n={request.n} seed={request.seed} with {finished.folder}")
-    is_single, start = len(prompts) == request.n == 1, time.monotonic()
-    if is_single:
-        console.say_piece(prompts[0])
-    on_text = console.say_piece if is_single else None
+    restores, start = isinstance(finished.model, WritesText), time.monotonic()
+    streams = len(prompts) == request.n == request.beams == 1 and finished.writes_text
+    if streams:
+        console.say(prompts[0], style="dim") if restores else console.say_piece(prompts[0])
+    on_text = console.say_piece if streams else None
     completions = finished.generate(prompts, request, sampling, stop, cfg.precision, on_text)
     elapsed_s = time.monotonic() - start
-    console.say_piece("\n") if is_single else print_texts(prompts, completions)
+    console.say_piece("\n") if streams else print_texts(prompts, completions, restores)
     n_tokens = sum(len(completion.tokens) for completion in chain(*completions))
     console.say(f"{n_tokens:,} tokens in {elapsed_s:.1f} s: {n_tokens / elapsed_s:,.0f} tokens/s", style="dim")
     if cfg.output is None:
@@ -126,12 +134,20 @@ def stop_strings(cfg: DictConfig) -> list[str]:
     return [text.replace("\\n", "\n") for text in cfg.stop]
 
 
-def print_texts(prompts: list[str], completions: list[list[Completion]]) -> None:
-    """Print each prompt with each of its completions."""
+def print_texts(prompts: list[str], completions: list[list[Completion]], restores: bool) -> None:
+    """Print each prompt with each of its completions, or below it the texts that it was restored to.
+
+    Above a restored text is what the model wrote, if that is not the text itself.
+    """
     for number, (prompt, of_prompt) in enumerate(zip(prompts, completions, strict=True), 1):
+        if restores:
+            console.say(prompt, style="dim")
         for sample, completion in enumerate(of_prompt, 1):
-            console.say(f"--- prompt {number} of {len(prompts)}, text {sample} of {len(of_prompt)}", style="dim")
-            console.say(prompt + completion.text)
+            if len(prompts) > 1 or len(of_prompt) > 1:
+                console.say(f"--- prompt {number} of {len(prompts)}, text {sample} of {len(of_prompt)}", style="dim")
+            if completion.target:
+                console.say(completion.target, style="dim")
+            console.say(completion.text if restores else prompt + completion.text)
 
 
 def json_lines(prompts: list[str], completions: list[list[Completion]]) -> list[str]:
@@ -140,6 +156,7 @@ def json_lines(prompts: list[str], completions: list[list[Completion]]) -> list[
         {
             "prompt": prompt,
             "text": completion.text,
+            **({"target": completion.target} if completion.target else {}),
             "tokens": len(completion.tokens),
             "ended": completion.finish_reason,
         }

@@ -26,6 +26,7 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.language.causal_lm import CausalLM
+from ssl_cli.methods.language.seq2seq_lm import Seq2SeqLM
 from ssl_cli.models.huggingface.pretrained import HEAD_NAMES, Pretrained
 from ssl_cli.models.huggingface.read import read_pretrained
 from ssl_cli.process import is_worker
@@ -51,6 +52,9 @@ PARTS = {  # of a model, as the table of loaded weights names them -> the prefix
     "norm of the embeddings": "network.first_norm.",
     "blocks": "network.blocks.",
     "last norm": "network.last_norm.",
+    "encoder": "network.encoder.",
+    "decoder": "network.decoder.",
+    "output matrix": "network.output.",
     "pooler": "pool.",
     "head": TASK_HEAD,
 }
@@ -71,6 +75,7 @@ class Init:
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     checkpoint: Pretrained | None = None
     like: str | None = None  # the value of `like` in the saved config
+    style: Any = None  # bart or t5: of an encoder-decoder or its encoder
 
     @property
     def digest(self) -> str | None:
@@ -88,9 +93,9 @@ class Init:
         Returns a row for each part of the model: its name, whether it was loaded, and how many parameters it has.
         """
         own, weights = dict(model.named_parameters()), dict(self.weights)
-        table = "network.position_table.weight"
-        if table in weights and table in own:
-            weights[table] = weights[table][: len(own[table])]
+        for name in own.keys() & weights.keys():
+            if name.endswith("position_table.weight"):
+                weights[name] = weights[name][: len(own[name])]
         loaded = {name for name in weights if name in own}
         with torch.no_grad():
             for name in loaded:
@@ -144,7 +149,7 @@ def _shape_of(cfg: DictConfig, like: str) -> Init:
         other = _named(cfg, like)
     except InputError as error:
         raise InputError(str(error).replace(f"init={like}", f"like={like}")) from error
-    return Init(SCRATCH, SCRATCH, other.tokenizer, other.options, like=other.place)
+    return Init(SCRATCH, SCRATCH, other.tokenizer, other.options, like=other.place, style=other.style)
 
 
 def _named(cfg: DictConfig, name: str) -> Init:
@@ -153,7 +158,7 @@ def _named(cfg: DictConfig, name: str) -> Init:
         return _of_run(name, cfg.paths.outputs)
     init = _of_checkpoint(name)
     if cfg.verb == "pretrain":
-        _check_direction(cfg, init)
+        _check_objective(cfg, init)
     return init
 
 
@@ -169,7 +174,8 @@ def _of_run(name: str, outputs: str) -> Init:
     weights |= {name.removeprefix("pair_head."): weight for name, weight in pooler.items()}
     weights = {name: weight for name, weight in weights.items() if not name.startswith(TASK_HEAD)}
     run_name, place = f"{choices.model}-{choices.data}", str(folder.resolve())
-    return Init(run_name, place, finished.tokenizer, model.network.options, weights)
+    style = finished.config.facts.get("style") or getattr(model, "style", None)
+    return Init(run_name, place, finished.tokenizer, model.network.options, weights, style=style)
 
 
 def _of_checkpoint(name: str) -> Init:
@@ -191,7 +197,8 @@ def _of_checkpoint(name: str) -> Init:
         shown = ", ".join([*checkpoint.unused[:MAX_NAMED], *["..."] * (len(checkpoint.unused) > MAX_NAMED)])
         console.warn(f"{checkpoint.folder}: {len(checkpoint.unused):,} of its tensors are not used: {shown}.")
     place = str(checkpoint.folder.resolve()) if is_folder else name
-    return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint)
+    style = checkpoint.family if checkpoint.is_encoder_decoder else None
+    return Init(run_name, place, tokenizer, dict(checkpoint.options), checkpoint.weights, checkpoint, style=style)
 
 
 def name_of_folder(folder: Path) -> str:
@@ -209,13 +216,17 @@ def clean_name(name: str) -> str:
     return re.sub(r"[^\w.+-]", "-", name).strip("-.+") or "checkpoint"
 
 
-def _check_direction(cfg: DictConfig, init: Init) -> None:
-    """Raise InputError if a causal checkpoint is to initialize a masked language model, or the reverse."""
-    is_causal = issubclass(locate(cfg.model._target_), CausalLM)
-    assert init.checkpoint is not None
-    if init.checkpoint.is_causal != is_causal:
-        target, model = ("the next token", "gpt") if init.checkpoint.is_causal else ("masked tokens", "bert")
-        raise InputError(f"init={cfg.init} holds a model that predicts {target}: set model={model}.")
+def _check_objective(cfg: DictConfig, init: Init) -> None:
+    """Raise InputError if a checkpoint is to initialize a method with another objective than its own."""
+    method = locate(cfg.model._target_)
+    is_causal, is_pair = (issubclass(method, kind) for kind in (CausalLM, Seq2SeqLM))
+    checkpoint = init.checkpoint
+    assert checkpoint is not None
+    if (checkpoint.is_causal, checkpoint.is_encoder_decoder) != (is_causal, is_pair):
+        does = "writes a text for another one" if checkpoint.is_encoder_decoder else "predicts masked tokens"
+        model = checkpoint.family if checkpoint.is_encoder_decoder else "bert"
+        does, model = ("predicts the next token", "gpt") if checkpoint.is_causal else (does, model)
+        raise InputError(f"init={cfg.init} holds a model that {does}: set model={model}.")
 
 
 def tokenizer_trainer(cfg: DictConfig) -> TokenizerTrainer:
@@ -236,11 +247,13 @@ def apply_init(cfg: DictConfig, init: Init) -> None:
     if init.checkpoint is None or cfg.verb != "pretrain":
         return
     network, options = cfg.model.network, dict(init.options)
-    if options["segments"] == 1:
+    if options.get("segments") == 1:
         del options["segments"]  # the only segment is the same for every token: it is added to the positions
-    options |= {"causal": network.causal, "context": min(network.context, options["context"]), "size": None}
+    options |= {"context": min(network.context, options["context"]), "size": None}
     for name in [name for name in options if name in network]:
         network[name] = options[name]
+    if init.checkpoint.is_encoder_decoder:
+        cfg.model.style = init.checkpoint.family
     folder = str(init.checkpoint.folder.resolve())
     cfg.tokenizer = OmegaConf.create(
         {"_target_": f"{PretrainedTokenizer.__module__}.{PretrainedTokenizer.__qualname__}", "folder": folder}

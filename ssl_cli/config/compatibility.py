@@ -17,7 +17,7 @@ PROCESSES_PER_CORE = 4  # at most, of a run on CPUs: more are only slower, and a
 
 def requirement_faults(cfg: DictConfig, spec: VerbSpec) -> Iterator[str]:
     """Yield a sentence if the data or the model lacks what the verb or the task needs."""
-    faults = [*_data_faults(cfg, spec), *_task_faults(cfg), *model_faults(cfg, spec)]
+    faults = [*_data_faults(cfg, spec), *_task_faults(cfg), *_network_faults(cfg), *model_faults(cfg, spec)]
     yield from faults or _batch_key_faults(cfg, spec)
 
 
@@ -53,7 +53,7 @@ def _chosen(cfg: DictConfig, group: str, fitting: list[str]) -> str:
 
 def consistency_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each conflict between nodes that are each valid."""
-    for faults in (_label_faults, _phrase_faults, _tokenizer_faults, _logger_faults):
+    for faults in (_label_faults, _phrase_faults, _document_faults, _tokenizer_faults, _logger_faults):
         yield from faults(cfg)
 
 
@@ -96,6 +96,19 @@ def _task_faults(cfg: DictConfig) -> Iterator[str]:
     yield f"task={choice_of(cfg, 'task')} can't read data={choice_of(cfg, 'data')}; it can read {', '.join(fitting)}."
 
 
+def _network_faults(cfg: DictConfig) -> Iterator[str]:
+    """Yield a sentence if the network that a task is to learn with, from random weights, is not of its kind."""
+    model, dotted = class_of(cfg, "model"), getattr(class_of(cfg, "task"), "network", None)
+    has_shape = _group(cfg, "").get("init") not in (None, "none") or _group(cfg, "").get("like") is not None
+    if dotted is None or model is None or has_shape or not model.__module__.startswith("ssl_cli.models."):
+        return
+    needed = locate(dotted)
+    if not is_a(model, needed):
+        fitting = names_where("model", lambda target: is_a(target, needed))
+        task, chosen = choice_of(cfg, "task"), choice_of(cfg, "model")
+        yield f"task={task} can't be learned by model={chosen}, but by {' or '.join(fitting)}."
+
+
 def _label_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence for each option that needs labels, if data.label is null."""
     data = _group(cfg, "data")
@@ -116,9 +129,19 @@ def _phrase_faults(cfg: DictConfig) -> Iterator[str]:
     if phrases is None:
         return
     if "mask_unit" not in model:
-        yield f"data.phrases={phrases} has no effect: model={choice_of(cfg, 'model')} masks nothing. Leave it out."
+        yield f"data.phrases={phrases} has no effect: model={choice_of(cfg, 'model')} masks no words. Leave it out."
     elif model.get("mask_unit") == "token":
         yield f"data.phrases={phrases} has no effect with model.mask_unit=token: set model.mask_unit=whole_word."
+
+
+def _document_faults(cfg: DictConfig) -> Iterator[str]:
+    """Yield a sentence if documents are to be isolated, and the model writes one text for all of a row."""
+    model, writes = class_of(cfg, "model"), locate("ssl_cli.methods.protocols.WritesText")
+    if _group(cfg, "data").get("isolate_documents") is True and model is not None and provides(model, writes):
+        yield (
+            f"data.isolate_documents=true keeps documents apart, which model={choice_of(cfg, 'model')} can't: it reads "
+            "and writes a row as one text. Set data.isolate_documents=false."
+        )
 
 
 def _tokenizer_faults(cfg: DictConfig) -> Iterator[str]:

@@ -77,7 +77,7 @@ class PretrainConfig(RunConfig):
     tokenizer: Node = None
     init: Annotated[
         str | None,
-        "a folder or hub id of a BERT, RoBERTa, GPT-2 or GPT-NeoX to continue from, with its tokenizer; null: none",
+        "a checkpoint of BERT, RoBERTa, GPT-2, GPT-NeoX, BART or T5 to continue from: its folder or hub id; null: none",
     ] = None
     val_tokens: Annotated[Count, "tokens of held-out text for each row of the curves"] = 100_000
     eval_tokens: Annotated[Count | None, "tokens of held-out text for the final metrics; null: all of it"] = None

@@ -61,10 +61,20 @@ class GenerateConfig(UseConfig):
         Path | None,
         "folder for samples.png and samples.npz, null: a new one in outputs; or for texts.jsonl, null: none",
     ]
-    prompt: Annotated[str | None, "a text to continue; null: the start of a new one"]
+    prompt: Annotated[str | None, "a text to continue (null: the start of a new one), or with gaps to restore"]
     prompts: Annotated[Path | None, "a file of prompts, one per line, instead of prompt"]
-    max_tokens: Annotated[Count, "most tokens to generate after the prompt"]
-    temperature: Annotated[NonNegative, "below 1 likely tokens become likelier; 0: always the likeliest"]
+    max_tokens: Annotated[Count, "most tokens to generate after the prompt; of a restored text, its most tokens"]
+    temperature: Annotated[
+        NonNegative | None,
+        "below 1 likely tokens become likelier; 0: always the likeliest; null: 0.8, or 0 with beams and for one "
+        "restored text",
+    ]
+    beams: Annotated[Count, "beginnings that a beam search for the likeliest text goes on with; 1: no search"]
+    length_penalty: Annotated[
+        float, "of a beam search: power of the length that divides a log-probability; more favours long texts"
+    ]
+    no_repeat_ngram: Annotated[Natural, "no sequence of so many tokens occurs twice in a text; 0: any may"]
+    min_tokens: Annotated[Natural, "fewest tokens to generate"]
     top_k: Annotated[Count | None, "draw among the k likeliest tokens; null: no limit"]
     top_p: Annotated[
         Annotated[float, Range(0, 1, open_low=True)] | None,
@@ -88,7 +98,7 @@ class FillConfig(UseConfig):
     """Options of ssl fill."""
 
     run: Annotated[Path, "a run folder of ssl pretrain, or latest"]
-    text: Annotated[str | list[str] | None, "a text with [MASK] for each missing token, or several texts"]
+    text: Annotated[str | list[str] | None, "a text with [MASK] for what is missing, or several texts"]
     input: Annotated[Path | None, "a file of such texts, one per line, instead of text"]
     n: Annotated[Count, "candidates for each mask"]
     output: Annotated[
@@ -102,7 +112,7 @@ class PredictConfig(UseConfig):
     """Options of ssl predict."""
 
     run: Annotated[Path, "a run folder of ssl finetune, or latest"]
-    text: Annotated[str | list[str] | None, "a text to predict the label of, or several texts"]
+    text: Annotated[str | list[str] | None, "a text to predict the label of, or to write another from; or several texts"]
     pair: Annotated[str | list[str] | None, "for a task on pairs: the second text, or as many as there are of text"]
     question: Annotated[str | list[str] | None, "a question about the context, or several"]
     context: Annotated[str | None, "the passage that contains the answer"]

@@ -108,7 +108,7 @@ VERBS: dict[str, VerbSpec] = {
         of_text=frozenset({"tokenizer", "init", "val_tokens", "eval_tokens", "show"}),
         of_speech={"model": "speech_bert", "data": "synthetic_speech"},
         changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
-        set_by_init=frozenset({"tokenizer", *(f"model.network.{name}" for name in NETWORK)}),
+        set_by_init=frozenset({"tokenizer", "model.style", *(f"model.network.{name}" for name in NETWORK)}),
     ),
     "finetune": VerbSpec(
         options=FinetuneConfig,
@@ -117,7 +117,9 @@ VERBS: dict[str, VerbSpec] = {
         # a network, or a saved model that has one
         model=("protocols.EncodesText", "speech.frame_protocols.EncodesFrames", "protocols.PredictsLabels"),
         model_ability="learn from labelled text or speech",
-        model_packages=("ssl_cli.models.transformer.", "ssl_cli.models.frame_transformer."),
+        model_packages=tuple(
+            f"ssl_cli.models.{name}." for name in ("transformer", "frame_transformer", "encoder_decoder")
+        ),
         modalities=("labelled", "audio"),
         of_text=frozenset({"tokenizer", "max_length"}),
         changeable=CHANGEABLE | {"bootstrap_samples", "predict_train"},
@@ -149,7 +151,7 @@ VERBS: dict[str, VerbSpec] = {
     ),
     "generate": VerbSpec(
         options=GenerateConfig,
-        main_options=("run", "n", "prompt", "max_tokens", "temperature", "output", "seed"),
+        main_options=("run", "n", "prompt", "max_tokens", "temperature", "beams", "output", "seed"),
         command="generate",
     ),
     "fill": VerbSpec(

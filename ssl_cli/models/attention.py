@@ -151,6 +151,13 @@ class KVCache:
         self.values[layer, :, :, self.length : end] = v
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
+    def select(self, rows: Tensor) -> "KVCache":
+        """Return a cache of these rows (B',), in this order; a row may be there several times, as in beam search."""
+        keys, values = (_select_tokens(stored, rows, self.length) for stored in (self.keys, self.values))
+        selected = KVCache(keys, values, None if self.left_padding is None else self.left_padding[rows])
+        selected.length = self.length
+        return selected
+
     def mask(self, n_new: int) -> Tensor | None:
         """Return which tokens each of `n_new` new ones sees, (B or 1, 1, T, length + T) bool.
 
@@ -173,3 +180,10 @@ class KVCache:
             return slice(self.length, self.length + n_new)
         index = torch.arange(self.length, self.length + n_new, device=self.keys.device)
         return (index - self.left_padding[:, None]).clamp(min=0)
+
+
+def _select_tokens(stored: Tensor, rows: Tensor, length: int) -> Tensor:
+    """Return the first `length` tokens of some rows in memory for as many as before: (layers, B, H, capacity, D)."""
+    selected = stored.new_empty(stored.shape[0], len(rows), *stored.shape[2:])
+    selected[:, :, :, :length] = stored[:, rows, :, :length]
+    return selected

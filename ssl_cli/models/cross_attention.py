@@ -84,9 +84,7 @@ class Seq2SeqCache:
 
         The sources are not copied if each row still reads the same one.
         """
-        own = KVCache(*(_select_tokens(stored, rows, self.length) for stored in (self.own.keys, self.own.values)))
-        own.length = self.length
-        source_row = self._source_row[rows]
+        own, source_row = self.own.select(rows), self._source_row[rows]
         if torch.equal(source_row, self._source_row):
             return Seq2SeqCache(own, self.memory, source_row)
         old = self.memory
@@ -94,10 +92,3 @@ class Seq2SeqCache:
         sees_any = None if old.sees_any is None else old.sees_any[rows]
         stored = [(k[rows], v[rows]) for k, v in old.keys_and_values]
         return Seq2SeqCache(own, Memory(None, mask, sees_any, stored), source_row)
-
-
-def _select_tokens(stored: Tensor, rows: Tensor, length: int) -> Tensor:
-    """Return the first `length` tokens of some rows in memory for as many as before: (layers, B, H, capacity, D)."""
-    selected = stored.new_empty(stored.shape[0], len(rows), *stored.shape[2:])
-    selected[:, :, :, :length] = stored[:, rows, :, :length]
-    return selected

@@ -22,7 +22,7 @@ def encode_examples(
     An option is the second text (arXiv 1810.04805, sec. 4.4). With a `blank`, it replaces the blank in a single text.
     """
     texts = (text for example in examples for parts in _sequence_texts(example, blank) for text in parts)
-    ids_of = _encode(template.tokenizer, texts)
+    ids_of = encode_distinct(template.tokenizer, texts)
     ids, length, second_start, is_cut = array("i"), list[int](), list[int](), np.zeros(len(examples), bool)
     for k, parts in ((k, parts) for k, example in enumerate(examples) for parts in _sequence_texts(example, blank)):
         part_ids = [ids_of[text].tolist() for text in parts]
@@ -49,7 +49,7 @@ def _sequence_texts(example: LabelledExample, blank: str | None) -> list[tuple[s
     return [(before, option, after) for option in example.options]
 
 
-def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, np.ndarray]:
+def encode_distinct(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, np.ndarray]:
     """Encode each distinct text once: MNLI has each premise three times."""
     distinct, ids_of = list(dict.fromkeys(texts)), dict[str, np.ndarray]()
     for first in range(0, len(distinct), ENCODE_BATCH):

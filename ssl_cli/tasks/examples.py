@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ssl_cli.config.choices import did_you_mean
 from ssl_cli.data.io.text import ReadIssues, replace_surrogates
@@ -32,10 +32,21 @@ class LabelledExample:
         return not all((self.text, self.pair is None or self.pair, *(self.options or ())))
 
 
-class ExampleSplit(list[LabelledExample]):
+class ExampleSplit(list[Any]):
     """The examples of a split; `warnings` has a sentence for each kind of record that was left out."""
 
     warnings: tuple[str, ...] = ()
+
+
+class ReadsExamples(Protocol):
+    """The columns of a record that hold an example; records with a label of `dropped` are left out."""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The labels that mean no label."""
+
+    def labelled_example(self, record: Mapping[str, Any], index: int, needs_label: bool, is_coded: bool) -> Any:
+        """Return the example of a record with its label. Raises InvalidExample, or SkippedRecord."""
 
 
 class InvalidExample(Exception):
@@ -77,14 +88,14 @@ class Columns:
         self, record: Mapping[str, Any], index: int | None, needs_text: bool = True
     ) -> LabelledExample:
         """Return the example of a record without its label. Raises InvalidExample."""
-        text = _text(record, self.text, "text", needs_text)
+        text = text_field(record, self.text, "text", needs_text)
         if self.spans is not None and self.spans in record:
             text = text and mark_spans(text, record[self.spans], self.spans)
         elif self.spans is not None and needs_text and index is not None:  # a user's own text may be marked already
             raise InvalidExample(missing_column([self.spans], record, "spans"))
         if text and self.blank is not None and self.blank not in text:
             raise InvalidExample(f"its text lacks {self.blank}, which the options replace")
-        pair = None if self.pair is None else _text(record, self.pair, "pair", needs_text)
+        pair = None if self.pair is None else text_field(record, self.pair, "pair", needs_text)
         options = None if self.options is None else _options(record, self.options, needs_text)
         ids = (json_id(record[name]) for name in self.id if record.get(name) not in (None, ""))
         return LabelledExample(next(ids, index), text, pair, options)
@@ -138,7 +149,7 @@ def json_id(value: Any) -> int | str:
     return replace_surrogates(str(value), "", ReadIssues())
 
 
-def _text(record: Mapping[str, Any], names: Sequence[str], option: str, needs_text: bool) -> str:
+def text_field(record: Mapping[str, Any], names: Sequence[str], option: str, needs_text: bool) -> str:
     """Return a text field. A list of texts, such as keywords, is joined by spaces, as CLUE's baselines read CSL."""
     column = next((name for name in names if name in record), None)
     if column is None:
@@ -159,7 +170,7 @@ def _text(record: Mapping[str, Any], names: Sequence[str], option: str, needs_te
 
 def _options(record: Mapping[str, Any], names: Sequence[str], needs_text: bool) -> tuple[str, ...]:
     if len(names) > 1:
-        return tuple(_text(record, [name], "options", needs_text) for name in names)
+        return tuple(text_field(record, [name], "options", needs_text) for name in names)
     if names[0] not in record:
         raise InvalidExample(missing_column(names, record, "options"))
     options = record[names[0]]

@@ -57,6 +57,8 @@ class QuestionAnswering:
     """
 
     method: ClassVar[str] = "ssl_cli.methods.supervised.span_extraction.SpanExtractionHead"
+    network: ClassVar[str] = "ssl_cli.models.transformer.Transformer"
+    template = staticmethod(SequenceTemplate.for_network)
     source: ClassVar[type] = LabelledFiles
 
     def __init__(
@@ -157,7 +159,8 @@ class QuestionAnswering:
                 windows = [] if training else [window._replace(is_known=False) for window in windows]
             rows += windows
         warnings = alignment_warnings(problems, len(examples), training, self.max_answer)
-        return PackedWindows(rows, template, (*getattr(examples, "warnings", ()), *warnings))
+        packed = PackedWindows(rows, template, (*getattr(examples, "warnings", ()), *warnings))
+        return packed.with_row_length(template.max_length)
 
     def _is_same(self, prediction: str, answer: str) -> bool:
         return self.metric(prediction, [answer])[0] == 1

@@ -41,6 +41,8 @@ class SequenceClassification:
     """
 
     method: ClassVar[str] = "ssl_cli.methods.supervised.sequence_classification.SequenceClassificationHead"
+    network: ClassVar[str] = "ssl_cli.models.transformer.Transformer"
+    template = staticmethod(SequenceTemplate.for_network)
     source: ClassVar[type] = LabelledFiles
 
     def __init__(
@@ -169,7 +171,8 @@ class SequenceClassification:
         parts = None
         if self.kind == "multiple_choice":
             parts = np.r_[0, np.cumsum([len(example.options) for example in examples])]
-        return PackedExamples(sequences, self._targets(examples, labels), np.arange(len(examples)), parts, warnings)
+        rows = PackedExamples(sequences, self._targets(examples, labels), np.arange(len(examples)), parts, warnings)
+        return rows.with_row_length(template.max_length)
 
     def _targets(self, examples: Examples, labels: Sequence[str]) -> dict[str, np.ndarray]:
         if all(example.label is None for example in examples):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,15 @@ from ssl_cli.data.io.delimited import OPEN_QUOTE, CsvDialect
 from ssl_cli.data.io.records import PARQUET, Record, Records, read_records, suffix_of
 from ssl_cli.data.io.text import ReadIssues
 from ssl_cli.errors import InputError
-from ssl_cli.tasks.examples import Columns, ExampleSplit, InvalidExample, SkippedRecord, as_sentence, name_list
+from ssl_cli.tasks.examples import (
+    ExampleSplit,
+    InvalidExample,
+    ReadsExamples,
+    SkippedRecord,
+    as_sentence,
+    missing_column,
+    name_list,
+)
 
 FIELD_COUNT = re.compile(r"\d+ fields? instead of \d+")
 MAX_CLASSES = 100  # more classes are an error, unless there are several examples of each
@@ -36,6 +44,21 @@ class RecordSource:
         records = ((entry.place, _with_advice(entry, quoted)) for entry in entries)
         return cls(str(path), records, has_labels and suffix == PARQUET)
 
+    def only(self, split: str, column: str, value: str) -> "RecordSource":
+        """Return the records whose `column` has this value, of a file that holds several splits."""
+        return replace(self, name=f"{self.name} ({split})", records=_with_value(self.records, column, value))
+
+
+def _with_value(records: Records, column: str, value: str) -> Records:
+    """Yield the records with a value in a column, those that can't be read, and the reason where there is no column."""
+    for place, record in records:
+        if isinstance(record, str):
+            yield place, record
+        elif column not in record:
+            yield place, missing_column([column], record, "split")
+        elif str(record[column]) == value:
+            yield place, record
+
 
 def _with_advice(entry: Record, quoted: bool) -> dict[str, Any] | str:
     record = entry.record
@@ -46,7 +69,7 @@ def _with_advice(entry: Record, quoted: bool) -> dict[str, Any] | str:
     return record
 
 
-def read_split(source: RecordSource, columns: Columns, needs_label: bool, skips: bool) -> ExampleSplit:
+def read_split(source: RecordSource, columns: ReadsExamples, needs_label: bool, skips: bool) -> ExampleSplit:
     """Return the examples of a split.
 
     With `skips` invalid records are left out and counted. Otherwise, and before the first valid record, they raise

@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from ssl_cli.data.io.records import Record
-from ssl_cli.data.labelled.packed_examples import PackedExamples
+from ssl_cli.data.labelled.pair_template import PairTemplate
 from ssl_cli.data.labelled.template import SequenceTemplate
+from ssl_cli.data.tokenizers.seq2seq_template import Style
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
 Examples = Sequence[Any]  # of a split, in the file's order; each task has its own class of examples
 RawPredictions = Sequence[np.ndarray]  # the model's output for each row, in order: see the head's `raw_predictions`
@@ -38,11 +40,12 @@ class ScoredTask(Protocol):
 class Task(ScoredTask, Protocol):
     """A kind of task on text. Each YAML of conf/task is one instance, with the arguments of its class.
 
-    `method` is the dotted name of the head that learns it. `monitor` is the metric on dev that selects the best
-    weights; more is better.
+    `method` is the dotted name of what learns it, and `network` that of the network inside. `monitor` is the metric on
+    dev that selects the best weights; more is better.
     """
 
     method: ClassVar[str]
+    network: ClassVar[str]
     source: ClassVar[type]
 
     def read(self, source: Any) -> dict[str, Examples]:
@@ -59,19 +62,25 @@ class Task(ScoredTask, Protocol):
         """Return the classes in the order of their indices; none if the task has no classes."""
 
     def options(self, labels: Sequence[str]) -> dict[str, Any]:
-        """Return the arguments of the head besides its network and its dropout."""
+        """Return the arguments of the method besides its network, and those that follow from the template."""
 
-    def rows(
-        self, examples: Examples, template: SequenceTemplate, labels: Sequence[str], training: bool
-    ) -> PackedExamples:
-        """Return the examples as a model reads them.
+    def template(
+        self, tokenizer: Tokenizer, network: Mapping[str, Any], style: Style | None, max_length: int
+    ) -> SequenceTemplate | PairTemplate:
+        """Return how a network with these options reads a text of at most `max_length` tokens, and writes one.
+
+        `style` is bart or t5 for an encoder-decoder or its encoder. Raises InputError if a special token is missing.
+        """
+
+    def rows(self, examples: Examples, template: Any, labels: Sequence[str], training: bool) -> Any:
+        """Return the examples as a model reads them, PackedExamples or PackedPairs.
 
         With `training` only those that can be learned from, with their targets; otherwise all. `rows.warnings` has a
         sentence for each kind of loss, such as texts that were cut.
         """
 
     def decode(
-        self, examples: Examples, rows: PackedExamples, raw_predictions: RawPredictions, labels: Sequence[str]
+        self, examples: Examples, rows: Any, raw_predictions: RawPredictions, labels: Sequence[str]
     ) -> list[Prediction]:
         """Return the lines of predictions.jsonl, one per example, in order.
 
@@ -96,6 +105,17 @@ class TakesPairs(Protocol):
     @property
     def has_pair(self) -> bool:
         """Return whether an example is a pair."""
+
+
+@runtime_checkable
+class GeneratesText(Protocol):
+    """A task whose predictions are texts, of at most `max_target` tokens.
+
+    `validation_examples` of dev are written at each validation.
+    """
+
+    max_target: int
+    validation_examples: int
 
 
 @runtime_checkable

@@ -33,6 +33,8 @@ class TokenClassification:
     """
 
     method: ClassVar[str] = "ssl_cli.methods.supervised.token_classification.TokenClassificationHead"
+    network: ClassVar[str] = "ssl_cli.models.transformer.Transformer"
+    template = staticmethod(SequenceTemplate.for_network)
     source: ClassVar[type] = LabelledFiles
     meanings: ClassVar[dict[str, str]] = {"accuracy": "share of words with the right tag"}
 
@@ -131,7 +133,7 @@ class TokenClassification:
             template.tokenizer,
             fallback_id=template.suffix[0],
             max_word_tokens=room,
-            use_last_token=not template.prefix,
+            use_last_token=template.causal,
         )
         index = {label: k for k, label in enumerate(labels)}
         columns: dict[str, list[list[int]]] = {"ids": [], "word": [], "label": []}
@@ -154,7 +156,7 @@ class TokenClassification:
             {},
             np.array(row_ids, np.int64),
             warnings=(*getattr(examples, "warnings", ()), *warnings),
-        )
+        ).with_row_length(template.max_length)
 
     # --- predictions ---
 

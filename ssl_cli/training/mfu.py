@@ -1,30 +1,39 @@
 """Model FLOPs utilisation: the share of a GPU's speed that training reaches (PaLM, arXiv 2204.02311, appendix B)."""
 
 import time
+from collections.abc import Iterable
 
 import torch
+from torch import nn
 
+from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.transformer import Transformer
 
 MATRIX_SIZE, REPEATS = 8192, 20  # of the products by which a GPU's speed is measured
-
-
-def model_flops_utilisation(
-    network: Transformer, predicted_share: float, tokens_per_s: float, device_flops_per_s: float
-) -> float:
-    """Return the utilisation of a device; `predicted_share` is the share of the tokens whose logits are computed."""
-    return tokens_per_s * flops_per_token(network, predicted_share) / device_flops_per_s
 
 
 def flops_per_token(network: Transformer, predicted_share: float) -> float:
     """Return the operations of a training step per token, in rows of the network's full context.
 
     They are two for each weight and each number that attention compares, three times: forward, and twice backward.
+    `predicted_share` is the share of the tokens whose logits are computed.
     """
-    width = network.width
-    block = 4 * width**2 + 2 * width * network.feedforward
-    weights = network.layers * block + predicted_share * network.vocab_size * width
-    return 6 * weights + 12 * network.layers * width * network.context
+    weights = n_weights(network.blocks) + predicted_share * network.vocab_size * network.width
+    return 6 * weights + 12 * network.layers * network.heads * network.head_width * network.context
+
+
+def flops_per_pair(network: EncoderDecoder, source: int, target: int) -> float:
+    """Return the operations of a training step per pair of a source and a target, of so many tokens each."""
+    reads_source = n_weights([block.cross_attention.kv for block in network.decoder.blocks])
+    per_source = n_weights(network.encoder.blocks) + reads_source
+    per_target = n_weights(network.decoder.blocks) - reads_source + network.vocab_size * network.width
+    compared = network.layers * source**2 + network.decoder_layers * target * (target + source)
+    return 6 * (source * per_source + target * per_target) + 12 * network.heads * network.head_width * compared
+
+
+def n_weights(parts: Iterable[nn.Module]) -> int:
+    """Return how many weights the matrices of some layers have."""
+    return sum(weight.numel() for part in parts for weight in part.parameters() if weight.dim() > 1)
 
 
 def measure_flops_per_s(device: torch.device, size: int = MATRIX_SIZE, repeats: int = REPEATS) -> float:

@@ -30,7 +30,7 @@ from torch import nn
 from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
-from ssl_cli.methods.supervised.head import SupervisedHead
+from ssl_cli.methods.supervised.head import SupervisedMethod
 from ssl_cli.methods.training_protocols import Alternates, MatmulBound, monitor_of
 from ssl_cli.models.cpu import has_bf16, set_layout, tuned_for_large_matmuls
 from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
@@ -111,7 +111,7 @@ def compiled(method: nn.Module, on_cpu: bool) -> Iterator[None]:
     if on_cpu and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *CXX_COMPILERS)))):
         raise InputError("trainer.compile=true needs a C++ compiler on a CPU: install g++, or leave it false.")
     # Rows of text have one shape. Batches of labelled examples have many, and are compiled once for all of them.
-    network.compile(dynamic=None if isinstance(method, SupervisedHead) else False)
+    network.compile(dynamic=None if isinstance(method, SupervisedMethod) else False)
     try:
         yield
     finally:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import ssl_cli
-from ssl_cli.models.generation.decode import GenerationRequest
+from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from tests.commands.conftest import Finished
 from tests.conftest import Cli
-from tests.helpers.pretrain_runs import make_run
+from tests.helpers.pretrain_runs import make_run, make_seq2seq_run
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_without_a_prompt_a_new_text_begins(cli: Cli, run: Path) -> None:
         (["prompts=absent"], "prompts=absent can't be read"),
         (["stop=['']"], "stop has an empty text"),
         (["max_tokens=0"], "max_tokens must be a whole number of at least 1, not 0."),
-        (["temperature=-1"], "temperature must be a number of at least 0, not -1."),
+        (["temperature=-1"], "temperature must be a number of at least 0 or null, not -1."),
         (["top_p=1.5"], "top_p must be a number above 0 and of at most 1 or null, not 1.5."),
         (["precision=16"], "precision must be one of auto, 32-true, bf16-true, not 16."),
         (["n=0"], "n must be a whole number of at least 1"),
@@ -117,3 +117,47 @@ def test_the_newest_run_is_used_for_images_or_texts(cli: Cli, finished: Finished
     assert f"with {images}" in cli("generate", "n=1")[1]
     os.utime(texts / "config.yaml", (3000, 3000))
     assert f"with {texts}" in cli("generate", "n=1", "max_tokens=2")[1]
+
+
+# --- restored texts ---
+
+
+def test_a_t5_prints_what_it_wrote_and_the_filled_text(cli: Cli, workdir: Path) -> None:
+    run = make_seq2seq_run(Path("outputs/pretrain/t5-pydoc/1"), "t5")
+    make_run(Path("outputs/pretrain/bert-pydoc/2"), "bert")  # is not the newest that can generate
+    code, out, err = cli("generate", "prompt=Birds [MASK] fly.", "max_tokens=6", "beams=2", "output=kept")
+    assert code == 0, err
+    (row,) = rows("kept")
+    assert out.splitlines()[:4] == [
+        f"generate n=1 seed=0 with {run}",
+        *("Birds [MASK] fly.", row["target"], row["text"]),
+    ]
+    assert set(row) == {"prompt", "text", "target", "tokens", "ended"} and row["prompt"] == "Birds [MASK] fly."
+    code, out, err = cli("generate", "prompt=Birds [MASK] fly.", "max_tokens=6", "n=2")
+    assert code == 0 and "--- prompt 1 of 1, text 2 of 2" in out, err
+
+
+def test_a_bart_prints_the_restored_text_as_it_is_written(cli: Cli, workdir: Path) -> None:
+    run = make_seq2seq_run(Path("outputs/pretrain/bart-pydoc/1"), "bart", "char")
+    code, out, err = cli("generate", "prompt=Birds [MASK] fly.", "max_tokens=9", "precision=32-true", "output=kept")
+    assert code == 0, err
+    (row,) = rows("kept")
+    assert out.startswith(f"generate n=1 seed=0 with {run}\nBirds [MASK] fly.\n{row['text']}\n")
+    assert set(row) == {"prompt", "text", "tokens", "ended"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["beams=3", "temperature=0.5"], "beams=3 searches for the likeliest text and draws nothing: leave out temp"),
+        (["beams=3", "top_p=0.5", "min_p=0.1"], "draws nothing: leave out top_p=0.5, min_p=0.1."),
+        (["beams=3", "n=4"], "n=4 texts are more than a search with beams=3 finds: raise beams."),
+        (["beams=300"], "beams=300 is too many for a vocabulary of "),
+        (["beams=3"], "beams=3 needs prompt and text to fit the model's context of 32 tokens: set max_tokens to at "),
+        (["min_tokens=9", "max_tokens=3"], "min_tokens=9 is above max_tokens=3: lower it."),
+        (["no_repeat_ngram=-1"], "no_repeat_ngram must be a whole number of at least 0, not -1."),
+    ],
+)
+def test_a_search_that_can_not_be_done(cli: Cli, run: Path, words: list[str], sentence: str) -> None:
+    code, out, err = cli("generate", "prompt=Birds", *words)
+    assert code == 2 and sentence in err and err.count("\n") == 1 and not out, err

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from ssl_cli.commands.finetune.finetune import fit_network
+from ssl_cli.commands.finetune.network import fit_network, in_kind_of, method_node
 from ssl_cli.commands.initialize import apply_init, name_of_folder, resolve_init
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
@@ -17,9 +17,11 @@ from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.sequence_classification import SequenceClassificationHead
 from ssl_cli.models.transformer import Transformer
+from tests.helpers.finetune_runs import task_node
 from tests.helpers.pretrain_runs import TEXT, make_run, tokenizer_of
 
 transformers = pytest.importorskip("transformers")
+CLASSIFY = build(OmegaConf.create(task_node("classify")))
 
 
 def config(tmp_path: Path, init: str, like: str | None = None, **model: Any) -> DictConfig:
@@ -50,7 +52,7 @@ def initialized(cfg: DictConfig) -> tuple[Any, SequenceClassificationHead, dict[
     init = resolve_init(cfg)
     apply_init(cfg, init)
     tokenizer = init.tokenizer or build(cfg.tokenizer).train(TEXT)
-    network, _ = fit_network(cfg, init, tokenizer.vocab_size)
+    network = fit_network(cfg, init, CLASSIFY, tokenizer.vocab_size).options
     torch.manual_seed(7)
     model = SequenceClassificationHead(Transformer(**network), 3)
     return init, model, {part: state for part, state, _ in init.load_into(model)}
@@ -59,8 +61,8 @@ def initialized(cfg: DictConfig) -> tuple[Any, SequenceClassificationHead, dict[
 def length_of(cfg: DictConfig, max_length: int | None) -> tuple[int, int]:
     """Return the longest example and the context of the network with a max_length."""
     cfg.max_length = max_length
-    network, length = fit_network(cfg, resolve_init(cfg), 160)
-    return length, network["context"]
+    network = fit_network(cfg, resolve_init(cfg), CLASSIFY, 160)
+    return network.length, network.options["context"]
 
 
 def test_from_scratch_the_tokenizer_is_trained_on_the_task(tmp_path: Path) -> None:
@@ -194,3 +196,68 @@ def test_invalid_init(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, str(tmp_path / "model.safetensors"))
     with pytest.raises(InputError):
         initialized(config(tmp_path, str(tmp_path)))
+
+
+# --- encoder-decoders ---------------------------------------------------------------------------------------
+
+
+def seq2seq_checkpoint(folder: Path, kind: str) -> Any:
+    """Write and return a random BART or T5 of transformers, with a tokenizer of its size."""
+    tokenizer = tokenizer_of("wordpiece")
+    torch.manual_seed(0)
+    size = tokenizer.vocab_size
+    if kind == "bart":
+        shape = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "max_position_embeddings": 40}
+        shape |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        model = transformers.BartForConditionalGeneration(
+            transformers.BartConfig(vocab_size=size, encoder_ffn_dim=64, decoder_ffn_dim=64, **shape)
+        )
+    else:
+        shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_decoder_layers": 1, "num_heads": 2}
+        model = transformers.T5ForConditionalGeneration(
+            transformers.T5Config(vocab_size=size, decoder_start_token_id=0, **shape)
+        )
+    model.eval().save_pretrained(folder)
+    tokenizer.save(folder / "tokenizer.json")
+    return model
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_the_encoder_of_a_checkpoint_reads_as_in_transformers(tmp_path: Path, kind: str) -> None:
+    theirs = seq2seq_checkpoint(tmp_path / kind, kind)
+    cfg = config(tmp_path, str(tmp_path / kind))
+    init = in_kind_of(CLASSIFY, resolve_init(cfg))
+    network = fit_network(cfg, init, CLASSIFY, 160)
+    assert init.style == network.style == kind and "decoder_layers" not in network.options
+    model = SequenceClassificationHead(Transformer(**network.options), 3).eval()
+    parts = {part: state for part, state, _ in init.load_into(model)}
+    assert parts["blocks"] == parts["token table"] == "loaded" and parts["head"] == "new"
+    assert "not used" in [state for part, state in parts.items() if "decoder" in part]
+    ids = torch.tensor([[3, 20, 30, 25, 4]])
+    with torch.no_grad():
+        torch.testing.assert_close(model.network(ids), theirs.get_encoder()(ids).last_hidden_state, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_a_checkpoint_starts_a_task_that_writes(tmp_path: Path, kind: str) -> None:
+    theirs = seq2seq_checkpoint(tmp_path / kind, kind)
+    cfg, task = config(tmp_path, str(tmp_path / kind)), build(OmegaConf.create(task_node("text_generation", max_target=9)))
+    init = in_kind_of(task, resolve_init(cfg))
+    network = fit_network(cfg, init, task, 160)
+    template = task.template(init.tokenizer, network.options, network.style, network.length)
+    node = method_node(task, network.options, [], template.facts)
+    assert node["style"] == kind and node["specials"] == init.tokenizer.specials and "dropout" not in node
+    model = build(OmegaConf.create(node)).eval()
+    assert {state for _, state, _ in init.load_into(model)} == {"loaded"}
+    source, ids = torch.tensor([[3, 20, 30, 25, 4]]), torch.tensor([[0, 21, 31]])
+    with torch.no_grad():
+        found = model.network.logits(model.network(source, ids))
+        wanted = theirs(input_ids=source, decoder_input_ids=ids).logits
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+
+
+def test_a_target_longer_than_the_positions_that_were_learned(tmp_path: Path) -> None:
+    seq2seq_checkpoint(tmp_path / "bart", "bart")
+    cfg, task = config(tmp_path, str(tmp_path / "bart")), build(OmegaConf.create(task_node("text_generation")))
+    with pytest.raises(InputError, match=r"task.max_target=64: .* reads at most 40 tokens, the positions it learned"):
+        fit_network(cfg, in_kind_of(task, resolve_init(cfg)), task, 160)

@@ -14,7 +14,7 @@ from ssl_cli.commands.detect.contributions import FeatureContribution
 from ssl_cli.commands.detect.explanations import Anomaly
 from ssl_cli.commands.pretrain import curves as pretrain_curves
 from ssl_cli.commands.pretrain import report as pretrain_report
-from ssl_cli.commands.pretrain.examples import PredictedText, TextPiece
+from ssl_cli.commands.pretrain.predicted_text import PredictedText, TextPiece
 from ssl_cli.commands.reconstruct import report as reconstruct_report
 from ssl_cli.commands.reconstruct.collapse import CollapseWarning
 from ssl_cli.data.one_class import OneClassSplit

@@ -13,6 +13,7 @@ from torch import nn
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.runs.digests import write_digests
+from ssl_cli.tasks.task import GeneratesText
 from tests.helpers.pretrain_runs import tokenizer_of
 
 NETWORK = {
@@ -22,9 +23,11 @@ NETWORK = {
 
 
 def task_node(task: str, **options: Any) -> dict[str, Any]:
-    """Return a YAML of conf/task as a plain dictionary, without its defaults."""
+    """Return a YAML of conf/task as a plain dictionary, with that of the task it inherits from."""
     node: Any = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "task" / f"{task}.yaml"), resolve=False)
-    node.pop("defaults", None)
+    parents = [name for name in node.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
+    for parent in parents:
+        node = task_node(parent) | node
     return node | options
 
 
@@ -41,18 +44,20 @@ def make_run(
     folder.mkdir(parents=True)
     tokenizer, node = tokenizer_of("wordpiece"), task_node(task, **options)
     the_task = build(OmegaConf.create(node))
+    writes = isinstance(the_task, GeneratesText)
+    shape = {name: value for name, value in NETWORK.items() if not writes or name not in ("segments", "causal")}
     model = {
         "_target_": the_task.method,
-        "network": NETWORK | {"vocab_size": tokenizer.vocab_size} | (network or {}),
+        "network": shape | {"_target_": the_task.network, "vocab_size": tokenizer.vocab_size} | (network or {}),
         **the_task.options(labels),
-        "dropout": 0.1,
+        **({"style": "t5", "specials": tokenizer.specials} if writes else {"dropout": 0.1}),
     }
     config = {
         "verb": "finetune",
         "choices": {"model": "bert", "data": task.replace("/", "-"), "task": task.replace("/", "-")},
         "task": node,
         "model": model,
-        "facts": {"labels": list(labels), "max_length": max_length},
+        "facts": {"labels": list(labels), "max_length": max_length, "style": "t5" if writes else None},
         "paths": {"data": "data", "outputs": "outputs"},
         "seed": 0,
         "summary_metrics": ["dev/accuracy"],

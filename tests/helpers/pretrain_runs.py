@@ -1,6 +1,7 @@
 """Small, untrained models and finished runs of `ssl pretrain`, which are quick to make."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import ByteLevelBPE, CharLevel, TrainedTokenizer, Unigram, WordLevel, WordPiece
 from ssl_cli.methods.language.causal_lm import CausalLM
 from ssl_cli.methods.language.masked_lm import MaskedLM
+from ssl_cli.methods.language.seq2seq_lm import Seq2SeqLM
+from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.transformer import Transformer
 from ssl_cli.runs.digests import write_digests
 
@@ -34,13 +37,19 @@ SHAPE = {"size": None, "positions": "rotary", "dropout": 0.0}
 GPT_OPTIONS = SHAPE | {"causal": True, "activation": "gelu_tanh", "norm_eps": 1e-5}
 BERT_OPTIONS = SHAPE | {"causal": False}
 MASKING_OPTIONS = {"mask_ratio", "replace", "mask_unit", "sentence_task", "causal_start", "eval_mask_ratio"}
+SEQ2SEQ: dict[str, dict[str, Any]] = {  # the options of conf/model/{bart,mass,t5}.yaml
+    "bart": {"style": "bart", "corruption": ["permute", "infill"], "mask_ratio": 0.3},
+    "mass": {"style": "bart", "corruption": ["fragment"], "mask_ratio": 0.5},
+    "t5": {"style": "t5", "corruption": ["spans"], "mask_ratio": 0.15},
+}
+N_SENTINELS = 8  # of the tokenizer of a T5
 _tokenizers: dict[str, Tokenizer] = {}
 
 
-def tokenizer_of(kind: str) -> Tokenizer:
-    if kind not in _tokenizers:
-        _tokenizers[kind] = MAKERS[kind].train(TEXT)
-    return _tokenizers[kind]
+def tokenizer_of(kind: str, sentinels: int = 0) -> Tokenizer:
+    if (name := f"{kind} {sentinels}") not in _tokenizers:
+        _tokenizers[name] = replace(MAKERS[kind], sentinels=sentinels).train(TEXT)
+    return _tokenizers[name]
 
 
 def causal_lm(vocab_size: int, **options: Any) -> CausalLM:
@@ -66,6 +75,14 @@ def masked(tokenizer: Tokenizer, **options: Any) -> MaskedLM:
     return _with_large_weights(masked_lm(tokenizer.vocab_size, tokenizer.specials, **SMALL | options))
 
 
+def seq2seq(kind: str, tokenizer: Tokenizer, **options: Any) -> Seq2SeqLM:
+    """Return a BART, MASS or T5 with large weights; `options` are its own and those of its network."""
+    own = {name: options.pop(name, value) for name, value in SEQ2SEQ[kind].items()}
+    shape = {"positions": "relative" if kind == "t5" else "rotary", "dropout": 0.0}
+    network = EncoderDecoder(tokenizer.vocab_size, **SMALL | shape | options)
+    return _with_large_weights(Seq2SeqLM(network, tokenizer.specials, tokenizer.sentinels, **own))
+
+
 def _with_large_weights(model: Any) -> Any:
     torch.manual_seed(0)
     with torch.no_grad():
@@ -86,11 +103,27 @@ def make_run(folder: Path, model: str = "gpt", tokenizer: str = "bpe", **options
     segments = {"segments": language_model.network.segments, "vocab_size": words.vocab_size}
     network = defaults["network"] | segments | SMALL | {k: v for k, v in options.items() if k not in MASKING_OPTIONS}
     node = defaults | {"network": network | {"size": None}} | {k: v for k, v in options.items() if k in MASKING_OPTIONS}
+    return _write_run(folder, model, tokenizer, words, node | own, language_model)
+
+
+def make_seq2seq_run(folder: Path, model: str = "bart", tokenizer: str = "bpe", **options: Any) -> Path:
+    """Make the same of a bart, mass or t5, and return its folder. A T5's tokenizer has sentinels."""
+    folder.mkdir(parents=True)
+    words = tokenizer_of(tokenizer, N_SENTINELS if model == "t5" else 0)
+    method = seq2seq(model, words, **options)
+    own = {name: options.get(name, value) for name, value in SEQ2SEQ[model].items()}
+    network = {"_target_": "ssl_cli.models.encoder_decoder.EncoderDecoder", **method.network.options}
+    vocabulary = {"specials": words.specials, "sentinels": words.sentinels}
+    target = {"_target_": "ssl_cli.methods.language.seq2seq_lm.Seq2SeqLM"}
+    return _write_run(folder, model, tokenizer, words, target | own | vocabulary | {"network": network}, method)
+
+
+def _write_run(folder: Path, model: str, tokenizer: str, words: Tokenizer, node: dict[str, Any], method: Any) -> Path:
     config = {
         "verb": "pretrain",
         "choices": {"model": model, "data": "pydoc", "tokenizer": tokenizer},
         "tokenizer": {"_target_": f"{type(MAKERS[tokenizer]).__module__}.{type(MAKERS[tokenizer]).__name__}"},
-        "model": node | own,
+        "model": node,
         "facts": {"vocab_size": words.vocab_size},
         "paths": {"data": "data", "outputs": "outputs"},
         "seed": 0,
@@ -98,7 +131,7 @@ def make_run(folder: Path, model: str = "gpt", tokenizer: str = "bpe", **options
     }
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     (folder / "metrics.json").write_text(json.dumps({"val/loss": 1.0}))
-    save_model(language_model, str(folder / "model.safetensors"))
+    save_model(method, str(folder / "model.safetensors"))
     words.save(folder / "tokenizer.json")
     write_digests(folder)
     return folder

@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from ssl_cli.config.choices import built_in_conf
+from tests.helpers.finetune_runs import task_node
 
 N = 8  # examples of a split
 TEXTS = ["Birds can fly far.", "Fish can swim.", "A dog runs in Oslo.", "鸟会飞。鱼会游泳。"]
@@ -18,21 +16,23 @@ FIELDS = "1\tBirds\tbird\tNOUN\tNNS\t_\t2\tnsubj\t_\t_\n2\tfly\tfly\tVERB\tVBP\t
 
 def task_words(folder: Path, name: str) -> list[str]:
     """Write the files of a task, and return the arguments of `ssl finetune` for them."""
-    task: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(built_in_conf() / "task" / f"{name}.yaml"))  # type: ignore[assignment]
+    task = task_node(name)
     names = {"train": "train", "dev": "dev", "test": "test"}
     layout = task["layout"] or {"folder": "own", "files": {split: [names[split] + suffix(task)] for split in names}}
     home = folder / layout["folder"]
     home.mkdir(parents=True, exist_ok=True)
     for split, files in layout["files"].items():
         (home / files[0]).write_text(content(task, split, files[0]), encoding="utf-8")
+    few = ["task.dev_examples=2"] if task.get("dev_examples") and kind(task) == "TextGeneration" else []
     if task["layout"] is not None:
-        return [f"task={name}", f"paths.data={folder}"]
+        return [f"task={name}", f"paths.data={folder}", *few]
     return [f"task={name}", *(f"data.files.{split}={home / files[0]}" for split, files in layout["files"].items())]
 
 
 def suffix(task: dict[str, Any]) -> str:
     return {
         "SequenceClassification": ".jsonl",
+        "TextGeneration": ".csv",
         "TokenClassification": ".conllu" if task.get("scheme") == "none" else ".txt",
     }.get(kind(task), ".json")
 
@@ -47,6 +47,8 @@ def content(task: dict[str, Any], split: str, name: str) -> str:
     if kind(task) == "TokenClassification":
         blocks = [FIELDS] * N if name.endswith(".conllu") else TAGGED * (N // 2)
         return "\n\n".join(blocks) + "\n"
+    if kind(task) == "TextGeneration":
+        return table([pair(task, number) for number in range(N)], name, has_header=not task["columns"])
     records = [sentence(task, number, labelled=split.startswith(("train", "dev"))) for number in range(N)]
     if not name.endswith((".tsv", ".csv")):
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
@@ -56,6 +58,27 @@ def content(task: dict[str, Any], split: str, name: str) -> str:
     writer = csv.writer(out, delimiter="\t" if name.endswith(".tsv") else ",", lineterminator="\n")
     writer.writerows(lines if columns else [list(records[0]), *lines])
     return out.getvalue()
+
+
+def table(records: list[dict[str, Any]], name: str, has_header: bool) -> str:
+    """Return records in the format of a file's name."""
+    if name.endswith(".jsonl"):
+        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    out = io.StringIO()
+    lines = [[str(value) for value in record.values()] for record in records]
+    writer = csv.writer(out, delimiter="\t" if name.endswith(".tsv") else ",", lineterminator="\n")
+    writer.writerows([list(records[0]), *lines] if has_header else lines)
+    return out.getvalue()
+
+
+def pair(task: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a record with a text and its first word, of one split or the other if the file holds several."""
+    text = TEXTS[number % len(TEXTS)]
+    values = {first(task["source"]): text, first(task["target"]): text.split()[0]}
+    if task["split"]:
+        values[task["split"]] = list(task["splits"].values())[number % 4 // 3]
+    columns = task["columns"] or values
+    return {column: values.get(column, "x") for column in columns}
 
 
 def sentence(task: dict[str, Any], number: int, labelled: bool) -> dict[str, Any]:

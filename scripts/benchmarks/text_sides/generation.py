@@ -24,8 +24,9 @@ def transformers_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
 
 def our_seconds(rows: int, new_tokens: int, bf16: bool) -> float:
     """Return the seconds of our generate."""
-    from ssl_cli.models.generation.decode import GenerationRequest, generate
+    from ssl_cli.models.generation.decode import generate
     from ssl_cli.models.generation.packed_weights import InferenceModel
+    from ssl_cli.models.generation.request import GenerationRequest
     from ssl_cli.models.generation.sampling import Sampling
     from ssl_cli.models.transformer import Transformer
 

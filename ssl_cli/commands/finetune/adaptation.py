@@ -1,15 +1,19 @@
 """Adaptation of a pretrained network: frozen layers, LoRA, learning rates by depth, reinitialized blocks."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
 from ssl_cli.errors import InputError
-from ssl_cli.methods.supervised.head import SupervisedHead
+from ssl_cli.methods.supervised.head import SupervisedMethod
+from ssl_cli.models.encoder import Encoder
+from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.lora import add_adapters, merge_adapters
 
+ENCODER, DECODER = "network.encoder.", "network.decoder."
 BLOCK = re.compile(r"network\.blocks\.(\d+)\.")
 EMBEDDINGS = (
     *("network.token_table.", "network.position_table.", "network.segment_table.", "network.first_norm."),
@@ -19,7 +23,10 @@ EMBEDDINGS = (
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Options of how a pretrained model is adapted to its task. Blocks are counted from the bottom."""
+    """Options of how a pretrained model is adapted to its task.
+
+    Blocks are counted from the bottom, those of a decoder after those of its encoder.
+    """
 
     freeze: int | Literal["embeddings", "encoder"] | None = None
     layer_decay: float | None = None
@@ -42,49 +49,67 @@ class Adaptation:
                 "reinit makes the top blocks random, and freeze=encoder keeps them so: set only one of them."
             )
 
-    def prepare(self, model: SupervisedHead) -> None:
+    def prepare(self, model: SupervisedMethod) -> None:
         """Prepare a model with loaded weights for training. Raises InputError if the network has too few blocks."""
-        n_blocks = model.network.layers
-        for name, value in (("reinit", self.reinit), ("freeze", self.freeze)):
-            if isinstance(value, int) and value > n_blocks:
-                raise InputError(f"{name}={value}: the network has {n_blocks} blocks.")
+        stacks = stacks_of(model.network)
+        layers = [stack.layers for stack in stacks]
+        n_blocks = sum(layers)
+        for name, value, n in (("reinit", self.reinit, layers[-1]), ("freeze", self.freeze, n_blocks)):
+            if isinstance(value, int) and value > n:
+                raise InputError(f"{name}={value}: the {'network' if n == n_blocks else 'decoder'} has {n} blocks.")
         if isinstance(self.freeze, int) and self.reinit and self.freeze + self.reinit > n_blocks:
             raise InputError(
                 f"freeze={self.freeze} and reinit={self.reinit} would freeze random weights: the network has "
                 f"{n_blocks} blocks."
             )
         if self.reinit:
-            model.network.reinitialize_top(self.reinit)
+            stacks[-1].reinitialize_top(self.reinit)
         if self.lora:
-            add_adapters(model.network, self.lora)
-        depths = {name: depth_of(name, n_blocks) for name, _ in model.named_parameters()}
+            model.network.requires_grad_(False)
+            for stack in stacks:
+                add_adapters(stack, self.lora)
+        depths = {name: depth_of(name, layers) for name, _ in model.named_parameters()}
+        frozen_depth = self._frozen_depth(layers[0])
         for name, weight in model.named_parameters():
-            if depths[name] <= self._frozen_depth(n_blocks):
+            if depths[name] <= frozen_depth:
                 weight.requires_grad_(False)
+        if not any(weight.requires_grad for weight in model.parameters()):
+            raise InputError(f"freeze={self.freeze} leaves no weight to train: freeze fewer blocks.")
         if self.layer_decay is not None:
             model.lr_scales = {name: self.layer_decay ** (n_blocks + 1 - depth) for name, depth in depths.items()}
 
-    def _frozen_depth(self, n_blocks: int) -> int:
+    def _frozen_depth(self, n_encoder_blocks: int) -> int:
         """Return the depth up to which weights are frozen; -1: none."""
         if self.freeze == "encoder":
-            return n_blocks
+            return n_encoder_blocks
         return {"embeddings": 0, None: -1}.get(self.freeze, self.freeze)  # type: ignore[arg-type,return-value]
 
-    def finish(self, model: SupervisedHead) -> None:
+    def finish(self, model: SupervisedMethod) -> None:
         """Merge the adapters after training and unfreeze all weights."""
-        merge_adapters(model.network)
+        for stack in stacks_of(model.network):
+            merge_adapters(stack)
         model.requires_grad_()
 
 
-def depth_of(name: str, n_blocks: int) -> int:
-    """Return the depth of a weight: 0 for the embeddings, 1 for the lowest block, n_blocks + 1 for what is above the
-    last (arXiv 2003.10555)."""
+def stacks_of(network: Any) -> list[Encoder]:
+    """Return the stacks of blocks in a network: itself, or an encoder and the decoder above it."""
+    return [network.encoder, network.decoder] if isinstance(network, EncoderDecoder) else [network]
+
+
+def depth_of(name: str, layers: Sequence[int]) -> int:
+    """Return the depth of a weight in stacks of so many `layers`, one above the other.
+
+    It is 0 for the embeddings, 1 for the lowest block, and for what is above the last block their number plus 1 (arXiv
+    2003.10555).
+    """
+    n_below = layers[0] if name.startswith(DECODER) else 0
+    n_here = layers[-1] if name.startswith(DECODER) else layers[0]
+    name = re.sub(f"^({DECODER}|{ENCODER})", "network.", name)
     if name.startswith(EMBEDDINGS):
         return 0
-    block = BLOCK.match(name)
-    if block:
-        return int(block[1]) + 1
-    return n_blocks if name.startswith("network.last_norm.") else n_blocks + 1
+    if block := BLOCK.match(name):
+        return n_below + int(block[1]) + 1
+    return n_below + n_here if name.startswith("network.last_norm.") else sum(layers) + 1
 
 
 def n_trained(model: nn.Module) -> tuple[int, int]:

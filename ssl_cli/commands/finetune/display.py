@@ -21,6 +21,8 @@ def rendered(prediction: Prediction, labels: Sequence[str]) -> Iterator[Part]:
         yield _entities(prediction, labels) if "entities" in prediction else _tags(prediction, labels)
     elif "context" in prediction:
         yield from _answer(prediction)
+    elif "source" in prediction:
+        yield prediction["prediction"]
     else:
         yield _class_table(prediction)
 

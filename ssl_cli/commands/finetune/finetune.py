@@ -1,12 +1,12 @@
 """ssl finetune: learn a labelled task, from a pretrained model or from scratch. For tasks on speech see `audio`."""
 
-import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import numpy as np
+from omegaconf import DictConfig
 from safetensors.torch import save_model
 
 from ssl_cli import console
@@ -14,31 +14,29 @@ from ssl_cli.commands.finetune import audio, outputs
 from ssl_cli.commands.finetune.adaptation import Adaptation, n_trained
 from ssl_cli.commands.finetune.finished import LEARNED
 from ssl_cli.commands.finetune.inference import predict_all
+from ssl_cli.commands.finetune.network import FittedNetwork, fit_network, in_kind_of, method_node
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.initialize import SCRATCH, Init, apply_init, resolve_init
 from ssl_cli.commands.pretrain.evaluate import median_throughput
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build, modality_of
 from ssl_cli.data.labelled.packed_examples import EVAL_BATCH_EXAMPLES, PackedExamples
-from ssl_cli.data.labelled.template import SequenceTemplate
+from ssl_cli.data.labelled.packed_pairs import PackedPairs
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.files import write_json
 from ssl_cli.methods.build import new_model
-from ssl_cli.methods.supervised.head import SupervisedHead
+from ssl_cli.methods.supervised.head import SupervisedMethod
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
-from ssl_cli.tasks.task import Examples, Prediction, RawPredictions, Task, Tunes
+from ssl_cli.tasks.task import Examples, GeneratesText, Prediction, RawPredictions, Task, Tunes
 from ssl_cli.training.limits import validated_rows
 from ssl_cli.training.trainer import resolve_precision, train
 
 EXAMPLES_PER_S = "train/examples_per_s"
-NETWORK = "ssl_cli.models.transformer.Transformer"
-MAX_LENGTH = 384  # tokens of an example, unless max_length is given
-EXTENSIBLE = ("rotary", "sinusoidal")  # positions that continue beyond those in training
 
 
 def run(cfg: DictConfig) -> Path | None:
@@ -52,24 +50,21 @@ def run(cfg: DictConfig) -> Path | None:
     examples = task.read(build(cfg.data))
     if cfg.trainer.get("fast_dev_run"):
         examples |= {split: limited_examples(cfg.trainer, examples[split]) for split in examples if split != "train"}
-    init = resolve_init(cfg)
+    init = in_kind_of(task, resolve_init(cfg))
     apply_init(cfg, init)
     tokenizer = init.tokenizer or build(cfg.tokenizer).train(task.texts(examples["train"]))
-    network, length = fit_network(cfg, init, tokenizer.vocab_size)
-    labels = task.labels(examples["train"])
-    template = SequenceTemplate.for_tokenizer(tokenizer, network["causal"], length)
-    train_rows = task.rows(examples["train"], template, labels, training=True).with_row_length(length)
+    network, labels = fit_network(cfg, init, task, tokenizer.vocab_size), task.labels(examples["train"])
+    template = task.template(tokenizer, network.options, network.style, network.length)
+    train_rows = task.rows(examples["train"], template, labels, training=True)
     check_not_empty(train_rows)
     splits = [split for split in dict.fromkeys(("dev", *examples)) if split != "train" or cfg.predict_train]
-    rows = {
-        split: task.rows(examples[split], template, labels, training=False).with_row_length(length) for split in splits
-    }
-    val_examples = limited_examples(cfg.trainer, examples["dev"])
+    rows = {split: task.rows(examples[split], template, labels, training=False) for split in splits}
+    val_examples = validated_examples(cfg.trainer, task, examples["dev"])
     val_rows = rows["dev"]
     if val_examples is not examples["dev"]:
-        val_rows = task.rows(val_examples, template, labels, training=False).with_row_length(length)
-    apply_task(cfg, task, init, network, labels, length)
-    model: SupervisedHead = new_model(cfg)
+        val_rows = task.rows(val_examples, template, labels, training=False)
+    apply_task(cfg, task, init, network, labels, template)
+    model: SupervisedMethod = new_model(cfg)
     loaded = init.load_into(model)
     adaptation.prepare(model)
     fingerprint = fingerprint_of(examples, tokenizer)
@@ -107,36 +102,31 @@ def limited_examples(settings: DictConfig, examples: Examples) -> Examples:
     return examples if len(which) == len(examples) else [examples[index] for index in which]
 
 
-def check_not_empty(train_rows: PackedExamples) -> None:
+def validated_examples(settings: DictConfig, task: Task, dev: Examples) -> Examples:
+    """Return the examples of dev by which the weights are selected: all, unless the trainer or the task limits them.
+
+    To write a text takes far longer than to predict a class: a task that writes has some, evenly spaced.
+    """
+    examples = limited_examples(settings, dev)
+    if not isinstance(task, GeneratesText) or len(examples) <= task.validation_examples:
+        return examples
+    which = np.linspace(0, len(examples) - 1, task.validation_examples).round().astype(np.int64)
+    return [examples[index] for index in which]
+
+
+def check_not_empty(train_rows: PackedExamples | PackedPairs) -> None:
     """Raise InputError if no training example is left."""
     if not len(train_rows):
         raise InputError(" ".join(["No training example is left.", *train_rows.warnings]))
 
 
-def fit_network(cfg: DictConfig, init: Init, vocab_size: int) -> tuple[dict[str, Any], int]:
-    """Return the options of the network, and how many tokens an example may have.
-
-    The context is extended if max_length exceeds it. Raises InputError if the network's positions can't be extended.
-    """
-    if not init.options:
-        resolved = copy.deepcopy(cfg)
-        resolved.facts = {"vocab_size": vocab_size}
-        options: dict[str, Any] = OmegaConf.to_container(resolved.model, resolve=True)  # type: ignore[assignment]
-        del options["_target_"]
-    else:
-        overrides = {} if cfg.resume is not None else cfg.model
-        dropout = {name: overrides[name] for name in ("dropout", "attention_dropout") if name in overrides}
-        options = {**init.options, **dropout}
-    context, wanted = options["context"], cfg.max_length
-    if wanted is None:
-        return options, min(context, MAX_LENGTH)
-    if wanted > context and options["positions"] not in EXTENSIBLE:
-        raise InputError(f"max_length={wanted}: {init.place} reads at most {context} tokens, the positions it learned.")
-    return options | {"context": max(context, wanted)}, wanted
-
-
 def apply_task(
-    cfg: DictConfig, task: Task, init: Init, network: Mapping[str, Any], labels: Sequence[str], length: int
+    cfg: DictConfig,
+    task: Task,
+    init: Init,
+    network: FittedNetwork,
+    labels: list[str],
+    template: Any,
 ) -> None:
     """Write what follows from the task and `init` into the config: the names in the run's path, facts and the model.
 
@@ -147,13 +137,13 @@ def apply_task(
     cfg.summary_metrics = list(dict.fromkeys([f"dev/{task.monitor}", *cfg.summary_metrics]))
     digest = init.digest if cfg.resume is None else cfg.facts.start
     cfg.facts = {
-        "labels": list(labels),
-        "max_length": length,
-        "vocab_size": network["vocab_size"],
+        "labels": labels,
+        "max_length": network.length,
+        "vocab_size": network.options["vocab_size"],
+        "style": network.style,
         "start": digest,
     }
-    node = {"_target_": NETWORK, **network}
-    cfg.model = {"_target_": task.method, "network": node, **task.options(labels), "dropout": network["dropout"]}
+    cfg.model = method_node(task, network.options, labels, template.facts)
 
 
 def fingerprint_of(examples: Mapping[str, Examples], tokenizer: Tokenizer) -> str:
@@ -169,9 +159,9 @@ def fingerprint_of(examples: Mapping[str, Examples], tokenizer: Tokenizer) -> st
 def predict_splits(
     cfg: DictConfig,
     task: Task,
-    model: SupervisedHead,
+    model: SupervisedMethod,
     examples: Mapping[str, Examples],
-    rows: Mapping[str, PackedExamples],
+    rows: Mapping[str, Any],
     labels: Sequence[str],
 ) -> dict[str, Sequence[Prediction]]:
     """Return the predictions of each split. Dev comes first: what is tuned on it is used for the others."""
@@ -184,7 +174,7 @@ def predict_splits(
 
 
 def decode(
-    task: Task, split: str, examples: Examples, rows: PackedExamples, raw: RawPredictions, labels: Sequence[str]
+    task: Task, split: str, examples: Examples, rows: Any, raw: RawPredictions, labels: Sequence[str]
 ) -> list[Prediction]:
     """Return the predictions of a split; a task that tunes something does so on dev."""
     predictions = task.decode(examples, rows, raw, labels)
@@ -201,9 +191,9 @@ def metrics_of(task: Task, predictions: Sequence[Prediction]) -> dict[str, float
 def describe(
     cfg: DictConfig,
     loaded: list[list[str]],
-    model: SupervisedHead,
+    model: SupervisedMethod,
     examples: Mapping[str, Examples],
-    rows: Mapping[str, PackedExamples],
+    rows: Mapping[str, Any],
 ) -> None:
     """Print the number of examples, which parts of the model are loaded and trained, and warnings about the data."""
     counts = ", ".join(
@@ -215,6 +205,9 @@ def describe(
     trained, total = n_trained(model)
     if trained < total:
         console.say(f"{trained:,} of {total:,} parameters are trained ({trained / total:.1%})")
+    if isinstance(rows["train"], PackedPairs):
+        share = rows["train"].used_share(cfg.trainer.batch_size, cfg.seed)
+        console.say(f"pairs share rows: {share:.1%} of the positions of a batch hold a token, none is padded")
     for split, split_rows in rows.items():
         for warning in split_rows.warnings:
             console.warn(f"{split}: {warning}")

@@ -12,9 +12,9 @@ from ssl_cli.commands.finished import WEIGHTS, Finished, open_run
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
 from ssl_cli.config.typecheck import provides, with_article
-from ssl_cli.data.labelled.template import SequenceTemplate
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
+from ssl_cli.methods.protocols import WritesText
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.runs.folder import CONFIG, find_run
 from ssl_cli.runs.safety import read_json_object
@@ -44,8 +44,10 @@ class FinetuneRun(Finished):
         if not isinstance(facts.max_length, int) or not 0 < facts.max_length <= network.context:
             raise self._damaged(f"facts.max_length must be a number of at most {network.context:,} tokens")
         self.labels = [str(label) for label in facts.labels]
-        self.template = SequenceTemplate.for_tokenizer(self.tokenizer, network.causal, facts.max_length)
         self.task = self._restore_task()
+        if (style := facts.get("style")) not in ("bart", "t5", None):
+            raise self._damaged(f"facts.style must be bart, t5 or null, not {style!r:.100}")
+        self.template = self.task.template(self.tokenizer, network.options, style, facts.max_length)
         self._test()
 
     def _restore_task(self) -> Task:
@@ -67,8 +69,9 @@ class FinetuneRun(Finished):
 
     def _test(self) -> None:
         """Run one token through the network, and a small example through everything if the task can read it."""
+        ids = torch.zeros((1, 1), dtype=torch.int64)
         with torch.inference_mode():
-            out = self.model.network(torch.zeros((1, 1), dtype=torch.int64))
+            out = self.model.network(ids, ids) if isinstance(self.model, WritesText) else self.model.network(ids)
         if not (torch.isfinite(out).all() and all(torch.isfinite(weight).all() for weight in self.model.parameters())):
             raise InputError(f"{self.folder / WEIGHTS} holds numbers that are NaN or infinite: train it again.")
         with suppress(InputError):
@@ -106,7 +109,6 @@ class FinetuneRun(Finished):
             return []
         resolved = precision_of(self.config, device_of(self.model)) if precision == AUTO else precision
         rows = self.task.rows(examples, self.template, self.labels, training=False)
-        rows = rows.with_row_length(self.template.max_length)
         raw_predictions = predict_all(self.model, rows, resolved)
         predictions = self.task.decode(examples, rows, raw_predictions, self.labels)
         return [_without_empty_id(prediction) for prediction in predictions]

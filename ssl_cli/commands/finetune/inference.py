@@ -10,16 +10,18 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli.data.batches import ArrayDataset, ordered_loader
+from ssl_cli.methods.protocols import WritesText
 from ssl_cli.methods.scoring import device_of
-from ssl_cli.methods.supervised.head import RawPredictions, SupervisedHead
+from ssl_cli.methods.supervised.head import RawPredictions, SupervisedMethod
 from ssl_cli.models.cpu import has_bf16, tuned_for_large_matmuls
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 AUTO = "auto"
+TEXTS_IN_MEMORY = 2048  # sources that are sorted by length and written in smaller batches
 AUTOCAST_TYPES = {"bf16-mixed": torch.bfloat16, "bf16-true": torch.bfloat16, "16-mixed": torch.float16}
 
 
-def predict_all(model: SupervisedHead, rows: ArrayDataset, precision: str) -> RawPredictions:
+def predict_all(model: SupervisedMethod, rows: ArrayDataset, precision: str) -> RawPredictions:
     """Return the raw predictions of all rows, computed on the model's device, with Lightning's `precision`.
 
     A model in evaluation mode is required. Autocast converts each matrix once, not for each batch.
@@ -29,7 +31,8 @@ def predict_all(model: SupervisedHead, rows: ArrayDataset, precision: str) -> Ra
     autocast = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
     tuned = tuned_for_large_matmuls() if device.type == "cpu" else nullcontext()
     with torch.inference_mode(), tuned, autocast:
-        loader = ordered_loader(rows.on(device), rows.eval_batch_size)
+        n_rows = TEXTS_IN_MEMORY if isinstance(model, WritesText) else rows.eval_batch_size
+        loader = ordered_loader(rows.on(device), n_rows)
         return [prediction for batch in loader for prediction in model.predict_batch(batch)]
 
 

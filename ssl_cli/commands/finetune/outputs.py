@@ -8,21 +8,22 @@ from pathlib import Path
 from ssl_cli import console
 from ssl_cli.commands.finetune import curves, report
 from ssl_cli.commands.finetune.class_section import class_section, regression_section
-from ssl_cli.commands.finetune.sections import ReportSection, SectionBuilder, SplitPredictions
+from ssl_cli.commands.finetune.sections import Intervals, ReportSection, SectionBuilder, SplitPredictions
 from ssl_cli.commands.finetune.span_section import span_section
 from ssl_cli.commands.finetune.tag_section import tag_section
+from ssl_cli.commands.finetune.text_section import text_section
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.html import Section
-from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.files import write_text
 from ssl_cli.runs.folder import HISTORY, read_history
-from ssl_cli.tasks.task import DescribesMetrics, Prediction, ScoredTask, Scores
+from ssl_cli.tasks.task import DescribesMetrics, Prediction, ScoredTask
 
 TRAIN_SPLIT = "train"  # has metrics, but no section in the report
 SUBMISSION = "submission"
-LABEL_FIELDS = {"label", "labels"}  # of a prediction, if the truth is known
+LABEL_FIELDS = {"label", "labels", "target"}  # of a prediction, if the truth is known
 SECTIONS: tuple[tuple[set[str], SectionBuilder], ...] = (  # the first whose fields a prediction has is used
     ({"words", "predictions"}, tag_section),
+    ({"source", "target"}, text_section),
     ({"context", "start"}, span_section),
     ({"probabilities"}, class_section),
     (set(), regression_section),
@@ -57,10 +58,11 @@ def write(
             continue
         values, section = scores.metrics(), ReportSection()
         if split != TRAIN_SPLIT:
-            shown = SplitPredictions(folder, split, split_predictions, labels, scores, escape_formulas)
+            intervals = Intervals(bootstrap_samples, seed)
+            shown = SplitPredictions(folder, split, split_predictions, labels, scores, intervals, escape_formulas)
             section = _build_section(shown)
             sections.append(Section(f"Predictions: {split}", section.blocks))
-            values = _with_intervals(values, scores, len(split_predictions), bootstrap_samples, seed)
+            values = intervals.beside(scores, len(split_predictions))
         metrics.update({f"{split}/{name}": value for name, value in (values | section.metrics).items()})
         files |= {path.name: path.name.partition("-")[0] for path in sorted(folder.glob(f"*-{split}.csv"))}
     figures = curves.draw(folder, task.monitor)
@@ -113,16 +115,3 @@ def write_predictions(folder: Path, task: ScoredTask, split: str, predictions: S
 def _build_section(split: SplitPredictions) -> ReportSection:
     fields = split.predictions[0].keys()
     return next(build for required, build in SECTIONS if required <= fields)(split)
-
-
-def _with_intervals(
-    values: dict[str, float], scores: Scores, n: int, bootstrap_samples: int, seed: int
-) -> dict[str, float]:
-    """Return the metrics, each followed by the bounds of its interval."""
-    intervals = bootstrap_intervals(scores.metrics, n, bootstrap_samples, seed)
-    out: dict[str, float] = {}
-    for name, value in values.items():
-        out[name] = value
-        if name in intervals:
-            out[f"{name}_low"], out[f"{name}_high"] = intervals[name]
-    return out

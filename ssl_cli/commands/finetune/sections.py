@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_cli.evaluation.html import Block, Figure, Note, PageTable, Passage, Section, format_number
+from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.evaluation.metrics.calibration import reliability
 from ssl_cli.evaluation.metrics.confusion import PerClassMetrics, confusion_matrix, most_confused, per_class_metrics
 from ssl_cli.evaluation.plots import classification
@@ -24,6 +25,24 @@ UNDEFINED = Note("Undefined ratios are 0; support is the number of examples of t
 
 
 @dataclass(frozen=True)
+class Intervals:
+    """How the 95 % intervals of metrics are computed: by so many bootstrap samples of the examples."""
+
+    bootstrap_samples: int
+    seed: int
+
+    def beside(self, scores: Scores, n: int) -> dict[str, float]:
+        """Return the metrics of n examples, each followed by the bounds of its interval."""
+        intervals = bootstrap_intervals(scores.metrics, n, self.bootstrap_samples, self.seed)
+        out: dict[str, float] = {}
+        for name, value in scores.metrics().items():
+            out[name] = value
+            if name in intervals:
+                out[f"{name}_low"], out[f"{name}_high"] = intervals[name]
+        return out
+
+
+@dataclass(frozen=True)
 class SplitPredictions:
     """The predictions of a split, whose labels are known, and the run's folder."""
 
@@ -32,6 +51,7 @@ class SplitPredictions:
     predictions: Sequence[Prediction]
     labels: Sequence[str]
     scores: Scores
+    intervals: Intervals
     escape_formulas: bool = False  # of the CSV files
 
 

@@ -15,7 +15,8 @@ MAX_ROWS = 2  # rows that are shown
 MAX_PAIRS = 3  # pairs of lines of each, so that all stays under twenty lines
 MAX_COLUMNS = 110  # of a line, or as many as the terminal has
 CORRUPTIONS = ("masked", "replaced", "kept")
-STYLES = {"masked": "bold red", "replaced": "bold yellow", "kept": "bold green", "special": "dim", "": ""}
+STYLES = {"masked": "bold red", "replaced": "bold yellow", "kept": "bold green"}
+STYLES |= {"special": "dim", "target": "italic", "": ""}
 VISIBLE = str.maketrans({"▁": "·", " ": "·", "\u3000": "·", "\n": "⏎", "\r": "⏎", "\t": "→"})
 CORRUPTION_MEANINGS = {"masked": "[MASK]", "replaced": "another token", "kept": "the token itself"}
 MARKS = {"·": "a blank", "⏎": "a line break", "→": "a tab", "##": "the word goes on"}
@@ -23,11 +24,12 @@ PAIR_LABELS = {0: "the second text follows the first", 1: "the second text doesn
 
 
 class Cell(NamedTuple):
-    """A token of the input, its target ("" if it has none), and its kind: a key of STYLES."""
+    """A token of the input, its target ("" if it has none), and the kind of each: a key of STYLES."""
 
     token: str
     target: str
     kind: str
+    target_kind: str = "target"
 
 
 def show(tokenizer: Tokenizer, inputs: Mapping[str, Tensor]) -> None:
@@ -83,17 +85,19 @@ def row_cells(tokenizer: Tokenizer, inputs: Mapping[str, Tensor], specials: Mapp
     return cells
 
 
-def cell_lines(cells: list[Cell], max_columns: int = MAX_COLUMNS) -> list[Styled]:
+def cell_lines(
+    cells: list[Cell], max_columns: int = MAX_COLUMNS, styles: Mapping[str, str] = STYLES
+) -> list[Styled]:
     """Return pairs of lines, no wider than `max_columns`: tokens, and below them their targets."""
     lines: list[Styled] = []
     upper, lower, width = Styled(), Styled(), 0
-    for token, target, kind in cells:
+    for token, target, kind, target_kind in cells:
         cell_width = max(width_of(token), width_of(target))
         if width and width + cell_width > max_columns:
             lines += [upper, lower]
             upper, lower, width = Styled(), Styled(), 0
-        upper.append(token, STYLES[kind]).append(" " * (cell_width - width_of(token) + 1))
-        lower.append(target, "italic").append(" " * (cell_width - width_of(target) + 1))
+        upper.append(token, styles[kind]).append(" " * (cell_width - width_of(token) + 1))
+        lower.append(target, styles[target_kind]).append(" " * (cell_width - width_of(target) + 1))
         width += cell_width + 1
     return [*lines, upper, lower]
 

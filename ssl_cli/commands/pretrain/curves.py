@@ -11,6 +11,7 @@ CURVES = {  # y-axis -> columns of history.csv
     "perplexity (held-out text)": ["val/perplexity"],
     "bits per byte (held-out text)": ["val/bits_per_byte"],
     "accuracy on masked tokens": ["train/masked_accuracy", "val/masked_accuracy"],
+    "accuracy on the tokens to write": ["train/accuracy", "val/accuracy"],
     "accuracy on sentence pairs": ["train/pair_accuracy", "val/pair_accuracy"],
 }
 OPTIMIZER = {

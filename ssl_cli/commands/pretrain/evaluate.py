@@ -17,6 +17,7 @@ MEANINGS = {  # in the order of the report; all are of the held-out text that wa
     "perplexity": "number of equally likely tokens that would be as hard to choose from",
     "bits_per_byte": "bits per byte of text: compares across tokenizers; only of those that lose nothing of it",
     "masked_accuracy": "share of masked tokens predicted",
+    "accuracy": "share of the tokens to write that are predicted, given the right ones before each",
     "pair_loss": "nats per sentence pair",
     "pair_accuracy": "share of sentence pairs predicted; chance is a half",
 }

@@ -1,7 +1,6 @@
-"""Example predictions on held-out text: masked tokens, or the continuation of a passage."""
+"""Example predictions on held-out text: masked tokens, the continuation of a passage, or a restored text."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,12 @@ import torch
 from torch import Tensor
 
 from ssl_cli.commands.pretrain.batch_view import visible_token
+from ssl_cli.commands.pretrain.predicted_text import PredictedText, TextPiece
+from ssl_cli.commands.pretrain.restored import restore_rows
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.files import write_text
-from ssl_cli.methods.protocols import ContinuesText, PredictsMasked
+from ssl_cli.methods.protocols import ContinuesText, PredictsMasked, WritesText
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.models.generation.decode import generate_tokens
 from ssl_cli.models.losses import IGNORE_INDEX
@@ -24,45 +25,14 @@ PROMPT_DIVISOR = 4  # a prompt is the first quarter of a row
 TEMPERATURE = 0.8
 
 
-@dataclass(frozen=True)
-class TextPiece:
-    """Either a piece of text, or a prediction with its probability, and with its target if there is one."""
-
-    text: str = ""
-    prediction: str | None = None
-    target: str | None = None
-    probability: float | None = None
-
-    @property
-    def is_correct(self) -> bool:
-        """Whether the prediction is the target, or has none."""
-        return self.prediction is not None and self.target in (None, self.prediction)
-
-    def __str__(self) -> str:
-        if self.prediction is None:
-            return self.text
-        percent = "" if self.probability is None else f" {self.probability:.0%}"
-        wrong = "" if self.is_correct else f", not {self.target}"
-        return f"[{self.prediction}{percent}{wrong}]"
-
-
-@dataclass(frozen=True)
-class PredictedText:
-    """A passage of text in pieces, some of them predicted."""
-
-    pieces: list[TextPiece]
-
-    def __str__(self) -> str:
-        return "".join(map(str, self.pieces))
-
-
 def write(folder: Path, model: Any, tokenizer: Tokenizer, rows: ArrayDataset, seed: int) -> list[PredictedText]:
     """Return predictions for a few rows, and write them into the run folder; none if the method has none to show."""
-    if not isinstance(model, PredictsMasked | ContinuesText):
+    ways = {PredictsMasked: predict_masks, ContinuesText: continue_rows, WritesText: restore_rows}
+    predict = next((ways[protocol] for protocol in ways if isinstance(model, protocol)), None)
+    if predict is None:
         return []
     sample = torch.linspace(0, len(rows) - 1, min(MAX_EXAMPLES, len(rows))).round().long()
-    predict = predict_masks if isinstance(model, PredictsMasked) else continue_rows
-    examples = predict(model, tokenizer, rows[0, sample, 1.0], seed)
+    examples: Any = predict(model, tokenizer, rows[0, sample, 1.0], seed)
     write_text(folder / EXAMPLES, "\n\n---\n\n".join(map(str, examples)) + "\n")
     return examples
 

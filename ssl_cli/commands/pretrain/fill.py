@@ -1,7 +1,8 @@
-"""ssl fill: predict the masked words of a text with a finished run of BERT."""
+"""ssl fill: predict what is missing in a text with a finished run of a BERT or an encoder-decoder."""
 
 import json
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -9,17 +10,19 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.finished import runs_that_can
 from ssl_cli.commands.pretrain.batch_view import visible_whitespace
-from ssl_cli.commands.pretrain.finished import MASK, MaskCandidate, PretrainRun, reopen
+from ssl_cli.commands.pretrain.finished import PretrainRun, reopen
+from ssl_cli.commands.pretrain.gaps import MASK, MaskCandidate
 from ssl_cli.data.io.lines import read_numbered_lines
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import FillsMasks
+from ssl_cli.methods.protocols import FillsMasks, WritesText
 from ssl_cli.runs.outputs import write_output_file
 
 
 def run(cfg: DictConfig) -> Path | None:
     """Fill every mask of `cfg.text`, or of the lines of `cfg.input`. Return the path of the output file, if any."""
     texts, output = read_texts(cfg), output_path(cfg)
-    run_filter = runs_that_can("fill in a mask (model=bert)", FillsMasks, trust=tuple((cfg.trust or "").split()))
+    ability, trust = "fill in a mask (model=bert, bart, mass or t5)", tuple((cfg.trust or "").split())
+    run_filter = runs_that_can(ability, FillsMasks, WritesText, trust=trust)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust, run_filter)
     filled = [(text, fill_text(finished, text, cfg.n, place)) for place, text in texts]
     console.say(f"fill with {finished.folder}")
@@ -78,12 +81,14 @@ def print_summary(text: str, masks: list[list[MaskCandidate]]) -> None:
     names = ["candidate"] if len(masks) == 1 else [f"candidate {k + 1}" for k in range(len(masks))]
     columns = [column for name in names for column in (name, "probability")]
     rows = [
-        [cell for candidate in row for cell in (visible(candidate.token), f"{candidate.probability:.1%}")]
-        for row in zip(*masks, strict=True)
+        [cell for candidate in row for cell in cells(candidate)] for row in zip_longest(*masks)  # phrases may be fewer
     ]
     console.say(console.table(text, columns, rows, right={"probability"}))
 
 
-def visible(token: str) -> str:
-    """Return a token, with visible whitespace if it is nothing else."""
-    return visible_whitespace(token) if token.isspace() else token
+def cells(candidate: MaskCandidate | None) -> tuple[str, str]:
+    """Return a candidate as it is printed: its token, with visible whitespace if it is nothing else, and its share."""
+    if candidate is None:
+        return "", ""
+    token = visible_whitespace(candidate.token) if candidate.token.isspace() else candidate.token
+    return token or "(nothing)", f"{candidate.probability:.1%}"

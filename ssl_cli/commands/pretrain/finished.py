@@ -1,7 +1,6 @@
 """Finished runs of ssl pretrain, ready for use: `ssl_cli.load("latest").fill("Birds can [MASK].")`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_type_hints
 
@@ -9,28 +8,21 @@ import torch
 from torch import Tensor
 
 from ssl_cli.commands.finished import Finished, open_run
+from ssl_cli.commands.pretrain.gap_kinds import gap_filler
+from ssl_cli.commands.pretrain.gaps import MASK, MaskCandidate, quoted
 from ssl_cli.config.typecheck import expected, fits
 from ssl_cli.config.types import Count
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.methods.protocols import ContinuesText, FillsMasks
-from ssl_cli.models.generation.decode import GenerationRequest, generate
+from ssl_cli.methods.protocols import ContinuesText, FillsMasks, WritesText
+from ssl_cli.models.generation.decode import generate
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel, Precision
+from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import RunFilter, find_run
 
 TOKENIZER = "tokenizer.json"
-MASK = "[MASK]"  # in a text to fill in, whatever the name of the tokenizer's mask token
-MAX_QUOTED_CHARS = 60
-
-
-@dataclass(frozen=True)
-class MaskCandidate:
-    """A token for a mask, and its probability."""
-
-    token: str
-    probability: float
 
 
 def reopen(
@@ -61,6 +53,8 @@ class PretrainRun(Finished):
         with torch.inference_mode():
             if isinstance(self.model, FillsMasks):
                 self._check_finite(self.model.mask_logits(torch.full((1, 1), self.model.mask_token)))
+            elif isinstance(self.model, WritesText):
+                self._check_finite(self.model.network(*torch.zeros(2, 1, 1, dtype=torch.long)))
             else:
                 self._check_finite(self.model.network(torch.zeros(1, 1, dtype=torch.long)))
         # Compared with the config, since the embeddings of a checkpoint may be more than the tokens of its tokenizer.
@@ -81,15 +75,20 @@ class PretrainRun(Finished):
     def fill(self, text: str, n: int = 5) -> list[list[MaskCandidate]]:
         """Return the `n` most likely tokens for each [MASK] of a text, best first. Each mask is filled independently.
 
-        Raises InputError if the text has no mask, or is too long for the model.
+        A run of an encoder-decoder gives phrases: see GapFiller. Raises InputError if the text has no mask, or is too
+        long for the model.
         """
-        if not isinstance(self.model, FillsMasks):
+        if not isinstance(self.model, FillsMasks | WritesText):
             raise InputError(
                 f"{self.folder}: model={self.config.choices.model} reads from left to right, so it can't fill in a "
                 "mask; continue a text with `ssl generate prompt=...`, or use a run of model=bert."
             )
         if not fits(n, Count):
             raise InputError(f"n must be {expected(Count)}, not {n!r}.")
+        if not isinstance(text, str):
+            raise InputError(f"A text to fill in must be a text, not a {type(text).__name__}.")
+        if isinstance(self.model, WritesText):
+            return gap_filler(self.model, self.tokenizer, "32-true").fill(text, n)
         ids = self._encode_masked(text)
         with torch.inference_mode():
             probabilities = self._check_finite(self.model.mask_logits(torch.tensor([ids]))).softmax(-1)  # (M, V)
@@ -107,15 +106,13 @@ class PretrainRun(Finished):
     def _encode_masked(self, text: str) -> list[int]:
         """Return the tokens of a text with masks. Raises InputError if it has no mask, or is too long."""
         mask = self.model.mask_token
-        if not isinstance(text, str):
-            raise InputError(f"A text to fill in must be a text, not a {type(text).__name__}.")
         ids = self.tokenizer.encode(text.replace(MASK, self.tokenizer.token(mask)))
         if mask not in ids:
-            raise InputError(f"{_quoted(text)} has no {MASK}: write it in place of a word, as in Birds can {MASK}.")
+            raise InputError(f"{quoted(text)} has no {MASK}: write it in place of a word, as in Birds can {MASK}.")
         max_tokens = self.model.network.context - 2  # without [CLS] and [SEP]
         if len(ids) > max_tokens:
             raise InputError(
-                f"{_quoted(text)} has {len(ids):,} tokens, but the model reads at most {max_tokens:,}: shorten it."
+                f"{quoted(text)} has {len(ids):,} tokens, but the model reads at most {max_tokens:,}: shorten it."
             )
         return ids
 
@@ -132,18 +129,33 @@ class PretrainRun(Finished):
     ) -> list[list[Completion]]:
         """Return `request.n` completions of each prompt. An empty prompt is the beginning of a document.
 
-        The same seed gives the same texts, and a smaller n the first of them. `stop` and `on_text` are those of
+        An encoder-decoder restores the prompts instead, by default with the likeliest token at each place: a
+        completion's `text` is the whole restored text, and `target` what the model wrote if that is only the missing
+        part. The same seed gives the same texts, and a smaller n the first of them. `stop` and `on_text` are those of
         `Detokenizer`; `on_text` is for a single text.
         """
-        request, sampling = request or GenerationRequest(), sampling or Sampling()
-        tokens = self.encode_prompts(prompts, request, sampling)
+        request = request or GenerationRequest()
+        sampling = sampling or Sampling(0 if self.draws_nothing(request) else 1.0)
+        self.check_request(prompts, request, sampling)
+        if isinstance(self.model, WritesText):
+            return gap_filler(self.model, self.tokenizer, precision).generate(prompts, request, sampling, stop, on_text)
+        tokens = [self._encode_prompt(prompt, request) for prompt in prompts]
         detokenizer = Detokenizer(self.tokenizer.decode, self.tokenizer.specials.get("end"), tuple(stop), on_text)
         banned = self.tokenizer.special_ids_except_end
         return generate(InferenceModel(self.model.network, precision), tokens, request, sampling, detokenizer, banned)
 
-    def encode_prompts(self, prompts: Sequence[str], request: GenerationRequest, sampling: Sampling) -> list[list[int]]:
-        """Return the tokens of prompts. Raises InputError if `generate` can't do what is requested."""
-        if not isinstance(self.model, ContinuesText):
+    def draws_nothing(self, request: GenerationRequest) -> bool:
+        """Return whether the likeliest text is wanted if nothing is said: of a search, or of a restored text."""
+        return request.beams > 1 or (isinstance(self.model, WritesText) and request.n == 1)
+
+    @property
+    def writes_text(self) -> bool:
+        """Return whether the model writes a text token by token, rather than only what is missing in one."""
+        return not isinstance(self.model, WritesText) or gap_filler(self.model, self.tokenizer).writes_text
+
+    def check_request(self, prompts: Sequence[str], request: GenerationRequest, sampling: Sampling) -> None:
+        """Raise InputError if `generate` can't do what is requested."""
+        if not isinstance(self.model, ContinuesText | WritesText):
             raise InputError(
                 f"{self.folder}: model={self.config.choices.model} sees both sides of a gap, so it can't continue a "
                 "text; fill in a mask with `ssl fill text=...`, or use a run of model=gpt."
@@ -152,14 +164,26 @@ class PretrainRun(Finished):
             raise InputError("prompts must be a list of texts.")
         for options in (request, sampling):
             check_values(options)
-        return [self._encode_prompt(prompt) for prompt in prompts]
+        check_search(request, sampling, self.tokenizer.vocab_size)
+        for prompt in prompts:
+            if isinstance(self.model, WritesText):
+                gap_filler(self.model, self.tokenizer).prompt(prompt)
+            else:
+                self._encode_prompt(prompt, request)
 
-    def _encode_prompt(self, text: str) -> list[int]:
+    def _encode_prompt(self, text: str, request: GenerationRequest) -> list[int]:
         """Return at least one token: a document begins after the end token of the one before."""
         ids = self.tokenizer.encode(text)
         if not ids and "end" not in self.tokenizer.specials:
             raise InputError("prompt is empty, and the run's tokenizer has no token between texts: give one word.")
-        return ids or [self.tokenizer.specials["end"]]
+        ids = ids or [self.tokenizer.specials["end"]]
+        room = self.model.network.context - len(ids)
+        if request.beams > 1 and request.max_tokens > room:
+            raise InputError(
+                f"beams={request.beams} needs prompt and text to fit the model's context of "
+                f"{self.model.network.context:,} tokens: set max_tokens to at most {max(room, 0):,}."
+            )
+        return ids
 
 
 def check_values(options: GenerationRequest | Sampling) -> None:
@@ -170,6 +194,22 @@ def check_values(options: GenerationRequest | Sampling) -> None:
             raise InputError(f"{name} must be {expected(annotation)}, not {value!r}.")
 
 
-def _quoted(text: str) -> str:
-    """Return a text as a message quotes it: shortened if it is long."""
-    return repr(text if len(text) <= MAX_QUOTED_CHARS else f"{text[: MAX_QUOTED_CHARS - 3]}...")
+def check_search(request: GenerationRequest, sampling: Sampling, vocab_size: int) -> None:
+    """Raise InputError if options of a beam search contradict each other."""
+    if request.min_tokens > request.max_tokens:
+        raise InputError(f"min_tokens={request.min_tokens} is above max_tokens={request.max_tokens}: lower it.")
+    if request.beams == 1:
+        return
+    drawn = [
+        f"{name}={value:g}"
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty")
+        if (value := getattr(sampling, name)) != getattr(Sampling(0), name)
+    ]
+    if drawn:
+        raise InputError(
+            f"beams={request.beams} searches for the likeliest text and draws nothing: leave out {', '.join(drawn)}."
+        )
+    if request.n > request.beams:
+        raise InputError(f"n={request.n} texts are more than a search with beams={request.beams} finds: raise beams.")
+    if request.beams > vocab_size // 2:
+        raise InputError(f"beams={request.beams} is too many for a vocabulary of {vocab_size:,} tokens: set fewer.")

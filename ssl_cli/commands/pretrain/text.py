@@ -1,4 +1,4 @@
-"""Pretraining on text: predict masked tokens (BERT), or the next token (GPT)."""
+"""Pretraining on text: predict masked tokens (BERT), the next token (GPT), or restore a text (BART, MASS, T5)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from safetensors.torch import save_model
 from ssl_cli import console
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.initialize import Init, apply_init, resolve_init, tokenizer_trainer
-from ssl_cli.commands.pretrain import batch_view, curves, examples, report
+from ssl_cli.commands.pretrain import batch_view, curves, examples, report, seq2seq_view
 from ssl_cli.commands.pretrain.evaluate import TOKENS_PER_S, evaluate, median_throughput
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.config.instantiate import build
@@ -19,7 +19,7 @@ from ssl_cli.data.text.packing import PackedTokenDataset
 from ssl_cli.data.text.tokens import TextData
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import new_model
-from ssl_cli.methods.protocols import HasSentenceTask, PredictsMasked
+from ssl_cli.methods.protocols import HasSentenceTask, PredictsMasked, WritesText
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
@@ -27,7 +27,7 @@ from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
 from ssl_cli.training.limits import limit_validation
-from ssl_cli.training.mfu import measure_flops_per_s, model_flops_utilisation
+from ssl_cli.training.mfu import flops_per_pair, flops_per_token, measure_flops_per_s
 from ssl_cli.training.seeding import reseed
 from ssl_cli.training.trainer import train
 
@@ -46,6 +46,7 @@ def run(cfg: DictConfig) -> Path | None:
     rows = data.rows("train", model, cfg.seed, cfg.trainer.batch_size)
     held_out = data.rows("val", model, cfg.seed, cfg.trainer.batch_size)
     check_next_sentences(cfg, model, {"train": rows, "val": held_out})
+    check_sentence_ends(cfg, data)
     if cfg.show == "batch":
         describe(cfg, data, init, messages)
         show_batch(cfg, data, model, rows)
@@ -76,7 +77,8 @@ def show_batch(cfg: DictConfig, data: TextData, model: Any, rows: PackedTokenDat
     reseed(cfg.seed, 0, 0, device_of(model))
     n = batch_view.MAX_ROWS
     batch = evenly_spaced(rows, n * rows.tokens_per_row)[0, slice(n), 1.0]
-    batch_view.show(data.tokenizer, model.make_inputs(batch))
+    view = seq2seq_view if isinstance(model, WritesText) else batch_view
+    view.show(data.tokenizer, model.make_inputs(batch))
 
 
 def gpu_utilisation(cfg: DictConfig, model: Any, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -84,12 +86,16 @@ def gpu_utilisation(cfg: DictConfig, model: Any, metrics: Mapping[str, float]) -
     device = device_of(model)
     if device.type != "cuda" or TOKENS_PER_S not in metrics:
         return {}
-    predicted = model.masks_per_row if isinstance(model, PredictsMasked) else model.row_length
     tokens_per_s = metrics[TOKENS_PER_S] / (cfg.trainer.devices * cfg.trainer.num_nodes)
-    utilisation = model_flops_utilisation(
-        model.network, predicted / model.row_length, tokens_per_s, measure_flops_per_s(device)
-    )
-    return {"train/mfu": utilisation}
+    return {"train/mfu": tokens_per_s * flops_of_a_token(model) / measure_flops_per_s(device)}
+
+
+def flops_of_a_token(model: Any) -> float:
+    """Return the operations of a training step per token of text."""
+    if isinstance(model, WritesText):
+        return flops_per_pair(model.network, *model.sizes(model.row_length)) / model.row_length
+    predicted = model.masks_per_row if isinstance(model, PredictsMasked) else model.row_length
+    return flops_per_token(model.network, predicted / model.row_length)
 
 
 def check_next_sentences(cfg: DictConfig, model: Any, splits: Mapping[str, PackedTokenDataset]) -> None:
@@ -111,13 +117,24 @@ def check_next_sentences(cfg: DictConfig, model: Any, splits: Mapping[str, Packe
             )
 
 
+def check_sentence_ends(cfg: DictConfig, data: TextData) -> None:
+    """Raise InputError if sentences are to be shuffled, and the text has no end of one."""
+    if "permute" in cfg.model.get("corruption", ()) and not data.has_sentence_ends:
+        raise InputError(
+            "model.corruption=permute shuffles sentences, but no token of the training text ends one, such as . ! ? or "
+            "\u3002: use other corruptions, or text with punctuation."
+        )
+
+
 def describe(cfg: DictConfig, data: TextData, init: Init, messages: Sequence[str]) -> None:
     """Print what is trained and on what data, what was loaded, and warnings about the data."""
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} tokenizer={cfg.choices.tokenizer} seed={cfg.seed}"
     tokens = ", ".join(f"{len(stream.ids):,} {name}" for name, stream in data.splits.items())
     console.say(f"pretrain {chosen}: vocabulary of {data.facts['vocab_size']:,}; tokens: {tokens}")
     if (checkpoint := init.checkpoint) is not None:
-        shape = f"{checkpoint.options['layers']} layers of {checkpoint.options['width']}"
+        n_decoder = checkpoint.options.get("decoder_layers")
+        layers = f"{checkpoint.options['layers']}{f' + {n_decoder}' if n_decoder else ''}"
+        shape = f"{layers} layers of {checkpoint.options['width']}"
         console.say(f"initialized from {checkpoint.folder}: {checkpoint.family}, {shape}, with its tokenizer")
     for message in messages:
         console.say(message)

@@ -7,7 +7,7 @@ What other tools fill with padding (SST-2: nine tenths of a batch padded to 128)
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class PackedExamples(ArrayDataset):
         self.tokens = {name: torch.from_numpy(values) for name, values in sequences.tokens.items()}
         self.targets = {name: torch.as_tensor(values) for name, values in targets.items()}
 
-    def with_row_length(self, context: int) -> "PackedExamples":
+    def with_row_length(self, context: int) -> Self:
         """Return a copy whose rows fit a network of a short context. No example may be longer than the context."""
         same = copy.copy(self)
         same.row_length = min(self.row_length, context)

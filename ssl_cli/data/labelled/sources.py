@@ -36,7 +36,10 @@ class LabelledFiles:
     `home`, then the hub."""
 
     # Of the batches that a task makes of the examples.
-    gives: ClassVar[tuple[str, ...]] = ("ids", "segment", "document", "begin", "length", "example", "word", "allowed")
+    gives: ClassVar[tuple[str, ...]] = (
+        *("ids", "segment", "document", "begin", "length", "example", "word", "allowed"),
+        *("source", "source_document", "inputs", "targets"),  # of pairs
+    )
     offers: ClassVar[Mapping[str, type]] = {"vocab_size": int}  # of the tokenizer that is trained on it
 
     def __init__(

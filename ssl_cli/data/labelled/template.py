@@ -1,28 +1,48 @@
 """Special tokens around a text, or around and between two, as a model reads them: [CLS] FIRST [SEP] SECOND [SEP]."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate, Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 
 
 @dataclass(frozen=True)
 class SequenceTemplate:
-    """`prefix` FIRST `suffix`, or `prefix` FIRST `separator` SECOND `suffix`, of at most `max_length` tokens."""
+    """`prefix` FIRST `suffix`, or `prefix` FIRST `separator` SECOND `suffix`, of at most `max_length` tokens.
+
+    `causal`: a token sees only those before it.
+    """
 
     tokenizer: Tokenizer
     prefix: tuple[int, ...]
     separator: tuple[int, ...]
     suffix: tuple[int, ...]
     max_length: int
+    causal: bool = False
 
     @classmethod
-    def for_tokenizer(cls, tokenizer: Tokenizer, causal: bool, max_length: int) -> "SequenceTemplate":
-        """Return BERT's template, or RoBERTa's (two separators between texts), or that of a causal model.
+    def for_network(
+        cls, tokenizer: Tokenizer, network: Mapping[str, Any], style: Style | None, max_length: int
+    ) -> "SequenceTemplate":
+        """Return the template of a network with these options; `style` is t5 or bart if it is the encoder of one."""
+        return cls.for_tokenizer(tokenizer, network["causal"], max_length, style)
 
-        A causal model gets the end-of-text token after each text, so that the last token has seen all. Raises
-        InputError if the tokenizer lacks a special token, or `max_length` leaves no room for text.
+    @classmethod
+    def for_tokenizer(
+        cls, tokenizer: Tokenizer, causal: bool, max_length: int, style: Style | None = None
+    ) -> "SequenceTemplate":
+        """Return BERT's template, or RoBERTa's (two separators between texts), that of a causal model or of T5.
+
+        A causal model gets the end-of-text token after each text, so that the last token has seen all; T5's encoder
+        its end token, as it knows no other. Raises InputError if the tokenizer lacks a special token, or `max_length`
+        leaves no room for text.
         """
+        if style == "t5":
+            end = Seq2SeqTemplate.for_style(style, tokenizer.specials).end
+            return cls(tokenizer, (), (end,), (end,), max_length, causal)._checked()
         needed = ("end",) if causal else ("cls", "sep")
         if missing := [role for role in needed if role not in tokenizer.specials]:
             raise InputError(
@@ -31,14 +51,25 @@ class SequenceTemplate:
             )
         if causal:
             end = tokenizer.specials["end"]
-            template = cls(tokenizer, (), (end,), (end,), max_length)
+            template = cls(tokenizer, (), (end,), (end,), max_length, causal)
         else:
             first, sep = tokenizer.specials["cls"], tokenizer.specials["sep"]
             doubled = tokenizer.token(first) == "<s>"
             template = cls(tokenizer, (first,), (sep, sep) if doubled else (sep,), (sep,), max_length)
-        if template.max_text_tokens(pair=True) < 2:
-            raise InputError(f"max_length={max_length} leaves no room for text: make it larger.")
-        return template
+        return template._checked()
+
+    def _checked(self) -> "SequenceTemplate":
+        if self.max_text_tokens(pair=True) < 2:
+            raise InputError(f"max_length={self.max_length} leaves no room for text: make it larger.")
+        return self
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a method must know of it to be built: which token of a text stands for it.
+
+        That is [CLS], which is first, or the end token, which is last.
+        """
+        return {"summary": "first" if self.prefix else "last"}
 
     def max_text_tokens(self, pair: bool) -> int:
         """Return how many tokens of text fit."""

@@ -63,6 +63,12 @@ class TextData:
         }
 
     @property
+    def has_sentence_ends(self) -> bool:
+        """Return whether a token of the training text ends a sentence."""
+        ids, ends = self.splits["train"].ids, self.tokenizer.sentence_ends
+        return any(ends[ids[k : k + BLOCK_TOKENS]].any() for k in range(0, len(ids), BLOCK_TOKENS))
+
+    @property
     def unknown_share(self) -> float:
         """Return the share of unknown tokens among the first ones of the training text."""
         first, unknown = self.splits["train"].ids[:UNKNOWN_SAMPLE_TOKENS], self.tokenizer.specials.get("unk")

@@ -39,6 +39,13 @@ class Rows(NamedTuple):
         """Return the rows of a text, ids (B, L), before it is corrupted."""
         return cls(ids, torch.arange(ids.shape[1], device=ids.device).expand_as(ids))
 
+    def shown(self, text: Tensor) -> Tensor:
+        """Return which tokens of the text (B, L) are still there, wherever they stand now, (B, L) bool."""
+        is_there = (self.origin != MARKER) & (self.ids == text.gather(1, self.origin.clamp(min=0)))
+        column = self.origin.masked_fill(~is_there, text.shape[1])
+        shown = torch.zeros(len(text), text.shape[1] + 1, dtype=torch.bool, device=text.device)
+        return shown.scatter_(1, column, True)[:, :-1]
+
     def taken(self, column: Tensor) -> "Rows":
         """Return rows of the tokens in the columns (B, S)."""
         return self._replace(ids=self.ids.gather(1, column), origin=self.origin.gather(1, column))

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ssl_cli.config.types import Positive, Range
 from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate, Style
@@ -78,12 +79,13 @@ class Seq2SeqLM(nn.Module):
 
     def sizes(self, row_length: int) -> tuple[int, int]:
         """Return the tokens of a source and of a target for a row of text; 0 if a corruption leaves nothing of it."""
-        size, n_target = row_length, row_length + 1 + len(self.template.target_prefix)
+        size, n_around = row_length, len(self.template.target_prefix) + 1
+        n_target = row_length + n_around
         for corruption in self.corruption:
             if corruption == "fragment":
                 n_target = self.noise.tokens(size)
             elif corruption == "spans":
-                n_target = self.noise.tokens(size) + self.noise.spans(size) + 1
+                n_target = self.noise.tokens(size) + self.noise.spans(size) + n_around
             size = size_after(corruption, self.noise, size)
             if size < 1:
                 return 0, 0
@@ -91,7 +93,7 @@ class Seq2SeqLM(nn.Module):
 
     def _longest_row(self) -> int:
         """Return the tokens of the longest row of text whose source and target fit the context."""
-        # A corruption may take all but nothing, so no row is longer than what fits the decoder.
+        # With half of a row in one span, a row of twice the context fits; longer ones are not looked for.
         for row_length in range(2 * self.network.context, 1, -1):
             source, target = self.sizes(row_length)
             if 0 < source <= self.network.context and target <= self.network.context:
@@ -135,22 +137,24 @@ class Seq2SeqLM(nn.Module):
         """Return the inputs of `forward` for a batch of text, `ids` (B, row_length), newly corrupted.
 
         `source` (B, S) is what the encoder reads, `inputs` and `targets` (B, T) what the decoder reads and predicts,
-        and for a fragment `position` (B, T) the positions of the decoder's input.
+        and `missing` (B, T) which targets the source does not show. For a fragment `position` (B, T) are the positions
+        of the decoder's input.
         """
         rows = Rows.of_text(batch["ids"])
         for corruption in self.corruption:
             rows = self._corrupt(corruption, rows, batch)
         template = self.template
         source = _surrounded(template.source_prefix, rows.ids, template.source_suffix)
-        if rows.target is None:
-            targets = _surrounded(template.target_prefix, batch["ids"], (template.end,))
-        elif "spans" in self.corruption:
-            targets = _surrounded((), rows.target, (template.end,))
-        else:
-            targets = rows.target
+        written = batch["ids"] if rows.target is None else rows.target
+        missing = ~(rows.shown(written) if rows.target is None else self.words.is_special[written])
+        targets, n_before = written, len(template.target_prefix)
+        if rows.place is None:  # a fragment has neither a beginning nor an end
+            targets = _surrounded(template.target_prefix, written, (template.end,))
+            missing = functional.pad(missing, (n_before, 1), value=False)
         inputs = {"source": source, "inputs": _surrounded((template.start,), targets[:, :-1], ()), "targets": targets}
+        inputs["missing"] = missing
         if rows.place is not None:  # where a decoder that wrote the whole text would be
-            inputs["position"] = rows.place + len(template.target_prefix)
+            inputs["position"] = rows.place + n_before
         return inputs
 
     def _corrupt(self, corruption: Corruption, rows: Rows, batch: Batch) -> Rows:

@@ -1,7 +1,7 @@
 """Supervised training on top of a transformer, for batches of packed examples."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,27 +14,56 @@ Batch = Mapping[str, Tensor]
 RawPredictions = list[np.ndarray]
 
 
-class SupervisedHead(nn.Module):
-    """A transformer with a head for a labelled task.
+class SupervisedMethod(nn.Module):
+    """A network that learns a labelled task.
 
-    A batch of text is one of `data.labelled.packed_examples`: rows (R, L) that hold S sequences. A subclass defines
-    `logits`, `losses` and `raw_predictions`. If `validation_metrics` is set, the predictions made in evaluation are
-    collected, and `epoch_metrics` computes metrics of all of them.
+    If `validation_metrics` is set, the predictions made in evaluation are collected, and `epoch_metrics` computes
+    metrics of all of them.
     """
 
-    reads: tuple[str, ...] = ("ids", "document", "begin", "length")
     is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True
     monitor: str | None = None  # the metric by which the best weights are kept; None: the loss
     validation_metrics: Callable[[Sequence[np.ndarray]], dict[str, float]] | None = None
     lr_scales: Mapping[str, float]  # parameter name -> factor, for weights that learn more slowly than others
 
-    def __init__(self, network: Encoder, dropout: float):
+    def __init__(self, network: nn.Module):
         super().__init__()
         self.network: Any = network
-        self.dropout = dropout
         self._eval_predictions: RawPredictions = []
         self.lr_scales = {}
+
+    def predict_batch(self, batch: Batch) -> RawPredictions:
+        """Return the raw predictions of a batch, with or without targets, as arrays."""
+        raise NotImplementedError(f"{type(self).__name__} must define predict_batch")
+
+    @property
+    def collects_predictions(self) -> bool:
+        """Whether the predictions of a batch are wanted beside its losses."""
+        return self.validation_metrics is not None and not self.training
+
+    def collect(self, predictions: RawPredictions) -> None:
+        """Keep predictions for `epoch_metrics`."""
+        self._eval_predictions += predictions
+
+    def epoch_metrics(self) -> dict[str, float]:
+        """Return the validation metrics of all predictions since the last call; none without `validation_metrics`."""
+        predictions, self._eval_predictions = self._eval_predictions, []
+        return self.validation_metrics(predictions) if self.validation_metrics is not None and predictions else {}
+
+
+class SupervisedHead(SupervisedMethod):
+    """A transformer with a head for a labelled task.
+
+    A batch of text is one of `data.labelled.packed_examples`: rows (R, L) that hold S sequences. A subclass defines
+    `logits`, `losses` and `raw_predictions`.
+    """
+
+    reads: tuple[str, ...] = ("ids", "document", "begin", "length")
+
+    def __init__(self, network: Encoder, dropout: float):
+        super().__init__(network)
+        self.dropout = dropout
 
     # --- for subclasses ---
 
@@ -61,8 +90,8 @@ class SupervisedHead(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of a batch with targets."""
         logits = self.logits(self.hidden(batch), batch)
-        if self.validation_metrics is not None and not self.training:
-            self._eval_predictions += self._as_arrays(logits, batch)
+        if self.collects_predictions:
+            self.collect(self._as_arrays(logits, batch))
         return self.losses(logits, batch)
 
     def predict_batch(self, batch: Batch) -> RawPredictions:
@@ -71,11 +100,6 @@ class SupervisedHead(nn.Module):
 
     def _as_arrays(self, logits: Tensor, batch: Batch) -> RawPredictions:
         return [scores.numpy() for scores in self.raw_predictions(logits.detach().cpu(), _on_cpu(batch))]
-
-    def epoch_metrics(self) -> dict[str, float]:
-        """Return the validation metrics of all predictions since the last call; none without `validation_metrics`."""
-        predictions, self._eval_predictions = self._eval_predictions, []
-        return self.validation_metrics(predictions) if self.validation_metrics is not None and predictions else {}
 
 
 def _on_cpu(batch: Batch) -> dict[str, Tensor]:
@@ -99,7 +123,6 @@ def linear_in_float32(layer: nn.Linear, x: Tensor) -> Tensor:
         return functional.linear(x.float(), layer.weight.float(), layer.bias.float())
 
 
-def summary_tokens(hidden: Tensor, batch: Batch, causal: bool) -> Tensor:
-    """Return each sequence's first hidden state, or its last in a causal network: (R * L, C) -> (S, C)."""
-    at = batch["begin"] + (batch["length"] - 1 if causal else torch.zeros_like(batch["begin"]))
-    return hidden[at]
+def summary_tokens(hidden: Tensor, batch: Batch, which: Literal["first", "last"]) -> Tensor:
+    """Return each sequence's first or last hidden state: (R * L, C) -> (S, C)."""
+    return hidden[batch["begin"] + (batch["length"] - 1 if which == "last" else torch.zeros_like(batch["begin"]))]

@@ -31,15 +31,19 @@ class SequenceClassificationHead(SupervisedHead):
             Literal["classification", "regression", "multiple_choice"], "what is predicted"
         ] = "classification",
         dropout: Annotated[DropRate, "dropout of the head's inputs"] = 0.1,
+        summary: Annotated[
+            Literal["first", "last"] | None, "token of a text that stands for it; null: the last of a causal network"
+        ] = None,  # which configs of earlier versions lack
     ):
         super().__init__(network, dropout)
+        self.summary = summary or ("last" if network.causal else "first")
         self.kind, self.n_labels = kind, n_labels
         self.pool = new_linear(network.width, network.width)
         self.decide = new_linear(network.width, n_labels)
 
     def logits(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Return scores (S, n_labels) of the sequences, given hidden states (R * L, C)."""
-        pooled = self.pool(summary_tokens(hidden, batch, self.network.causal)).tanh()
+        pooled = self.pool(summary_tokens(hidden, batch, self.summary)).tanh()
         if self.dropout:
             pooled = functional.dropout(pooled, self.dropout, self.training)
         return linear_in_float32(self.decide, pooled)

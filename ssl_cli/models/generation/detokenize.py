@@ -25,11 +25,14 @@ class Completion:
     """The continuation of a prompt's tokens.
 
     `finish_reason` is "end", "stop" or "length", and empty while the text is unfinished. `ids` are the tokens of the
-    prompt and of the completion. Without a detokenizer there are only tokens, and `text` is empty.
+    prompt and of the completion. Without a detokenizer there are only tokens, and `text` is empty. Of a beam search,
+    `log_probability` is the text's, in nats. `target` is what a model wrote, if its `text` was made of that.
     """
 
     def __init__(self, prompt: list[int], detokenizer: Detokenizer | None = None):
         self.ids, self.n_prompt, self.text, self.finish_reason = list(prompt), len(prompt), "", ""
+        self.log_probability: float | None = None
+        self.target = ""
         self._detokenizer, self._end = detokenizer, detokenizer.end if detokenizer else None
         self._streams = detokenizer is not None and (detokenizer.stop != () or detokenizer.on_text is not None)
         # Tokens from `_context_start` to `_n_decoded` are decoded again to find the next piece of text.

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ssl_cli.models.attention import KVCache
 from ssl_cli.models.cpu import PackedLinear, has_bf16
+from ssl_cli.models.cross_attention import Seq2SeqCache
+from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.transformer import Transformer
 
 Precision = Literal["auto", "32-true", "bf16-true"]
@@ -35,6 +37,42 @@ class InferenceModel:
     def next_logits(self, ids: Tensor, cache: KVCache) -> Tensor:
         """Read the next tokens (B, T) of the rows in a cache; return the logits (B, V) float32 of the token after."""
         return self.output(self.network(ids, cache=cache)[:, -1].contiguous()).float()
+
+
+class Seq2SeqInferenceModel:
+    """Copy of an encoder-decoder for token-by-token inference. Later changes of the original have no effect on it."""
+
+    def __init__(self, network: EncoderDecoder, precision: Precision = "auto"):
+        dtype = resolve_dtype(precision, network.token_table.weight.device)
+        with torch.inference_mode():
+            self.network = cast(EncoderDecoder, _pack(network, dtype)).eval()
+            output = self.network.output  # packed already, if it is a layer of its own
+            self.output = PackedLinear(self.network.token_table.weight, None) if output is None else output
+        self.context, self.device = network.context, network.token_table.weight.device
+        self._first_position = 0
+
+    def at(self, position: int) -> "Seq2SeqInferenceModel":
+        """Return the same model for targets that begin at another position, such as MASS's fragments."""
+        moved = copy.copy(self)
+        moved._first_position = position
+        return moved
+
+    def read(self, sources: Tensor, document: Tensor | None, capacity: int) -> Seq2SeqCache:
+        """Read sources (B, S), whose padding has the `document` -1; return a cache for `capacity` target tokens."""
+        return self.network.new_cache(self.network.encode(sources, document), document, capacity)
+
+    def next_logits(self, ids: Tensor, cache: Seq2SeqCache) -> Tensor:
+        """Read the next target tokens (B, T) of a cache's rows; return the logits (B, V) float32 of the token after."""
+        return self.all_logits(ids, cache, last=1)[:, -1]
+
+    def all_logits(self, ids: Tensor, cache: Seq2SeqCache, last: int = 0) -> Tensor:
+        """Read the next target tokens (B, T); return the logits (B, T, V) float32 after each, or the `last` of them."""
+        position = None
+        if self._first_position:
+            first = self._first_position + cache.length
+            position = torch.arange(first, first + ids.shape[1], device=ids.device).expand_as(ids)
+        hidden = self.network.decode(ids, None, position=position, cache=cache)
+        return self.output(hidden[:, -last:].contiguous()).float()
 
 
 def resolve_dtype(precision: Precision, device: torch.device) -> torch.dtype:

@@ -70,5 +70,5 @@ def test_more_blocks_than_there_are(options: dict[str, int]) -> None:
 
 
 def test_every_weight_has_a_depth() -> None:
-    depths = {depth_of(name, 3) for name, _ in model().named_parameters()}
+    depths = {depth_of(name, [3]) for name, _ in model().named_parameters()}
     assert depths == {0, 1, 2, 3, 4}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssl_cli.commands.pretrain.batch_view import cell_lines, legend, row_cells, show
+from ssl_cli.commands.pretrain.batch_view import Cell, cell_lines, legend, row_cells, show
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import WordLevel
 from ssl_cli.models.losses import IGNORE_INDEX
@@ -24,20 +24,20 @@ def test_masked_replaced_and_kept_tokens() -> None:
     }
     cells = row_cells(tokenizer, inputs, {token_id: role for role, token_id in tokenizer.specials.items()})
     assert cells == [
-        ("[CLS]", "", "special"),
-        ("[MASK]", "the", "masked"),
-        ("the", "cat", "replaced"),
-        ("sat", "sat", "kept"),
-        ("down", "", ""),
+        Cell("[CLS]", "", "special"),
+        Cell("[MASK]", "the", "masked"),
+        Cell("the", "cat", "replaced"),
+        Cell("sat", "sat", "kept"),
+        Cell("down", "", ""),
     ]
 
 
 def test_each_target_stands_below_its_token() -> None:
     cells = [
-        ("[MASK]", "extraordinary", "masked"),
-        ("a", "", ""),
-        *[("word", "", "")] * 40,
-        ("[MASK]", "end", "masked"),
+        Cell("[MASK]", "extraordinary", "masked"),
+        Cell("a", "", ""),
+        *[Cell("word", "", "")] * 40,
+        Cell("[MASK]", "end", "masked"),
     ]
     lines = [line.plain for line in cell_lines(cells)]
     assert len(lines) % 2 == 0
@@ -71,4 +71,4 @@ def test_targets_of_gpt_are_the_next_tokens() -> None:
     tokenizer = word_tokenizer(["one", "two", "three"])
     ids = torch.tensor(tokenizer.encode("one two three"))
     cells = row_cells(tokenizer, {"inputs": ids[:-1], "targets": ids[1:]}, {})
-    assert [(token, target) for token, target, _ in cells] == [("one", "two"), ("two", "three")]
+    assert [cell[:2] for cell in cells] == [("one", "two"), ("two", "three")]

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ssl_cli.commands.pretrain import report
-from ssl_cli.commands.pretrain.examples import EXAMPLES, PredictedText, TextPiece, predict_masks, write
+from ssl_cli.commands.pretrain.examples import EXAMPLES, predict_masks, write
+from ssl_cli.commands.pretrain.predicted_text import PredictedText, TextPiece
 from ssl_cli.data.text.packing import PackedTokenDataset, TokenArrays
 from ssl_cli.evaluation.html import REPORT
 from tests.helpers.pretrain_runs import TEXT, causal, masked, tokenizer_of

@@ -3,12 +3,13 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ssl_cli
 from tests.conftest import Cli
-from tests.helpers.pretrain_runs import make_run
+from tests.helpers.pretrain_runs import make_run, make_seq2seq_run
 
 
 @pytest.fixture
@@ -106,7 +107,8 @@ def test_runs_that_can_not_fill(cli: Cli, workdir: Path) -> None:
     code, _, err = cli("fill", "text=[MASK]", f"run={gpt}")
     assert code == 2 and f"{gpt}: model=gpt reads from left to right" in err
     code, _, err = cli("fill", "text=[MASK]")
-    assert code == 2 and "There is no finished pretrain run that can fill in a mask (model=bert) in " in err
+    sentence = "There is no finished pretrain run that can fill in a mask (model=bert, bart, mass or t5) in "
+    assert code == 2 and sentence in err
     assert "has no config.yaml" in cli("fill", "text=[MASK]", "run=nowhere")[2]
 
 
@@ -124,3 +126,15 @@ def test_punctuation_and_quotes_in_the_text(cli: Cli, run: Path, text: str) -> N
     code, out, err = cli("fill", f"text={text}", "n=1")
     assert code == 0, err
     assert out.splitlines()[1] == text
+
+
+def test_an_encoder_decoder_gives_phrases(cli: Cli, workdir: Path) -> None:
+    run = make_seq2seq_run(Path("outputs/pretrain/t5-pydoc/1"), "t5")
+    code, out, err = cli("fill", "text=[MASK] can [MASK].", "n=3", "output=filled.jsonl")
+    assert code == 0 and out.startswith(f"fill with {run}\n") and "candidate 2  probability" in out, err
+    row = json.loads(Path("filled.jsonl").read_text())
+    finished: Any = ssl_cli.load(run)
+    masks = finished.fill("[MASK] can [MASK].", 3)
+    assert row["masks"] == [[vars(candidate) for candidate in candidates] for candidates in masks]
+    tokens = [finished.tokenizer.encode(candidate.token) for candidate in finished.fill("[MASK] can", 20)[0]]
+    assert max(map(len, tokens)) > 1, "a phrase has several tokens"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import ssl_cli
 from ssl_cli.commands.pretrain.finished import PretrainRun
 from ssl_cli.errors import InputError
-from ssl_cli.models.generation.decode import GenerationRequest
+from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.digests import write_digests
 from tests.helpers.pretrain_runs import make_run, tokenizer_of

@@ -183,7 +183,7 @@ def test_the_learning_rate_is_zero_at_max_time(cli: Cli, stories: list[str], mon
         (["model.sentence_task=nsp", "trainer.batch_size=1"], "trainer.batch_size"),
         (["model.sentence_task=sop", "data.isolate_documents=true"], "data.isolate_documents=false"),
         (["data.phrases=words.txt"], "no effect with model.mask_unit=token: set model.mask_unit=whole_word"),
-        (["data.phrases=words.txt", "model=gpt"], "model=gpt masks nothing. Leave it out"),
+        (["data.phrases=words.txt", "model=gpt"], "model=gpt masks no words. Leave it out"),
         (["show=everything"], "show must be one of batch or null"),
     ],
 )

@@ -1,5 +1,6 @@
 """Generation equals a naive loop: the whole text is read again for each token, one text at a time."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from ssl_cli.methods.language.causal_lm import CausalLM
 from ssl_cli.models.cpu import PackedLinear, can_pack
-from ssl_cli.models.generation.decode import GenerationRequest, batch_prompts, generate, generate_tokens, uniform_draws
+from ssl_cli.models.generation.decode import batch_prompts, generate, generate_tokens
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel
+from ssl_cli.models.generation.request import GenerationRequest, uniform_draws
 from ssl_cli.models.generation.sampling import Sampling
 from tests.helpers.pretrain_runs import causal, tokenizer_of
 
@@ -244,3 +246,30 @@ def test_bfloat16_reads_one_token_as_it_reads_many(positions: str) -> None:
             steps = [packed.next_logits(ids[:, k : k + 1], cache) for k in range(8, 12)]
             all_at_once = packed.next_logits(ids, packed.new_cache(2, 12, padding))
         assert (steps[-1] - all_at_once).abs().max() < 0.3 * all_at_once.std()
+
+
+# --- beam search ---
+
+
+def test_beam_search_finds_the_likeliest_texts_whatever_the_batch() -> None:
+    """Of all texts of two tokens, after prompts of several lengths."""
+    model = causal()
+    request = GenerationRequest(n=3, max_tokens=2, beams=48)
+    found = generate(InferenceModel(model.network, "32-true"), PROMPTS, request, GREEDY)
+    for prompt, texts in zip(PROMPTS, found, strict=True):
+        with torch.inference_mode():
+            first = model.next_logits(torch.tensor([prompt])).log_softmax(1)  # (1, V)
+            pairs = torch.tensor([[*prompt, token] for token in range(97)])
+            totals = (first[0, :, None] + model.next_logits(pairs).log_softmax(1)).flatten()  # (V * V,)
+        best = totals.topk(3)
+        assert [text.tokens for text in texts] == [[int(k) // 97, int(k) % 97] for k in best.indices]
+        assert [text.log_probability for text in texts] == pytest.approx(best.values.tolist(), abs=1e-3)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_no_n_gram_occurs_twice_in_prompt_and_text(beams: int) -> None:
+    model, prompt = causal(), [5, 6, 5, 6, 7, 5]
+    request = GenerationRequest(max_tokens=20, beams=beams, no_repeat_ngram=2)
+    ((text,),) = generate(InferenceModel(model.network, "32-true"), [prompt], request, GREEDY)
+    pairs = list(pairwise([*prompt, *text.tokens]))
+    assert len(text.tokens) == 20 and not set(pairs[5:]) & set(pairs[:5]) and len(set(pairs[5:])) == 20
