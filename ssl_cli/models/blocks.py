@@ -11,7 +11,6 @@ from torch.nn import functional
 from ssl_cli.errors import InputError
 from ssl_cli.models.attention import Attention
 from ssl_cli.models.cross_attention import CrossAttention, Memory
-from ssl_cli.models.norms import RMSNorm
 
 HEAD_WIDTH = 64  # features per head
 gelu_tanh = partial(functional.gelu, approximate="tanh")
@@ -49,7 +48,7 @@ class BlockShape:
         """Return a norm over the width: with mean and bias, or by the root mean square alone (arXiv 1910.07467)."""
         if self.normalization == "layer":
             return nn.LayerNorm(self.width, self.norm_eps)
-        return RMSNorm(self.width, self.norm_eps)
+        return nn.RMSNorm(self.width, self.norm_eps)
 
 
 def block_shape(
