@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.labelled.sources import LabelledFiles
 from ssl_cli.errors import InputError
+from ssl_cli.tasks import text_generation
 from ssl_cli.tasks.pair_examples import TextPair
 from ssl_cli.tasks.text_generation import TextGeneration
 from tests.helpers.finetune_runs import task_node
@@ -108,6 +109,14 @@ def test_reuters_title_splits_one_file_by_a_column(tmp_path: Path) -> None:
     assert splits["test"][0] == TextPair(503, "Showers.", "COCOA 503")
     with pytest.raises(InputError, match=r"\(train\), line 1: there is no column lewis \(task.split\), only id"):
         task("reuters_title", split="lewis").read(LabelledFiles(str(tmp_path), {}, "data"))
+
+
+def test_rows_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = {"_target_": "ssl_cli.data.labelled.sources.PublishedLayout", "folder": "mine", "files": {}, "hub": "a/b"}
+    found = {"train": iter(ROWS), "dev": iter(ROWS[1:]), "test": iter([{"article": ""}])}
+    monkeypatch.setattr(text_generation, "hub_rows", lambda _: found)
+    splits = named(layout=layout).read(LabelledFiles(None, {}, str(tmp_path)))
+    assert [pair.target for pair in splits["dev"]] == ["鸟"] and splits["test"] == [TextPair(0, "", None)]
 
 
 @pytest.mark.shared

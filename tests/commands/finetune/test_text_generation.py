@@ -99,7 +99,8 @@ def test_a_run_of_bart_gives_network_template_and_tokenizer(cli: Cli, files: lis
     printed = {line.split("  ")[0].strip(): line for line in out.splitlines()}
     assert "loaded" in printed["encoder"] and "loaded" in printed["decoder"]
     config = OmegaConf.load(Path(out.strip().splitlines()[-1]) / "config.yaml")
-    assert config.model.style == "bart" and config.model.network.context == 32
+    assert config.model.style == "bart" and config.facts.max_length == 32
+    assert config.model.network.context == 512, "so that rows of several texts fit"
     like = run(cli, *files, f"like={start}", "task.max_target=8", "trainer.max_steps=1")
     shape = OmegaConf.load(like / "config.yaml")
     assert shape.model.style == "bart" and shape.model.network == config.model.network
