@@ -10,6 +10,7 @@ from ssl_cli.data.io.records import Record, read_records
 from ssl_cli.data.labelled.packed_pairs import PackedPairs
 from ssl_cli.data.labelled.pair_template import PairTemplate
 from ssl_cli.data.labelled.sources import REQUIRED_SPLITS, LabelledFiles, PublishedLayout, hub_rows
+from ssl_cli.data.labelled.word_pieces import add_spaces
 from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
@@ -162,8 +163,10 @@ class TextGeneration:
         self, examples: Examples, rows: PackedPairs, raw_predictions: RawPredictions, labels: Sequence[str]
     ) -> list[Prediction]:
         """Return `source`, `target` if it is known, and the `prediction` of each pair: the text that was written."""
-        library = rows.template.tokenizer.library
-        texts = library.decode_batch([ids.tolist() for ids in raw_predictions], skip_special_tokens=True)
+        tokenizer = rows.template.tokenizer
+        texts = tokenizer.library.decode_batch([ids.tolist() for ids in raw_predictions], skip_special_tokens=True)
+        if not tokenizer.is_lossless:  # BERT's puts a space between any two tokens
+            texts = ["".join(add_spaces(text.split())) for text in texts]
         predictions = []
         for example, text in zip(examples, texts, strict=True):
             prediction: Prediction = {"id": example.id, "source": example.source}

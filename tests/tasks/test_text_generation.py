@@ -156,6 +156,15 @@ def test_texts_that_are_cut_are_counted_and_predictions_are_decoded() -> None:
     assert scores is not None and set(scores.metrics()) == {"rouge1", "rouge2", "rougeL"} <= set(the_task.meanings)
 
 
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_texts_have_the_spaces_that_people_write(kind: str) -> None:
+    the_task, words = named(), tokenizer_of(kind)
+    rows = the_task.rows([TextPair(0, "x")], the_task.template(words, {"context": 64}, "t5", 32), [], training=False)
+    for text in ("鸟会飞。鱼会游泳。", "birds can fly"):
+        (prediction,) = the_task.decode([TextPair(0, "x")], rows, [np.array(words.encode(text))], [])
+        assert prediction["prediction"] == text
+
+
 def test_lower_case_is_what_a_model_reads_and_writes() -> None:
     words = tokenizer_of("bpe")
     pairs = [TextPair(0, "Birds FLY", "A DOG")]
