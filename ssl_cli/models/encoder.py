@@ -95,6 +95,7 @@ class Encoder(nn.Module):
             setattr(self, name, table)
         self.position_table = nn.Embedding(context, self.width) if positions == "learned" else None
         self.relative_table = nn.Embedding(BUCKETS, self.heads) if positions == "relative" else None
+        self._has_causal_table = causal  # also while an encoder reads from left to right
         if positions in ("sinusoidal", "rotary"):
             angles = position_angles(context, self.width if positions == "sinusoidal" else shape.head_width)
             self.register_buffer("cos", angles.cos(), persistent=False)
@@ -159,7 +160,7 @@ class Encoder(nn.Module):
         """Return the bias of relative positions, (B or 1, H, T, S), with -inf where a token does not see another."""
         assert self.relative_table is not None and not isinstance(mask, BlockMask), "a block mask has no bias"
         n_new, n_all = x.shape[1], n_before + x.shape[1]
-        bias = relative_bias(self.relative_table.weight, n_new, n_all, self.causal)[None].to(score_dtype(x))
+        bias = relative_bias(self.relative_table.weight, n_new, n_all, self._has_causal_table)[None].to(score_dtype(x))
         if mask is None and causal:
             mask = torch.ones(n_new, n_all, dtype=torch.bool, device=x.device).tril(n_before)
         return bias if mask is None else bias + mask_to_add(mask, bias.dtype)

@@ -151,7 +151,7 @@ def test_a_bart_prints_the_restored_text_as_it_is_written(cli: Cli, workdir: Pat
     [
         (["beams=3", "temperature=0.5"], "beams=3 searches for the likeliest text and draws nothing: leave out temp"),
         (["beams=3", "top_p=0.5", "min_p=0.1"], "draws nothing: leave out top_p=0.5, min_p=0.1."),
-        (["beams=3", "n=4"], "n=4 texts are more than a search with beams=3 finds: set more beams."),
+        (["beams=3", "n=4"], "n=4 texts are more than a search with beams=3 finds: raise beams."),
         (["beams=300"], "beams=300 is too many for a vocabulary of "),
         (["beams=3"], "beams=3 needs prompt and text to fit the model's context of 32 tokens: set max_tokens to at "),
         (["min_tokens=9", "max_tokens=3"], "min_tokens=9 is above max_tokens=3: lower it."),

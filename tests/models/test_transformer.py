@@ -40,6 +40,20 @@ def test_only_in_an_encoder_does_a_token_see_later_ones(positions: str, norm: st
     assert before == 0 if causal else before > 1e-4
 
 
+@pytest.mark.parametrize("positions", KINDS)
+def test_an_encoder_reads_from_left_to_right_by_the_same_positions(positions: str) -> None:
+    """In its only block a token then sees what it does at the end of a shorter text."""
+    torch.manual_seed(0)
+    model = Transformer(VOCABULARY, 16, layers=1, width=32, heads=4, positions=positions).eval()  # type: ignore[arg-type]
+    if model.relative_table is not None:
+        nn.init.normal_(model.relative_table.weight, std=2)
+    ids = tokens()
+    with model.left_to_right():
+        hidden = model(ids)
+    for place in range(12):
+        torch.testing.assert_close(hidden[:, place], model(ids[:, : place + 1])[:, place], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(("positions", "norm", "causal"), VARIANTS)
 def test_an_isolated_document_gives_the_same_as_alone(positions: str, norm: str, causal: bool) -> None:
     model, ids = network(positions=positions, norm=norm, causal=causal), tokens()

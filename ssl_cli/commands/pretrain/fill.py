@@ -87,7 +87,7 @@ def print_summary(text: str, masks: list[list[MaskCandidate]]) -> None:
 
 
 def cells(candidate: MaskCandidate | None) -> tuple[str, str]:
-    """Return what is printed of a candidate: the token, with visible whitespace if it is nothing else, and its share."""
+    """Return a candidate as it is printed: its token, with visible whitespace if it is nothing else, and its share."""
     if candidate is None:
         return "", ""
     token = visible_whitespace(candidate.token) if candidate.token.isspace() else candidate.token

@@ -210,6 +210,6 @@ def check_search(request: GenerationRequest, sampling: Sampling, vocab_size: int
             f"beams={request.beams} searches for the likeliest text and draws nothing: leave out {', '.join(drawn)}."
         )
     if request.n > request.beams:
-        raise InputError(f"n={request.n} texts are more than a search with beams={request.beams} finds: set more beams.")
+        raise InputError(f"n={request.n} texts are more than a search with beams={request.beams} finds: raise beams.")
     if request.beams > vocab_size // 2:
         raise InputError(f"beams={request.beams} is too many for a vocabulary of {vocab_size:,} tokens: set fewer.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from ssl_cli.commands.pretrain.gaps import (
@@ -54,7 +55,7 @@ class SpanFiller(GapFiller):
         return [(place, place + 1) for place, token in enumerate(ids) if self.is_gap(token)]
 
     def prompt(self, text: str) -> list[int]:
-        """Return the tokens of a text to restore; a text without a gap is to be continued, so it gets one at its end."""
+        """Return the tokens of a text to restore; one without a gap is to be continued, so it gets one at its end."""
         ids = super().prompt(text)
         return ids if self.runs(ids) else self.encode(text + SENTINEL.format(0))
 
@@ -82,7 +83,7 @@ class SpanFiller(GapFiller):
 
     def check_runs(self, text: str, runs: list[Run]) -> None:
         """Raise InputError if two gaps have nothing between them."""
-        if any(stop == start for (_, stop), (start, _) in zip(runs, runs[1:], strict=False)):
+        if any(stop == start for (_, stop), (start, _) in pairwise(runs)):
             raise InputError(f"{quoted(text)} has {MASK} twice in a row: one stands for any number of words.")
 
     def _tokens_before(self, ids: list[int], runs: list[Run], number: int) -> list[int]:
@@ -116,8 +117,8 @@ class FragmentFiller(GapFiller):
         """Raise InputError if the masks are not one run."""
         if len(runs) != 1:
             raise InputError(
-                f"{quoted(text)} has {len(runs)} stretches of {MASK}, but a run with model.corruption=[fragment] writes "
-                f"exactly one: one {MASK} for each token, all in a row."
+                f"{quoted(text)} has {len(runs)} stretches of {MASK}, but a run with model.corruption=[fragment] "
+                f"writes exactly one: one {MASK} for each token, all in a row."
             )
 
     def writing(self, ids: list[int], request: GenerationRequest) -> Writing:

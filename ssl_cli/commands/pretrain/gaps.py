@@ -70,7 +70,9 @@ class GapFiller:
         ids = [*self.tokenizer.encode(self._with_gaps(text)), *self.end_of_text]
         room = self.context - len(self.template.source_prefix) - len(self.template.source_suffix)
         if len(ids) > room:
-            raise InputError(f"{quoted(text)} has {len(ids):,} tokens, but the model reads at most {room:,}: shorten it.")
+            raise InputError(
+                f"{quoted(text)} has {len(ids):,} tokens, but the model reads at most {room:,}: shorten it."
+            )
         return ids
 
     def _with_gaps(self, text: str) -> str:
@@ -103,17 +105,17 @@ class GapFiller:
             by_writing.setdefault(self.writing(ids, request), []).append(index)
         completions: list[list[Completion]] = [[] for _ in prompts]
         detokenizer = Detokenizer(self.tokenizer.decode, None, tuple(stop), on_text)
-        for writing, index in by_writing.items():
-            sources = [self.template.source(encoded[k], self.context) for k in index]
+        for writing, numbers in by_writing.items():
+            sources = [self.template.source(encoded[k], self.context) for k in numbers]
             written = generate_from_sources(
                 model.at(writing.first_position),
                 *(sources, writing.template, writing.request, sampling),
                 detokenizer=detokenizer,
                 banned=self.banned(writing.other_ends),
                 other_ends=writing.other_ends,
-                numbers=index,
+                numbers=numbers,
             )
-            for k, of_prompt in zip(index, written, strict=True):
+            for k, of_prompt in zip(numbers, written, strict=True):
                 completions[k] = [self.completed(encoded[k], completion) for completion in of_prompt]
         return completions
 
@@ -164,8 +166,8 @@ class GapFiller:
         """Raise InputError if the model has not learned to fill such gaps."""
         if not {"mask", "infill"} & set(self.corruption):
             raise InputError(
-                f"The run learned with model.corruption=[{','.join(self.corruption)}], which masks nothing, so it can't "
-                "fill a mask; `ssl generate prompt=...` restores a text."
+                f"The run learned with model.corruption=[{','.join(self.corruption)}], which masks nothing, so it "
+                "can't fill a mask; `ssl generate prompt=...` restores a text."
             )
         if "infill" in self.corruption and any(stop - start > 1 for start, stop in runs):
             raise InputError(f"{quoted(text)} has {MASK} twice in a row: one stands for any number of words.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ class Constraints:
         end: int | None,
         device: torch.device,
         other_ends: Sequence[int] = (),
-        **options: int,
+        **options: Any,
     ) -> "Constraints":
         """Return constraints, given tokens as numbers."""
         others = torch.tensor(other_ends, device=device) if other_ends else None

@@ -1,7 +1,7 @@
 """Request for generated texts: how many, how long, by draws or by beam search; and the draws of each text."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class GenerationRequest:
     no_repeat_ngram: Annotated[Natural, "tokens in a row that must not occur twice in a text; 0: all may"] = 0
 
     @property
-    def constraints(self) -> dict[str, int]:
+    def constraints(self) -> dict[str, Any]:
         """Return the request's arguments of Constraints."""
         return {"no_repeat_ngram": self.no_repeat_ngram, "min_tokens": self.min_tokens}
 

@@ -107,7 +107,8 @@ def test_runs_that_can_not_fill(cli: Cli, workdir: Path) -> None:
     code, _, err = cli("fill", "text=[MASK]", f"run={gpt}")
     assert code == 2 and f"{gpt}: model=gpt reads from left to right" in err
     code, _, err = cli("fill", "text=[MASK]")
-    assert code == 2 and "There is no finished pretrain run that can fill in a mask (model=bert, bart, mass or t5) in " in err
+    sentence = "There is no finished pretrain run that can fill in a mask (model=bert, bart, mass or t5) in "
+    assert code == 2 and sentence in err
     assert "has no config.yaml" in cli("fill", "text=[MASK]", "run=nowhere")[2]
 
 

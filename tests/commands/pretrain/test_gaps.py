@@ -10,6 +10,7 @@ import ssl_cli
 from ssl_cli.commands.pretrain.finished import PretrainRun
 from ssl_cli.commands.pretrain.gap_kinds import FragmentFiller, SpanFiller, gap_filler
 from ssl_cli.commands.pretrain.gaps import GapFiller
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.models.generation.detokenize import Completion
 from ssl_cli.models.generation.request import GenerationRequest
@@ -79,6 +80,16 @@ def test_a_text_that_can_not_be_filled_in(kind: str, options: dict, text: str, s
         filler(kind, **options).fill(text, 3)
 
 
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_the_mask_may_have_another_name_or_none(kind: str) -> None:
+    words = tokenizer_of("bpe", N_SENTINELS if kind == "t5" else 0)
+    renamed = Tokenizer.from_json(words.to_json().replace("[MASK]", "<mask>" if kind == "bart" else "[HOLE]"))
+    one = gap_filler(seq2seq(kind, words), renamed)
+    assert len(one.runs(one.encode("Birds [MASK] sing."))) == 1
+    if kind == "bart":
+        assert one.encode("Birds <mask> sing.") == one.encode("Birds [MASK] sing.")
+
+
 # --- restored texts ---
 
 
@@ -98,7 +109,7 @@ def test_a_run_restores_a_text(tmp_path: Path, kind: str, options: dict[str, Any
     prompts = ["Birds [MASK][MASK].", "[MASK] can swim."]
     texts = run.generate(prompts, GenerationRequest(max_tokens=9, **options), precision="32-true")
     assert [len(of_prompt) for of_prompt in texts] == [options.get("n", 1)] * 2
-    assert texts == texts and all(len(text.tokens) <= 9 for of_prompt in texts for text in of_prompt)
+    assert all(len(text.tokens) <= 9 for of_prompt in texts for text in of_prompt)
     for (first, *others), start, end in zip(texts, ("Birds", ""), (".", " can swim."), strict=True):
         if kind == "bart":
             assert first.text == run.tokenizer.decode(first.tokens) and not first.target
@@ -108,9 +119,9 @@ def test_a_run_restores_a_text(tmp_path: Path, kind: str, options: dict[str, Any
         assert all(other.tokens != first.tokens for other in others), "several texts are drawn"
     if kind == "mass":
         assert [len(of_prompt[0].tokens) for of_prompt in texts] == [2, 1]
-    alone = [run.generate([prompt], GenerationRequest(max_tokens=9, **options), precision="32-true") for prompt in prompts]
-    if "n" not in options:
-        assert [[text.tokens for text in found] for (found,) in alone] == [[t.tokens for t in found] for found in texts]
+    for prompt, (first, *_) in zip(prompts, texts, strict=True):
+        ((alone, *_),) = run.generate([prompt], GenerationRequest(max_tokens=9, **options), precision="32-true")
+        assert alone.tokens == first.tokens or prompt == prompts[1], "draws differ by the prompt's number"
 
 
 def test_a_t5_continues_a_text_without_a_gap(tmp_path: Path) -> None:
@@ -133,13 +144,12 @@ def test_no_special_token_is_written(kind: str, tokenizer: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bart", "mass", "t5"])
-@pytest.mark.parametrize("name", ["[MASK]", "<mask>"])
-def test_candidates_come_with_probabilities(tmp_path: Path, kind: str, name: str) -> None:
+def test_candidates_come_with_probabilities(tmp_path: Path, kind: str) -> None:
     run = run_of(tmp_path / "run", kind)
     masks = run.fill("Birds can [MASK] and sing.", 4)
     assert [len(candidates) for candidates in masks] == [4]
     shares = [candidate.probability for candidate in masks[0]]
-    assert shares == sorted(shares, reverse=True) and 0 < shares[-1] and sum(shares) <= 1
+    assert shares == sorted(shares, reverse=True) and shares[-1] > 0 and sum(shares) <= 1
     assert len({candidate.token for candidate in masks[0]}) == 4
     if kind != "mass":
         assert [len(candidates) for candidates in run.fill("[MASK] can [MASK].", 2)] == [2, 2]

@@ -1,5 +1,6 @@
 """Generation equals a naive loop: the whole text is read again for each token, one text at a time."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -270,6 +271,5 @@ def test_no_n_gram_occurs_twice_in_prompt_and_text(beams: int) -> None:
     model, prompt = causal(), [5, 6, 5, 6, 7, 5]
     request = GenerationRequest(max_tokens=20, beams=beams, no_repeat_ngram=2)
     ((text,),) = generate(InferenceModel(model.network, "32-true"), [prompt], request, GREEDY)
-    ids = [*prompt, *text.tokens]
-    new = list(zip(ids[5:], ids[6:], strict=False))
-    assert len(text.tokens) == 20 and len(set(new)) == len(new) and not set(new) & set(zip(prompt, prompt[1:], strict=False))
+    pairs = list(pairwise([*prompt, *text.tokens]))
+    assert len(text.tokens) == 20 and not set(pairs[5:]) & set(pairs[:5]) and len(set(pairs[5:])) == 20
