@@ -49,8 +49,11 @@ class TextGeneration:
         source: Annotated[Names, "column of the text to read"],
         target: Annotated[Names, "column of the text to write"],
         max_target: Annotated[Count, "most tokens of a target, with special ones; longer ones are cut, and counted"],
-        validation_examples: Annotated[Count, "examples of dev, evenly spaced, that are written at each validation"],
-        monitor: Annotated[Literal["rouge1", "rouge2", "rougeL"], "metric on dev that selects the best weights"],
+        validation_examples: Annotated[Count, "examples of dev, evenly spaced, that a validation reads and writes"],
+        monitor: Annotated[
+            Literal["loss", "rouge1", "rouge2", "rougeL"],
+            "metric on the validation_examples that selects the best weights",
+        ],
         layout: Annotated[PublishedLayout | None, "files as published; null: data.files names the files"] = None,
         id: Annotated[Names | None, "column of the example's id; null: its position in the file"] = None,
         split: Annotated[str | None, "column that says to which split a record of a file belongs"] = None,
@@ -76,6 +79,7 @@ class TextGeneration:
         self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*self.columns.source, SOURCE, TEXT))
         self.layout, self.lowercase = layout, lowercase
         self.max_target, self.monitor = max_target, monitor
+        self.summary_metric = "rougeL" if monitor == "loss" else monitor
         self.split, self.splits = split, splits or {}
         self.search = {"beams": beams, "length_penalty": length_penalty, "no_repeat_ngram": no_repeat_ngram}
         self.validation_examples = validation_examples
