@@ -86,7 +86,8 @@ class LearningRateScales(Protocol):
 
 @runtime_checkable
 class Monitored(Protocol):
-    """A method that names the validation metric that chooses the best weights; None: the loss."""
+    """A method that names the validation metric that chooses the best weights, which are kept: "loss", or one of which
+    more is better. None: the loss is watched, and its best weights are kept only if it may stop the run early."""
 
     monitor: str | None
 

@@ -111,11 +111,13 @@ class TakesPairs(Protocol):
 class GeneratesText(Protocol):
     """A task whose predictions are texts, of at most `max_target` tokens.
 
-    `validation_examples` of dev are written at each validation.
+    A validation reads and writes `validation_examples` of dev. `summary_metric` is the metric that compares runs: the
+    weights may be selected by their loss, which says nothing of the texts.
     """
 
     max_target: int
     validation_examples: int
+    summary_metric: str
 
 
 @runtime_checkable

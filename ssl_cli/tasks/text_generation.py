@@ -10,6 +10,7 @@ from ssl_cli.data.io.records import Record, read_records
 from ssl_cli.data.labelled.packed_pairs import PackedPairs
 from ssl_cli.data.labelled.pair_template import PairTemplate
 from ssl_cli.data.labelled.sources import REQUIRED_SPLITS, LabelledFiles, PublishedLayout, hub_rows
+from ssl_cli.data.labelled.word_pieces import add_spaces
 from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
@@ -48,8 +49,11 @@ class TextGeneration:
         source: Annotated[Names, "column of the text to read"],
         target: Annotated[Names, "column of the text to write"],
         max_target: Annotated[Count, "most tokens of a target, with special ones; longer ones are cut, and counted"],
-        validation_examples: Annotated[Count, "examples of dev, evenly spaced, that are written at each validation"],
-        monitor: Annotated[Literal["rouge1", "rouge2", "rougeL"], "metric on dev that selects the best weights"],
+        validation_examples: Annotated[Count, "examples of dev, evenly spaced, that a validation reads and writes"],
+        monitor: Annotated[
+            Literal["loss", "rouge1", "rouge2", "rougeL"],
+            "metric on the validation_examples that selects the best weights",
+        ],
         layout: Annotated[PublishedLayout | None, "files as published; null: data.files names the files"] = None,
         id: Annotated[Names | None, "column of the example's id; null: its position in the file"] = None,
         split: Annotated[str | None, "column that says to which split a record of a file belongs"] = None,
@@ -75,6 +79,7 @@ class TextGeneration:
         self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*self.columns.source, SOURCE, TEXT))
         self.layout, self.lowercase = layout, lowercase
         self.max_target, self.monitor = max_target, monitor
+        self.summary_metric = "rougeL" if monitor == "loss" else monitor
         self.split, self.splits = split, splits or {}
         self.search = {"beams": beams, "length_penalty": length_penalty, "no_repeat_ngram": no_repeat_ngram}
         self.validation_examples = validation_examples
@@ -162,8 +167,10 @@ class TextGeneration:
         self, examples: Examples, rows: PackedPairs, raw_predictions: RawPredictions, labels: Sequence[str]
     ) -> list[Prediction]:
         """Return `source`, `target` if it is known, and the `prediction` of each pair: the text that was written."""
-        library = rows.template.tokenizer.library
-        texts = library.decode_batch([ids.tolist() for ids in raw_predictions], skip_special_tokens=True)
+        tokenizer = rows.template.tokenizer
+        texts = tokenizer.library.decode_batch([ids.tolist() for ids in raw_predictions], skip_special_tokens=True)
+        if not tokenizer.is_lossless:  # BERT's puts a space between any two tokens
+            texts = ["".join(add_spaces(text.split())) for text in texts]
         predictions = []
         for example, text in zip(examples, texts, strict=True):
             prediction: Prediction = {"id": example.id, "source": example.source}

@@ -24,15 +24,15 @@ from ssl_cli.training.limits import duration_s
 from ssl_cli.training.module import MONITORED, Learner
 
 
-def make_callbacks(settings: DictConfig, max_steps: int, folder: Path, monitor: str = "loss") -> list[Callback]:
+def make_callbacks(settings: DictConfig, max_steps: int, folder: Path, monitor: str | None) -> list[Callback]:
     """Return the callbacks in the order in which they must run.
 
-    Early stopping sees the averaged weights, and the checkpoint comes last. A method that is monitored by a metric
-    other than its loss keeps its best weights even if it may not stop early.
+    Early stopping sees the averaged weights, and the checkpoint comes last. A method that names what is monitored keeps
+    its best weights even if it may not stop early.
     """
     callbacks: list[Callback] = []
-    if settings.patience or monitor != "loss":
-        callbacks.append(StopEarly(settings.patience or sys.maxsize, monitor))
+    if settings.patience or monitor is not None:
+        callbacks.append(StopEarly(settings.patience or sys.maxsize, monitor or "loss"))
     if settings.ema_decay:
         callbacks.append(AverageWeights(settings.ema_decay))
     only_limit_s = duration_s(settings.max_time) if max_steps < 0 else None

@@ -31,7 +31,7 @@ from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.head import SupervisedMethod
-from ssl_cli.methods.training_protocols import Alternates, MatmulBound, monitor_of
+from ssl_cli.methods.training_protocols import Alternates, MatmulBound, Monitored
 from ssl_cli.models.cpu import has_bf16, set_layout, tuned_for_large_matmuls
 from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
@@ -75,7 +75,8 @@ def train(
     set_layout(method, torch.channels_last)
     settings = step_settings(cfg.trainer, batches_per_epoch, max_steps, cfg.seed)
     learner = _learner_class(cfg.trainer, method)(method, train_rows, val_rows, make_optimizer, schedule, settings)
-    callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor_of(method))
+    monitor = method.monitor if isinstance(method, Monitored) else None
+    callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor)
     precision, all_loggers = resolve_precision(cfg.trainer, method), [History(folder / HISTORY), *loggers]
     trainer = _trainer(cfg.trainer, precision, callbacks, all_loggers, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None

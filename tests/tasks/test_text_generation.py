@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.labelled.sources import LabelledFiles
 from ssl_cli.errors import InputError
+from ssl_cli.tasks import text_generation
 from ssl_cli.tasks.pair_examples import TextPair
 from ssl_cli.tasks.text_generation import TextGeneration
 from tests.helpers.finetune_runs import task_node
@@ -110,6 +111,14 @@ def test_reuters_title_splits_one_file_by_a_column(tmp_path: Path) -> None:
         task("reuters_title", split="lewis").read(LabelledFiles(str(tmp_path), {}, "data"))
 
 
+def test_rows_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = {"_target_": "ssl_cli.data.labelled.sources.PublishedLayout", "folder": "mine", "files": {}, "hub": "a/b"}
+    found = {"train": iter(ROWS), "dev": iter(ROWS[1:]), "test": iter([{"article": ""}])}
+    monkeypatch.setattr(text_generation, "hub_rows", lambda _: found)
+    splits = named(layout=layout).read(LabelledFiles(None, {}, str(tmp_path)))
+    assert [pair.target for pair in splits["dev"]] == ["鸟"] and splits["test"] == [TextPair(0, "", None)]
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("name", "sizes"),
@@ -145,6 +154,15 @@ def test_texts_that_are_cut_are_counted_and_predictions_are_decoded() -> None:
     assert the_task.scores(predictions) is None, "a target is unknown"
     scores = the_task.scores(predictions[:1])
     assert scores is not None and set(scores.metrics()) == {"rouge1", "rouge2", "rougeL"} <= set(the_task.meanings)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_texts_have_the_spaces_that_people_write(kind: str) -> None:
+    the_task, words = named(), tokenizer_of(kind)
+    rows = the_task.rows([TextPair(0, "x")], the_task.template(words, {"context": 64}, "t5", 32), [], training=False)
+    for text in ("鸟会飞。鱼会游泳。", "birds can fly"):
+        (prediction,) = the_task.decode([TextPair(0, "x")], rows, [np.array(words.encode(text))], [])
+        assert prediction["prediction"] == text
 
 
 def test_lower_case_is_what_a_model_reads_and_writes() -> None:

@@ -35,4 +35,5 @@ def kept_step(history: Sequence[Mapping[str, float]], monitor: str) -> int | Non
     """
     values = {int(row["step"]): np.float32(row.get(f"dev/{monitor}", np.nan)) for row in history}
     numbers = {step: value for step, value in values.items() if not np.isnan(value)}
-    return max(numbers, key=numbers.__getitem__, default=None)
+    best = min if monitor == "loss" else max
+    return best(numbers, key=numbers.__getitem__, default=None)

@@ -134,7 +134,8 @@ def apply_task(
     """
     cfg.choices.model, cfg.choices.data = init.name, cfg.choices.task
     cfg.choices.pop("tokenizer", None)
-    cfg.summary_metrics = list(dict.fromkeys([f"dev/{task.monitor}", *cfg.summary_metrics]))
+    metric = task.summary_metric if isinstance(task, GeneratesText) else task.monitor
+    cfg.summary_metrics = list(dict.fromkeys([f"dev/{metric}", *cfg.summary_metrics]))
     digest = init.digest if cfg.resume is None else cfg.facts.start
     cfg.facts = {
         "labels": labels,

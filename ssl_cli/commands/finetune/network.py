@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_cli.commands.finetune.adaptation import DECODER, ENCODER
 from ssl_cli.commands.initialize import SCRATCH, Init
 from ssl_cli.config.instantiate import locate
+from ssl_cli.data.labelled.packed_pairs import MAX_ROW_TOKENS
 from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.errors import InputError
 from ssl_cli.models.encoder_decoder import EncoderDecoder
@@ -74,8 +75,8 @@ def _name_in_encoder(name: str) -> str:
 def fit_network(cfg: DictConfig, init: Init, task: Task, vocab_size: int) -> FittedNetwork:
     """Return the network of a task.
 
-    The context is extended if max_length exceeds it, or the longest target of a task that writes. Raises InputError if
-    the network's positions can't be extended.
+    The context is extended if max_length exceeds it, or the longest target of a task that writes; there also so that
+    short texts share long rows. Raises InputError if the network's positions can't be extended.
     """
     options, wanted = _options(cfg, init, vocab_size), {"max_length": cfg.max_length or 0}
     if isinstance(task, GeneratesText):
@@ -86,6 +87,8 @@ def fit_network(cfg: DictConfig, init: Init, task: Task, vocab_size: int) -> Fit
             place = "the network" if init.place in (None, SCRATCH) else init.place
             raise InputError(f"{option}={n_tokens}: {place} reads at most {context} tokens, the positions it learned.")
     length = min(context, MAX_LENGTH) if cfg.max_length is None else cfg.max_length
+    if isinstance(task, GeneratesText) and options["positions"] in EXTENSIBLE:
+        context = max(context, MAX_ROW_TOKENS)
     return FittedNetwork(options | {"context": max(context, *wanted.values())}, length, _style(cfg, init, task))
 
 

@@ -23,7 +23,7 @@ class SupervisedMethod(nn.Module):
 
     is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True
-    monitor: str | None = None  # the metric by which the best weights are kept; None: the loss
+    monitor: str | None = None  # the metric by which the best weights are kept; None: they aren't
     validation_metrics: Callable[[Sequence[np.ndarray]], dict[str, float]] | None = None
     lr_scales: Mapping[str, float]  # parameter name -> factor, for weights that learn more slowly than others
 

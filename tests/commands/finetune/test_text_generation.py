@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 import ssl_cli
+from ssl_cli.commands.finetune.curves import kept_step
 from ssl_cli.commands.finetune.text_section import chosen_examples
 from tests.conftest import Cli
 from tests.helpers import pretrain_runs
@@ -53,7 +54,7 @@ def test_a_run_learns_writes_and_can_be_reopened(cli: Cli, files: list[str]) -> 
     words = ["trainer.max_steps=120", "optim.lr=3e-3", "trainer.validate_every_n_steps=40"]
     code, out, err = cli("finetune", *files, *SMALL, *words, "task.validation_examples=10")
     assert code == 0, err
-    assert "of the positions of a batch hold a token" in out and "chosen on dev by rougeL" in out
+    assert "of the positions of a batch hold a token" in out and "chosen on dev by loss" in out
     folder = Path(out.strip().splitlines()[-1])
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test/rougeL"] == 1 and metrics["test/rougeL_low"] == 1, "it copies the first word"
@@ -99,7 +100,8 @@ def test_a_run_of_bart_gives_network_template_and_tokenizer(cli: Cli, files: lis
     printed = {line.split("  ")[0].strip(): line for line in out.splitlines()}
     assert "loaded" in printed["encoder"] and "loaded" in printed["decoder"]
     config = OmegaConf.load(Path(out.strip().splitlines()[-1]) / "config.yaml")
-    assert config.model.style == "bart" and config.model.network.context == 32
+    assert config.model.style == "bart" and config.facts.max_length == 32
+    assert config.model.network.context == 512, "so that rows of several texts fit"
     like = run(cli, *files, f"like={start}", "task.max_target=8", "trainer.max_steps=1")
     shape = OmegaConf.load(like / "config.yaml")
     assert shape.model.style == "bart" and shape.model.network == config.model.network
@@ -165,6 +167,11 @@ def test_a_file_without_sources(cli: Cli, workdir: Path, content: str, message: 
     (workdir / "in.csv").write_text(content)
     code, _, err = cli("predict", "input=in.csv", "output=out.jsonl")
     assert code == 2 and message in err and not Path("out.jsonl").exists(), err
+
+
+def test_the_step_with_the_smallest_loss_is_kept() -> None:
+    history = [{"step": 10.0 * k, "dev/loss": loss, "dev/rougeL": k / 9} for k, loss in enumerate((3.0, 1.0, 2.0))]
+    assert kept_step(history, "loss") == 10 and kept_step(history, "rougeL") == 20
 
 
 def test_examples_are_the_best_the_middling_and_the_worst() -> None:
