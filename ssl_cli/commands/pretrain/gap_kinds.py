@@ -154,5 +154,5 @@ class FragmentFiller(GapFiller):
 def gap_filler(model: Any, tokenizer: Tokenizer, precision: Precision = "auto") -> GapFiller:
     """Return the gap filler of a run's model, by how its run corrupted texts."""
     fillers = {"spans": SpanFiller, "fragment": FragmentFiller}
-    kind = next((fillers[name] for name in model.corruption if name in fillers), GapFiller)
+    kind = next((fillers[name] for name in getattr(model, "corruption", ()) if name in fillers), GapFiller)
     return kind(model, tokenizer, precision)

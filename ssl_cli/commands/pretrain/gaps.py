@@ -56,7 +56,8 @@ class GapFiller:
     writes_text: ClassVar[bool] = True
 
     def __init__(self, model: Any, tokenizer: Tokenizer, precision: Precision = "auto"):
-        self.tokenizer, self.template, self.corruption = tokenizer, model.template, list(model.corruption)
+        self.tokenizer, self.template = tokenizer, model.template
+        self.corruption: list[str] = list(getattr(model, "corruption", ()))
         self.context, self.end = model.network.context, model.template.end
         self.mask: int | None = tokenizer.specials.get("mask")
         self.network, self.precision = model.network, precision
