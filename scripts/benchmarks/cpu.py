@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.models import cpu
+from ssl_cli.models.attention import same_document
 from ssl_cli.models.convnet import ConvDecoder, ConvEncoder
 from ssl_cli.models.generation.packed_weights import InferenceModel
 from ssl_cli.models.mlp import mlp
@@ -136,6 +137,20 @@ def attention() -> Iterator[Trick]:
         )
 
 
+def masks() -> Iterator[Trick]:
+    """Yield attention within documents by a mask of numbers and one of bool; the numbers serve all layers."""
+    q, k, v = (torch.randn(16, 4, 128, 64, dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    document = torch.arange(128).div(43, rounding_mode="floor").expand(16, -1)
+    mask = same_document(document, document)
+    numbers = cpu.mask_to_add(mask, torch.bfloat16)
+
+    def attend_with(mask: Tensor) -> Call:
+        return lambda: cpu.attend_by_matmul(q, k, v, mask, False, 0.0).sum().backward()
+
+    settings = cpu.tuned_for_large_matmuls
+    yield Trick("mask_to_add: gradients, 128 tokens", attend_with(numbers), attend_with(mask), settings, settings)
+
+
 def weights_for_inference() -> Iterator[Trick]:
     """Yield weights laid out in advance, and weights in bfloat16."""
     for dtype in (torch.float32, torch.bfloat16):
@@ -207,7 +222,7 @@ def main() -> None:
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {cpu_kind()}, one thread, medians of {options.rounds} rounds.\n")
     print("| trick | on, ms | off, ms | times as fast | |\n|---|---|---|---|---|")
-    for group in (linear_layers, convolutions, transformer_steps, attention, weights_for_inference, seeding):
+    for group in (linear_layers, convolutions, transformer_steps, attention, masks, weights_for_inference, seeding):
         for trick in group():
             if options.only not in trick.name:
                 continue

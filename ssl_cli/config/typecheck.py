@@ -107,13 +107,15 @@ def with_article(noun: str) -> str:
 
 
 def hint_of_quotes(where: str, value: Any, annotation: Any) -> str:
-    """Return how quotes make a value fit, where a name such as 123 was taken for a number; "" if they don't."""
+    """Return how quotes make a value fit, where a name such as 123 was taken for a number, or brackets; "" if not."""
     items = value if isinstance(value, list) else [value]
     if not items or not all(type(item) in (str, bool, int, float) for item in items):
         return ""
     texts = [str(item).lower() if isinstance(item, bool) else str(item) for item in items]
     if not isinstance(value, list) and fits(texts[0], annotation):
         return f" Quotes make a text of it: '{where}={json.dumps(texts[0])}'."
+    if isinstance(value, str) and fits([value], annotation):
+        return f" Brackets make a list of it: '{where}=[{value}]'."
     if fits(texts, annotation):
         return f" Quotes make texts of them: '{where}=[{', '.join(map(json.dumps, texts))}]'."
     return ""

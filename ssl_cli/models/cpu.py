@@ -8,6 +8,7 @@ measures each of them on and off, and says which still pays (docs/benchmarks.md)
     onednn_matmuls            the same for a whole transformer                                         1.7
     freed_memory_kept         large arrays without clearing of pages                               1.07; bfloat16: 1.3
     attend_by_matmul          attention with gradients by two plain products, up to 512 tokens         1.5 to 4
+    mask_to_add               a mask of numbers, made once for all layers                              1.2
     attend_single_query       attention of one query in bfloat16, for generation                       3 to 4
     PackedLinear              weights laid out in advance, for generation                              1.2 to 2.7
     set_layout                weights of convolutions in channels_last, in training                    1.05 to 1.14

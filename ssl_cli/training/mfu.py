@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from ssl_cli.models.blocks import DecoderBlock
 from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.transformer import Transformer
 
@@ -24,7 +25,8 @@ def flops_per_token(network: Transformer, predicted_share: float) -> float:
 
 def flops_per_pair(network: EncoderDecoder, source: int, target: int) -> float:
     """Return the operations of a training step per pair of a source and a target, of so many tokens each."""
-    reads_source = n_weights([block.cross_attention.kv for block in network.decoder.blocks])
+    blocks = [block for block in network.decoder.blocks if isinstance(block, DecoderBlock)]
+    reads_source = n_weights(block.cross_attention.kv for block in blocks)
     per_source = n_weights(network.encoder.blocks) + reads_source
     per_target = n_weights(network.decoder.blocks) - reads_source + network.vocab_size * network.width
     compared = network.layers * source**2 + network.decoder_layers * target * (target + source)

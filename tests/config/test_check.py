@@ -29,6 +29,7 @@ def test_every_fault_at_once(cli: Cli, workdir: Path) -> None:
     ("words", "sentence"),
     [
         (["data=table"], "data.file is missing"),
+        (["data=table", "data.file=t.csv", "data.drop=a"], "Brackets make a list of it: 'data.drop=[a]'"),
         (["data=table", "data.file=t.csv", "data.drop=[3,a]"], """Quotes make texts of them: 'data.drop=["3", "a"]'"""),
         (["model.network.latent=0"], "model.network.latent must be a whole number of at least 1, not 0."),
         (["model.network.hidden=wide"], "model.network.hidden must be a list"),

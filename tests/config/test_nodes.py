@@ -65,3 +65,14 @@ def test_default_choices_are_those_of_the_yaml() -> None:
             chosen = compose(verb, [], return_hydra_config=True).hydra.runtime.choices
             own = {group: name or "null" for group, name in chosen.items() if not group.startswith("hydra/")}
             assert default_choices(verb) == own
+
+
+@pytest.mark.parametrize("model", ["bert", "gpt", "bart", "mass", "t5"])
+def test_every_kind_of_block_is_an_option_of_a_text_model(model: str) -> None:
+    wanted: dict[str, object] = {"positions": "relative", "normalization": "rms", "biases": False}
+    with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
+        cfg = compose("pretrain", [f"model={model}", "data=text", "data.files=a.txt"])
+    for name, value in [*wanted.items(), ("activation", "geglu"), ("activation", "swiglu")]:
+        assert name in cfg.model.network and not faults(cfg, "pretrain", f"model.network.{name}", value)
+    for name, value in {"positions": "absolute", "normalization": "batch", "biases": 2, "activation": "silu"}.items():
+        assert f"model.network.{name} must be" in faults(cfg, "pretrain", f"model.network.{name}", value)

@@ -32,6 +32,10 @@ OF_MASKS = (
 OF_CONTINUATIONS = "in brackets what the model continues it with"
 OF_RESTORED = "restored: in brackets what the source does not show, or is wrong: [dog] is right, [cat, not dog] is not"
 LEGEND = "Held-out text with predictions of the model: correct ones are green, wrong ones red, before what is there."
+LEGEND_OF_RESTORED = (
+    "Held-out text as the model reads it, then what it wrote: what the source does not show is green, what is wrong "
+    "red, before what is right; at the end the whole target."
+)
 ALL_MEANINGS = {f"val/{name}": meaning for name, meaning in MEANINGS.items()} | {
     TOKENS_PER_S: "training tokens per second",
     "train/mfu": "model FLOPs utilisation: share of the GPU's throughput in a large bfloat16 product",
@@ -47,7 +51,8 @@ def write(
 ) -> None:
     """Write the report: choices, metrics, figures, and example predictions. `chosen` are the choices to show."""
     note = Note("All metrics are of held-out text; docs/pretrain.md has the formulas.")
-    shown: list[Block] = [Note(f"{LEGEND} All are in {EXAMPLES}."), *map(_passage, examples)] if examples else []
+    legend = LEGEND_OF_RESTORED if any(isinstance(example, RestoredText) for example in examples) else LEGEND
+    shown: list[Block] = [Note(f"{legend} All are in {EXAMPLES}."), *map(_passage, examples)] if examples else []
     sections = [
         metrics_section([Metric(*row) for row in _metric_rows(metrics)], note),
         Section("Figures", figures),

@@ -19,6 +19,7 @@ from ssl_cli.data.text.packing import PackedTokenDataset
 from ssl_cli.data.text.tokens import TextData
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import new_model
+from ssl_cli.methods.language.seq2seq_lm import Seq2SeqLM
 from ssl_cli.methods.protocols import HasSentenceTask, PredictsMasked, WritesText
 from ssl_cli.methods.scoring import device_of
 from ssl_cli.process import is_worker
@@ -92,7 +93,7 @@ def gpu_utilisation(cfg: DictConfig, model: Any, metrics: Mapping[str, float]) -
 
 def flops_of_a_token(model: Any) -> float:
     """Return the operations of a training step per token of text."""
-    if isinstance(model, WritesText):
+    if isinstance(model, Seq2SeqLM):
         return flops_per_pair(model.network, *model.sizes(model.row_length)) / model.row_length
     predicted = model.masks_per_row if isinstance(model, PredictsMasked) else model.row_length
     return flops_per_token(model.network, predicted / model.row_length)

@@ -18,6 +18,7 @@ from ssl_cli.models.losses import cross_entropy_and_accuracy
 Batch = Mapping[str, Tensor]
 CHOOSE_TARGETS = ("fragment", "spans")  # corruptions whose target is not the text itself
 NEEDS_MASK = ("mask", "infill", "fragment")
+INFILL: list[Corruption] = ["infill"]
 
 
 class Seq2SeqLM(nn.Module):
@@ -42,7 +43,7 @@ class Seq2SeqLM(nn.Module):
         specials: Annotated[dict[str, int], "ids of the tokenizer's special tokens, by role"],
         sentinels: Annotated[list[int], "ids of the tokenizer's sentinels, <extra_id_0> and so on"],
         style: Annotated[Style, "whose special tokens are around source and target"] = "bart",
-        corruption: Annotated[list[Corruption], "what is done to the text, in this order"] = ["infill"],  # noqa: B006
+        corruption: Annotated[list[Corruption], "what is done to the text, in this order"] = INFILL,
         mask_ratio: Annotated[
             float, Range(0, 1, open_low=True, open_high=True), "share of the tokens that a corruption takes"
         ] = 0.3,

@@ -39,15 +39,18 @@ class Constraints:
         return cls(banned_ids, end, other_ends=others, **options)
 
     def apply(self, scores: Tensor, earlier: Tensor | None, n_written: int, is_last: bool) -> Tensor:
-        """Return the scores (R, V) of the next token, with -inf for tokens that may not come.
+        """Return the scores (R, V) of the next token with -inf for tokens that may not come, changed in place.
 
         `earlier` (R, L) are all tokens of the rows so far, only needed for n-grams; `n_written` of them are of the text
         itself. `is_last`: whether the text has to end with this token.
         """
         if is_last and self.forces_end:
             assert self.end is not None
-            return torch.full_like(scores, -torch.inf).index_fill_(1, torch.tensor(self.end, device=scores.device), 0)
-        scores = scores.index_fill(1, self.banned, -torch.inf)
+            scores.fill_(-torch.inf)
+            scores[:, self.end] = 0
+            return scores
+        if len(self.banned):
+            scores.index_fill_(1, self.banned, -torch.inf)
         if self.other_ends is not None:
             ends = scores[:, [self.end, *self.other_ends.tolist()]].logsumexp(1)
             scores[:, self.other_ends] = -torch.inf

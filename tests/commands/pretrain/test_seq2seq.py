@@ -17,6 +17,7 @@ from ssl_cli.commands.pretrain.restored import RestoredText, compare, compare_sp
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.data.tokenizers.trainers import WordLevel
+from ssl_cli.evaluation.html import REPORT
 from ssl_cli.methods.language.seq2seq_lm import Seq2SeqLM
 from ssl_cli.models.encoder_decoder import EncoderDecoder
 from tests.conftest import Cli
@@ -165,3 +166,13 @@ def test_a_printed_restored_text_has_its_source(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert "in brackets what the source does not show, or is wrong: [dog] is right" in lines[1]
     assert lines[3:] == ["source: the [MASK]", "", "wrote: the [dog, not cat]"]
+
+
+def test_the_report_has_source_text_and_target(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    example = RestoredText([TextPiece("the "), TextPiece(prediction="dog", target="cat")], "the [MASK]", "the cat")
+    report.write(tmp_path, {"model": "bart"}, {"val/accuracy": 0.5}, [example], [])
+    page = (tmp_path / REPORT).read_text()
+    assert "what is wrong red, before what is right" in page and "the [MASK]\n\nthe <mark" in page
+    assert "<small>cat</small>" in page and '<p class="closing" dir="auto">the cat</p>' in page
+    assert "share of the tokens to write that are predicted" in page

@@ -29,7 +29,7 @@ def test_no_n_gram_is_repeated(n: int) -> None:
 def test_what_may_come_next() -> None:
     scores = torch.randn(3, V).log_softmax(1)
     rules = Constraints.of([0, 3], 2, scores.device, other_ends=[4, 5], min_tokens=2, forces_end=True)
-    early, later, last = (rules.apply(scores, None, n_written=n, is_last=n == 9) for n in (1, 2, 9))
+    early, later, last = (rules.apply(scores.clone(), None, n_written=n, is_last=n == 9) for n in (1, 2, 9))
     never = torch.full((3,), -torch.inf)
     for allowed in (early, later):
         assert all(torch.equal(allowed[:, token], never) for token in (0, 3, 4, 5))
