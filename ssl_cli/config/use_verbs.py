@@ -63,7 +63,7 @@ class GenerateConfig(UseConfig):
     ]
     prompt: Annotated[str | None, "a text to continue (null: the start of a new one), or with gaps to restore"]
     prompts: Annotated[Path | None, "a file of prompts, one per line, instead of prompt"]
-    max_tokens: Annotated[Count, "most tokens to generate after the prompt; of a restored text, its most tokens"]
+    max_tokens: Annotated[Count, "most tokens to generate: after a prompt, or of a restored text"]
     temperature: Annotated[
         NonNegative | None,
         "below 1 likely tokens become likelier; 0: always the likeliest; null: 0.8, or 0 with beams and for one "
