@@ -188,7 +188,8 @@ class EncoderDecoder(nn.Module):
     def new_cache(self, memory: Tensor, memory_document: Tensor | None, capacity: int) -> Seq2SeqCache:
         """Return a cache for targets of up to `capacity` tokens, one for each row of an encoded source (B, S, C)."""
         source = self._memory(memory, None, memory_document)
-        stored = self.decoder.keys_and_values(memory)
+        pairs = self.decoder.keys_and_values(memory)
+        stored = [(k.contiguous(), v.contiguous()) for k, v in pairs]  # a product would copy them at each step
         own = self.decoder.new_cache(len(memory), capacity, self.token_table.weight)
         source_row = torch.arange(len(memory), device=memory.device)
         return Seq2SeqCache(own, Memory(None, source.mask, source.sees_any, stored), source_row)
