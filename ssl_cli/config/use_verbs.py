@@ -112,7 +112,7 @@ class PredictConfig(UseConfig):
     """Options of ssl predict."""
 
     run: Annotated[Path, "a run folder of ssl finetune, or latest"]
-    text: Annotated[str | list[str] | None, "a text to predict the label of, or to write another from; or several texts"]
+    text: Annotated[str | list[str] | None, "a text to predict the label of, or to write another from; or several"]
     pair: Annotated[str | list[str] | None, "for a task on pairs: the second text, or as many as there are of text"]
     question: Annotated[str | list[str] | None, "a question about the context, or several"]
     context: Annotated[str | None, "the passage that contains the answer"]

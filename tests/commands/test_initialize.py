@@ -241,7 +241,8 @@ def test_the_encoder_of_a_checkpoint_reads_as_in_transformers(tmp_path: Path, ki
 @pytest.mark.parametrize("kind", ["bart", "t5"])
 def test_a_checkpoint_starts_a_task_that_writes(tmp_path: Path, kind: str) -> None:
     theirs = seq2seq_checkpoint(tmp_path / kind, kind)
-    cfg, task = config(tmp_path, str(tmp_path / kind)), build(OmegaConf.create(task_node("text_generation", max_target=9)))
+    cfg = config(tmp_path, str(tmp_path / kind))
+    task = build(OmegaConf.create(task_node("text_generation", max_target=9)))
     init = in_kind_of(task, resolve_init(cfg))
     network = fit_network(cfg, init, task, 160)
     template = task.template(init.tokenizer, network.options, network.style, network.length)

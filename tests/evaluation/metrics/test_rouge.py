@@ -50,7 +50,7 @@ def test_scores_are_the_formula_for_chinese_too() -> None:
     for name, n in (("rouge1", 1), ("rouge2", 2), ("rougeL", 0)):
         wanted = [naive_f1(rouge_tokens(prediction), rouge_tokens(target), n) for prediction, target in pairs]
         np.testing.assert_allclose(scores[name], wanted)
-    assert scores["rouge1"][0] > 0.7
+    assert scores["rouge1"][0] > 0.6
     default = RougeScorer(["rouge1"]).score(pairs[0][1], pairs[0][0])["rouge1"].fmeasure
     assert default == 0, "the package's own tokenizer drops every Chinese character"
 
