@@ -77,7 +77,9 @@ def test_a_run_learns_writes_and_can_be_reopened(cli: Cli, files: list[str]) -> 
     assert list(again[0]) == ["row", "source", "target", "prediction"]
 
 
-@pytest.mark.parametrize("how", [[], ["freeze=encoder", "layer_decay=0.8"]], ids=str)
+@pytest.mark.parametrize(
+    "how", [[], pytest.param(["freeze=encoder", "layer_decay=0.8"], marks=pytest.mark.long)], ids=str
+)
 def test_a_resumed_run_reaches_the_same_weights(cli: Cli, files: list[str], workdir: Path, how: list[str]) -> None:
     start = seq2seq_run(workdir / "start")
     steady = ["optim.schedule=constant", "trainer.validate_every_n_steps=2", "task.max_target=8"]

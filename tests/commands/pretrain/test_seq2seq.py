@@ -67,7 +67,10 @@ def test_show_batch_prints_both_sides(cli: Cli, stories: list[str], workdir: Pat
 
 @pytest.mark.parametrize(
     ("model", "shape"),
-    [("bart", ["model.network.positions=learned", "model.network.norm=post"]), ("t5", [])],
+    [
+        pytest.param("bart", ["model.network.positions=learned", "model.network.norm=post"], marks=pytest.mark.long),
+        ("t5", []),
+    ],
 )
 def test_a_run_is_exported_continued_and_resumed(cli: Cli, stories: list[str], model: str, shape: list[str]) -> None:
     words = [*stories, f"model={model}"]

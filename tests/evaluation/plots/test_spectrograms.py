@@ -38,7 +38,7 @@ def test_silence_alone_can_be_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").exists()
 
 
-@pytest.mark.parametrize("frames", [1, 80, 5000])
+@pytest.mark.parametrize("frames", [1, 80, pytest.param(5000, marks=pytest.mark.long)])
 def test_units_below_a_spectrogram(tmp_path: Path, frames: int) -> None:
     units = [Span(k / 50, (k + 1) / 50, str(RNG.integers(40))) for k in range(-(-frames // 2))]
     third = frames / 300
