@@ -58,7 +58,7 @@ def write_pairs(folder: Path, words: list[str], name: str, n_batches: int, n_val
     size = cfg.trainer.batch_size
     train_rows, held_out = (data.rows(split, model, cfg.seed, size) for split in ("train", "val"))
     sampler = InfiniteSampler(len(train_rows), size, cfg.seed)
-    batches = [(k, train_rows[k, torch.from_numpy(sampler.rows(k)), 1.0]) for k in range(n_batches)]
+    batches = [(k, train_rows[k, sampler.rows(k), 1.0]) for k in range(n_batches)]
     first = held_out.take(np.arange(min(n_val_rows, len(held_out))))
     loader = ordered_loader(first, first.eval_batch_size)
     for split, chosen in (("train", batches), ("val", [(batch["k"], batch) for batch in loader])):
