@@ -53,7 +53,8 @@ def transformers_seq2seq_seconds(family: str, rows: int, new_tokens: int, bf16: 
     model = model.to(torch.bfloat16 if bf16 else torch.float32)
     sources = torch.randint(10, SEQ2SEQ_VOCABULARY, (rows, SOURCE))
     settings = {"do_sample": False, "num_beams": 1, "min_new_tokens": new_tokens, "max_new_tokens": new_tokens}
-    settings["decoder_start_token_id"] = getattr(model.config, "decoder_start_token_id", None) or 0  # T5's padding token
+    start = getattr(model.config, "decoder_start_token_id", None)
+    settings["decoder_start_token_id"] = start or 0  # a T5 starts with its padding token
 
     def work() -> None:
         ids = model.generate(sources, attention_mask=torch.ones_like(sources), **settings)
