@@ -33,11 +33,11 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_NUMBER_CHARS, NUMBER = 100, re.compile(r"[-+]?\.?[0-9][0-9a-fA-FxX_:.]*$")
 # The modules of the classes that each section of a run's config may name as a `_target_`.
 ALLOWED_MODULES = {
-    "model": ("ssl_cli.methods.", "ssl_cli.models.", "torch.nn.modules."),
+    "model": ("ssl_cli.methods.", "ssl_cli.models.", "ssl_cli.data.images.augment.", "torch.nn.modules."),
     "data": ("ssl_cli.data.",),
     "tokenizer": ("ssl_cli.data.",),
     "task": ("ssl_cli.tasks.", "ssl_cli.data.labelled."),
-    "optim": ("torch.optim.",),
+    "optim": ("torch.optim.", "ssl_cli.training.muon."),
     "logger": ("ssl_cli.runs.loggers.tensorboard.", "ssl_cli.runs.loggers.wandb.", "ssl_cli.runs.loggers.mlflow."),
 }
 CLASS_OF_SSL = re.compile(r"ssl_cli(\.[a-z_]\w*)+\.[A-Z]\w*")

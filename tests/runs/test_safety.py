@@ -14,6 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import ssl_cli
+from ssl_cli.config.choices import built_in_conf
 from ssl_cli.errors import InputError
 from ssl_cli.runs.digests import write_digests
 from ssl_cli.runs.safety import check_targets
@@ -88,6 +89,16 @@ def test_the_advice_to_trust_works_where_the_package_is(workdir: Path, monkeypat
 def test_a_package_that_can_not_be_trusted(package: str) -> None:
     with pytest.raises(InputError, match=f"trust={package}: name your own package"):
         check_targets(OmegaConf.create({"model": {"_target_": f"{package}.system"}}), Path("run"), (package,))
+
+
+@pytest.mark.parametrize("section", ["model", "data", "tokenizer", "task", "optim", "logger"])
+def test_the_classes_of_every_choice_are_allowed_in_a_run(section: str) -> None:
+    """A run that is made by a choice of ours can be opened and resumed."""
+    files = list((built_in_conf() / section).rglob("*.yaml"))
+    for path in files:
+        for target in re.findall(r"^ *_target_: (\S+)", path.read_text(), re.MULTILINE):
+            check_targets(OmegaConf.create({section: {"_target_": target}}), Path("run"))
+    assert files
 
 
 OLD_CLASSES = ["ssl_cli.objectives.reconstruction.Reconstruction", "ssl_cli.detection.gaussian.Gaussian"]
