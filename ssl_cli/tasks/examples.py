@@ -9,6 +9,7 @@ from ssl_cli.config.choices import did_you_mean
 from ssl_cli.data.io.text import ReadIssues, replace_surrogates
 
 Kind = Literal["classification", "regression", "multiple_choice"]
+Names = str | list[str]  # of a column: the first that a record has is used
 Label = str | float | int  # the name of a class, a number, or the index of an option
 UNLABELLED = -1  # the label of unlabelled examples on the hub
 SPAN_MARKS = {"span1": ("_", "_"), "span2": ("[", "]")}
@@ -268,3 +269,8 @@ def name_list(names: Iterable[str]) -> str:
 
 def _short(value: Any) -> str:
     return str(value)[:MAX_VALUE_CHARS]
+
+
+def column_names(names: Names) -> tuple[str, ...]:
+    """Return the names of a column, of which there may be one."""
+    return (names,) if isinstance(names, str) else tuple(names)

@@ -21,12 +21,20 @@ from ssl_cli.evaluation.metrics.classification import (
     NumberScores,
 )
 from ssl_cli.tasks.encode import encode_examples
-from ssl_cli.tasks.examples import Columns, InvalidExample, Kind, LabelledExample, as_sentence, class_name
+from ssl_cli.tasks.examples import (
+    Columns,
+    InvalidExample,
+    Kind,
+    LabelledExample,
+    Names,
+    as_sentence,
+    class_name,
+    column_names,
+)
 from ssl_cli.tasks.splits import RecordSource, classes_of, read_split
 from ssl_cli.tasks.submissions import Submission
 from ssl_cli.tasks.task import Examples, Prediction, RawPredictions, Scores
 
-Names = str | list[str]
 Metric = Literal["accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman"]
 METRICS = {"classification": CLASSIFICATION_METRICS, "regression": REGRESSION_METRICS, "multiple_choice": ("accuracy",)}
 TEXT, PAIR = "text", "pair"  # names that a user's own record may also use
@@ -77,14 +85,14 @@ class SequenceClassification:
         self.metrics, self.monitor = tuple(metrics), monitor
         self.submission_files, self.skip_broken = submission, skip_broken
         header = None if columns is None else tuple(columns)
-        self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*_names(text), TEXT))
+        self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*column_names(text), TEXT))
         self.columns = Columns(
             kind,
-            _names(text),
-            None if pair is None else _names(pair),
-            _names(label),
-            () if id is None else _names(id),
-            None if options is None else _names(options),
+            column_names(text),
+            None if pair is None else column_names(pair),
+            column_names(label),
+            () if id is None else column_names(id),
+            None if options is None else column_names(options),
             blank,
             spans,
             None if labels is None else tuple(map(class_name, labels)),
@@ -138,9 +146,8 @@ class SequenceClassification:
             return
         for layout in (self.layout, self.also):
             for split, rows in ({} if layout is None else hub_rows(layout)).items():
-                records = ((f"row {k:,}", row) for k, row in enumerate(rows, 1))
                 name = f"{layout.hub} ({layout.name}, {split})" if layout else split
-                yield split, RecordSource(name, records, is_coded=True)
+                yield split, RecordSource.of_rows(name, rows, is_coded=True)
 
     def texts(self, examples: Examples) -> Iterator[str]:
         """Yield the texts, pairs and options of the examples."""
@@ -250,7 +257,3 @@ class SequenceClassification:
             return replace(columns, text=text, pair=pair).unlabelled_example(record, None)
         except InvalidExample as reason:
             raise InputError(as_sentence(str(reason))) from None
-
-
-def _names(names: Names) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)

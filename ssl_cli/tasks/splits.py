@@ -44,6 +44,11 @@ class RecordSource:
         records = ((entry.place, _with_advice(entry, quoted)) for entry in entries)
         return cls(str(path), records, has_labels and suffix == PARQUET)
 
+    @classmethod
+    def of_rows(cls, name: str, rows: Iterable[dict[str, Any]], is_coded: bool) -> "RecordSource":
+        """Return rows of the hub, which messages count from 1."""
+        return cls(name, ((f"row {k:,}", row) for k, row in enumerate(rows, 1)), is_coded)
+
     def only(self, split: str, column: str, value: str) -> "RecordSource":
         """Return the records whose `column` has this value, of a file that holds several splits."""
         return replace(self, name=f"{self.name} ({split})", records=_with_value(self.records, column, value))

@@ -16,12 +16,11 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.evaluation.metrics.rouge import ROUGE, TextScores, rouge_f1
 from ssl_cli.tasks.encode import encode_distinct
-from ssl_cli.tasks.examples import ExampleSplit, InvalidExample, as_sentence
+from ssl_cli.tasks.examples import ExampleSplit, InvalidExample, Names, as_sentence, column_names
 from ssl_cli.tasks.pair_examples import SOURCE, TEXT, PairColumns, TextPair
 from ssl_cli.tasks.splits import RecordSource, read_split
 from ssl_cli.tasks.task import Examples, Prediction, RawPredictions
 
-Names = str | list[str]
 LABELLED = ("train", "dev")  # splits whose names begin like this have targets
 
 
@@ -74,7 +73,7 @@ class TextGeneration:
             bool, "skip and count records that can't be read or lack a text; false: stop with an error"
         ] = False,
     ):
-        self.columns = PairColumns(_names(source), _names(target), () if id is None else _names(id))
+        self.columns = PairColumns(column_names(source), column_names(target), () if id is None else column_names(id))
         header = None if columns is None else tuple(columns)
         self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*self.columns.source, SOURCE, TEXT))
         self.layout, self.lowercase = layout, lowercase
@@ -107,9 +106,7 @@ class TextGeneration:
         else:
             assert self.layout is not None
             found = {
-                split: RecordSource(
-                    f"{self.layout.hub} ({split})", ((f"row {k:,}", row) for k, row in enumerate(rows, 1)), False
-                )
+                split: RecordSource.of_rows(f"{self.layout.hub} ({split})", rows, is_coded=False)
                 for split, rows in hub_rows(self.layout).items()
             }
         yield from ((split, source) for split, source in found.items() if split != "dev" or self.dev_examples is None)
@@ -202,7 +199,3 @@ class TextGeneration:
             return self.columns.example_of_user(record)
         except InvalidExample as reason:
             raise InputError(as_sentence(str(reason))) from None
-
-
-def _names(names: Names) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)

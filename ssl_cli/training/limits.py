@@ -1,6 +1,7 @@
 """Limits of a training: how long it is, and how many batches an epoch and a validation have."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from omegaconf import DictConfig
@@ -27,6 +28,16 @@ def step_limit(settings: DictConfig, batches_per_epoch: int) -> int:
     if not limits and not settings.max_time:
         limits.append(settings.default_steps)
     return min(limits, default=-1)
+
+
+def share_done(step: int, max_steps: int, elapsed_s: Callable[[], float], max_s: float) -> float:
+    """Return the share of a run that is done, in 0..1, by its steps or its time, whichever is further on.
+
+    `max_steps` is -1 and `max_s` infinite if they don't limit it. The clock is read only if time counts.
+    """
+    by_step = step / max_steps if max_steps > 0 else 0.0
+    by_time = elapsed_s() / max_s if math.isfinite(max_s) else 0.0
+    return min(1.0, max(by_step, by_time))
 
 
 def train_batches(settings: DictConfig, n_rows: int) -> int:

@@ -26,11 +26,12 @@ from ssl_cli.methods.training_protocols import DerivedMetrics, EpochMetrics, mon
 from ssl_cli.models.images import to_float
 from ssl_cli.training.checkpoint_record import Validation
 from ssl_cli.training.checkpoints import all_finite
+from ssl_cli.training.limits import share_done
 from ssl_cli.training.loss_checks import NonFiniteLoss, check_losses, nonfinite_error
 from ssl_cli.training.means import LossMeans, ValidationMeans
 from ssl_cli.training.optim import LRSchedule, OptimizerFactory, WeightGroups, clear_gradients
 from ssl_cli.training.seeding import reseed
-from ssl_cli.training.stretches import Progress, StepSettings, StretchLength
+from ssl_cli.training.stretches import StepSettings, StretchLength
 from ssl_cli.training.throughput import Throughput
 
 MONITORED = "monitored/"  # prefix of the logged values that early stopping and the progress bar read
@@ -60,17 +61,15 @@ class Learner(lightning.LightningModule):
         self.make_optimizer, self.schedule, self.settings = make_optimizer, schedule, settings
         due = (settings.validate_every_n_steps, settings.checkpoint_every_n_steps)
         self._stretch = StretchLength(due, settings.max_steps)
-        self._progress, self._done = Progress(settings), 0.0  # the share of the run before this step
+        self._done = 0.0  # the share of the run before this step
         self.step = 0  # optimizer steps taken; Lightning counts stretches
         self.after_step: list[Callable[[], None]] = []  # what callbacks do after each step
         self._rows_on_device: dict[int, ArrayDataset] = {}  # by id: the rows of training may also be of validation
-        self._means = LossMeans()
-        self._val_means = ValidationMeans()
+        self._means, self._val_means = LossMeans(), ValidationMeans()
         self.validation: Validation = {}  # the newest
         self._losses_are_checked = False
         self.nonfinite_loss = NonFiniteLoss()
-        self._started_s = time.monotonic()
-        self._throughput = Throughput()
+        self._started_s, self._throughput = time.monotonic(), Throughput()
         self.weight_groups = WeightGroups(method)
         self._gradient_norm: Tensor | None = None
 
@@ -145,7 +144,7 @@ class Learner(lightning.LightningModule):
         k, trainer, device = batch["k"], self.trainer, self.device
         reseed(self.settings.seed, k, trainer.global_rank, device)
         with trainer.precision_plugin.forward_context():
-            losses = losses_of(self._prepared(batch, device) | {"progress": self._done})  # and k: methods may change
+            losses = losses_of(self._prepared(batch, device) | {"progress": self._done})  # for a causal start, say
         if not self._losses_are_checked:
             check_losses(self.method, losses)
             self._losses_are_checked = True
@@ -290,7 +289,8 @@ class Learner(lightning.LightningModule):
     def _set_lr(self) -> None:
         """Set the learning rate of each group of weights for the next step, and how much of the run precedes it."""
         clock = functools.cache(self._shared_elapsed_s)
-        factor, self._done = self.schedule(self.step, clock), self._progress(self.step, clock)
+        factor = self.schedule(self.step, clock)
+        self._done = share_done(self.step, self.settings.max_steps, clock, self.settings.max_s)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["lr"] * (group.get("lr_scale", 1.0) * factor)

@@ -12,6 +12,7 @@ from torch import nn
 from ssl_cli.config.instantiate import build
 from ssl_cli.errors import InputError
 from ssl_cli.methods.training_protocols import LearningRateScales, NoDecayOnVectors
+from ssl_cli.training.limits import share_done
 
 ParamGroups = Iterable[nn.Parameter] | list[dict[str, Any]]  # parameters, or groups of them with their own options
 OptimizerFactory = Callable[[ParamGroups], torch.optim.Optimizer]
@@ -98,9 +99,8 @@ def lr_schedule(optim: DictConfig, max_steps: int, max_s: float = math.inf) -> L
         warmup = min(1.0, (step + 1) / (warmup_steps + 1))
         if shape == "constant":
             return warmup
-        by_step = max(0, step - warmup_steps) / max(1, max_steps - warmup_steps) if max_steps > 0 else 0.0
-        by_time = elapsed_s() / max_s if math.isfinite(max_s) else 0.0
-        progress = min(1.0, max(by_step, by_time))
+        n_decay = max(1, max_steps - warmup_steps) if max_steps > 0 else -1
+        progress = share_done(max(0, step - warmup_steps), n_decay, elapsed_s, max_s)
         return min(warmup, 1 - progress if shape == "linear" else 0.5 * (1 + math.cos(math.pi * progress)))
 
     return factor

@@ -6,7 +6,7 @@ What a step computes does not depend on how many share its stretch.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,19 +28,6 @@ class StepSettings:
     max_steps: int
     seed: int
     max_s: float = math.inf  # seconds after which the run ends
-
-
-class Progress:
-    """How much of a run is done, by its steps or its time, whichever is further on."""
-
-    def __init__(self, settings: StepSettings):
-        self.max_steps, self.max_s = settings.max_steps, settings.max_s
-
-    def __call__(self, step: int, elapsed_s: Callable[[], float]) -> float:
-        """Return the share of the run that is done, in 0..1; 0 if nothing limits it. The clock is read if it counts."""
-        by_step = step / self.max_steps if self.max_steps > 0 else 0.0
-        by_time = elapsed_s() / self.max_s if math.isfinite(self.max_s) else 0.0
-        return min(1.0, max(by_step, by_time))
 
 
 class StretchLength:

@@ -1,6 +1,6 @@
 """Report section of predictions that are texts: ROUGE beside lead baselines, lengths, and examples good and bad."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def _lengths(texts: Sequence[str]) -> np.ndarray:
     return np.array([len(rouge_tokens(text)) for text in texts])
 
 
-def _cell(values: dict[str, float]):  # type: ignore[no-untyped-def]
+def _cell(values: dict[str, float]) -> Callable[[str], str]:
     """Return a function that writes a metric with its interval."""
 
     def cell(name: str) -> str:

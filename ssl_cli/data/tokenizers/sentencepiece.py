@@ -14,6 +14,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from ssl_cli.data.tokenizers.charsmap import check_charsmap
+from ssl_cli.data.tokenizers.tokenizer import SENTINEL
 from ssl_cli.data.tokenizers.validation import MAX_ADDED_TOKENS, MAX_FILE_BYTES
 from ssl_cli.errors import InputError
 
@@ -75,7 +76,7 @@ def build_sentencepiece(model: SentencePieceModel, n_sentinels: int) -> tokenize
 
     The first sentinel is the last token. A text is also split at white space that the normalizer leaves alone.
     """
-    sentinels = [f"<extra_id_{number}>" for number in reversed(range(n_sentinels))]
+    sentinels = [SENTINEL.format(number) for number in reversed(range(n_sentinels))]
     vocabulary = model.pieces + [(name, 0.0) for name in sentinels]
     library = tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=model.unknown, byte_fallback=False))
     if model.charsmap:

@@ -25,7 +25,7 @@ BART = {
     **{"decoder_attention_heads": 4, "encoder_ffn_dim": 50, "decoder_ffn_dim": 50, "max_position_embeddings": 150},
 }
 T5 = {"d_model": 32, "d_kv": 12, "d_ff": 50, "num_layers": 2, "num_decoder_layers": 1, "num_heads": 4}
-LENGTH, TARGET_LENGTH = 140, 133  # beyond the largest distance that T5 tells apart
+LENGTH, TARGET_LENGTH = 140, 133  # beyond the largest distance that T5 distinguishes
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bart": ("bart", {}),
     "bart, relu": ("bart", {"activation_function": "relu"}),
