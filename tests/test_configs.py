@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from ssl_cli.config.choices import built_in_conf, choices, groups
 from ssl_cli.config.instantiate import modality_of, names_where, read_yaml, target_of
@@ -206,6 +207,23 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
 @pytest.mark.parametrize("name", names("optim"))
 def test_optim(cli: Cli, name: str) -> None:
     assert 0 <= trained(cli, *QUICK, f"optim={name}")["test/auroc"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        ([], 1e-3),
+        (["optim=sgd"], 1e-3),
+        (["optim=muon"], 8e-3),
+        (["optim=muon", "init=FOLDER"], 1e-3),
+        (["optim=muon", "optim.lr=0.5"], 0.5),
+        (["model=speech_bert", "data=fsdd"], 2e-3),
+    ],
+)
+def test_the_learning_rate_of_pretraining_follows_its_optimizer(words: list[str], rate: float) -> None:
+    with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
+        cfg = compose("pretrain", words)
+    assert cfg.optim.lr == cfg.optim.optimizer.lr == rate
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])
