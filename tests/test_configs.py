@@ -218,6 +218,9 @@ def test_optim(cli: Cli, name: str) -> None:
         (["optim=muon", "init=FOLDER"], 1e-3),
         (["optim=muon", "optim.lr=0.5"], 0.5),
         (["model=speech_bert", "data=fsdd"], 2e-3),
+        (["model=speech_bert", "data=fsdd", "optim=muon"], 2e-3),
+        (["experiment=bert_10_minutes"], 8e-3),
+        (["experiment=bert_10_minutes", "optim=adamw"], 1e-3),
     ],
 )
 def test_the_learning_rate_of_pretraining_follows_its_optimizer(words: list[str], rate: float) -> None:

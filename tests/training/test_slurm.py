@@ -1,6 +1,6 @@
 """docs/slurm.sbatch: a job that Slurm stops ahead of its time limit puts itself back into the queue and goes on.
 
-With stubs for srun and scontrol that do what Slurm's do, as far as the script can tell: no cluster was at hand.
+With stubs for srun and scontrol that do what Slurm's do, as far as the script can see: no cluster was at hand.
 """
 
 import os
