@@ -27,7 +27,7 @@ from ssl_cli.models.attention import (
 from ssl_cli.models.blocks import Activation, Block, BlockShape, Normalization, NormPlace
 from ssl_cli.models.cpu import mask_to_add
 from ssl_cli.models.cross_attention import Memory
-from ssl_cli.models.positions import BUCKETS, look_up_rows, position_angles, relative_bias
+from ssl_cli.models.positions import BUCKETS, look_up_rows, position_angles, prefer_near_keys, relative_bias
 
 Size = Literal["tiny", "mini", "small", "base", "large"]
 # Layers and width of the published BERT models (arXiv 1810.04805; the small ones: 1908.08962).
@@ -104,6 +104,8 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(block(shape) for _ in range(layers))
         self.last_norm = shape.new_norm() if self.norm == "pre" else None
         self._init_weights(self)
+        if self.relative_table is not None:
+            prefer_near_keys(self.relative_table.weight, causal)
 
     @property
     def shape_options(self) -> dict[str, Any]:

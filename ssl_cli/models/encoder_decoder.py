@@ -9,7 +9,7 @@ from torch.nn import functional
 from ssl_cli.config.types import Count, Range
 from ssl_cli.models.attention import AttentionMask, KVCache, as_numbers, same_document, score_dtype
 from ssl_cli.models.blocks import BlockShape, DecoderBlock
-from ssl_cli.models.cross_attention import KeysAndValues, Memory, Seq2SeqCache, open_empty_rows
+from ssl_cli.models.cross_attention import CrossAttention, KeysAndValues, Memory, Seq2SeqCache, open_empty_rows
 from ssl_cli.models.encoder import (
     INITIAL_STD,
     ActivationOption,
@@ -40,6 +40,12 @@ class Decoder(Encoder):
 
     def __init__(self, context: int, layers: int, positions: Positions, shape: BlockShape):
         super().__init__({}, context, layers, positions, True, shape, DecoderBlock)
+
+    def _init_weights(self, part: nn.Module) -> None:
+        super()._init_weights(part)
+        for module in part.modules():
+            if isinstance(module, CrossAttention):
+                module.look_for_same_token()
 
     def keys_and_values(self, memory: Tensor) -> list[KeysAndValues]:
         """Return each block's keys and values of an encoded source (B, S, C)."""

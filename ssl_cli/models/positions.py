@@ -38,6 +38,7 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 # --- relative positions (T5, arXiv 1910.10683, sec. 2.1) ---
 
 BUCKETS, MAX_DISTANCE = 32, 128  # kinds of distance; all from the second number on are of the last kind
+OTHER_SIDE = 2.0  # how much less a head looks to the side that is not its own, at first
 
 
 def distance_bucket(distance: Tensor, causal: bool) -> Tensor:
@@ -53,6 +54,24 @@ def distance_bucket(distance: Tensor, causal: bool) -> Tensor:
     wide = n_exact + wide.long()
     bucket = torch.where(far < n_exact, far, wide.clamp(max=n - 1))
     return bucket if causal else bucket + n * (distance > 0)
+
+
+def prefer_near_keys(table: Tensor, causal: bool) -> None:
+    """Initialize a table of biases (buckets, H): the nearer a key the more, in each head to another degree.
+
+    As in ALiBi (arXiv 2108.12409), by bucket in place of distance. Where keys stand on both sides, one half of the heads
+    looks to the left and the other to the right. A table of small random numbers knows no order, and a model of words
+    without order is all that is learned for long.
+    """
+    buckets, heads = table.shape
+    sides = 1 if causal else 2
+    slopes = torch.logspace(-1, -4, -(-heads // sides), base=2).repeat_interleave(sides)[:heads]  # 1/2 to 1/16
+    bias = -slopes * torch.arange(buckets // sides)[:, None]  # (buckets of a side, H)
+    if not causal:
+        looks_right = torch.arange(heads) % 2 == 1
+        bias = torch.cat([bias - OTHER_SIDE * looks_right, bias - OTHER_SIDE * ~looks_right])
+    with torch.no_grad():
+        table.copy_(bias)
 
 
 def relative_bias(table: Tensor, n_queries: int, n_keys: int, causal: bool) -> Tensor:

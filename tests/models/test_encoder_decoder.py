@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ssl_cli.errors import InputError
 from ssl_cli.models.encoder_decoder import PADDING, EncoderDecoder
@@ -213,5 +214,15 @@ def test_initial_weights_add_up_to_one_block() -> None:
         for name, weight in stack.blocks.named_parameters():
             if name.endswith(("out.weight", "down.weight")):
                 assert weight.std().item() == pytest.approx(0.02 / (parts * 8) ** 0.5, rel=0.05), name
-            elif name.endswith((".qkv.weight", ".q.weight", ".kv.weight", "up.weight")):
+            elif name.endswith((".qkv.weight", "up.weight")):
                 assert weight.std().item() == pytest.approx(0.02, rel=0.05), name
+
+
+def test_a_new_decoder_looks_first_at_the_same_token_of_the_source() -> None:
+    torch.manual_seed(0)
+    model = EncoderDecoder(VOCABULARY, CONTEXT, layers=2, width=64, heads=1, norm="pre")
+    x = functional.layer_norm(torch.randn(6, 64), (64,))
+    for block in model.decoder.blocks:
+        q, (k, _) = block.cross_attention.q(x), block.cross_attention.keys_and_values(x[None])
+        seen = (q @ k[0, 0].T / 64**0.5).softmax(-1)  # (6, 6)
+        assert seen.argmax(-1).tolist() == list(range(6)) and seen.diagonal().min() > 0.9

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ssl_cli.models.positions import distance_bucket, relative_bias
+from ssl_cli.models.positions import distance_bucket, prefer_near_keys, relative_bias
 
 
 def naive_bucket(distance: int, causal: bool) -> int:
@@ -42,3 +42,16 @@ def test_the_bias_is_that_of_the_distance(n_queries: int, n_keys: int, causal: b
         for key in range(n_keys):
             bucket = naive_bucket(key - (n_keys - n_queries + query), causal)
             assert torch.equal(bias[:, query, key], table[bucket])
+
+
+def test_a_head_looks_near_at_first_and_to_its_own_side() -> None:
+    table = torch.empty(32, 4)
+    prefer_near_keys(table, causal=False)
+    left, right = relative_bias(table, 9, 9, causal=False)[:2, 4]  # of the token in the middle
+    for head in (left, right):
+        assert head[:5].diff().gt(0).all() and head[5:].diff().lt(0).all()
+    assert left[3] > left[5] and right[3] < right[5]
+
+    prefer_near_keys(table, causal=True)
+    last = relative_bias(table, 9, 9, causal=True)[:, 8]
+    assert last.diff(dim=-1).gt(0).all() and last[0, 0] < last[3, 0], "the first head looks nearest"
