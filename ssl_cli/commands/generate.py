@@ -99,7 +99,7 @@ def generate_texts(cfg: DictConfig, finished: PretrainRun) -> Path | None:
     if temperature is None:
         temperature = 0.0 if finished.draws_nothing(request) else DEFAULT_TEMPERATURE
     sampling = Sampling(temperature, cfg.top_k, cfg.top_p, cfg.min_p, cfg.repetition_penalty)
-    finished.check_request(prompts, request, sampling)  # raises its InputError before a prompt is printed
+    finished.check_request(prompts, request, sampling, stop)  # raises its InputError before a prompt is printed
     console.say(f"generate n={request.n} seed={request.seed} with {finished.folder}")
     restores, start = isinstance(finished.model, WritesText), time.monotonic()
     streams = len(prompts) == request.n == request.beams == 1 and finished.writes_text

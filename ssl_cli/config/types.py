@@ -52,6 +52,7 @@ Path = Annotated[str, Pattern(r".+", "a path")]
 Positive = Annotated[float, Range(0, open_low=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
+LengthPenalty = Annotated[float, Range(-4, 4)]  # a power of a length: with a larger one no score is finite
 OpenShare = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 BatchLimit = Count | Annotated[float, Range(0, 1, open_low=True)]  # batches, or a share of them
 Delimiter = Annotated[str, Pattern(r"""[^"\r\n]|tab|\\t""", "one character (but no quote), or tab")]

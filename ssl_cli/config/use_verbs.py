@@ -8,6 +8,7 @@ from ssl_cli.config.types import (
     Count,
     Delimiter,
     EscapeFormulas,
+    LengthPenalty,
     Natural,
     NonNegative,
     Path,
@@ -71,7 +72,7 @@ class GenerateConfig(UseConfig):
     ]
     beams: Annotated[Count, "beginnings that a beam search for the likeliest text goes on with; 1: no search"]
     length_penalty: Annotated[
-        float, "of a beam search: power of the length that divides a log-probability; more favours long texts"
+        LengthPenalty, "of a beam search: power of the length that divides a log-probability; more favours long texts"
     ]
     no_repeat_ngram: Annotated[Natural, "no sequence of so many tokens occurs twice in a text; 0: any may"]
     min_tokens: Annotated[Natural, "fewest tokens to generate"]

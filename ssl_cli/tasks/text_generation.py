@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from ssl_cli.config.types import Count, Delimiter, Natural
+from ssl_cli.config.types import Count, Delimiter, LengthPenalty, Natural
 from ssl_cli.data.io.delimited import CsvDialect
 from ssl_cli.data.io.records import Record, read_records
 from ssl_cli.data.labelled.packed_pairs import PackedPairs
@@ -64,7 +64,9 @@ class TextGeneration:
             bool, "read and write lower case: in titles all in capitals no token is one of their article"
         ] = False,
         beams: Annotated[Count, "beginnings of a text that the final predictions are searched with; 1: no search"] = 1,
-        length_penalty: Annotated[float, "power of its length that a beam's log-probability is divided by"] = 1.0,
+        length_penalty: Annotated[
+            LengthPenalty, "power of its length that a beam's log-probability is divided by"
+        ] = 1.0,
         no_repeat_ngram: Annotated[Natural, "tokens in a row that a text has only once; 0: as often as it likes"] = 0,
         columns: Annotated[list[str] | None, "names of the columns, if a TSV or CSV has no header"] = None,
         delimiter: Annotated[Delimiter | None, "delimiter of the fields; null: by the suffix, .tsv or .csv"] = None,
@@ -73,6 +75,10 @@ class TextGeneration:
             bool, "skip and count records that can't be read or lack a text; false: stop with an error"
         ] = False,
     ):
+        for fault in self.option_faults(
+            {"split": split, "splits": splits, "beams": beams, "length_penalty": length_penalty}
+        ):
+            raise InputError(f"task.{fault}")
         self.columns = PairColumns(column_names(source), column_names(target), () if id is None else column_names(id))
         header = None if columns is None else tuple(columns)
         self.dialect = CsvDialect(delimiter, quoting, header, text_columns=(*self.columns.source, SOURCE, TEXT))
@@ -83,6 +89,14 @@ class TextGeneration:
         self.search = {"beams": beams, "length_penalty": length_penalty, "no_repeat_ngram": no_repeat_ngram}
         self.validation_examples = validation_examples
         self.dev_examples, self.skip_broken = dev_examples, skip_broken
+
+    @staticmethod
+    def option_faults(options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what is wrong with options together; `check` calls it before any data is read."""
+        if (options.get("split") is None) != (not options.get("splits")):
+            yield "split and task.splits go together: a column, and its value for each split, such as {train: TRAIN}."
+        if options.get("beams", 1) == 1 and options.get("length_penalty", 1) != 1:
+            yield f"length_penalty={options['length_penalty']:g} is for a beam search: set task.beams above 1."
 
     # --- files -> examples ---
 

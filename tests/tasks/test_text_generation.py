@@ -79,6 +79,19 @@ def test_a_record_without_a_text_is_named_or_skipped(tmp_path: Path, row: dict[s
     assert len(split) == 2 and "1" in split.warnings[0]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "a"}, "task.split and task.splits go together"),
+        ({"splits": {"train": "a"}}, "task.split and task.splits go together"),
+        ({"length_penalty": 2.0}, "task.length_penalty=2 is for a beam search: set task.beams above 1"),
+    ],
+)
+def test_options_without_the_one_that_they_need(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        named(**options)
+
+
 def test_dev_may_be_the_end_of_train(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", ROWS * 3)
     splits = named(dev_examples=2).read(files(train=path))

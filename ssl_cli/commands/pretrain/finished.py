@@ -136,7 +136,7 @@ class PretrainRun(Finished):
         """
         request = request or GenerationRequest()
         sampling = sampling or Sampling(0 if self.draws_nothing(request) else 1.0)
-        self.check_request(prompts, request, sampling)
+        self.check_request(prompts, request, sampling, stop)
         if isinstance(self.model, WritesText):
             return gap_filler(self.model, self.tokenizer, precision).generate(prompts, request, sampling, stop, on_text)
         tokens = [self._encode_prompt(prompt, request) for prompt in prompts]
@@ -153,7 +153,9 @@ class PretrainRun(Finished):
         """Return whether the model writes a text token by token, rather than only what is missing in one."""
         return not isinstance(self.model, WritesText) or gap_filler(self.model, self.tokenizer).writes_text
 
-    def check_request(self, prompts: Sequence[str], request: GenerationRequest, sampling: Sampling) -> None:
+    def check_request(
+        self, prompts: Sequence[str], request: GenerationRequest, sampling: Sampling, stop: Sequence[str] = ()
+    ) -> None:
         """Raise InputError if `generate` can't do what is requested."""
         if not isinstance(self.model, ContinuesText | WritesText):
             raise InputError(
@@ -167,7 +169,7 @@ class PretrainRun(Finished):
         check_search(request, sampling, self.tokenizer.vocab_size)
         for prompt in prompts:
             if isinstance(self.model, WritesText):
-                gap_filler(self.model, self.tokenizer).prompt(prompt)
+                gap_filler(self.model, self.tokenizer).check(prompt, request, stop)
             else:
                 self._encode_prompt(prompt, request)
 
@@ -199,6 +201,8 @@ def check_search(request: GenerationRequest, sampling: Sampling, vocab_size: int
     if request.min_tokens > request.max_tokens:
         raise InputError(f"min_tokens={request.min_tokens} is above max_tokens={request.max_tokens}: lower it.")
     if request.beams == 1:
+        if request.length_penalty != 1:
+            raise InputError(f"length_penalty={request.length_penalty:g} is for a beam search: set beams above 1.")
         return
     drawn = [
         f"{name}={value:g}"

@@ -1,5 +1,6 @@
 """Gap fillers of models that write only what is missing in a text: T5 its spans, and MASS its fragment."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -21,6 +22,8 @@ from ssl_cli.models.generation.packed_weights import Precision
 from ssl_cli.models.generation.phrases import Gap, Phrase
 from ssl_cli.models.generation.request import GenerationRequest
 
+WRITTEN_SENTINEL = re.compile(SENTINEL.replace("{}", r"\d+"))
+
 
 class SpanFiller(GapFiller):
     """A model that writes what each sentinel stands for, as T5: <extra_id_0> FIRST SPAN <extra_id_1> SECOND SPAN."""
@@ -33,16 +36,27 @@ class SpanFiller(GapFiller):
         self._is_sentinel = set(self.sentinels)
 
     def _with_gaps(self, text: str) -> str:
-        """Return the text with a sentinel for each mask. Raises InputError if it has more, or sentinels already."""
+        """Return the text with a sentinel for each mask.
+
+        Raises InputError if it has more masks than there are sentinels, or both, or a sentinel twice or an unknown one.
+        """
         parts = super()._with_gaps(text).split(MASK if self.mask is None else self.tokenizer.token(self.mask))
         n_gaps, n_sentinels = len(parts) - 1, len(self.sentinels)
         if n_gaps > n_sentinels:
             raise InputError(
                 f"{quoted(text)} has {n_gaps:,} gaps, but the run's tokenizer has {n_sentinels:,} sentinels: split it."
             )
-        if n_gaps and any(SENTINEL.format(k) in text for k in range(n_sentinels)):
+        written = WRITTEN_SENTINEL.findall(text)
+        if unknown := [name for name in written if name not in map(SENTINEL.format, range(n_sentinels))]:
             raise InputError(
-                f"{quoted(text)} has both {MASK} and {SENTINEL.format(0)}: write all of its gaps in the same way."
+                f"{quoted(text)} has {unknown[0]}, but the sentinels of the run's tokenizer are "
+                f"{SENTINEL.format(0)} to {SENTINEL.format(n_sentinels - 1)}."
+            )
+        if len(set(written)) < len(written):
+            raise InputError(f"{quoted(text)} has the same sentinel twice: each gap needs its own.")
+        if n_gaps and written:
+            raise InputError(
+                f"{quoted(text)} has both {MASK} and {written[0]}: write all of its gaps in the same way."
             )
         return parts[0] + "".join(f"{SENTINEL.format(k)}{part}" for k, part in enumerate(parts[1:]))
 
@@ -122,8 +136,16 @@ class FragmentFiller(GapFiller):
             )
 
     def writing(self, ids: list[int], request: GenerationRequest) -> Writing:
-        """Return how the target is written: a token for each mask, where those are."""
+        """Return how the target is written: a token for each mask, where those are.
+
+        Raises InputError if other lengths are requested.
+        """
         ((start, stop),) = self.runs(ids)
+        if not request.min_tokens <= (n_masks := stop - start) <= request.max_tokens:
+            raise InputError(
+                f"A run with model.corruption=[fragment] writes one token for each {MASK}, here {n_masks}, which "
+                f"min_tokens={request.min_tokens} and max_tokens={request.max_tokens} do not allow."
+            )
         of_fragment = replace(request, min_tokens=stop - start, max_tokens=stop - start)
         return Writing(self._of_fragment, of_fragment, (), self._first_position([(start, stop)]))
 

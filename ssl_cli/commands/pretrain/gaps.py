@@ -126,6 +126,15 @@ class GapFiller:
             raise InputError(f'There is no text to restore: set prompt="Birds can {MASK}."')
         return self.encode(text)
 
+    def check(self, text: str, request: GenerationRequest, stop: Sequence[str]) -> None:
+        """Raise InputError if a text can't be restored, or not as requested."""
+        if stop and not self.writes_text:
+            raise InputError(
+                f"stop={stop[0]!r} ends a text that is written from its beginning, but a run with model.corruption="
+                f"[{','.join(self.corruption)}] writes only what is missing: leave it out."
+            )
+        self.writing(self.prompt(text), request)
+
     def writing(self, ids: list[int], request: GenerationRequest) -> Writing:
         """Return how the target of a text is written."""
         return Writing(self.template, request, self.end_of_text)
@@ -200,7 +209,8 @@ class GapFiller:
     def _as_texts(self, phrases: list[Phrase], log_total: float) -> list[MaskCandidate]:
         by_text: dict[str, float] = {}
         for phrase in phrases:
-            text = self.tokenizer.decode(phrase.tokens).strip()
+            decoded = self.tokenizer.decode(phrase.tokens)
+            text = decoded.strip() or decoded  # a blank is not nothing
             by_text[text] = by_text.get(text, 0.0) + math.exp(phrase.log_probability - log_total)
         return [MaskCandidate(*item) for item in sorted(by_text.items(), key=lambda item: -item[1])]
 

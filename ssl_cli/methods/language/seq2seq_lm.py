@@ -50,7 +50,7 @@ class Seq2SeqLM(nn.Module):
         mean_span: Annotated[Positive, "mean tokens of a span, of infill and spans"] = 3.0,
     ):
         super().__init__()
-        for fault in self.option_faults({"corruption": corruption}):
+        for fault in self.option_faults({"corruption": corruption, "mean_span": mean_span}):
             raise InputError(f"model.{fault}")
         self.network, self.style, self.corruption = network, style, list(corruption)
         self.noise, self.words = Noise(mask_ratio, mean_span), Words(network.vocab_size, specials, sentinels)
@@ -75,6 +75,8 @@ class Seq2SeqLM(nn.Module):
             yield f"corruption must name each corruption once, not {', '.join(chosen)}."
         if set(CHOOSE_TARGETS) <= set(chosen):
             yield "corruption can't have both fragment and spans: each of them chooses what is to be written."
+        if "spans" in chosen and (mean_span := options.get("mean_span", 3.0)) < 1:
+            yield f"mean_span={mean_span:g} is below 1, and each span of model.corruption=spans has at least one token."
 
     # --- sizes ---
 

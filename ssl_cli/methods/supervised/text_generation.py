@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.config.types import Count, Natural
+from ssl_cli.config.types import Count, LengthPenalty, Natural
 from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate, Style
 from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.head import Batch, RawPredictions, SupervisedMethod
@@ -38,7 +38,9 @@ class TextGenerator(SupervisedMethod):
         style: Annotated[Style, "special tokens around the texts, as in BART or in T5"],
         max_target: Annotated[Count, "most tokens of a target, special ones included"],
         beams: Annotated[Count, "beginnings of a text that a beam search goes on with; 1: no search"] = 1,
-        length_penalty: Annotated[float, "power of its length that a beam's log-probability is divided by"] = 1.0,
+        length_penalty: Annotated[
+            LengthPenalty, "power of its length that a beam's log-probability is divided by"
+        ] = 1.0,
         no_repeat_ngram: Annotated[Natural, "tokens in a row that a text has only once; 0: no limit"] = 0,
     ):
         super().__init__(network)
@@ -46,6 +48,9 @@ class TextGenerator(SupervisedMethod):
             raise InputError(
                 f"task.max_target={max_target}: the decoder has {network.context} positions: make it smaller."
             )
+        if beams > network.vocab_size // 2:
+            size = f"{network.vocab_size:,} tokens"
+            raise InputError(f"task.beams={beams} is too many for a vocabulary of {size}: set fewer.")
         self.style, self.specials, self.max_target = style, dict(specials), max_target
         lengths = {"max_tokens": max_target - len(Seq2SeqTemplate.for_style(style, specials).target_prefix)}
         self._greedy = GenerationRequest(**lengths, batch_size=TEXTS_AT_A_TIME, no_repeat_ngram=no_repeat_ngram)

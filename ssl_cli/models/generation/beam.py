@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ssl_cli.models.generation.constraints import Constraints
 
-NEVER = -1e9  # a score below that of any text
+NEVER = -1e30  # a score below that of any text, also with the smallest length penalty
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.config.types import Count, Natural, Seed
+from ssl_cli.config.types import Count, LengthPenalty, Natural, Seed
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class GenerationRequest:
     batch_size: Annotated[Count, "texts generated at a time"] = 16
     min_tokens: Annotated[Natural, "smallest number of tokens of a text"] = 0
     beams: Annotated[Count, "beginnings of a text that a beam search goes on with; 1: no search"] = 1
-    length_penalty: Annotated[float, "power of its length that a text's log-probability is divided by"] = 1.0
+    length_penalty: Annotated[LengthPenalty, "power of its length that a text's log-probability is divided by"] = 1.0
     no_repeat_ngram: Annotated[Natural, "tokens in a row that must not occur twice in a text; 0: all may"] = 0
 
     @property

@@ -160,6 +160,8 @@ def test_no_special_token_is_generated_except_the_end(tmp_path: Path, kind: str,
     [
         ({"n": 0}, {}, "n must be a whole number of at least 1, not 0"),
         ({"max_tokens": 1.5}, {}, "max_tokens must be a whole number"),
+        ({"beams": 2, "length_penalty": 5.0}, {}, "length_penalty must be a number of at least -4 and of at most 4"),
+        ({"length_penalty": 2.0}, {}, "length_penalty=2 is for a beam search: set beams above 1"),
         ({}, {"top_p": 0}, "top_p must be a number above 0 and of at most 1 or null, not 0"),
         ({}, {"temperature": -1.0}, "temperature must be a number of at least 0"),
         ({}, {"repetition_penalty": 0.5}, "repetition_penalty must be a number of at least 1"),

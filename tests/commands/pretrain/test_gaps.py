@@ -13,6 +13,7 @@ from ssl_cli.commands.pretrain.gaps import GapFiller
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.models.generation.detokenize import Completion
+from ssl_cli.models.generation.phrases import Phrase
 from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from tests.helpers.pretrain_runs import N_SENTINELS, make_seq2seq_run, seq2seq, tokenizer_of
@@ -54,6 +55,8 @@ def test_the_end_of_a_document_is_read_if_it_is_a_token_of_its_own() -> None:
     [
         ("t5", "[MASK] a" * 9, r"has 9 gaps, but the run's tokenizer has 8 sentinels: split it"),
         ("t5", "[MASK] a <extra_id_0>", r"has both \[MASK\] and <extra_id_0>: write all of its gaps in the same way"),
+        ("t5", "a <extra_id_8>", r"has <extra_id_8>, but the sentinels of .* are <extra_id_0> to <extra_id_7>"),
+        ("t5", "<extra_id_1> a <extra_id_1>", r"has the same sentinel twice: each gap needs its own"),
         ("bart", "a " * 40, r"has 42 tokens, but the model reads at most 30: shorten it"),
         ("t5", " ", r"There is no text to restore: set prompt="),
         ("mass", "Birds can fly.", r"has 0 stretches of \[MASK\], but .* exactly one: one \[MASK\] for each token"),
@@ -90,7 +93,27 @@ def test_the_mask_may_have_another_name_or_none(kind: str) -> None:
         assert one.encode("Birds <mask> sing.") == one.encode("Birds [MASK] sing.")
 
 
+def test_a_whitespace_phrase_is_not_nothing() -> None:
+    one = filler("bart")
+    blank = one.tokenizer.encode("a  b")[1:2]
+    assert one.tokenizer.decode(blank) == " "
+    assert [found.token for found in one._as_texts([Phrase(blank, -1.0), Phrase([], -2.0)], 0.0)] == [" ", ""]
+
+
 # --- restored texts ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "stop", "sentence"),
+    [
+        ("t5", {}, ["x"], r"stop='x' ends a text .* model.corruption=\[spans\] writes only what is missing"),
+        ("mass", {"min_tokens": 3}, [], r"for each \[MASK\], here 2, which min_tokens=3 and max_tokens=200 do not"),
+        ("mass", {"max_tokens": 1}, [], r"for each \[MASK\], here 2, which min_tokens=0 and max_tokens=1 do not"),
+    ],
+)
+def test_requests_that_a_kind_can_not_meet(kind: str, options: dict[str, Any], stop: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        filler(kind).check("a [MASK][MASK]", GenerationRequest(**options), stop)
 
 
 def test_the_spans_of_a_target_go_where_their_sentinels_are() -> None:

@@ -116,6 +116,7 @@ def test_the_same_seed_makes_the_same_inputs_and_another_one_others() -> None:
         ({"corruption": []}, "model.corruption must name one or more of mask, delete"),
         ({"corruption": ["mask", "mask"]}, "model.corruption must name each corruption once, not mask, mask"),
         ({"corruption": ["fragment", "spans"]}, "can't have both fragment and spans"),
+        ({"corruption": ["spans"], "mean_span": 0.5}, "model.mean_span=0.5 is below 1, and each span of"),
         ({"corruption": ["spans"], "sentinels": []}, r"no sentinels \(<extra_id_0>, .* with tokenizer.sentinels=4 or"),
         ({"corruption": ["spans"], "sentinels": [5, 6]}, "only 2 sentinels, and model.corruption=spans puts 4 in"),
         ({"corruption": ["infill"], "specials": {"cls": 2, "sep": 3}}, "infill needs a mask token, and the"),

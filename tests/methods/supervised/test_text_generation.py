@@ -82,3 +82,8 @@ def test_it_writes_and_predicts() -> None:
 def test_targets_longer_than_the_decoder_has_positions() -> None:
     with pytest.raises(InputError, match=f"task.max_target=65: the decoder has {CONTEXT} positions"):
         generator(max_target=65)
+
+
+def test_more_beams_than_the_vocabulary_can_fill() -> None:
+    with pytest.raises(InputError, match=r"task\.beams=5000 is too many for a vocabulary of 160 tokens: set fewer"):
+        TextGenerator(generator().network, tokenizer_of("wordpiece").specials, "t5", 12, beams=5000)

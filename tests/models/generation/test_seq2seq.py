@@ -164,6 +164,13 @@ def test_a_target_ends_where_the_context_does() -> None:
         write(model, [[5] * 41])
 
 
+@pytest.mark.parametrize("penalty", [-4.0, 4.0])
+def test_a_beam_search_finds_all_texts_with_any_length_penalty(penalty: float) -> None:
+    model = EncoderDecoder(V, context=104, layers=1, width=32, heads=2).eval()
+    found = write(model, texts((3,)), n=2, beams=2, min_tokens=98, max_tokens=100, length_penalty=penalty)
+    assert [len(of_source) for of_source in found] == [2]
+
+
 def test_other_tokens_may_end_a_text() -> None:
     model, source = network(), BART_TEMPLATE.source(texts()[1], 40)
     ((text,),) = write(model, [source], min_tokens=8)
