@@ -210,23 +210,28 @@ def test_optim(cli: Cli, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "rate"),
+    ("words", "optimizer", "rate", "decay"),
     [
-        ([], 1e-3),
-        (["optim=sgd"], 1e-3),
-        (["optim=muon"], 8e-3),
-        (["optim=muon", "init=FOLDER"], 1e-3),
-        (["optim=muon", "optim.lr=0.5"], 0.5),
-        (["model=speech_bert", "data=fsdd"], 2e-3),
-        (["model=speech_bert", "data=fsdd", "optim=muon"], 2e-3),
-        (["experiment=bert_10_minutes"], 8e-3),
-        (["experiment=bert_10_minutes", "optim=adamw"], 1e-3),
+        ([], "MuonAdamW", 8e-3, 1.0),
+        (["model=t5"], "MuonAdamW", 8e-3, 1.0),
+        (["init=FOLDER"], "MuonAdamW", 1e-3, 0.01),
+        (["optim.lr=0.5"], "MuonAdamW", 0.5, 1.0),
+        (["optim=adamw"], "AdamW", 1e-3, 0.01),
+        (["optim=sgd"], "SGD", 1e-3, 0.01),
+        (["model=speech_bert", "data=fsdd"], "AdamW", 2e-3, 0.01),
+        (["model=speech_gpt", "data=fsdd", "optim=muon"], "MuonAdamW", 2e-3, 0.01),
+        (["experiment=bert_10_minutes", "optim=adamw"], "AdamW", 1e-3, 0.01),
+        (["experiment=gpt_shakespeare"], "AdamW", 1e-3, 0.1),
     ],
 )
-def test_the_learning_rate_of_pretraining_follows_its_optimizer(words: list[str], rate: float) -> None:
+def test_learning_rate_and_decay_of_pretraining_follow_the_optimizer(
+    words: list[str], optimizer: str, rate: float, decay: float
+) -> None:
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
-        cfg = compose("pretrain", words)
-    assert cfg.optim.lr == cfg.optim.optimizer.lr == rate
+        optim = compose("pretrain", words).optim
+    assert optim.optimizer._target_.rpartition(".")[2] == optimizer
+    assert optim.lr == optim.optimizer.lr == rate
+    assert optim.weight_decay == optim.optimizer.weight_decay == decay
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])

@@ -194,9 +194,13 @@ def padding(options: argparse.Namespace, folder: Path) -> None:
 
 
 def news(options: argparse.Namespace, folder: Path) -> list[str]:
-    """Return the options of our side for the news; `folder` has the same splits as text, for the peer."""
+    """Return the options of our side for the news; `folder` has the same splits as text, for the peer.
+
+    The optimizer and the share of masks are the peer's.
+    """
     corpus = folder / "news.txt"
-    words = ["model=bert", "data=text", f"data.files={corpus}", "data.document=line", "tokenizer=wordpiece"]
+    words = ["model=bert", "model.mask_ratio=0.15", "optim=adamw", "tokenizer=wordpiece"]
+    words += ["data=text", f"data.files={corpus}", "data.document=line"]
     if not corpus.exists():
         corpus.write_bytes(gzip.decompress(NEWS.read_bytes()))
         alone(options.threads, "ours:prepare", folder, words)
@@ -205,7 +209,7 @@ def news(options: argparse.Namespace, folder: Path) -> list[str]:
 
 def seq2seq_words(options: argparse.Namespace, folder: Path, family: str) -> list[str]:
     """Return the options of our side for BART or T5 on the news."""
-    words = [word for word in news(options, folder) if not word.startswith(("model=", "tokenizer="))]
+    words = [word for word in news(options, folder) if not word.startswith(("model", "tokenizer="))]
     return [*words, *SEQ2SEQ_OPTIONS[family], "tokenizer=unigram", "tokenizer.vocab_size=8192"]
 
 
@@ -221,7 +225,7 @@ def shakespeare(size: str) -> list[str]:
         "model=gpt", "data=text", f"data.files={SHAKESPEARE}", "data.val=0.1", "tokenizer=char",
         *(f"model.network.{name}={value}" for name, value in network.items()),
         f"trainer.batch_size={setting['batch_size']}", "optim.weight_decay=0.1", "optim.schedule=cosine",
-        "optim.lr=1e-3", "+optim.optimizer.betas=[0.9,0.99]",
+        "optim=adamw", "optim.lr=1e-3", "+optim.optimizer.betas=[0.9,0.99]",
     ]  # fmt: skip
 
 

@@ -59,9 +59,9 @@ def distance_bucket(distance: Tensor, causal: bool) -> Tensor:
 def prefer_near_keys(table: Tensor, causal: bool) -> None:
     """Initialize a table of biases (buckets, H): the nearer a key the more, in each head to another degree.
 
-    As in ALiBi (arXiv 2108.12409), by bucket in place of distance. Where keys stand on both sides, one half of the heads
-    looks to the left and the other to the right. A table of small random numbers knows no order, and a model of words
-    without order is all that is learned for long.
+    As in ALiBi (arXiv 2108.12409), by bucket in place of distance. Where keys stand on both sides, one half of the
+    heads looks to the left and the other to the right. A table of small random numbers knows no order of the tokens,
+    and takes long to learn one.
     """
     buckets, heads = table.shape
     sides = 1 if causal else 2

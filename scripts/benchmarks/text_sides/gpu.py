@@ -44,7 +44,7 @@ def table(steps: int, news: Callable[[], list[str]], nanogpt: Path | None, shake
     words = [
         "model=gpt", "data=text", f"data.files={shakespeare}", "data.val=0.1", "tokenizer=char", *NETWORK,
         f"model.network.context={GPT['length']}", f"model.network.vocab_size={GPT['vocabulary']}",
-        f"trainer.batch_size={GPT['rows']}", *ON_GPU,
+        f"trainer.batch_size={GPT['rows']}", "optim=adamw", *ON_GPU,
     ]  # fmt: skip
     print_row("GPT-2 124M, nanoGPT", GPT, chip_speed, [
         nanogpt_seconds(nanogpt, shakespeare, folder, steps),

@@ -10,6 +10,7 @@ from ssl_cli.models.blocks import check_head_sizes
 from ssl_cli.models.huggingface.files import CONFIG
 from ssl_cli.models.positions import BUCKETS, MAX_DISTANCE
 from ssl_cli.models.transformer import Transformer
+from ssl_cli.runs.folder import CONFIG as RUN_CONFIG
 
 SUPPORTED_TYPES = ("bert", "roberta", "gpt2", "gpt_neox", "esm", "bart", "t5")
 # Our option -> its name in config.json.
@@ -63,6 +64,11 @@ REQUIRED_VALUES: dict[str, dict[str, Any]] = {
 def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json. Raises InputError if the model is of a type or variant that our transformer can't be."""
     if not (folder / CONFIG).is_file():
+        if (folder / RUN_CONFIG).is_file():
+            raise InputError(
+                f"{folder} is a run of ssl, not a transformers checkpoint: resume={folder} continues the run, and "
+                f"ssl export run={folder} output=FOLDER writes a checkpoint."
+            )
         raise InputError(f"{folder} is not a transformers checkpoint: it has no {CONFIG}.")
     config = read_state(folder / CONFIG)
     kind = config.get("model_type")

@@ -167,7 +167,7 @@ def test_the_learning_rate_is_zero_at_max_time(cli: Cli, stories: list[str], mon
     monkeypatch.setattr(Learner, "elapsed_s", lambda learner: 12.0 * learner.step)
     words = ["trainer.max_time=00:01:00", "optim.warmup_steps=0", "trainer.validate_every_n_steps=1"]
     history = read_history(run(cli, *stories, *words) / "history.csv")
-    assert [row["lr"] for row in history] == pytest.approx([1e-3 * (1 - k / 5) for k in (1, 2, 3, 4, 5)] + [0])
+    assert [row["lr"] for row in history] == pytest.approx([8e-3 * (1 - k / 5) for k in (1, 2, 3, 4, 5)] + [0])
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,9 @@ def test_a_damaged_folder_is_one_message(bert: Path) -> None:
     (bert / "config.json").unlink()
     with pytest.raises(InputError, match=r"is not a transformers checkpoint: it has no config.json"):
         read_pretrained(str(bert))
+    (bert / "config.yaml").touch()
+    with pytest.raises(InputError, match=r"is a run of ssl, .* resume=\S+ continues .* ssl export run=\S+ output="):
+        read_pretrained(str(bert))
 
 
 def test_several_models_in_a_file_are_named(bert: Path) -> None:
