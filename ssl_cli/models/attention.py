@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from ssl_cli.models.cpu import attend_by_matmul, attend_single_query, mask_to_add
-from ssl_cli.models.positions import apply_rotary
+from ssl_cli.models.positions import apply_rotary, neighbour_biases
 
 # (B, 1, T, S) bool, true where a token sees another, or numbers that are added to the scores, (B, H, T, S) with -inf
 # where it does not; None: it sees all.
@@ -29,6 +29,17 @@ class Attention(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(width, 3 * heads * head_width, biases)
         self.out = nn.Linear(heads * head_width, width, biases)
+
+    def look_at_neighbours(self, causal: bool) -> None:
+        """Initialize the biases for rotary positions, so that a token looks first at the one before or after it.
+
+        Heads look to the left and to the right by turns; causal ones only to the left. Without this a model learns for
+        long which tokens are frequent, before it learns that their order matters.
+        """
+        q, k, _ = self.qkv.bias.view(3, self.heads, -1)  # (H, D) each
+        with torch.no_grad():
+            for head in range(self.heads):
+                q[head], k[head] = neighbour_biases(q.shape[1], offset=-1 if causal or head % 2 == 0 else 1)
 
     def forward(
         self,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional
 from ssl_cli.config.types import Count, Positive, Range
 from ssl_cli.errors import InputError
 from ssl_cli.models.attention import (
+    Attention,
     AttentionMask,
     BlockMask,
     KVCache,
@@ -71,6 +72,7 @@ class Encoder(nn.Module):
     do not fit.
     """
 
+    looks_at_neighbours: ClassVar[bool] = True  # of new weights with rotary positions
     cos: Tensor
     sin: Tensor
 
@@ -199,12 +201,16 @@ class Encoder(nn.Module):
         return functional.dropout(x, self.dropout, self.training) if self.dropout else x
 
     def _init_weights(self, part: nn.Module) -> None:
-        """Initialize weights from a normal distribution and biases with 0, in the whole network or a part."""
+        """Initialize weights from a normal distribution and other biases with 0, in the whole network or a part."""
         for module in part.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=INITIAL_STD)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        if self.looks_at_neighbours and self.positions == "rotary":
+            for module in part.modules():
+                if isinstance(module, Attention) and module.qkv.bias is not None:
+                    module.look_at_neighbours(self.causal)
         if self.norm == "pre":
             # The sum of all blocks then starts as large as one block: GPT-2, sec. 2.3.
             for block in part.modules():

@@ -33,6 +33,7 @@ class FrameTransformer(Encoder):
     """
 
     normalization: ClassVar[str] = "speaker"  # of the data, as in pretraining
+    looks_at_neighbours: ClassVar[bool] = False  # the frames beside a frame are almost equal to it
     project: nn.Linear
 
     def __init__(

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+NEAR_SCORE = 2.0  # what a head's attention score has for its neighbour at first, with rotary positions
+
 
 def document_positions(document: Tensor) -> Tensor:
     """Return each token's position within its document, counted from 0: (B, T) -> (B, T)."""
@@ -33,6 +35,18 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+
+
+def neighbour_biases(head_width: int, offset: int) -> tuple[Tensor, Tensor]:
+    """Return biases (D,) of queries and keys that attend most to the key `offset` tokens after the query.
+
+    After a rotation the product of two constant vectors depends on the distance alone: it is a sum of cosines, largest
+    where all angles are 0.
+    """
+    angle = offset * position_angles(2, head_width)[1]  # (D / 2,)
+    norm = math.sqrt(2 * NEAR_SCORE / math.sqrt(head_width))  # of each pair, so that D / 2 of them give this score
+    q = torch.cat([torch.ones_like(angle), torch.zeros_like(angle)])
+    return norm * q, norm * torch.cat([angle.cos(), -angle.sin()])
 
 
 # --- relative positions (T5, arXiv 1910.10683, sec. 2.1) ---

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from ssl_cli.models.positions import distance_bucket, prefer_near_keys, relative_bias
+from ssl_cli.models.positions import (
+    apply_rotary,
+    distance_bucket,
+    neighbour_biases,
+    position_angles,
+    prefer_near_keys,
+    relative_bias,
+)
 
 
 def naive_bucket(distance: int, causal: bool) -> int:
@@ -42,6 +49,18 @@ def test_the_bias_is_that_of_the_distance(n_queries: int, n_keys: int, causal: b
         for key in range(n_keys):
             bucket = naive_bucket(key - (n_keys - n_queries + query), causal)
             assert torch.equal(bias[:, query, key], table[bucket])
+
+
+@pytest.mark.parametrize("offset", [-2, -1, 1])
+def test_biases_look_at_a_neighbour(offset: int) -> None:
+    q, k = neighbour_biases(64, offset)
+    angles = position_angles(20, 64)
+    rotated = apply_rotary(torch.stack([q, k])[:, None], angles.cos(), angles.sin())  # (2, 20, 64)
+    scores = rotated[0] @ rotated[1].T / 8
+    at_offset = scores.diagonal(offset)
+    assert at_offset.tolist() == pytest.approx([2.0] * (20 - abs(offset)), rel=1e-4), "the same at each position"
+    assert scores.max().item() == pytest.approx(2.0, rel=1e-4)
+    assert scores[10].argmax() == 10 + offset and scores[10, 0] < 1.5
 
 
 def test_a_head_looks_near_at_first_and_to_its_own_side() -> None:

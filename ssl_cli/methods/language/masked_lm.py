@@ -49,7 +49,7 @@ class MaskedLM(nn.Module):
         self,
         network: Annotated[Transformer, "a transformer that sees each text from both sides"],
         specials: Annotated[dict[str, int], "ids of the tokenizer's special tokens, by role"],
-        mask_ratio: Annotated[MaskRatio, "share of the tokens that are masked in training"] = 0.15,
+        mask_ratio: Annotated[MaskRatio, "share of the tokens that are masked in training"] = 0.4,
         replace: Annotated[
             dict[str, Share], "shares of masked tokens that become [MASK], another token, or stay"
         ] = REPLACE,

@@ -51,7 +51,7 @@ def seq2seq_run(folder: Path, model: str = "bart", **options: Any) -> Path:
 
 
 def test_a_run_learns_writes_and_can_be_reopened(cli: Cli, files: list[str]) -> None:
-    words = ["trainer.max_steps=120", "optim.lr=3e-3", "trainer.validate_every_n_steps=40"]
+    words = ["trainer.max_steps=160", "optim.lr=3e-3", "trainer.validate_every_n_steps=40"]
     code, out, err = cli("finetune", *files, *SMALL, *words, "task.validation_examples=10")
     assert code == 0, err
     assert "of the positions of a batch hold a token" in out and "chosen on dev by loss" in out
