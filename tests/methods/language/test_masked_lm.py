@@ -53,7 +53,7 @@ def test_rows_fill_the_context_and_targets_are_the_masked_tokens(pair: str, mask
     batch = text(bert)
     batch["ids"][:, -1] = SPECIALS["end"]
     inputs = make_inputs(bert, {name: batch[name] for name in bert.reads})
-    hidden = round(0.15 * bert.row_length)
+    hidden = round(0.4 * bert.row_length)
     assert inputs["inputs"].shape == (B, CONTEXT)
     assert inputs["positions"].shape == inputs["targets"].shape == (B, hidden)
     assert bool((inputs["inputs"].gather(1, inputs["positions"]) == SPECIALS["mask"]).all())
