@@ -41,8 +41,8 @@ class CrossAttention(nn.Module):
     def look_for_same_token(self) -> None:
         """Initialize keys like queries, so that a token looks first at those of the source that are equal to it.
 
-        A target's words and sentinels are then found in the source from the first step on. From small random weights a
-        T5 guesses its spans for long from the words before them, and neither side learns what the other could say.
+        A BART then copies after half as many steps. A T5 needs an order of its tokens as well to find what its
+        sentinels stand for (`positions.prefer_near_keys`).
         """
         k = self.kv.weight[: len(self.q.weight)]
         nn.init.normal_(self.q.weight, std=self.q.in_features**-0.5)

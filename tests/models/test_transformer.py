@@ -12,7 +12,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.models.attention import attend, document_block_mask, document_mask
 from ssl_cli.models.encoder import SIZES
 from ssl_cli.models.heads import MaskedLMHead, PairHead
-from ssl_cli.models.positions import apply_rotary, document_positions, position_angles
+from ssl_cli.models.positions import apply_rotary, document_positions, position_angles, relative_bias
 from ssl_cli.models.transformer import Transformer
 
 VOCABULARY = 50
@@ -213,3 +213,20 @@ def test_the_compiled_network_gives_the_same() -> None:
     model, ids = network(causal=True), tokens()
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(ids), model(ids), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("positions", ["rotary", "relative"])
+@pytest.mark.parametrize("causal", [False, True])
+def test_new_heads_look_at_tokens_beside_them(positions: str, causal: bool) -> None:
+    """Of a row of one token the content says nothing: all that attention knows is the distance."""
+    net = network(positions=positions, causal=causal)
+    q, k, _ = net.blocks[0].attention.qkv.bias.view(3, 4, 1, 8)  # (H, 1, D) each
+    if positions == "rotary":
+        q, k = (apply_rotary(x.expand(4, 16, 8), net.cos, net.sin) for x in (q, k))
+        scores = q @ k.mT  # (H, T, T)
+    else:
+        scores = relative_bias(net.relative_table.weight, 16, 16, causal)
+    for head in (0, 1):
+        left, right = scores[head, 8, 7], scores[head, 8, 9]
+        assert causal or (left > right if head == 0 else right > left)
+        assert max(left, right) > scores[head, 8, 0]

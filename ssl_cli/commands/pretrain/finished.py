@@ -18,7 +18,7 @@ from ssl_cli.methods.protocols import ContinuesText, FillsMasks, WritesText
 from ssl_cli.models.generation.decode import generate
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
 from ssl_cli.models.generation.packed_weights import InferenceModel, Precision
-from ssl_cli.models.generation.request import GenerationRequest
+from ssl_cli.models.generation.request import GenerationRequest, check_beams
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import RunFilter, find_run
 
@@ -215,5 +215,4 @@ def check_search(request: GenerationRequest, sampling: Sampling, vocab_size: int
         )
     if request.n > request.beams:
         raise InputError(f"n={request.n} texts are more than a search with beams={request.beams} finds: raise beams.")
-    if request.beams > vocab_size // 2:
-        raise InputError(f"beams={request.beams} is too many for a vocabulary of {vocab_size:,} tokens: set fewer.")
+    check_beams(request.beams, vocab_size)

@@ -141,12 +141,13 @@ class FragmentFiller(GapFiller):
         Raises InputError if other lengths are requested.
         """
         ((start, stop),) = self.runs(ids)
-        if not request.min_tokens <= (n_masks := stop - start) <= request.max_tokens:
+        n_masks = stop - start
+        if not request.min_tokens <= n_masks <= request.max_tokens:
             raise InputError(
                 f"A run with model.corruption=[fragment] writes one token for each {MASK}, here {n_masks}, which "
                 f"min_tokens={request.min_tokens} and max_tokens={request.max_tokens} do not allow."
             )
-        of_fragment = replace(request, min_tokens=stop - start, max_tokens=stop - start)
+        of_fragment = replace(request, min_tokens=n_masks, max_tokens=n_masks)
         return Writing(self._of_fragment, of_fragment, (), self._first_position([(start, stop)]))
 
     def completed(self, ids: list[int], completion: Completion) -> Completion:

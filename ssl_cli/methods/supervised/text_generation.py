@@ -13,7 +13,7 @@ from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.head import Batch, RawPredictions, SupervisedMethod
 from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.generation.packed_weights import Precision
-from ssl_cli.models.generation.request import GenerationRequest
+from ssl_cli.models.generation.request import GenerationRequest, check_beams
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.models.generation.seq2seq import generate_from_sources
 from ssl_cli.models.losses import chunked_cross_entropy
@@ -48,9 +48,7 @@ class TextGenerator(SupervisedMethod):
             raise InputError(
                 f"task.max_target={max_target}: the decoder has {network.context} positions: make it smaller."
             )
-        if beams > network.vocab_size // 2:
-            size = f"{network.vocab_size:,} tokens"
-            raise InputError(f"task.beams={beams} is too many for a vocabulary of {size}: set fewer.")
+        check_beams(beams, network.vocab_size, "task.beams")
         self.style, self.specials, self.max_target = style, dict(specials), max_target
         lengths = {"max_tokens": max_target - len(Seq2SeqTemplate.for_style(style, specials).target_prefix)}
         self._greedy = GenerationRequest(**lengths, batch_size=TEXTS_AT_A_TIME, no_repeat_ngram=no_repeat_ngram)

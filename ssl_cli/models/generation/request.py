@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.types import Count, LengthPenalty, Natural, Seed
+from ssl_cli.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,9 @@ def uniform_draws(request: GenerationRequest, prompt: int, sample: int) -> Tenso
     """
     rng = np.random.default_rng([request.seed, prompt, sample])
     return torch.from_numpy(rng.random(request.max_tokens))
+
+
+def check_beams(beams: int, vocab_size: int, option: str = "beams") -> None:
+    """Raise InputError, which names the option, if a search can't go on with so many beginnings of a text."""
+    if beams > vocab_size // 2:
+        raise InputError(f"{option}={beams} is too many for a vocabulary of {vocab_size:,} tokens: set fewer.")
