@@ -248,8 +248,13 @@ class PackedLinear(nn.Module):
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Return whether oneDNN's own layouts are available: on x86 CPUs, by the operators that torch.compile uses."""
-    return weight.device.type == "cpu" and platform.machine().lower() in ("x86_64", "amd64") and _has_onednn_operators()
+    """Return whether oneDNN's own layouts are available: on x86 CPUs, by the operators that torch.compile uses.
+
+    For bfloat16 it needs AVX-512.
+    """
+    if weight.device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    return _has_onednn_operators() and (weight.dtype == torch.float32 or _has_onednn_avx512())
 
 
 @cache

@@ -1,13 +1,15 @@
 """Muon: momentum made orthogonal for the matrices, AdamW for all other weights, as one optimizer."""
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ssl_cli.config.types import Count, NonNegative, Share
 from ssl_cli.errors import InputError
+from ssl_cli.models.cpu import has_bf16
 
 IS_MATRIX = "is_matrix"  # key of a group of weights that Muon updates; see optim.WeightGroups
 
@@ -35,7 +37,7 @@ class MuonAdamW(torch.optim.Optimizer):
         muon: dict[str, Any] = {"momentum": momentum, "ns_steps": ns_steps, "adjust_lr_fn": "match_rms_adamw"}
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(torch.optim.Muon(matrices, **options, **muon))
+            self.parts.append(_Muon(matrices, **options, **muon))
         if others:
             self.parts.append(torch.optim.AdamW(others, **options, betas=(betas[0], betas[1]), fused=True))
         super().__init__([group for part in self.parts for group in part.param_groups], options)
@@ -57,6 +59,46 @@ class MuonAdamW(torch.optim.Optimizer):
         """Update the weights by their gradients."""
         for part in self.parts:
             part.step()
+
+
+class _Muon(torch.optim.Muon):
+    """torch's Muon, but with products in float32 on a device without bfloat16.
+
+    torch always multiplies in bfloat16, which such a CPU emulates: a step of training then takes minutes.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update the weights by their gradients."""
+        if has_bf16(self.param_groups[0]["params"][0].device):
+            super().step()
+            return
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, group)
+
+    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        momentum = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(gradient))
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        update = gradient.lerp(momentum, group["momentum"])  # Nesterov's
+        update = orthogonalize(update, group["ns_coefficients"], group["ns_steps"])
+        scale = 0.2 * math.sqrt(max(weight.shape))  # arXiv 2502.16982, eq. 4
+        weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
+
+
+def orthogonalize(matrix: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+    """Return about the nearest orthogonal matrix, by steps of Newton-Schulz that bring singular values near 1.
+
+    The polynomial a x + b x^3 + c x^5 of its `coefficients` (a, b, c) overshoots: they end between about 0.7 and 1.2.
+    """
+    a, b, c = coefficients
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
 
 
 def _split(params: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
+from ssl_cli.training import muon
 from ssl_cli.training.muon import MuonAdamW
 from ssl_cli.training.optim import WeightGroups
 from ssl_cli.training.trainer import train
@@ -34,7 +35,8 @@ def is_muons(name: str, weight: torch.Tensor) -> bool:
     return weight.dim() == 2 and "token_table" not in name
 
 
-def test_it_is_muon_and_adamw_side_by_side() -> None:
+def test_it_is_muon_and_adamw_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muon, "has_bf16", lambda device: True)
     ours, theirs = with_gradients(), with_gradients()
     both = MuonAdamW(WeightGroups(ours).split(), lr=0.01, weight_decay=0.3)
     named = list(theirs.named_parameters())
@@ -54,6 +56,36 @@ def test_it_is_muon_and_adamw_side_by_side() -> None:
             optimizer.step()
     for (name, weight), expected in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(weight, expected), name
+
+
+def test_in_float32_it_is_muon_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = []
+    for is_half in (True, False):
+        monkeypatch.setattr(muon, "has_bf16", lambda device, is_half=is_half: is_half)
+        models.append(model := with_gradients())
+        optimizer = MuonAdamW(WeightGroups(model).split(), lr=0.01, weight_decay=0.3)
+        for step in range(3):
+            add_gradients(model, step)
+            optimizer.step()
+    start = dict(with_gradients().named_parameters())
+    for (name, half), (_, full) in zip(*(model.named_parameters() for model in models), strict=True):
+        moved = (half - start[name]).norm()
+        if is_muons(name, half):
+            assert 0 < (full - half).norm() < 0.02 * moved, name
+        else:
+            assert torch.equal(full, half), name
+
+
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (7, 7)])
+def test_singular_values_of_an_orthogonalized_matrix_are_near_one(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = muon.orthogonalize(matrix, (3.4445, -4.775, 2.0315), steps=5)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    for _ in range(5):
+        values = values / values.norm() if _ == 0 else values
+        values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
+    torch.testing.assert_close(found, left * values @ right, rtol=1e-4, atol=1e-4)
+    assert 0.6 < values.min() and values.max() < 1.3
 
 
 def test_it_goes_on_from_its_state_with_the_learning_rate_of_the_schedule() -> None:
