@@ -3,9 +3,9 @@
 BERT 4x256 on news, beside transformers' Trainer: the same text and tokenizer, batches of 32 rows of 128 tokens, AdamW
 (weight decay 0.01), linear warm-up and decay of the learning rate. GPT on characters of tiny Shakespeare, beside
 nanoGPT's train.py in its own settings: those of its README for a CPU (the README reports 1.88), or the 6x384 ones
-(1.4697; hours on a CPU). BART and T5 4x256 on news, beside transformers' in its Trainer in bf16, without dropout, on
-the same corrupted texts. Each side measures its own loss on the same held-out text: nats per masked token, with its own
-random masks; nats per character, nanoGPT's on random batches, ours on all of it.
+(1.4697; hours on a CPU). BART and T5 4x256 on news, beside transformers' in its Trainer, without dropout, on the
+same corrupted texts, both in bf16 if the CPU has it. Each side measures its own loss on the same held-out text: nats
+per masked token, with its own random masks; nats per character, nanoGPT's on random batches, ours on all of it.
 """
 
 import argparse
@@ -15,9 +15,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from text import SEQ2SEQ_OPTIONS, SHAKESPEARE, SHAPES, VAL_ROWS, news, seq2seq_pairs, shakespeare
 from text_sides.nanogpt import SETTINGS, NanoGPT
 from text_sides.timing import alone
+
+from ssl_cli.models.cpu import has_bf16
 
 EXTRA = "bench"  # scripts/bench installs it
 LR = 5e-4  # of BERT, on both sides
@@ -92,11 +95,16 @@ def seq2seq(options: argparse.Namespace, folder: Path) -> None:
     for family in SEQ2SEQ_OPTIONS:
         steps = options.seq2seq_steps
         words, shape, rows = seq2seq_pairs(options, folder, family, "mini", n_batches=steps)
-        words += [f"trainer.max_steps={steps}", f"optim.lr={LR}", f"optim.warmup_steps={min(100, steps // 10)}"]
+        words += [
+            f"trainer.max_steps={steps}",
+            f"optim.lr={LR}",
+            "optim.weight_decay=0.01",
+            f"optim.warmup_steps={min(100, steps // 10)}",
+        ]
 
         def theirs(seed: int, family: str = family, shape: tuple = shape, rows: int = rows) -> float:
             settings = (folder, family, shape, rows, options.seq2seq_steps, seed, LR)
-            return alone(options.threads, "run_seq2seq:validation_loss", *settings, bf16=True)
+            return alone(options.threads, "run_seq2seq:validation_loss", *settings, bf16=has_bf16(torch.device("cpu")))
 
         def ours(seed: int, words: list[str] = words) -> float:
             return alone(options.threads, "ours:loss_of_pairs", folder, [*words, f"seed={seed}"], VAL_ROWS)

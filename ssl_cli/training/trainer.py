@@ -81,6 +81,11 @@ def train(
     trainer = _trainer(cfg.trainer, precision, callbacks, all_loggers, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None
     on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and precision.startswith("bf16") and not has_bf16(trainer.strategy.root_device):
+        console.warn(
+            f"trainer.precision={precision}: this CPU has no instructions for bfloat16, and emulates them many times "
+            "as slowly. 32-true is faster here."
+        )
     tuned = tuned_for_large_matmuls() if on_cpu and isinstance(method, MatmulBound) else nullcontext()
     with tuned, compiled(method, on_cpu) if cfg.trainer.compile else nullcontext():
         trainer.fit(learner, ckpt_path=checkpoint, weights_only=True)

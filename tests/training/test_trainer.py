@@ -12,6 +12,7 @@ from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.denoising import DenoisingAutoencoder
 from ssl_cli.models.mlp import MLPAutoencoder
+from ssl_cli.training import trainer
 from ssl_cli.training.limits import step_limit
 from ssl_cli.training.module import Learner
 from ssl_cli.training.trainer import compiled, train
@@ -209,3 +210,13 @@ def test_a_method_may_change_its_losses_in_the_course_of_a_run(tmp_path: Path) -
     learned(tmp_path / "parts", 12)
     assert same(whole, learned(tmp_path / "parts", 20, resume=True))
     assert history(tmp_path / "parts") == rows
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_cpu_that_emulates_bfloat16_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, has_it: bool
+) -> None:
+    monkeypatch.setattr(trainer, "has_bf16", lambda device: has_it)
+    trained(tmp_path, config(max_steps=2, precision="bf16-mixed"))
+    err = capsys.readouterr().err
+    assert has_it == ("32-true is faster here" not in " ".join(err.split()))

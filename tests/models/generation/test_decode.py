@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.methods.language.causal_lm import CausalLM
+from ssl_cli.models import cpu
 from ssl_cli.models.cpu import PackedLinear, can_pack
 from ssl_cli.models.generation.decode import batch_prompts, generate, generate_tokens
 from ssl_cli.models.generation.detokenize import Completion, Detokenizer
@@ -148,6 +149,13 @@ def test_a_packed_layer_on_a_machine_without_packed_layouts(monkeypatch: pytest.
     layer = PackedLinear(weight, bias)
     assert not can_pack(weight) and not layer.is_packed
     torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, weight, bias))
+
+
+def test_half_the_bits_are_packed_only_where_onednn_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "_has_onednn_avx512", lambda: False)
+    weight, x = torch.randn(5, 8).bfloat16(), torch.randn(2, 8).bfloat16()
+    layer = PackedLinear(weight, None)
+    assert not layer.is_packed and torch.equal(layer(x), torch.nn.functional.linear(x, weight))
 
 
 # --- detokenization ---
