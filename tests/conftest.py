@@ -22,6 +22,7 @@ from PIL import Image
 from ssl_cli.cli.main import main
 from ssl_cli.data.tables.datasets import KDD_COLUMNS
 from tests.helpers import processes
+from tests.helpers.articles import make_pairs, write_pairs
 from tests.helpers.recordings import write_recordings
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -146,6 +147,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _hub(root / "hub" / "cifar10", "img", "RGB", 32, rng)
     _photographs(root / "photographs", rng)
     _texts(root, rng)
+    write_pairs(root / "pairs.jsonl")
+    _reuters(root / "reuters21578" / "reuters.jsonl.gz")
     return root
 
 
@@ -159,6 +162,17 @@ def _labelled_images(n: int, channels: int, size: int, rng: np.random.Generator)
     """(n, C, H, W) and (n,): classes 0 and 1 in turn"""
     label = np.arange(n) % 2
     return np.stack([striped(k, channels, size, rng) for k in label]), label.astype(np.uint8)
+
+
+def _reuters(path: Path) -> None:
+    """A line of JSON for each item, with the split of Lewis."""
+    path.parent.mkdir()
+    records = make_pairs(120)
+    lines = (
+        json.dumps({"body": record["body"], "title": f"<ABC> {record['headline']}", "lewissplit": split})
+        for record, split in zip(records, ["TRAIN", "TRAIN", "TEST"] * 40, strict=True)
+    )
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
 
 
 def _mboshi(folder: Path) -> None:

@@ -14,6 +14,7 @@ from ssl_cli.config.typecheck import provides
 from ssl_cli.methods.protocols import EncodesText, LearnsFromText, Reconstructs, ScoresAnomalies
 from ssl_cli.methods.speech.frame_protocols import LearnsFromFrames
 from ssl_cli.methods.speech.protocols import ReconstructsSpeech
+from ssl_cli.methods.text_latent.protocols import Summarizes
 from tests.conftest import FOUR_STEPS, QUICK, Cli
 from tests.helpers.task_files import task_words
 
@@ -35,7 +36,7 @@ def names(group: str) -> list[str]:
 
 
 def of_modality(modality: str) -> list[str]:
-    """Return the data sets of a modality: table, image, text or audio."""
+    """Return the data sets of a modality: table, image, text, audio or article."""
     return [name for name in choices("data") if modality_of(str(target_of("data", name))) == modality]
 
 
@@ -50,6 +51,7 @@ def required_words(name: str, published: Path) -> list[str]:
         "text": [f"data.files={published}/text", "data.document=block"],
         "c4": ["data.val=0.1"],
         "speech": [f"data.dir={published}/fsdd/recordings", "data.pattern={word}_{speaker}_{take}"],
+        "text_pairs": [f"data.files={published}/pairs.jsonl", "data.article=body", "data.title=headline"],
     } | {name: [f"data.files={published}/text"] for name in ("jsonl", "csv", "parquet")}
     return [f"paths.data={published}", *REQUIRED.get(name, files.get(name, []))]
 
@@ -69,8 +71,8 @@ def test_every_choice_has_a_summary() -> None:
         assert all(choice.summary for choice in choices(group).values()), group
 
 
-def test_data_is_a_table_or_images_or_text_or_speech() -> None:
-    found = [name for modality in ("table", "image", "text", "audio") for name in of_modality(modality)]
+def test_data_is_a_table_or_images_or_text_or_speech_or_articles() -> None:
+    found = [name for modality in ("table", "image", "text", "audio", "article") for name in of_modality(modality)]
     assert sorted([*found, "labelled"]) == names("data")
 
 
@@ -97,6 +99,13 @@ def test_texts(cli: Cli, published: Path, name: str) -> None:
 def test_speech(cli: Cli, published: Path, name: str) -> None:
     words = [f"data={name}", *required_words(name, published), "data.n_mels=16", "model=speech_ae", "clips=0"]
     assert trained(cli, *FEW_RECORDINGS, "trainer=cpu", *words, verb="reconstruct")["test/rebuilt_mcd_db"] > 0
+
+
+@pytest.mark.parametrize("name", of_modality("article"))
+@pytest.mark.parametrize("model", that_can(Summarizes))
+def test_articles(cli: Cli, published: Path, name: str, model: str) -> None:
+    words = [f"data={name}", *required_words(name, published), f"model={model}", "data.min_words=5"]
+    assert trained(cli, *words, verb="reconstruct")["test/rouge1"] > 0
 
 
 @pytest.mark.parametrize("name", names("tokenizer"))

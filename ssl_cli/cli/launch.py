@@ -31,9 +31,9 @@ from ssl_cli.cli.overrides import (
     check_options_of_modality,
     check_overrides,
     choice_names,
-    holds_speech,
+    modality_of_data,
     value_of,
-    with_defaults_of_speech,
+    with_defaults_of_modality,
     without_repeats,
 )
 from ssl_cli.cli.show import show_config, show_sources
@@ -87,7 +87,7 @@ def launch(line: CommandLine, verb: str) -> int:
         raise InputError("resume= continues a single run: leave out -m.")
     if resumed != "null" and VERBS[verb].makes_runs:
         return _resume(line, verb, resumed, overrides)
-    overrides = with_defaults_of_speech(verb, overrides)
+    overrides = with_defaults_of_modality(verb, overrides)
     check_options_apply(verb, overrides, sweeping)
     check_data_folder(overrides)
     with _hydra(verb) as hydra:
@@ -204,7 +204,7 @@ def _run(cfg: DictConfig, verb: str) -> str | None:
     """
     for name in unused_options(verb) if cfg.get("run") is None else ():
         cfg.pop(name, None)  # options of a finished run do not belong to a run that trains, nor to its saved config
-    for name in VERBS[verb].of_text if holds_speech(cfg) else ():
+    for name in VERBS[verb].options_of.get("text", ()) if modality_of_data(cfg) == "audio" else ():
         cfg.pop(name, None)
         cfg.choices.pop(name, None)
     try:

@@ -14,7 +14,11 @@ from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 
-SPEECH_PACKAGES = ("ssl_cli.data.audio.", "ssl_cli.methods.speech.")
+PACKAGES_OF = {  # modality -> the packages of its data and its methods
+    "audio": ("ssl_cli.data.audio.", "ssl_cli.methods.speech."),
+    "article": ("ssl_cli.data.articles.", "ssl_cli.methods.text_latent."),
+}
+KINDS = {"text": "text", "image": "images", "audio": "speech", "article": "articles"}  # modality -> what data hold
 MULTI_CHOICE_GROUPS = {"logger"}  # groups of which a run may have several choices
 
 
@@ -168,41 +172,41 @@ def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) ->
         raise InputError(f"{', '.join(unused)}: only with run=RUN, a finished run; without run= a new one is trained.")
 
 
-def with_defaults_of_speech(verb: str, overrides: list[Override]) -> list[Override]:
-    """Return the overrides, with model and data of speech if only one of them is chosen and is of speech."""
-    defaults = VERBS[verb].of_speech
+def with_defaults_of_modality(verb: str, overrides: list[Override]) -> list[Override]:
+    """Return the overrides, with model and data of a modality if only one of them is chosen and is of that one."""
     chosen = {override.key_or_group: choice_names(override) for override in overrides}
-    named = [(group, name) for group in defaults for name in chosen.get(group, [])]
-    if "experiment" in chosen or not named or not all(is_of_speech(*choice) for choice in named):
-        return overrides
-    return overrides + [parse_override(f"{group}={name}") for group, name in defaults.items() if group not in chosen]
+    for modality, defaults in VERBS[verb].defaults_of.items():
+        named = [(group, name) for group in defaults for name in chosen.get(group, [])]
+        if "experiment" not in chosen and named and all(is_of(modality, *choice) for choice in named):
+            missing = {group: name for group, name in defaults.items() if group not in chosen}
+            return overrides + [parse_override(f"{group}={name}") for group, name in missing.items()]
+    return overrides
 
 
-def is_of_speech(group: str, name: str) -> bool:
-    """Return whether the class of a choice, such as model=voice_ae, is one of speech."""
-    return str(target_of(group, name)).startswith(SPEECH_PACKAGES)
+def is_of(modality: str, group: str, name: str) -> bool:
+    """Return whether the class of a choice, such as model=voice_ae, is one of a modality."""
+    return str(target_of(group, name)).startswith(PACKAGES_OF[modality])
 
 
-def holds_speech(cfg: DictConfig) -> bool:
-    """Return whether the data of a config are recordings of speech."""
-    return modality_of(str(OmegaConf.select(cfg, "data._target_"))) == "audio"
+def modality_of_data(cfg: DictConfig) -> str:
+    """Return the modality of a config's data: labelled examples are text."""
+    modality = modality_of(str(OmegaConf.select(cfg, "data._target_")))
+    return "text" if modality == "labelled" else modality
 
 
 def check_options_of_modality(verb: str, cfg: DictConfig, overrides: list[Override]) -> None:
-    """Raise InputError if an option is set that is not for what the data of the composed config hold.
-
-    An option for text or images has no effect on recordings of speech, nor one for recordings on anything else.
-    """
+    """Raise InputError if an option is set that is not for what the data of the composed config hold."""
     if cfg.get("run") is not None:
         return  # a finished run is used: the data of this config are not
-    spec, is_speech = VERBS[verb], holds_speech(cfg)
-    kinds = {"text": spec.of_text, "images": spec.of_images} if is_speech else {"speech": spec.of_recordings}
+    options_of, modality = VERBS[verb].options_of, modality_of_data(cfg)
     for override in overrides:
         name = override.key_or_group.partition(".")[0]
-        for kind, names in kinds.items():
-            if name in names and override.value() is not None:
-                holds = "holds speech" if is_speech else "does not hold speech"
-                raise InputError(f"{name} is for {kind}, and data={cfg.choices.data} {holds}: leave it out.")
+        owners = [owner for owner, names in options_of.items() if name in names]
+        if owners and modality in KINDS and modality not in owners and override.value() is not None:
+            kinds = " and ".join(KINDS[owner] for owner in owners)
+            raise InputError(
+                f"{name} is for {kinds}, and data={cfg.choices.data} holds {KINDS[modality]}: leave it out."
+            )
 
 
 def check_data_folder(overrides: list[Override]) -> None:

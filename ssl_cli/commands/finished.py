@@ -32,6 +32,10 @@ SPEECH_RUN_CLASSES = {
     "pretrain": "commands.speech.finished.SpeechRun",
     "finetune": "commands.finetune.finished_speech.FinetunedSpeechRun",
 }
+CLASSES_OF_READERS = {  # what a run's model reads of a batch -> the classes of such runs, by their verb
+    "frames": SPEECH_RUN_CLASSES,
+    "articles": {"reconstruct": "commands.articles.finished.ArticleRun"},
+}
 # What reading a damaged run may raise.
 LOAD_ERRORS = (
     SafetensorError,
@@ -58,17 +62,13 @@ def load(run: str | Path = "latest", outputs: str | Path = "outputs", trust: tup
 
 
 def open_run(folder: Path, trust: tuple[str, ...] = ()) -> "Finished":
-    """Return the finished run in a folder, by its verb and by whether its model reads speech; see `load`."""
+    """Return the finished run in a folder, by its verb and by what its model reads; see `load`."""
     cfg = read_config(folder)
-    classes = SPEECH_RUN_CLASSES if reads_speech(cfg, folder, trust) else RUN_CLASSES
+    check_targets(cfg, folder, trust)
+    reads = getattr(class_of(cfg, "model"), "reads", ())  # of a damaged config there are none
+    classes = next((classes for key, classes in CLASSES_OF_READERS.items() if key in reads), RUN_CLASSES)
     module, _, name = classes[cfg.verb].rpartition(".")
     return getattr(import_module(f"ssl_cli.{module}"), name)(folder, trust)
-
-
-def reads_speech(cfg: DictConfig, folder: Path, trust: tuple[str, ...] = ()) -> bool:
-    """Return whether the model of a run's config reads frames of speech. Of a damaged config it is false."""
-    check_targets(cfg, folder, trust)
-    return "frames" in getattr(class_of(cfg, "model"), "reads", ())
 
 
 def runs_that_can(ability: str, *protocols: type, trust: tuple[str, ...] = ()) -> RunFilter:

@@ -109,6 +109,19 @@ class FillConfig(UseConfig):
 
 
 @dataclass(kw_only=True)
+class SummarizeConfig(UseConfig):
+    """Options of ssl summarize."""
+
+    run: Annotated[Path, "a run folder of ssl reconstruct on articles, or latest"]
+    text: Annotated[str | list[str] | None, "a text to summarize, or several"]
+    input: Annotated[Path | None, "a file of such texts, one per line, instead of text"]
+    output: Annotated[
+        Annotated[str, Pattern(r".+\.jsonl", "a path that ends in .jsonl")] | None,
+        "file for the summaries; null: they are printed",
+    ]
+
+
+@dataclass(kw_only=True)
 class PredictConfig(UseConfig):
     """Options of ssl predict."""
 

@@ -19,6 +19,7 @@ from ssl_cli.config.use_verbs import (
     GenerateConfig,
     PredictConfig,
     ScoreConfig,
+    SummarizeConfig,
     UnitsConfig,
 )
 
@@ -70,10 +71,10 @@ class VerbSpec:
     set_by_init: frozenset[str] = NONE  # options that a checkpoint given by init= sets
     only_with_run: frozenset[str] = NONE  # options of a verb that trains which use a finished run instead
     also_with_run: frozenset[str] = NONE  # options with an effect both on training and with run=
-    of_text: frozenset[str] = NONE  # options and groups that mean nothing for speech
-    of_images: frozenset[str] = NONE  # options that mean nothing for speech, in a verb of images
-    of_recordings: frozenset[str] = NONE  # options that mean nothing for anything but speech
-    of_speech: Mapping[str, str] = field(default_factory=dict)  # group -> its default, if another group is of speech
+    # Modality -> the options and groups that mean nothing for other modalities; an option may be of several.
+    options_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    # Modality -> the defaults of model and data, if the other one of them is chosen and is of that modality.
+    defaults_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     of_other_verbs: Mapping[str, str] = field(default_factory=dict)  # option of the data -> the verb that uses it
 
     @property
@@ -105,8 +106,8 @@ VERBS: dict[str, VerbSpec] = {
         model_packages=("ssl_cli.methods.language.", *LEARNS_FROM_FRAMES),
         data=("TokenSource", "SpeechSource"),
         modalities=("text", "audio"),
-        of_text=frozenset({"tokenizer", "init", "val_tokens", "eval_tokens", "show"}),
-        of_speech={"model": "speech_bert", "data": "synthetic_speech"},
+        options_of={"text": frozenset({"tokenizer", "init", "val_tokens", "eval_tokens", "show"})},
+        defaults_of={"audio": {"model": "speech_bert", "data": "synthetic_speech"}},
         changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
         set_by_init=frozenset({"tokenizer", "model.style", *(f"model.network.{name}" for name in NETWORK)}),
     ),
@@ -121,7 +122,7 @@ VERBS: dict[str, VerbSpec] = {
             f"ssl_cli.models.{name}." for name in ("transformer", "frame_transformer", "encoder_decoder")
         ),
         modalities=("labelled", "audio"),
-        of_text=frozenset({"tokenizer", "max_length"}),
+        options_of={"text": frozenset({"tokenizer", "max_length"})},
         changeable=CHANGEABLE | {"bootstrap_samples", "predict_train"},
         set_by_init=frozenset({"tokenizer", "model", "model.context", *(f"model.{name}" for name in NETWORK)}),
     ),
@@ -129,17 +130,22 @@ VERBS: dict[str, VerbSpec] = {
         options=ReconstructConfig,
         main_options=("data", "model", "trainer.max_epochs", "optim.lr", "seed", "run", "input"),
         command="reconstruct.reconstruct",
-        model=("protocols.Reconstructs", "speech.protocols.ReconstructsSpeech"),
+        model=("protocols.Reconstructs", "speech.protocols.ReconstructsSpeech", "text_latent.protocols.Summarizes"),
         model_ability="reconstruct its input",
-        model_packages=("ssl_cli.methods.autoencoders.", *AUTOENCODERS_OF_SPEECH),
-        data=("ImageSource", "SpeechSource"),
-        modalities=("image", "audio"),
+        model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.text_latent.", *AUTOENCODERS_OF_SPEECH),
+        data=("ImageSource", "SpeechSource", "ArticleSource"),
+        modalities=("image", "audio", "article"),
         changeable=CHANGEABLE
         | {"prior_steps", "importance_samples", "likelihood_images", "probes"}
         | {"judges", "clips", "vocoder"},
-        of_speech={"model": "voice_ae", "data": "synthetic_speech"},
-        of_images=frozenset({"prior_steps", "importance_samples", "likelihood_images"}),
-        of_recordings=frozenset({"judges", "clips", "vocoder"}),
+        options_of={
+            "image": frozenset({"prior_steps", "importance_samples", "likelihood_images", "probes"}),
+            "audio": frozenset({"judges", "clips", "vocoder", "probes"}),
+        },
+        defaults_of={
+            "audio": {"model": "voice_ae", "data": "synthetic_speech"},
+            "article": {"model": "extractive_search", "data": "reuters"},
+        },
         only_with_run=frozenset(
             {"run", "input", "output", "overwrite", "escape_formulas", "trust", "paths.outputs"}
         ),
@@ -181,6 +187,9 @@ VERBS: dict[str, VerbSpec] = {
         options=UnitsConfig,
         main_options=("run", "input", "output", "layer", "num_units"),
         command="speech.units",
+    ),
+    "summarize": VerbSpec(
+        options=SummarizeConfig, main_options=("run", "text", "input", "output"), command="articles.summarize"
     ),
     "compress": VerbSpec(
         options=CompressConfig, main_options=("run", "input", "output", "overwrite"), command="reconstruct.compress"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from ssl_cli.data.articles.sources import ArticleData
     from ssl_cli.data.audio.datasets import SpeechData
     from ssl_cli.data.images.datasets import ImageData
     from ssl_cli.data.one_class import OneClassData
@@ -34,6 +35,14 @@ class SpeechSource(Protocol):
 
     def speech_splits(self, seed: int) -> SpeechData:
         """Return the training, validation and test utterances, and those of speakers that training does not hear."""
+
+
+@runtime_checkable
+class ArticleSource(Protocol):
+    """Articles with titles."""
+
+    def article_splits(self, seed: int) -> ArticleData:
+        """Return articles and titles of others to learn from, and whole pairs to measure on."""
 
 
 @runtime_checkable

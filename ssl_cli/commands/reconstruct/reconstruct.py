@@ -1,14 +1,16 @@
-"""ssl reconstruct: train an autoencoder on images or speech; or, with run=, rebuild new ones with a finished run."""
+"""ssl reconstruct: train an autoencoder on images, speech or articles; or, with run=, rebuild new ones with it."""
 
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ssl_cli.commands.articles import reconstruct as articles
 from ssl_cli.commands.reconstruct import apply, images
 from ssl_cli.commands.speech import reconstruct as speech
 from ssl_cli.config.instantiate import modality_of
 
-MODALITIES = {"image": images, "audio": speech}  # modality of the data -> the module whose run(cfg) trains on it
+# Modality of the data -> the module whose run(cfg) trains on it.
+MODALITIES = {"image": images, "audio": speech, "article": articles}
 
 
 def run(cfg: DictConfig) -> Path:

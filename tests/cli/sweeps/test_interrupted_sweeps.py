@@ -134,12 +134,12 @@ from ssl_cli.training.module import Learner
 
 add_gradient, runs = Learner._add_gradient, 0
 
-def dies(self, batch):
+def dies(self, batch, *rest):
     global runs
     runs += batch["k"] == 0
     if runs == 2 and batch["k"] == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
-    add_gradient(self, batch)
+    return add_gradient(self, batch, *rest)
 
 Learner._add_gradient = dies
 sys.exit(main.main(sys.argv[2:]))

@@ -1,0 +1,38 @@
+"""A finished run on articles: `ssl_cli.load("latest").summarize([text])`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ssl_cli.commands.finished import Finished, open_run, runs_that_can
+from ssl_cli.errors import InputError
+from ssl_cli.methods.text_latent.protocols import Summarizes
+from ssl_cli.runs.folder import find_run
+
+
+def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "ArticleRun":
+    """Return the finished run that the options name; `latest` is the newest that can summarize.
+
+    Raises InputError if there is none.
+    """
+    trusted = tuple((trust or "").split())
+    run_filter = runs_that_can("summarize (model=extractive_search)", Summarizes, trust=trusted)
+    finished = open_run(find_run(run, outputs, "reconstruct", finished=True, run_filter=run_filter), trusted)
+    if not isinstance(finished, ArticleRun):
+        raise InputError(f"{finished.folder} is not a run on articles: name one on data=text_pairs or data=reuters.")
+    return finished
+
+
+class ArticleRun(Finished):
+    """A summarizer that learned from articles and from titles of others."""
+
+    def restore(self) -> None:
+        """Summarize one text, to check that the run is whole."""
+        self.model.summarize(["One sentence."])
+
+    def summarize(self, texts: Sequence[str]) -> list[str]:
+        """Return a summary of each text. Raises InputError for a text without words."""
+        summaries = self.model.summarize(texts)
+        for number, (text, summary) in enumerate(zip(texts, summaries, strict=True), start=1):
+            if not summary:
+                raise InputError(f"Text {number:,}, {text[:50]!r}, has no words to summarize.")
+        return summaries

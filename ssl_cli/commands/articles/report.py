@@ -1,0 +1,115 @@
+"""Report of a summarizer: report.html and examples.csv in the run folder, and a summary on the terminal."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ssl_cli import console
+from ssl_cli.commands.articles.evaluate import MODEL, STRONGEST, ArticleEvaluation
+from ssl_cli.commands.finetune.text_section import chosen_examples
+from ssl_cli.evaluation.html import (
+    REPORT,
+    Block,
+    Figure,
+    Headline,
+    Metric,
+    Note,
+    PageTable,
+    Section,
+    format_number,
+    metrics_section,
+    write_report,
+)
+from ssl_cli.evaluation.metrics.rouge import ROUGE, rouge_tokens
+from ssl_cli.evaluation.plots.text_lengths import text_lengths
+from ssl_cli.runs.csv_files import write_csv
+from ssl_cli.runs.folder import CONFIG, METRICS
+
+EXAMPLES = "examples.csv"
+COLUMNS = [*ROUGE, "words", "perplexity", "copied", "distinct_2"]
+MEANINGS = {
+    "rouge1": "F1 of the words that a summary shares with the title; of Chinese, of the characters",
+    "rouge2": "the same of pairs of neighbouring words",
+    "rougeL": "the same of the longest sequence of words, in their order, with gaps",
+    "words": "words of a summary, on average",
+    "perplexity": "how surprising a word is to a trigram model of other titles; lower reads more like a title",
+    "copied": "share of the words that the article has, too",
+    "distinct_2": "different pairs of neighbouring words, as a share of all",
+    "rouge1_gain": f"rouge1 above that of the {STRONGEST}",
+    "rouge2_gain": "the same of rouge2",
+    "rougeL_gain": "the same of rougeL",
+}
+N_PRINTED = 3  # summaries on the terminal
+MAX_ARTICLE_CHARS = 400  # of an example on the page
+
+
+def write(folder: Path, choices: Mapping[str, object], found: ArticleEvaluation) -> None:
+    """Write report.html and examples.csv."""
+    lengths = Figure("lengths.png", "Lengths of summaries and of the titles.")
+    counts = [np.array([len(rouge_tokens(text)) for text in texts]) for texts in (found.summaries, titles_of(found))]
+    text_lengths(folder / "figures" / lengths.name, "test: lengths", *counts)
+    note = "ROUGE by word, without a stemmer, beside the title that was held back. No title was seen with its article."
+    table = PageTable(["summaries", *COLUMNS], table_rows(found), numbers=set(COLUMNS))
+    sections = [
+        Section("Beside simple systems", [Note(note), table]),
+        Section("Lengths", [lengths]),
+        *example_sections(folder, found),
+        metrics_section([Metric(key, format_number(value), meaning(key)) for key, value in found.metrics.items()]),
+    ]
+    config = (folder / CONFIG).read_text()
+    write_report(folder, "reconstruct", config, choices, sections, [Headline(headline(found))])
+
+
+def headline(found: ArticleEvaluation) -> str:
+    """Return the sentence that a reader wants first: ROUGE-1, and how far it is from the strongest simple system."""
+    gain, rouge = found.metrics["test/rouge1_gain"], found.metrics["test/rouge1"]
+    interval = ""
+    if "rouge1_gain" in found.intervals:
+        low, high = found.intervals["rouge1_gain"]
+        interval = f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    return f"ROUGE-1 {100 * rouge:.1f}: {100 * gain:+.1f}{interval} above the {STRONGEST}, of the article."
+
+
+def table_rows(found: ArticleEvaluation) -> list[list[str]]:
+    """Return the row of each system: its name, and its metrics as text."""
+    return [
+        [name, *(format_number(values[column]) if column in values else "" for column in COLUMNS)]
+        for name, values in found.rows.items()
+    ]
+
+
+def titles_of(found: ArticleEvaluation) -> list[str]:
+    """Return the titles of the test articles."""
+    return [pair.title for pair in found.pairs]
+
+
+def meaning(key: str) -> str:
+    """Return what a metric is, "" if its name says it."""
+    return MEANINGS.get(key.partition("/")[2], "")
+
+
+def example_sections(folder: Path, found: ArticleEvaluation) -> list[Section]:
+    """Return a section each of the best, the middling and the worst summaries; examples.csv has all three."""
+    columns, rows, sections = ["rougeL", "article", "title", "summary"], list[dict[str, object]](), list[Section]()
+    for which, chosen in chosen_examples(found.rouge_l).items():
+        cells = [
+            [f"{found.rouge_l[k]:.3f}", found.pairs[k].article, found.pairs[k].title, found.summaries[k]]
+            for k in chosen
+        ]
+        rows += [{"which": which.lower(), **dict(zip(columns, row, strict=True))} for row in cells]
+        shown = [[row[0], row[1][:MAX_ARTICLE_CHARS], *row[2:]] for row in cells]
+        blocks: list[Block] = [Note(f"Also in {EXAMPLES}."), PageTable(columns, shown)]
+        if cells:
+            sections.append(Section(f"{which} by ROUGE-L", blocks))
+    write_csv(folder / EXAMPLES, ["which", *columns], rows)
+    return sections
+
+
+def print_summary(found: ArticleEvaluation) -> None:
+    """Print the table of systems, the headline, some examples and the names of the files."""
+    console.say(console.table("", ["test", *COLUMNS], table_rows(found), right=set(COLUMNS)))
+    console.say(headline(found))
+    for k in range(min(N_PRINTED, len(found.pairs))):
+        console.say(f"title: {found.pairs[k].title}\n{MODEL}: {found.summaries[k]}")
+    console.say(f"report: {REPORT}; metrics: {METRICS}; examples: {EXAMPLES}")

@@ -1,0 +1,40 @@
+"""Protocols of methods whose code of a text is a shorter text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ssl_cli.data.batches import ArrayDataset
+
+
+@runtime_checkable
+class Summarizes(Protocol):
+    """A method that writes a summary of a text; it has learned from articles, and from titles of others."""
+
+    def summarize(self, texts: Sequence[str]) -> list[str]:
+        """Return a summary of each text."""
+
+
+@runtime_checkable
+class FitsTexts(Summarizes, Protocol):
+    """A method that is fitted to texts in one go, without gradients."""
+
+    def fit_texts(self, articles: Sequence[str], titles: Sequence[str]) -> None:
+        """Fit to articles, and to titles that belong to none of them."""
+
+
+@runtime_checkable
+class LearnsFromSearch(Summarizes, Protocol):
+    """A method that learns by gradient what another one, its teacher, chooses of each article."""
+
+    teacher: FitsTexts
+
+    def rows(self, articles: Sequence[str]) -> ArrayDataset:
+        """Return articles as rows to learn from, with the choices of the fitted teacher."""
+
+    def set_threshold(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Set how much is chosen, by batches of rows that were held out."""
