@@ -149,10 +149,10 @@ def test_each_row_of_the_history_is_that_of_an_uninterrupted_run(
     add_gradient = Learner._add_gradient
     for n, batch in enumerate((6, 7, 8, 9, 13, 15, 16, 17, 18, *((23, 30, 38) if how else ()))):
 
-        def crash(self: Learner, each: dict[str, Any], at: int = batch) -> None:
+        def crash(self: Learner, each: dict[str, Any], *rest: Any, at: int = batch) -> Any:
             if each["k"] == at:
                 raise Crash
-            add_gradient(self, each)
+            return add_gradient(self, each, *rest)
 
         outputs = f"paths.outputs=cut{n}"
         with monkeypatch.context() as patch, pytest.raises(Crash):

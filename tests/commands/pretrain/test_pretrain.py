@@ -98,10 +98,10 @@ def test_killed_at_many_moments_and_resumed(
         command = [*words, f"paths.outputs=cut{n}"]
         for batch in batches:
 
-            def crash(self: Learner, each: dict[str, Any], at: int = batch) -> None:
+            def crash(self: Learner, each: dict[str, Any], *rest: Any, at: int = batch) -> Any:
                 if each["k"] == at:
                     raise Crash
-                add_gradient(self, each)
+                return add_gradient(self, each, *rest)
 
             with monkeypatch.context() as patch, pytest.raises(Crash):
                 patch.setattr(Learner, "_add_gradient", crash)
