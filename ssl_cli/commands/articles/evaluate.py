@@ -18,7 +18,7 @@ from ssl_cli.models.ngram import TrigramModel
 
 BOOTSTRAP_SAMPLES = 1000
 MODEL, TEACHER, TITLES = "this run", "the search it learned from", "titles by people"
-STRONGEST = "first 8 words, no stop words"
+STRONGEST = "first 8 words without stop words"
 RARE_WORDS, RARE_AMONG = 6, 60  # how many of the rarest words, among how many first ones
 
 

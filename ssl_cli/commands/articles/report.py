@@ -68,7 +68,7 @@ def headline(found: ArticleEvaluation) -> str:
     if "rouge1_gain" in found.intervals:
         low, high = found.intervals["rouge1_gain"]
         interval = f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-    return f"ROUGE-1 {100 * rouge:.1f}: {100 * gain:+.1f}{interval} above the {STRONGEST}, of the article."
+    return f"ROUGE-1 {100 * rouge:.1f}: {100 * gain:+.1f}{interval} above the {STRONGEST}."
 
 
 def table_rows(found: ArticleEvaluation) -> list[list[str]]:

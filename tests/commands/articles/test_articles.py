@@ -42,7 +42,7 @@ def test_a_run_reports_rouge_beside_simple_systems(made: tuple[Path, str]) -> No
     assert "this run" in out and "titles by people" in out and "ROUGE-1" in out
     rows = list(csv.DictReader((run / "examples.csv").open()))
     assert set(rows[0]) == {"which", "rougeL", "article", "title", "summary"} and len(rows) == 20
-    assert "first 8 words, no stop words" in (run / "report.html").read_text()
+    assert "first 8 words without stop words" in (run / "report.html").read_text()
 
 
 def test_the_same_again_is_found_and_a_run_is_reopened(cli: Cli, outputs: Path) -> None:
