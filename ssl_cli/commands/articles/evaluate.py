@@ -20,6 +20,15 @@ BOOTSTRAP_SAMPLES = 1000
 MODEL, TEACHER, TITLES = "this run", "the search it learned from", "titles by people"
 STRONGEST = "first 8 words without stop words"
 RARE_WORDS, RARE_AMONG = 6, 60  # how many of the rarest words, among how many first ones
+KEYS = {  # system -> the beginning of the keys of its metrics
+    TEACHER: "search",
+    "first 8 words": "lead_8",
+    "first 12 words": "lead_12",
+    STRONGEST: "content_lead_8",
+    f"{RARE_WORDS} rarest words": "rare_words",
+    TITLES: "titles",
+}
+COMPARED = (*ROUGE, "perplexity", "words", "copied")
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,6 @@ def evaluate(model: Summarizes, data: ArticleData, seed: int) -> ArticleEvaluati
     of_val = rouge_f1(model.summarize([pair.article for pair in val]), [pair.title for pair in val])
     metrics |= {f"val/{name}": value for name, value in TextScores(of_val).metrics().items()}
     return ArticleEvaluation(metrics, rows, test, texts[MODEL], scores[MODEL]["rougeL"], intervals)
-
-
-KEYS = {
-    TEACHER: "search",
-    "first 8 words": "lead_8",
-    "first 12 words": "lead_12",
-    STRONGEST: "content_lead_8",
-    f"{RARE_WORDS} rarest words": "rare_words",
-    TITLES: "titles",
-}
-COMPARED = (*ROUGE, "perplexity", "words", "copied")
 
 
 def systems(model: Summarizes, pairs: Sequence[Pair], articles: Sequence[str]) -> dict[str, list[str]]:
