@@ -105,6 +105,7 @@ def test_speech(cli: Cli, published: Path, name: str) -> None:
 @pytest.mark.parametrize("model", that_can(Summarizes))
 def test_articles(cli: Cli, published: Path, name: str, model: str) -> None:
     words = [f"data={name}", *required_words(name, published), f"model={model}", "data.min_words=5"]
+    words += ["trainer=cpu", "trainer.max_steps=2"]
     assert trained(cli, *words, verb="reconstruct")["test/rouge1"] > 0
 
 

@@ -14,6 +14,7 @@ from tests.commands.conftest import SHORT, SMALL
 from tests.commands.speech import conftest as speech
 from tests.conftest import FOUR_STEPS, QUICK, run_here
 from tests.helpers import finetune_runs, pretrain_runs
+from tests.helpers.articles import write_pairs
 from tests.helpers.moments import Stop, digests, stop_everywhere
 from tests.helpers.recordings import write_recordings
 
@@ -24,6 +25,8 @@ NETWORK = ["model.size=tiny", "model.context=32", "tokenizer.vocab_size=60", "tr
 RUNS = {name: f"run=outputs/{name}" for name in ("detect/knn/1", "reconstruct/vqvae/1", "pretrain/gpt/1")}
 DETECT, RECONSTRUCT, PRETRAIN = RUNS.values()
 VOICES, UNITS = (f"run=outputs/reconstruct/{model}/1" for model in ("voice_ae", "speech_vqvae"))
+HEADLINES = "run=outputs/reconstruct/extractive_search/1"
+ARTICLES = ["data=text_pairs", "data.files=a.jsonl", "data.article=body", "data.title=headline", "data.min_words=5"]
 SPEECH = [*speech.SHORT, "data.dir=recordings"]
 COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "detect": ["model=dae", "data=table", "data.file=t.csv", *QUICK, "trainer.checkpoint_every_n_steps=2"],
@@ -46,6 +49,8 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "generate-output": [RECONSTRUCT, "n=2", "output=new"],
     "generate-text": [PRETRAIN, "prompt=Birds", "max_tokens=3", "output=new"],
     "embed": [RECONSTRUCT, "input=images", "output=new"],
+    "reconstruct-articles": ARTICLES,
+    "summarize": [HEADLINES, "text=The oslo market for zinc falls, it was said", "output=new.jsonl"],
     "compress": [RECONSTRUCT, "input=images", "output=new.sslz"],
     "decompress": [RECONSTRUCT, "input=images.sslz", "output=new"],
     "export": [PRETRAIN, "output=new"],
@@ -68,6 +73,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.random.default_rng(k).integers(0, 256, (8, 8), np.uint8)
         Image.fromarray(pixels).save(home / "images" / f"{k}.png")
     write_recordings(home / "recordings", takes=2)
+    write_pairs(home / "a.jsonl", 100)
     (home / "t.csv").write_text(TABLE)
     (home / "c.csv").write_text(SENTIMENT)
     (home / "t.txt").write_text("\n\n".join(pretrain_runs.TEXT * 20))
@@ -82,6 +88,8 @@ def add_runs(home: Path, words: list[str]) -> None:
             add_run(home / "outputs/detect/knn" / number, "detect", *options)
     if RECONSTRUCT in words:
         add_run(home / "outputs/reconstruct/vqvae/1", "reconstruct", "model=vqvae", *SHORT, *SMALL["vqvae"])
+    if HEADLINES in words:
+        add_run(home / "outputs/reconstruct/extractive_search/1", "reconstruct", *ARTICLES)
     for run, model in ((VOICES, "voice_ae"), (UNITS, "speech_vqvae")):
         if run in words:
             options = [f"model={model}", *SPEECH, *speech.SMALL[model]]

@@ -64,7 +64,7 @@ def test_training_utterances_are_not_called_test_utterances(cli: Cli) -> None:
     ("words", "sentence"),
     [
         (["model=voice_knn", "prior_steps=1"], "prior_steps is for images, and data=synthetic_speech holds speech"),
-        (["model=ae", "judges=false"], "judges is for speech, and data=digits does not hold speech"),
+        (["model=ae", "judges=false"], "judges is for speech, and data=digits holds images"),
         (["model=voice_knn", "vocoder=nowhere"], "vocoder=nowhere is not a folder"),
     ],
 )
