@@ -95,6 +95,10 @@ class TextPairs:
         """
         if (self.split is None) != (self.splits is None):
             raise InputError("data.split and data.splits go together: a column, and {train: VALUE, test: VALUE}.")
+        try:
+            re.compile(self.remove or "")
+        except re.error as error:
+            raise InputError(f"data.remove={self.remove} is not a regular expression: {error}.") from error
         pairs = self._by_split()
         n_val = round(self.val * len(pairs[TRAIN]))
         training, val = pairs[TRAIN][: len(pairs[TRAIN]) - n_val], pairs[TRAIN][len(pairs[TRAIN]) - n_val :]

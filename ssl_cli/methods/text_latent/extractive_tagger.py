@@ -18,7 +18,7 @@ TEXTS_AT_A_TIME = 256
 
 
 class ExtractiveTagger(nn.Module):
-    """Learn what a search chooses (arXiv 2005.01791, sec. 3.3), without the search's models of language.
+    """Learn what a search chooses (as arXiv 2205.08221 learns from one), without the search's models of language.
 
     The loss is the binary cross-entropy of each word, in nats. A word is chosen if its logit is above a threshold that
     makes summaries of held-out articles as long as those of the search, and the likeliest `max_words` of them.

@@ -78,6 +78,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
             {"title": "headlin"},
             "no column data.title=headlin, only body, headline. Did you mean headline",
         ),
+        (make_pairs(4), {"remove": "<["}, r"data\.remove=<\[ is not a regular expression: "),
         (make_pairs(4), {"split": "body"}, r"data\.split and data\.splits go together"),
         (make_pairs(4), {"split": "body", "splits": {"dev": "x"}}, "data.splits has dev: it takes train and test"),
         ([{"body": ["a", "b"], "headline": "x"}], {}, "body holds .* which is no text"),
