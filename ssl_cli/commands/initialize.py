@@ -117,7 +117,7 @@ class Init:
 
 
 def resolve_init(cfg: DictConfig) -> Init:
-    """Return what `cfg.init` names, for ssl pretrain and ssl finetune.
+    """Return what `cfg.init` names, for ssl pretrain, ssl finetune, and ssl reconstruct on articles.
 
     A resumed run has everything in its own folder, so nothing else is read for it. Raises InputError if what `init=`
     names can't be read, or does not suit the model.
@@ -133,7 +133,7 @@ def _of_resumed_run(cfg: DictConfig) -> Init:
     """Return the init of a run that has its own checkpoint, or has just begun and is joined by a worker process."""
     folder, from_scratch = Path(cfg.resume), cfg.init in (None, SCRATCH)
     has_checkpoint = checkpoints.any_exist(folder)
-    if not has_checkpoint and not is_worker() and not (from_scratch and cfg.verb == "pretrain"):
+    if not has_checkpoint and not is_worker() and not (from_scratch and cfg.verb != "finetune"):
         raise InputError(f"{folder} ended before its first checkpoint: start it again with the command that began it.")
     weights_of = Init("", None) if has_checkpoint or from_scratch else _named(cfg, cfg.init)
     if cfg.verb == "pretrain":
@@ -154,7 +154,7 @@ def _shape_of(cfg: DictConfig, like: str) -> Init:
 
 def _named(cfg: DictConfig, name: str) -> Init:
     """Return a run by its folder or `latest`, or a checkpoint of transformers by its folder or hub id."""
-    if cfg.verb == "finetune" and (name == LATEST or (Path(name).expanduser() / CONFIG).is_file()):
+    if cfg.verb != "pretrain" and (name == LATEST or (Path(name).expanduser() / CONFIG).is_file()):
         return _of_run(name, cfg.paths.outputs)
     init = _of_checkpoint(name)
     if cfg.verb == "pretrain":

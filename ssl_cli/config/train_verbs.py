@@ -55,6 +55,10 @@ class ReconstructConfig(RunConfig):
     ] = True  # which configs of earlier versions lack, as the next two
     clips: Annotated[Natural, "of speech: recordings that the report plays, each with its conversion"] = 6
     vocoder: Vocoder = None
+    tokenizer: Node = None  # of articles
+    init: Annotated[
+        str | None, "of articles: a run of model=bart, mass or t5, or a checkpoint of BART or T5; null: random weights"
+    ] = None
     # Options of a finished run. A saved config has none of them: without run= they have no effect.
     run: Annotated[
         Path | None, "a finished run of ssl reconstruct, or latest: reconstruct `input` with it, train nothing"

@@ -141,11 +141,13 @@ VERBS: dict[str, VerbSpec] = {
         options_of={
             "image": frozenset({"prior_steps", "importance_samples", "likelihood_images", "probes"}),
             "audio": frozenset({"judges", "clips", "vocoder", "probes"}),
+            "article": frozenset({"tokenizer", "init"}),
         },
         defaults_of={
             "audio": {"model": "voice_ae", "data": "synthetic_speech"},
             "article": {"model": "extractive_search", "data": "reuters"},
         },
+        set_by_init=frozenset({"tokenizer", "model.style", *(f"model.network.{name}" for name in NETWORK)}),
         only_with_run=frozenset(
             {"run", "input", "output", "overwrite", "escape_formulas", "trust", "paths.outputs"}
         ),

@@ -148,9 +148,9 @@ class EncoderDecoder(nn.Module):
         memory = self.encode(source, source_document)
         return self.decode(ids, memory, document, source_document, position)
 
-    def encode(self, source: Tensor, document: Tensor | None = None) -> Tensor:
-        """Return what the decoder reads of sources (B, S): (B, S, C)."""
-        return self.encoder(source, document=document)
+    def encode(self, source: Tensor, document: Tensor | None = None, vectors: Tensor | None = None) -> Tensor:
+        """Return what the decoder reads of sources (B, S): (B, S, C). `vectors`: see `Transformer`."""
+        return self.encoder(source, document=document, vectors=vectors)
 
     def decode(
         self,

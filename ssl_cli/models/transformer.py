@@ -78,16 +78,22 @@ class Transformer(Encoder):
         return {"vocab_size": self.vocab_size, **self.shape_options, **{name: getattr(self, name) for name in names}}
 
     def forward(
-        self, ids: Tensor, segment: Tensor | None = None, document: Tensor | None = None, cache: KVCache | None = None
+        self,
+        ids: Tensor,
+        segment: Tensor | None = None,
+        document: Tensor | None = None,
+        cache: KVCache | None = None,
+        vectors: Tensor | None = None,
     ) -> Tensor:
         """Return hidden states (B, T, C) of token ids (B, T).
 
         `segment` (B, T) defaults to 0. With `document` (B, T), a token sees only its own document, and positions
-        restart in each. With a `cache`, `ids` are the next tokens of rows whose earlier tokens it holds.
+        restart in each. With a `cache`, `ids` are the next tokens of rows whose earlier tokens it holds. `vectors`
+        (B, T, C) are in place of the tokens' embeddings.
         Raises InputError if there are more tokens than the context or the cache has room for.
         """
         position, mask = self._positions_and_mask(ids, document, cache)
-        x = self._embed(ids, segment, position)
+        x = self._embed(ids, segment, position, vectors)
         hidden = self.encode(x, position, mask, self.causal and (cache is None or cache.length == 0), cache)
         if cache is not None:
             cache.length += ids.shape[1]
@@ -123,9 +129,9 @@ class Transformer(Encoder):
             return slice(0, length), None
         return document_positions(document), self.mask_of(document)
 
-    def _embed(self, ids: Tensor, segment: Tensor | None, position: slice | Tensor) -> Tensor:
+    def _embed(self, ids: Tensor, segment: Tensor | None, position: slice | Tensor, vectors: Tensor | None) -> Tensor:
         """Return the embeddings of tokens, positions and segments: (B, T) -> (B, T, C)."""
-        x = self.add_positions(self.token_table(ids), position)
+        x = self.add_positions(self.token_table(ids) if vectors is None else vectors, position)
         if self.segment_table is not None:
             x = x + (self.segment_table.weight[0] if segment is None else self.segment_table(segment))
         return self.normalize_and_drop(x)

@@ -28,7 +28,7 @@ class AlternatingLearner(Learner):
         grouped = [id(weight) for group in self.groups.values() for weight in group]
         trained = [id(weight) for weight in self.method.parameters() if weight.requires_grad]
         assert sorted(grouped) == sorted(trained), "each weight belongs to one turn"
-        return [self.make_optimizer(group) for group in self.groups.values()]
+        return [self.make_optimizer(self.weight_groups.split(group)) for group in self.groups.values()]
 
     def _take_step(self, batches: Iterable[dict[str, Any]]) -> None:
         """Take the step of each optimizer, in turn."""

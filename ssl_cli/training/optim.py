@@ -34,18 +34,19 @@ class WeightGroups:
         embeddings = [name for name, module in method.named_modules() if isinstance(module, nn.Embedding)]
         self.tables = {f"{name}.weight" for name in embeddings}
 
-    def split(self) -> list[dict[str, Any]]:
-        """Return the groups, the largest learning-rate scale first.
+    def split(self, among: Iterable[nn.Parameter] | None = None) -> list[dict[str, Any]]:
+        """Return the groups of all weights, or of some of them; the largest learning-rate scale first.
 
         Each has `params`, `lr_scale`, and `is_matrix`: whether they are matrices, and no embeddings. For a
         `NoDecayOnVectors` method, weights of one dimension (biases, the scales of norms) have no decay.
         """
         spares_vectors = isinstance(self.method, NoDecayOnVectors)
         scales = self.method.lr_scales if isinstance(self.method, LearningRateScales) else {}
+        chosen = None if among is None else {id(weight) for weight in among}
         weights: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
         for full_name, weight in self.method.named_parameters():
             name = full_name.replace(FSDP_PREFIX, "")
-            if weight.requires_grad:
+            if weight.requires_grad and (chosen is None or id(weight) in chosen):
                 decays, is_matrix = not spares_vectors or self.dims[name] > 1, self.dims[name] == 2
                 key = scales.get(name, 1.0), decays, is_matrix and name not in self.tables
                 weights.setdefault(key, []).append(weight)

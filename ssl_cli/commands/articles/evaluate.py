@@ -1,7 +1,7 @@
 """What summaries are worth: ROUGE by the titles that were held back, beside the beginnings of the articles."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -13,22 +13,26 @@ from ssl_cli.data.articles.words import WordVocabulary, words_of
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
 from ssl_cli.evaluation.metrics.lead import MAX_CHARS
 from ssl_cli.evaluation.metrics.rouge import ROUGE, TextScores, rouge_f1, rouge_tokens
-from ssl_cli.methods.text_latent.protocols import LearnsFromSearch, Summarizes
+from ssl_cli.methods.text_latent.protocols import LearnsFromSearch, RebuildsTexts, Summarizes
 from ssl_cli.models.ngram import TrigramModel
 
 BOOTSTRAP_SAMPLES = 1000
 MODEL, TEACHER, TITLES = "this run", "the search it learned from", "titles by people"
+RANDOM_WORDS = "as many random words"
 STRONGEST = "first 8 words without stop words"
 RARE_WORDS, RARE_AMONG = 6, 60  # how many of the rarest words, among how many first ones
+DRAWN_AMONG = 30  # of how many first words random ones are drawn
 KEYS = {  # system -> the beginning of the keys of its metrics
     TEACHER: "search",
     "first 8 words": "lead_8",
     "first 12 words": "lead_12",
     STRONGEST: "content_lead_8",
     f"{RARE_WORDS} rarest words": "rare_words",
+    RANDOM_WORDS: "random_words",
     TITLES: "titles",
 }
-COMPARED = (*ROUGE, "perplexity", "words", "copied")
+REBUILT = (MODEL, "first 8 words", RANDOM_WORDS, TITLES)  # the systems from whose texts articles are rebuilt
+COMPARED = (*ROUGE, "perplexity", "words", "copied", "rebuilding_loss", "token_accuracy")
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,26 @@ class ArticleEvaluation:
     summaries: list[str]
     rouge_l: np.ndarray
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    rebuilt: list[str] | None = None  # the articles, from the summaries alone
 
 
 def evaluate(model: Summarizes, data: ArticleData, seed: int) -> ArticleEvaluation:
     """Measure the summaries of the test articles, those of simple systems beside them, and those of val."""
     test, readability = data.splits["test"], Readability(data)
-    texts = systems(model, test, data.articles)
+    texts = systems(model, test, data.articles, seed)
     titles = [pair.title for pair in test]
     scores = {name: rouge_f1(written, titles) for name, written in texts.items() if name != TITLES}
     rows = {name: measure(written, test, readability) for name, written in texts.items()}
     for name, values in scores.items():
         rows[name] = TextScores(values).metrics() | rows[name]
+    gains = {f"{name}_gain": scores[MODEL][name] - scores[STRONGEST][name] for name in ROUGE}
+    if isinstance(model, RebuildsTexts):
+        losses = add_rebuilding(model, test, texts, rows)
+        gains["rebuilding_gain"] = losses[RANDOM_WORDS] - losses[MODEL]
     metrics = {f"test/{name}": value for name, value in rows[MODEL].items()}
     for name, key in KEYS.items():
         if name in rows:
             metrics |= {f"test/{key}_{metric}": rows[name][metric] for metric in rows[name] if metric in COMPARED}
-    gains = {f"{name}_gain": scores[MODEL][name] - scores[STRONGEST][name] for name in ROUGE}
     intervals = bootstrap_intervals(TextScores(scores[MODEL] | gains).metrics, len(test), BOOTSTRAP_SAMPLES, seed)
     metrics |= {f"test/{name}": float(values.mean()) for name, values in gains.items()}
     for name, (low, high) in intervals.items():
@@ -64,10 +72,23 @@ def evaluate(model: Summarizes, data: ArticleData, seed: int) -> ArticleEvaluati
     val = data.splits["val"]
     of_val = rouge_f1(model.summarize([pair.article for pair in val]), [pair.title for pair in val])
     metrics |= {f"val/{name}": value for name, value in TextScores(of_val).metrics().items()}
-    return ArticleEvaluation(metrics, rows, test, texts[MODEL], scores[MODEL]["rougeL"], intervals)
+    rebuilt = model.rebuild(texts[MODEL]) if isinstance(model, RebuildsTexts) else None
+    return ArticleEvaluation(metrics, rows, test, texts[MODEL], scores[MODEL]["rougeL"], intervals, rebuilt)
 
 
-def systems(model: Summarizes, pairs: Sequence[Pair], articles: Sequence[str]) -> dict[str, list[str]]:
+def add_rebuilding(
+    model: RebuildsTexts, pairs: Sequence[Pair], texts: Mapping[str, list[str]], rows: Mapping[str, dict[str, float]]
+) -> dict[str, np.ndarray]:
+    """Add to the rows of some systems how well the model rebuilds articles from its texts; return the losses, (N,) each."""
+    losses, articles = {}, [pair.article for pair in pairs]
+    for name in REBUILT:
+        loss, accuracy = model.rebuilding(articles, texts[name])
+        losses[name] = loss.double().numpy()
+        rows[name] |= {"rebuilding_loss": float(loss.double().mean()), "token_accuracy": float(accuracy.mean())}
+    return losses
+
+
+def systems(model: Summarizes, pairs: Sequence[Pair], articles: Sequence[str], seed: int) -> dict[str, list[str]]:
     """Return what each system writes for the articles of pairs: the model, simple ones, and people."""
     firsts = [rouge_tokens(pair.article[:MAX_CHARS]) for pair in pairs]
     counts = Counter(word for article in articles for word in set(rouge_tokens(article)))
@@ -78,13 +99,22 @@ def systems(model: Summarizes, pairs: Sequence[Pair], articles: Sequence[str]) -
         return [word for word in among if word in chosen]
 
     texts = [pair.article for pair in pairs]
+    summaries, rng = model.summarize(texts), np.random.default_rng(seed)
+
+    def drawn(words: list[str], n: int) -> list[str]:
+        among = words[:DRAWN_AMONG]
+        return [among[k] for k in sorted(rng.permutation(len(among))[:n])]
+
     found = {
-        MODEL: model.summarize(texts),
+        MODEL: summaries,
         **({TEACHER: model.teacher.summarize(texts)} if isinstance(model, LearnsFromSearch) else {}),
         "first 8 words": [" ".join(words[:8]) for words in firsts],
         "first 12 words": [" ".join(words[:12]) for words in firsts],
         STRONGEST: [" ".join([word for word in words if word not in ENGLISH_STOP_WORDS][:8]) for words in firsts],
         f"{RARE_WORDS} rarest words": [" ".join(rarest(words)) for words in firsts],
+        RANDOM_WORDS: [
+            " ".join(drawn(words, len(rouge_tokens(of)))) for words, of in zip(firsts, summaries, strict=True)
+        ],
     }
     return found | {TITLES: [pair.title for pair in pairs]}
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_cli.commands.finished import Finished, open_run, runs_that_can
+from ssl_cli.commands.pretrain.finished import TOKENIZER
+from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.methods.text_latent.protocols import Summarizes
+from ssl_cli.methods.text_latent.protocols import RebuildsTexts, Summarizes
 from ssl_cli.runs.folder import find_run
 
 
@@ -26,7 +28,9 @@ class ArticleRun(Finished):
     """A summarizer that learned from articles and from titles of others."""
 
     def restore(self) -> None:
-        """Summarize one text, to check that the run is whole."""
+        """Restore the tokenizer, if the model has one, and summarize one text, to check that the run is whole."""
+        if isinstance(self.model, RebuildsTexts):
+            self.model.use_tokenizer(Tokenizer.load(self.folder / TOKENIZER))
         self.model.summarize(["One sentence."])
 
     def summarize(self, texts: Sequence[str]) -> list[str]:

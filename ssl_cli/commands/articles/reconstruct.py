@@ -11,13 +11,14 @@ from torch import nn
 from ssl_cli import console
 from ssl_cli.commands.articles import report
 from ssl_cli.commands.articles.evaluate import evaluate
+from ssl_cli.commands.articles.initialize import initialize, reads_tokens
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.articles.sources import ArticleData
 from ssl_cli.data.batches import ordered_loader
 from ssl_cli.methods.build import new_model
 from ssl_cli.methods.scoring import device_of
-from ssl_cli.methods.text_latent.protocols import LearnsFromSearch
+from ssl_cli.methods.text_latent.protocols import LearnsFromSearch, RebuildsTexts
 from ssl_cli.process import is_worker
 from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.session import run_session
@@ -29,11 +30,11 @@ def run(cfg: DictConfig) -> Path:
     """Fit one model, from config to a finished run folder, and return its path."""
     check_process_count(cfg)
     data: ArticleData = build(cfg.data).article_splits(cfg.seed)
-    cfg.facts = data.facts
+    init = initialize(cfg, data) if reads_tokens(cfg) else None
     if done := find_completed_run(cfg, data.fingerprint):
         return done
     model = new_model(cfg)
-    with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
+    with run_session(cfg, data.fingerprint, {} if init is None else init.files) as (folder, metrics, trackers):
         describe(cfg, data)
         if isinstance(model, LearnsFromSearch):
             console.say("searching the training articles, to learn from")
@@ -42,6 +43,13 @@ def run(cfg: DictConfig) -> Path:
             fit(model, rows, held_out, cfg, folder, trackers)
             with torch.inference_mode():
                 model.set_threshold(ordered_loader(held_out.on(device_of(model)), held_out.eval_batch_size))
+        elif isinstance(model, RebuildsTexts):
+            assert init is not None
+            for message in init.load_into(model):
+                console.say(message)
+            rows = model.rows(data.articles, data.titles, cfg.seed)
+            held_out = model.rows(data.val_articles, (), cfg.seed)
+            fit(model, rows, held_out, cfg, folder, trackers)
         else:
             model.fit_texts(data.articles, data.titles)
         if is_worker():

@@ -27,7 +27,7 @@ from ssl_cli.runs.csv_files import write_csv
 from ssl_cli.runs.folder import CONFIG, METRICS
 
 EXAMPLES = "examples.csv"
-COLUMNS = [*ROUGE, "words", "perplexity", "copied", "distinct_2"]
+COLUMNS = [*ROUGE, "words", "perplexity", "copied", "distinct_2", "rebuilding_loss", "token_accuracy"]
 MEANINGS = {
     "rouge1": "F1 of the words that a summary shares with the title; of Chinese, of the characters",
     "rouge2": "the same of pairs of neighbouring words",
@@ -36,6 +36,9 @@ MEANINGS = {
     "perplexity": "how surprising a word is to a trigram model of other titles; lower reads more like a title",
     "copied": "share of the words that the article has, too",
     "distinct_2": "different pairs of neighbouring words, as a share of all",
+    "rebuilding_loss": "nats a token of the article's beginning, rebuilt from the summary; lower is better",
+    "token_accuracy": "share of those tokens that are predicted, given the ones before",
+    "rebuilding_gain": "how much lower rebuilding_loss is than from as many random words of the article",
     "rouge1_gain": f"rouge1 above that of the {STRONGEST}",
     "rouge2_gain": "the same of rouge2",
     "rougeL_gain": "the same of rougeL",

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -57,11 +57,6 @@ class ArticleData:
         """The held-out articles to watch training by."""
         return [pair.article for pair in self.splits["val"]]
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Return the facts for the config: none."""
-        return {}
-
 
 @dataclass(kw_only=True)
 class TextPairs:
@@ -73,6 +68,7 @@ class TextPairs:
 
     kind: ClassVar[str] = "articles"
     gives: ClassVar[tuple[str, ...]] = ("articles", "titles")
+    offers: ClassVar[Mapping[str, type]] = {"vocab_size": int, "specials": dict}  # of a tokenizer trained on it
 
     files: Files
     article: Annotated[str, "column of the article"]

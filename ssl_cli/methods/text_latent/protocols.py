@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ssl_cli.data.batches import ArrayDataset
+    from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 
 
 @runtime_checkable
@@ -38,3 +39,20 @@ class LearnsFromSearch(Summarizes, Protocol):
 
     def set_threshold(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
         """Set how much is chosen, by batches of rows that were held out."""
+
+
+@runtime_checkable
+class RebuildsTexts(Summarizes, Protocol):
+    """A method that rebuilds articles from summaries; it learns by gradient, from tokens of articles and titles."""
+
+    def use_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Set the tokenizer between texts and tokens."""
+
+    def rows(self, articles: Sequence[str], titles: Sequence[str], seed: int) -> ArrayDataset:
+        """Return articles as rows; with titles, each batch has some of these."""
+
+    def rebuild(self, summaries: Sequence[str]) -> list[str]:
+        """Return the beginning of the article that each summary makes one think of."""
+
+    def rebuilding(self, articles: Sequence[str], summaries: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return how well articles follow from summaries: nats a token, and the share of tokens predicted, (N,)."""
