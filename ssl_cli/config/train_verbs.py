@@ -59,6 +59,9 @@ class ReconstructConfig(RunConfig):
     init: Annotated[
         str | None, "of articles: a run of model=bart, mass or t5, or a checkpoint of BART or T5; null: random weights"
     ] = None
+    beside: Annotated[
+        Path | None, "of articles: a finished run, or latest, whose summaries the report sets beside this one's"
+    ] = None
     # Options of a finished run. A saved config has none of them: without run= they have no effect.
     run: Annotated[
         Path | None, "a finished run of ssl reconstruct, or latest: reconstruct `input` with it, train nothing"

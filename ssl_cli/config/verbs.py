@@ -141,7 +141,7 @@ VERBS: dict[str, VerbSpec] = {
         options_of={
             "image": frozenset({"prior_steps", "importance_samples", "likelihood_images", "probes"}),
             "audio": frozenset({"judges", "clips", "vocoder", "probes"}),
-            "article": frozenset({"tokenizer", "init"}),
+            "article": frozenset({"tokenizer", "init", "beside"}),
         },
         defaults_of={
             "audio": {"model": "voice_ae", "data": "synthetic_speech"},

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ssl_cli.commands.finished import Finished, open_run, runs_that_can
 from ssl_cli.commands.pretrain.finished import TOKENIZER
+from ssl_cli.data.articles.words import words_of
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.text_latent.protocols import RebuildsTexts, Summarizes
@@ -35,8 +36,7 @@ class ArticleRun(Finished):
 
     def summarize(self, texts: Sequence[str]) -> list[str]:
         """Return a summary of each text. Raises InputError for a text without words."""
-        summaries = self.model.summarize(texts)
-        for number, (text, summary) in enumerate(zip(texts, summaries, strict=True), start=1):
-            if not summary:
+        for number, text in enumerate(texts, start=1):
+            if not words_of(text):
                 raise InputError(f"Text {number:,}, {text[:50]!r}, has no words to summarize.")
-        return summaries
+        return self.model.summarize(texts)

@@ -44,16 +44,24 @@ class TextInit:
 
 
 def reads_tokens(cfg: DictConfig) -> bool:
-    """Return whether the model of a config reads tokens, and not words."""
+    """Return whether the model of a config reads tokens, and not words.
+
+    Raises InputError if it reads words, and an option of tokens is set.
+    """
     model = class_of(cfg, "model")
-    return model is not None and provides(model, RebuildsTexts)
+    if model is not None and provides(model, RebuildsTexts):
+        return True
+    for name in ("init", "tokenizer"):
+        if cfg.get(name) is not None:
+            raise InputError(f"{name}= has no effect on model={cfg.choices.model}, which reads words: leave it out.")
+    return False
 
 
 def initialize(cfg: DictConfig, data: ArticleData) -> TextInit:
     """Return the tokenizer, trained on the articles and titles unless `init=` has one, and the weights.
 
-    Writes into the config what follows: facts, which are those of the tokenizer, and the network's shape. Raises InputError if
-    `init=` names no encoder-decoder.
+    Writes into the config what follows: facts, which are those of the tokenizer, and the network's shape. Raises
+    InputError if `init=` names no encoder-decoder.
     """
     init = resolve_init(cfg)
     if init.options and "decoder_layers" not in init.options:

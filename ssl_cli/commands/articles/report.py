@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_cli import console
-from ssl_cli.commands.articles.evaluate import MODEL, STRONGEST, ArticleEvaluation
+from ssl_cli.commands.articles.evaluate import BESIDE, MODEL, NAMES, ArticleEvaluation
 from ssl_cli.commands.finetune.text_section import chosen_examples
 from ssl_cli.evaluation.html import (
     REPORT,
@@ -39,7 +39,7 @@ MEANINGS = {
     "rebuilding_loss": "nats a token of the article's beginning, rebuilt from the summary; lower is better",
     "token_accuracy": "share of those tokens that are predicted, given the ones before",
     "rebuilding_gain": "how much lower rebuilding_loss is than from as many random words of the article",
-    "rouge1_gain": f"rouge1 above that of the {STRONGEST}",
+    "rouge1_gain": "rouge1 above that of the strongest simple system",
     "rouge2_gain": "the same of rouge2",
     "rougeL_gain": "the same of rougeL",
 }
@@ -53,7 +53,8 @@ def write(folder: Path, choices: Mapping[str, object], found: ArticleEvaluation)
     counts = [np.array([len(rouge_tokens(text)) for text in texts]) for texts in (found.summaries, titles_of(found))]
     text_lengths(folder / "figures" / lengths.name, "test: lengths", *counts)
     note = "ROUGE by word, without a stemmer, beside the title that was held back. No title was seen with its article."
-    table = PageTable(["summaries", *COLUMNS], table_rows(found), numbers=set(COLUMNS))
+    shown = columns_of(found)
+    table = PageTable(["summaries", *shown], table_rows(found), numbers=set(shown))
     sections = [
         Section("Beside simple systems", [Note(note), table]),
         Section("Lengths", [lengths]),
@@ -71,13 +72,18 @@ def headline(found: ArticleEvaluation) -> str:
     if "rouge1_gain" in found.intervals:
         low, high = found.intervals["rouge1_gain"]
         interval = f" (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-    return f"ROUGE-1 {100 * rouge:.1f}: {100 * gain:+.1f}{interval} above the {STRONGEST}."
+    return f"ROUGE-1 {100 * rouge:.1f}: {100 * gain:+.1f}{interval} above the {found.strongest}."
+
+
+def columns_of(found: ArticleEvaluation) -> list[str]:
+    """Return the metrics that any system has."""
+    return [column for column in COLUMNS if any(column in values for values in found.rows.values())]
 
 
 def table_rows(found: ArticleEvaluation) -> list[list[str]]:
     """Return the row of each system: its name, and its metrics as text."""
     return [
-        [name, *(format_number(values[column]) if column in values else "" for column in COLUMNS)]
+        [name, *(format_number(values[column]) if column in values else "" for column in columns_of(found))]
         for name, values in found.rows.items()
     ]
 
@@ -94,10 +100,14 @@ def meaning(key: str) -> str:
 
 def example_sections(folder: Path, found: ArticleEvaluation) -> list[Section]:
     """Return a section each of the best, the middling and the worst summaries; examples.csv has all three."""
-    columns, rows, sections = ["rougeL", "article", "title", "summary"], list[dict[str, object]](), list[Section]()
+    rows, sections = list[dict[str, object]](), list[Section]()
+    written = {"summary": found.summaries, "rebuilt": found.rebuilt, BESIDE: found.beside}
+    texts = {name: each for name, each in written.items() if each is not None}
+    columns = ["rougeL", "article", "title", *texts]
     for which, chosen in chosen_examples(found.rouge_l).items():
         cells = [
-            [f"{found.rouge_l[k]:.3f}", found.pairs[k].article, found.pairs[k].title, found.summaries[k]]
+            [f"{found.rouge_l[k]:.3f}", found.pairs[k].article, found.pairs[k].title]
+            + [each[k] for each in texts.values()]
             for k in chosen
         ]
         rows += [{"which": which.lower(), **dict(zip(columns, row, strict=True))} for row in cells]
@@ -111,8 +121,9 @@ def example_sections(folder: Path, found: ArticleEvaluation) -> list[Section]:
 
 def print_summary(found: ArticleEvaluation) -> None:
     """Print the table of systems, the headline, some examples and the names of the files."""
-    console.say(console.table("", ["test", *COLUMNS], table_rows(found), right=set(COLUMNS)))
+    shown = columns_of(found)
+    console.say(console.table("", ["test", *shown], table_rows(found), right=set(shown)))
     console.say(headline(found))
     for k in range(min(N_PRINTED, len(found.pairs))):
-        console.say(f"title: {found.pairs[k].title}\n{MODEL}: {found.summaries[k]}")
+        console.say(f"title: {found.pairs[k].title}\n{NAMES[MODEL]}: {found.summaries[k]}")
     console.say(f"report: {REPORT}; metrics: {METRICS}; examples: {EXAMPLES}")

@@ -75,6 +75,7 @@ class TextPairs:
     title: Annotated[str, "column of its title"]
     split: Annotated[str | None, "column that says whether a record is for training or for the test"] = None
     splits: Annotated[dict[str, str] | None, "train and test -> their values in that column"] = None
+    test_files: Annotated[Files | None, "files of the test split; null: it is part of data.files"] = None
     val: Annotated[OpenShare, "share of the training records that is held out to choose settings by: the last ones"]
     test: Annotated[OpenShare, "share of the records that is the test split if there is no column of it: the last ones"]
     min_words: Annotated[Natural, "articles with fewer words are left out"]
@@ -91,6 +92,8 @@ class TextPairs:
         """
         if (self.split is None) != (self.splits is None):
             raise InputError("data.split and data.splits go together: a column, and {train: VALUE, test: VALUE}.")
+        if self.split is not None and self.test_files is not None:
+            raise InputError("data.split and data.test_files both name the test split: set only one of them.")
         try:
             re.compile(self.remove or "")
         except re.error as error:
@@ -107,7 +110,8 @@ class TextPairs:
                 f"No title is left that belongs to none of the articles: all {len(training):,} training records have "
                 f"the same one, {training[0].title[:60]!r}."
             )
-        versions = file_versions(list_files(self.files, SUFFIXES))
+        tests = [] if self.test_files is None else list_files(self.test_files, SUFFIXES)
+        versions = file_versions([*list_files(self.files, SUFFIXES), *tests])
         options = [self.article, self.title, self.split, self.splits, self.val, self.test, self.min_words, self.remove]
         digest = hashlib.sha256(json.dumps([versions, options, self.columns, self.delimiter]).encode()).hexdigest()
         return ArticleData(
@@ -127,21 +131,23 @@ class TextPairs:
         names = {value: name for name, value in (self.splits or {}).items()}
         if unknown := set(names.values()) - set(pairs):
             raise InputError(f"data.splits has {', '.join(sorted(unknown))}: it takes train and test.")
-        for record, pair in self._pairs():
+        for record, pair in self._pairs(self.files):
             name = TRAIN if self.split is None else names.get(str(record.get(self.split)))
             if name is not None:
                 pairs[name].append(pair)
-        if self.split is None:
+        if self.test_files is not None:
+            pairs[TEST] = [pair for _, pair in self._pairs(self.test_files)]
+        elif self.split is None:
             n_test = round(self.test * len(pairs[TRAIN]))
             pairs[TEST] = pairs[TRAIN][len(pairs[TRAIN]) - n_test :]
             pairs[TRAIN] = pairs[TRAIN][: len(pairs[TRAIN]) - n_test]
         return pairs
 
-    def _pairs(self) -> Iterator[tuple[dict[str, Any], Pair]]:
+    def _pairs(self, files: Files) -> Iterator[tuple[dict[str, Any], Pair]]:
         """Yield the records with a title and an article that is long enough; count and name the others."""
         header = None if self.columns is None else tuple(self.columns)
         dialect = CsvDialect(self.delimiter, None, header, text_columns=(self.article,), ragged=True)
-        for path in list_files(self.files, SUFFIXES):
+        for path in list_files(files, SUFFIXES):
             for record in read_records(path, dialect, issues=self.issues):
                 if isinstance(record.record, str):
                     self.issues.add_skipped(f"{path}, {record.place}: {record.record}")

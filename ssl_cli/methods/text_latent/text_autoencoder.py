@@ -33,6 +33,9 @@ class TextAutoencoder(TextCodec):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("articles", "titles")
+    batch_size: ClassVar[int] = 32
+    default_steps: ClassVar[int] = 2000
+    gradient_clip_val: ClassVar[float] = 1.0
     networks: ClassVar[tuple[str, ...]] = ("generator", "reconstructor")
     is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate, Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
-from ssl_cli.methods.text_latent.token_rows import UnpairedRows, as_read, token_arrays
+from ssl_cli.errors import InputError
+from ssl_cli.methods.text_latent.token_rows import Arrays, UnpairedRows, as_read, token_arrays
 from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.generation.pointer_writing import Written, write
 from ssl_cli.models.pointer_generator import PointerGenerator, ReadSource
@@ -30,6 +31,7 @@ class TextCodec(nn.Module):
         rebuilt_tokens: int,
         reconstructor_layers: int | None,
     ):
+        """Raise InputError if what is to be written does not fit the network's context."""
         super().__init__()
         options = network.options | {"layers": reconstructor_layers or network.layers}
         options["decoder_layers"] = reconstructor_layers or network.decoder_layers
@@ -37,6 +39,14 @@ class TextCodec(nn.Module):
         template = Seq2SeqTemplate.for_style(style, specials)
         self.prefix, self.end = (template.start, *template.target_prefix), template.end
         self.banned = sorted(set(specials.values()) - {template.end})
+        room = network.context - len(self.prefix) + 1
+        for name, n_tokens in (("rebuilt_tokens", rebuilt_tokens), ("max_tokens", max_tokens + 1)):
+            if n_tokens > room:
+                needed = network.context + n_tokens - room
+                raise InputError(
+                    f"model.{name} does not fit: with special tokens {needed} tokens are to be written, and "
+                    f"model.network.context={network.context} has no room for more; set one of them."
+                )
         self.first_words, self.max_tokens, self.rebuilt_tokens = first_words, max_tokens, rebuilt_tokens
         self.source_tokens = network.context
         self.tokenizer: Tokenizer | None = None
@@ -60,18 +70,20 @@ class TextCodec(nn.Module):
     def summarize(self, texts: Sequence[str]) -> list[str]:
         """Return a summary of each text; "" of one without words."""
         summaries = list[str]()
-        for arrays in self._batches(texts, self.source_tokens, self.first_words):
-            source = self.generator.read(arrays["ids"], arrays["length"])
-            summaries += self._decode(self.write_summaries(source, sampled=False))
+        with torch.inference_mode(), without_dropout(self):
+            for arrays in self._batches(texts, self.source_tokens, self.first_words):
+                source = self.generator.read(arrays["ids"], arrays["length"])
+                summaries += self._decode(self.write_summaries(source, sampled=False))
         return [summary if as_read(text) else "" for text, summary in zip(texts, summaries, strict=True)]
 
     def rebuild(self, summaries: Sequence[str]) -> list[str]:
         """Return the beginning of the article that each summary makes one think of."""
         articles = list[str]()
-        for arrays in self._batches(summaries, self.source_tokens):
-            source = self.read_summaries(Written(arrays["ids"], arrays["length"]))
-            options = (self.prefix, self.end, (*self.banned, self.end), self.rebuilt_tokens)
-            articles += self._decode(write(self.reconstructor, source, *options, sampled=False))
+        options = (self.prefix, self.end, (*self.banned, self.end), self.rebuilt_tokens)
+        with torch.inference_mode(), without_dropout(self):
+            for arrays in self._batches(summaries, self.source_tokens):
+                source = self.read_summaries(Written(arrays["ids"], arrays["length"]))
+                articles += self._decode(write(self.reconstructor, source, *options, sampled=False))
         return articles
 
     def rebuilding(self, articles: Sequence[str], summaries: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -80,30 +92,27 @@ class TextCodec(nn.Module):
         Nats a token (N,), and the share of the tokens that are predicted (N,).
         """
         errors, hits = list[Tensor](), list[Tensor]()
-        ids_of_both = zip(
-            self._batches(articles, self.source_tokens, self.first_words),
-            self._batches(summaries, self.source_tokens),
-            strict=True,
-        )
-        for article, summary in ids_of_both:
-            text = Written(article["ids"][:, : self.rebuilt_tokens], article["length"].clamp(max=self.rebuilt_tokens))
-            source = self.read_summaries(Written(summary["ids"], summary["length"]))
-            scores = self.reconstructor.log_distribution(source, text.ids, self.prefix)  # (B, T, V)
-            log_p = scores.gather(2, text.ids[..., None])[..., 0]
-            for parts, value in ((errors, -log_p), (hits, (scores.argmax(2) == text.ids).float())):
-                parts.append((value * text.is_real).sum(1) / text.length.clamp(min=1))
+        with torch.inference_mode(), without_dropout(self):
+            for article, summary in zip(
+                self._batches(articles, self.rebuilt_tokens, self.first_words),
+                self._batches(summaries, self.source_tokens),
+                strict=True,
+            ):
+                text = Written(article["ids"], article["length"])
+                source = self.read_summaries(Written(summary["ids"], summary["length"]))
+                scores = self.reconstructor.log_distribution(source, text.ids, self.prefix)  # (B, T, V)
+                log_p = scores.gather(2, text.ids[..., None])[..., 0]
+                for parts, value in ((errors, -log_p), (hits, (scores.argmax(2) == text.ids).float())):
+                    parts.append((value * text.is_real).sum(1) / text.length)
         return torch.cat(errors).cpu(), torch.cat(hits).cpu()
 
-    def _batches(self, texts: Sequence[str], max_tokens: int, max_words: int | None = None) -> Iterator[dict]:
-        """Yield the tokens of some texts at a time, on the model's device and without gradients."""
+    def _batches(self, texts: Sequence[str], max_tokens: int, max_words: int | None = None) -> Iterator[Arrays]:
+        """Yield the tokens of some texts at a time, on the model's device."""
         assert self.tokenizer is not None
-        device = self.generator.key.weight.device
-        with torch.inference_mode(), without_dropout(self):
-            for first in range(0, len(texts), TEXTS_AT_A_TIME):
-                some = texts[first : first + TEXTS_AT_A_TIME]
-                arrays = token_arrays(self.tokenizer, some, max_tokens, max_words)
-                arrays["length"].clamp_(min=1)  # of a text without words: one padding token
-                yield {name: array.to(device) for name, array in arrays.items()}
+        for first in range(0, len(texts), TEXTS_AT_A_TIME):
+            arrays = token_arrays(self.tokenizer, texts[first : first + TEXTS_AT_A_TIME], max_tokens, max_words)
+            arrays["length"].clamp_(min=1)  # of a text without words: one padding token
+            yield {name: array.to(self.generator.key.weight.device) for name, array in arrays.items()}
 
     def _decode(self, written: Written) -> list[str]:
         assert self.tokenizer is not None

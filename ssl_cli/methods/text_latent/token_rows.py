@@ -27,7 +27,8 @@ def token_arrays(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, ma
     before = " " if tokenizer.is_byte_level else ""  # there the first word of a text is another token than elsewhere
     ids, word = (np.zeros((len(texts), max_tokens), np.int64) for _ in range(2))
     length = np.zeros(len(texts), np.int64)
-    encoded = tokenizer.library.encode_batch([before + as_read(text, max_words) for text in texts], False, False)
+    read = (as_read(text, max_words) for text in texts)
+    encoded = tokenizer.library.encode_batch([before + text if text else "" for text in read], False, False)
     for row, encoding in enumerate(encoded):
         tokens = np.array(encoding.ids[:max_tokens], np.int64)
         length[row] = n = len(tokens)
