@@ -149,6 +149,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _texts(root, rng)
     write_pairs(root / "pairs.jsonl")
     _reuters(root / "reuters21578" / "reuters.jsonl.gz")
+    for name in ("train", "test"):
+        write_pairs(root / "gigaword" / f"{name}.jsonl", 60, ("document", "summary"))
+    _csl(root / "csl" / "ts")
     return root
 
 
@@ -162,6 +165,19 @@ def _labelled_images(n: int, channels: int, size: int, rng: np.random.Generator)
     """(n, C, H, W) and (n,): classes 0 and 1 in turn"""
     label = np.arange(n) % 2
     return np.stack([striped(k, channels, size, rng) for k in label]), label.astype(np.uint8)
+
+
+def _csl(folder: Path) -> None:
+    """Abstracts and titles in Chinese: files of three columns without a header."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for split in ("dev", "test"):
+        lines = []
+        for _ in range(40):
+            topic = "".join(rng.permutation(list("水土保持遥感图像处理方法研究")))
+            abstract = f"{topic}是本文的主题,结果表明该方法在实验中有效可行,可以推广应用"
+            lines.append(f"to title\t{abstract}\t{topic[:10]}研究\n")
+        (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
 def _reuters(path: Path) -> None:

@@ -29,6 +29,7 @@ SUITES = [name for name in choices("task") if str(target_of("task", name)).endsw
 FEW = ["trainer.max_steps=2", "probes=false"]
 FEW_IMAGES = [*FEW, "prior_steps=1", "importance_samples=2", "likelihood_images=4"]
 FEW_RECORDINGS = [*FEW, "judges=false"]
+FEW_ARTICLES = ["model.network.size=tiny", "data.val=0.1", "trainer.batch_size=4"]
 
 
 def names(group: str) -> list[str]:
@@ -199,8 +200,13 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
     """Each runs with the command in its comment, shortened, and has the metrics that its summary_metrics names."""
     text = (built_in_conf() / "experiment" / f"{name}.yaml").read_text()
     (command,) = re.findall(rf"^#   ssl (\w+) .*experiment={name}\b", text, re.MULTILINE)
-    is_speech = any(f"override /data: {data}" in text for data in of_modality("audio"))
-    of_reconstruct = FEW_RECORDINGS if is_speech else FEW_IMAGES
+    (modality,) = {
+        modality
+        for modality in ("image", "audio", "article")
+        if any(f"override /data: {data}\n" in text for data in of_modality(modality))
+    } or {None}
+    few = {"image": FEW_IMAGES, "audio": FEW_RECORDINGS, "article": FEW_ARTICLES}
+    of_reconstruct = few.get(modality, [])
     short = {"reconstruct": of_reconstruct, "pretrain": ["data.cache=tokens", "model.network.context=16"]}.get(
         command, [*FOUR_STEPS[2:], "bootstrap_samples=20"]
     )

@@ -22,8 +22,9 @@ def make_pairs(n: int, seed: int = 0) -> list[dict[str, str]]:
     return records
 
 
-def write_pairs(path: Path, n: int = 240) -> Path:
+def write_pairs(path: Path, n: int = 240, keys: tuple[str, str] = ("body", "headline")) -> Path:
     """Write records as JSON lines, and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in make_pairs(n)))
+    lines = (json.dumps(dict(zip(keys, record.values(), strict=True))) + "\n" for record in make_pairs(n))
+    path.write_text("".join(lines))
     return path

@@ -78,7 +78,7 @@ def check_lengths(cfg: DictConfig, data: ArticleData) -> None:
         n_short = sum(len(words_of(article)) < (longest or 0) for article in data.articles)
         if n_short:
             raise InputError(
-                f"{n_short:,} of the {len(data.articles):,} training articles have fewer words than {option}={longest}, "
+                f"{n_short:,} of the {len(data.articles):,} articles have fewer words than {option}={longest}, "
                 f"which a summary may have: set data.min_words={longest}, or a smaller {option}."
             )
 

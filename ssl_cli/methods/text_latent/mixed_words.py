@@ -10,13 +10,14 @@ TIE = 1e-5  # so that tokens of a word keep their order
 
 
 def hide_titles(
-    title: Written, title_word: Tensor, article: Written, article_word: Tensor, kept: float, max_tokens: int
+    title: Written, article: Written, words: tuple[Tensor, Tensor], kept: float, max_tokens: int
 ) -> Written:
     """Hide each title among the words of an article: a share `kept` of these, both in their order.
 
-    To find the title again is the denoising of Fevry and Phang (arXiv 1809.02669), which needs no summaries. `word`
-    (B, L) are the numbers of the tokens' words. The result is cut to `max_tokens`.
+    To find the title again is the denoising of Fevry and Phang (arXiv 1809.02669), which needs no summaries. `words`
+    (B, L) are the numbers of the words of both's tokens. The result is cut to `max_tokens`.
     """
+    title_word, article_word = words
     n_rows, n_title = title.ids.shape
     device, places = title.ids.device, title_word.clamp(max=n_title - 1)
     title_keys = torch.rand(n_rows, n_title, device=device).sort(1).values.gather(1, places)  # at random places

@@ -124,7 +124,7 @@ class TextAutoencoder(TextCodec):
             if self._is_warming_up(batch):
                 low, high = RANDOM_WORDS
                 n_words = torch.randint(low, high + 1, (len(article.ids),), device=article.ids.device)
-                self._written[k] = random_words(article, batch["article_word"], n_words, self.max_tokens)
+                self._written[k] = random_words(article, _words(batch, "article", article), n_words, self.max_tokens)
             else:
                 with torch.no_grad(), without_dropout(self.generator):
                     source = self.generator.read(article.ids, article.length).repeat(self._n_each(batch))
@@ -169,7 +169,8 @@ class TextAutoencoder(TextCodec):
     def _denoising_loss(self, batch: Batch, article: Written) -> Tensor:
         """Return the cross-entropy of titles hidden in the articles of other rows, in nats a token."""
         title = _text(batch, "title")
-        mixed = hide_titles(title, batch["title_word"], article, batch["article_word"], self.kept, self.source_tokens)
+        words = _words(batch, "title", title), _words(batch, "article", article)
+        mixed = hide_titles(title, article, words, self.kept, self.source_tokens).trimmed()
         targets, is_real = title.with_end(self.end)
         source = self.generator.read(mixed.ids, mixed.length)
         return -self.generator.log_probability(source, targets, self.prefix)[is_real].mean()
@@ -207,5 +208,10 @@ class TextAutoencoder(TextCodec):
         return losses
 
 
+def _words(batch: Batch, name: str, text: Written) -> Tensor:
+    """Return the numbers of the words of a text's tokens, (B, L)."""
+    return batch[f"{name}_word"][:, : text.ids.shape[1]]
+
+
 def _text(batch: Batch, name: str) -> Written:
-    return Written(batch[f"{name}_ids"], batch[f"{name}_length"])
+    return Written(batch[f"{name}_ids"], batch[f"{name}_length"]).trimmed()

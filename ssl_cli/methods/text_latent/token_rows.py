@@ -37,25 +37,41 @@ def token_arrays(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, ma
     return {name: torch.from_numpy(array) for name, array in (("ids", ids), ("length", length), ("word", word))}
 
 
-class UnpairedRows(ArrayDataset):
+class ArticleRows(ArrayDataset):
+    """Rows of articles."""
+
+    def __init__(self, articles: Arrays, row_ids: np.ndarray | None = None):
+        super().__init__({f"article_{name}": array for name, array in articles.items()}, row_ids)
+        self.articles = articles
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Return the number of rows of a validation batch: the logits of more would fill the memory."""
+        return 128
+
+    def on(self, device: torch.device) -> "ArticleRows":
+        """Return the same rows on a device."""
+        return ArticleRows(_moved(self.articles, device), self.row_ids)
+
+    def take(self, selection: np.ndarray) -> "ArticleRows":
+        """Return some of the rows."""
+        return ArticleRows(_chosen(self.articles, selection), self.row_ids[selection])
+
+
+class UnpairedRows(ArticleRows):
     """Rows of articles. A batch has as many titles, drawn from all of them by the seed and the batch's rows."""
 
     def __init__(self, articles: Arrays, titles: Arrays, seed: int, row_ids: np.ndarray | None = None):
-        super().__init__({f"article_{name}": array for name, array in articles.items()}, row_ids)
-        self.articles, self.titles, self.seed = articles, titles, seed
+        super().__init__(articles, row_ids)
+        self.titles, self.seed = titles, seed
 
     def on(self, device: torch.device) -> "UnpairedRows":
-        """Return the same rows on a device."""
-        articles, titles = (
-            {name: array.to(device) for name, array in arrays.items()} for arrays in (self.articles, self.titles)
-        )
-        return UnpairedRows(articles, titles, self.seed, self.row_ids)
+        """Return the same rows on a device, with their titles."""
+        return UnpairedRows(_moved(self.articles, device), _moved(self.titles, device), self.seed, self.row_ids)
 
     def take(self, selection: np.ndarray) -> "UnpairedRows":
         """Return some of the articles, with all titles."""
-        chosen = torch.from_numpy(selection)
-        articles = {name: array[chosen] for name, array in self.articles.items()}
-        return UnpairedRows(articles, self.titles, self.seed, self.row_ids[selection])
+        return UnpairedRows(_chosen(self.articles, selection), self.titles, self.seed, self.row_ids[selection])
 
     def __getitem__(self, item: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
         batch = super().__getitem__(item)
@@ -65,3 +81,11 @@ class UnpairedRows(ArrayDataset):
         drawn = torch.from_numpy(draws.integers(len(self.titles["ids"]), size=len(batch["article_ids"])))
         drawn = drawn.to(self.device)
         return batch | {f"title_{name}": array[drawn] for name, array in self.titles.items()}
+
+
+def _moved(arrays: Arrays, device: torch.device) -> Arrays:
+    return {name: array.to(device) for name, array in arrays.items()}
+
+
+def _chosen(arrays: Arrays, selection: np.ndarray) -> Arrays:
+    return {name: array[torch.from_numpy(selection)] for name, array in arrays.items()}

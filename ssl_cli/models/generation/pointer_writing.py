@@ -24,6 +24,10 @@ class Written:
         """Return some of the texts."""
         return Written(self.ids[rows], self.length[rows], None if self.noise is None else self.noise[rows])
 
+    def trimmed(self) -> "Written":
+        """Return the texts without padding that all of them have."""
+        return Written(self.ids[:, : max(1, int(self.length.max()))], self.length)
+
     @property
     def is_real(self) -> Tensor:
         """Return which tokens are no padding, (B, T)."""

@@ -18,7 +18,7 @@ def texts(written: Written) -> list[list[int]]:
 
 def test_a_title_is_hidden_whole_and_in_order() -> None:
     torch.manual_seed(0)
-    hidden = texts(hide_titles(TITLE, TITLE_WORD, ARTICLE, WORD, 1.0, 20))
+    hidden = texts(hide_titles(TITLE, ARTICLE, (TITLE_WORD, WORD), 1.0, 20))
     for row, text in enumerate(hidden):
         title, article = ([1, 2, 3], [11, 12, 13, 14, 15]) if row % 2 == 0 else ([4, 5, 6, 7], [21, 22, 23])
         assert [token for token in text if token < 10] == title
@@ -30,13 +30,13 @@ def test_a_title_is_hidden_whole_and_in_order() -> None:
 
 def test_only_a_share_of_the_article_is_kept_and_the_result_is_cut() -> None:
     torch.manual_seed(0)
-    none = texts(hide_titles(TITLE, TITLE_WORD, ARTICLE, WORD, 0.0, 20))
+    none = texts(hide_titles(TITLE, ARTICLE, (TITLE_WORD, WORD), 0.0, 20))
     assert none[:2] == [[1, 2, 3], [4, 5, 6, 7]]
-    half = texts(hide_titles(TITLE, TITLE_WORD, ARTICLE, WORD, 0.5, 20))
+    half = texts(hide_titles(TITLE, ARTICLE, (TITLE_WORD, WORD), 0.5, 20))
     n_kept = sum(len([token for token in text if token > 10]) for text in half)
     assert 150 < n_kept < 250  # of 400
     assert all((11 in text) == (12 in text) for text in half)
-    assert max(map(len, texts(hide_titles(TITLE, TITLE_WORD, ARTICLE, WORD, 1.0, 6)))) == 6
+    assert max(map(len, texts(hide_titles(TITLE, ARTICLE, (TITLE_WORD, WORD), 1.0, 6)))) == 6
 
 
 def test_random_words_are_so_many_and_in_order() -> None:
