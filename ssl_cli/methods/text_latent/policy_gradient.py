@@ -1,5 +1,6 @@
 """Gradients of drawn tokens: REINFORCE with a leave-one-out baseline, and Gumbel straight-through."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,7 +21,7 @@ def reinforce_loss(log_p: Tensor, is_chosen: Tensor, advantage: Tensor) -> Tenso
 
     `log_p` (N, T) are those of drawn tokens, `is_chosen` (N, T) which of them count, `advantage` (N,) that of a text.
     """
-    return -(advantage[:, None] * log_p * is_chosen).sum() / is_chosen.sum()
+    return -(advantage[:, None] * torch.where(is_chosen, log_p, 0.0)).sum() / is_chosen.sum()
 
 
 def straight_through(scores: Tensor, ids: Tensor, temperature: float) -> Tensor:

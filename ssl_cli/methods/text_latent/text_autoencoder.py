@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.config.types import Count, NonNegative, Positive, Range, Share
+from ssl_cli.config.types import Count, Natural, NonNegative, Positive, Range, Share
 from ssl_cli.data.tokenizers.seq2seq_template import Style
 from ssl_cli.methods.text_latent.mixed_words import hide_titles, random_words
 from ssl_cli.methods.text_latent.policy_gradient import leave_one_out, reinforce_loss, straight_through
 from ssl_cli.methods.text_latent.text_codec import TextCodec, without_dropout
 from ssl_cli.models.encoder_decoder import EncoderDecoder
-from ssl_cli.models.generation.pointer_writing import Written
+from ssl_cli.models.generation.pointer_writing import Written, constrained
 from ssl_cli.models.prefix_classifier import PrefixClassifier
 
 Batch = Mapping[str, Any]
@@ -53,6 +53,7 @@ class TextAutoencoder(TextCodec):
             Count, "words of an article that are read; of Chinese, characters"
         ] = 30,
         max_tokens: Annotated[Count, "most tokens of a summary: a hard limit"] = 12,
+        no_repeat_ngram: Annotated[Natural, "tokens in a row that a summary has only once; 0: no such limit"] = 1,
         rebuilt_tokens: Annotated[Count, "tokens at the beginning of the article that are rebuilt"] = 32,
         reconstructor_layers: Annotated[Count | None, "blocks of each half of it; null: as many as the network"] = 1,
         discriminator_layers: Annotated[Count, "blocks of the discriminator"] = 1,
@@ -67,7 +68,9 @@ class TextAutoencoder(TextCodec):
         temperature: Annotated[Positive, "of estimator=gumbel: of the softmax that the gradient goes through"] = 1.0,
         discriminator_lr: Annotated[Positive, "learning rate of the discriminator, as a share of the others'"] = 1.0,
     ):
-        super().__init__(network, specials, style, first_words, max_tokens, rebuilt_tokens, reconstructor_layers)
+        super().__init__(
+            network, specials, style, first_words, max_tokens, rebuilt_tokens, reconstructor_layers, no_repeat_ngram
+        )
         self.discriminator: PrefixClassifier | None = None
         if discriminator == "causal":
             shape = (discriminator_layers, network.width, 0.3)  # a few thousand titles are soon known by heart
@@ -188,18 +191,18 @@ class TextAutoencoder(TextCodec):
                 advantage = advantage + self.discriminator_weight * leave_one_out(realness)
                 losses["realness"] = realness.mean()
         source = self.generator.read(article.ids, article.length).repeat(n)
-        ids, is_real = written.with_end(self.end)
-        log_p = self.generator.log_probability(source, ids, self.prefix)
-        is_chosen = is_real[:, : self.max_tokens]  # the end after the last token that fits is no choice
-        return losses | {"rewarded": reinforce_loss(log_p[:, : self.max_tokens], is_chosen, advantage.flatten())}
+        ids, is_real = (each[:, : self.max_tokens] for each in written.with_end(self.end))  # a later end is no choice
+        scores = constrained(self.generator.log_distribution(source, ids, self.prefix), ids, self.constraints)
+        log_p = scores.gather(2, ids[..., None])[..., 0]
+        return losses | {"rewarded": reinforce_loss(log_p, is_real, advantage.flatten())}
 
     def _gumbel(self, article: Written, written: Written) -> dict[str, Tensor]:
         """Return the losses of the other two, whose gradient goes straight through the choices of tokens."""
         assert written.noise is not None
         source = self.generator.read(article.ids, article.length)
         ids = written.with_end(self.end)[0][:, : self.max_tokens]
-        scores = self.generator.log_distribution(source, ids, self.prefix) + written.noise
-        choices = straight_through(scores, ids, self.temperature)  # (B, T, V)
+        scores = constrained(self.generator.log_distribution(source, ids, self.prefix), ids, self.constraints)
+        choices = straight_through(scores + written.noise, ids, self.temperature)  # (B, T, V)
         error = self.rebuilding_loss(self.read_summaries(written, choices), article).mean()
         losses = {"rebuilding": error, "rewarded": self.reconstruction_weight * error}
         if self.discriminator is not None:

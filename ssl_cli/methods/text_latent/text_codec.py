@@ -12,6 +12,7 @@ from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
 from ssl_cli.methods.text_latent.token_rows import Arrays, ArticleRows, UnpairedRows, as_read, token_arrays
 from ssl_cli.models.encoder_decoder import EncoderDecoder
+from ssl_cli.models.generation.constraints import Constraints
 from ssl_cli.models.generation.pointer_writing import Written, write
 from ssl_cli.models.pointer_generator import PointerGenerator, ReadSource
 
@@ -30,6 +31,7 @@ class TextCodec(nn.Module):
         max_tokens: int,
         rebuilt_tokens: int,
         reconstructor_layers: int | None,
+        no_repeat_ngram: int,
     ):
         """Raise InputError if what is to be written does not fit the network's context."""
         super().__init__()
@@ -48,7 +50,7 @@ class TextCodec(nn.Module):
                     f"model.network.context={network.context} has no room for more; set one of them."
                 )
         self.first_words, self.max_tokens, self.rebuilt_tokens = first_words, max_tokens, rebuilt_tokens
-        self.source_tokens = network.context
+        self.no_repeat_ngram, self.source_tokens = no_repeat_ngram, network.context
         self.tokenizer: Tokenizer | None = None
 
     # --- tokens of texts ---
@@ -79,7 +81,8 @@ class TextCodec(nn.Module):
     def rebuild(self, summaries: Sequence[str]) -> list[str]:
         """Return the beginning of the article that each summary makes one think of."""
         articles = list[str]()
-        options = (self.prefix, self.end, (*self.banned, self.end), self.rebuilt_tokens)
+        device = self.generator.key.weight.device
+        options = (self.prefix, Constraints.of((*self.banned, self.end), None, device), self.rebuilt_tokens)
         with torch.inference_mode(), without_dropout(self):
             for arrays in self._batches(summaries, self.source_tokens):
                 source = self.read_summaries(Written(arrays["ids"], arrays["length"]))
@@ -121,9 +124,15 @@ class TextCodec(nn.Module):
 
     # --- tokens -> tokens and their probabilities ---
 
+    @property
+    def constraints(self) -> Constraints:
+        """The rules of a summary: it has a token, and none of the special ones; no n-gram comes twice."""
+        device, n = self.generator.key.weight.device, self.no_repeat_ngram
+        return Constraints.of(self.banned, self.end, device, no_repeat_ngram=n, min_tokens=1)
+
     def write_summaries(self, source: ReadSource, sampled: bool, keep_noise: bool = False) -> Written:
         """Write the summary of each article that the generator has read."""
-        return write(self.generator, source, self.prefix, self.end, self.banned, self.max_tokens, sampled, keep_noise)
+        return write(self.generator, source, self.prefix, self.constraints, self.max_tokens, sampled, keep_noise)
 
     def read_summaries(self, written: Written, choices: Tensor | None = None) -> ReadSource:
         """Return summaries as the reconstructor reads them."""

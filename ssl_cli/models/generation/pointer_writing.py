@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_cli.models.generation.constraints import Constraints
 from ssl_cli.models.pointer_generator import PointerGenerator, ReadSource
 
 
@@ -46,18 +47,17 @@ def write(
     pointer: PointerGenerator,
     source: ReadSource,
     prefix: Sequence[int],
-    end: int,
-    banned: Sequence[int],
+    constraints: Constraints,
     max_tokens: int,
     sampled: bool,
     keep_noise: bool = False,
 ) -> Written:
-    """Write a text for each source, of 1 to `max_tokens` tokens: drawn from the model, or always the likeliest token.
+    """Write a text of at most `max_tokens` tokens for each source: drawn from the model, or always the likeliest token.
 
-    The decoder reads the tokens of `prefix` first; no token of `banned` is written. Keys and values of earlier tokens
-    are cached. A draw is the largest of log-probabilities plus Gumbel noise (Maddison et al., arXiv 1411.0030).
+    The decoder reads the tokens of `prefix` first. Keys and values of earlier tokens are cached. A draw is the largest
+    of log-probabilities plus Gumbel noise (Maddison et al., arXiv 1411.0030).
     """
-    n, device = len(source.ids), source.ids.device
+    n, device, end = len(source.ids), source.ids.device, constraints.end
     cache = pointer.new_cache(source, len(prefix) + max_tokens - 1)
     ids = torch.zeros(n, max_tokens, dtype=torch.int64, device=device)
     length = torch.full((n,), max_tokens, device=device)
@@ -65,18 +65,29 @@ def write(
     has_ended, noises = torch.zeros(n, dtype=torch.bool, device=device), list[Tensor]()
     for step in range(max_tokens):
         scores = pointer.next_log_probabilities(source, read, cache)  # (B, V)
-        scores[:, list(banned)] = -torch.inf
-        if step == 0:
-            scores[:, end] = -torch.inf
+        scores = constraints.apply(scores, ids[:, :step], step, is_last=False)
         if sampled:
             noise = -torch.empty_like(scores).exponential_().log()
-            scores += noise
+            scores = scores + noise
             noises += [noise] if keep_noise else []
         token = scores.argmax(1)  # (B,)
-        length = torch.where(~has_ended & (token == end), step, length)
-        has_ended = has_ended | (token == end)
+        if end is not None:
+            length = torch.where(~has_ended & (token == end), step, length)
+            has_ended = has_ended | (token == end)
         ids[:, step] = torch.where(has_ended, 0, token)
-        read = torch.where(has_ended, end, token)[:, None]
+        read = torch.where(has_ended, read[:, -1], token)[:, None]
         if bool(has_ended.all()) and not keep_noise:
             break
     return Written(ids, length, torch.stack(noises, 1) if keep_noise else None)
+
+
+def constrained(scores: Tensor, ids: Tensor, constraints: Constraints) -> Tensor:
+    """Return log-probabilities (B, T, V) at the places of tokens (B, T), as `write` draws from them.
+
+    What may not come there has -inf, and the others add up to 1 again.
+    """
+    bans = [
+        constraints.apply(torch.zeros_like(scores[:, step].detach()), ids[:, :step], step, is_last=False)
+        for step in range(ids.shape[1])
+    ]
+    return (scores + torch.stack(bans, 1)).log_softmax(2)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ssl_cli.methods.text_latent.policy_gradient import leave_one_out
 from ssl_cli.methods.text_latent.text_autoencoder import TextAutoencoder
-from ssl_cli.models.generation.pointer_writing import Written
+from ssl_cli.models.generation.pointer_writing import Written, constrained
 from ssl_cli.training.trainer import train
 from tests.helpers.text_autoencoders import ARTICLES, make_batch, make_model, make_rows
 from tests.helpers.trained_models import Unplugged, config, history, same
@@ -94,7 +94,8 @@ def test_the_generator_is_rewarded_by_both_and_goes_on_to_find_titles() -> None:
     torch.testing.assert_close(losses["rebuilding"], error.mean())
     torch.testing.assert_close(losses["realness"], realness.mean())
     advantage = (2 * leave_one_out(-error) + 3 * leave_one_out(realness)).flatten()
-    log_p = model.generator.log_probability(model.generator.read(article.ids, article.length), ids, model.prefix)
+    scores = model.generator.log_distribution(model.generator.read(article.ids, article.length), ids, model.prefix)
+    log_p = constrained(scores, ids, model.constraints).gather(2, ids[..., None])[..., 0]
     total, n_chosen = torch.zeros(()), 0
     for row in range(8):
         n = min(int(is_real[row].sum()), 5)  # an end after five tokens is no choice
