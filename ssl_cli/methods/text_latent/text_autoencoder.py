@@ -34,7 +34,7 @@ class TextAutoencoder(TextCodec):
 
     reads: ClassVar[tuple[str, ...]] = ("articles", "titles")
     batch_size: ClassVar[int] = 32
-    default_steps: ClassVar[int] = 2000
+    default_steps: ClassVar[int] = 1400
     gradient_clip_val: ClassVar[float] = 1.0
     networks: ClassVar[tuple[str, ...]] = ("generator", "reconstructor")
     is_matmul_bound: ClassVar[bool] = True
@@ -63,7 +63,7 @@ class TextAutoencoder(TextCodec):
         ] = 1.0,
         discriminator_weight: Annotated[NonNegative, "of the discriminator's, in its own"] = 1.0,
         denoising_weight: Annotated[NonNegative, "of the cross-entropy of hidden titles"] = 1.0,
-        warmup: Annotated[Share, "share of the run before the generator is rewarded"] = 0.5,
+        warmup: Annotated[Share, "share of the run before the generator is rewarded"] = 0.7,
         kept: Annotated[Share, "share of an article's words that a title is hidden among"] = 0.75,
         temperature: Annotated[Positive, "of estimator=gumbel: of the softmax that the gradient goes through"] = 1.0,
         discriminator_lr: Annotated[Positive, "learning rate of the discriminator, as a share of the others'"] = 1.0,
