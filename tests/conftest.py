@@ -151,7 +151,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _reuters(root / "reuters21578" / "reuters.jsonl.gz")
     for name in ("train", "test"):
         write_pairs(root / "gigaword" / f"{name}.jsonl", 60, ("document", "summary"))
-    _csl(root / "csl" / "ts")
+    _csl(root / "csl")
     return root
 
 
@@ -168,16 +168,18 @@ def _labelled_images(n: int, channels: int, size: int, rng: np.random.Generator)
 
 
 def _csl(folder: Path) -> None:
-    """Abstracts and titles in Chinese: files of three columns without a header."""
-    folder.mkdir(parents=True)
+    """Abstracts with titles, and titles with categories, in Chinese: files of three columns without a header."""
     rng = np.random.default_rng(0)
-    for split in ("dev", "test"):
-        lines = []
-        for _ in range(40):
-            topic = "".join(rng.permutation(list("水土保持遥感图像处理方法研究")))
-            abstract = f"{topic}是本文的主题,结果表明该方法在实验中有效可行,可以推广应用"
-            lines.append(f"to title\t{abstract}\t{topic[:10]}研究\n")
-        (folder / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+    for name in ("ts", "cls_ctg"):
+        (folder / name).mkdir(parents=True)
+        for split in ("dev", "test"):
+            lines = []
+            for _ in range(40):
+                topic = "".join(rng.permutation(list("水土保持遥感图像处理方法研究")))
+                abstract = f"{topic}是本文的主题,结果表明该方法在实验中有效可行,可以推广应用"
+                texts = f"{abstract}\t{topic[:10]}研究" if name == "ts" else f"{topic[:10]}研究\t工学"
+                lines.append(f"to title\t{texts}\n")
+            (folder / name / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
 def _reuters(path: Path) -> None:

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from ssl_cli.config.choices import did_you_mean
@@ -63,7 +62,8 @@ class TextPairs:
     """Records with an article and its title, in files of JSON lines, CSV, TSV or Parquet.
 
     Training takes the pairs apart: half of the different titles are kept without their articles, the articles of the
-    other half without their titles.
+    other half without their titles. With `title_files` all articles are kept, without their titles, and the titles are
+    those of these files that belong to no article.
     """
 
     kind: ClassVar[str] = "articles"
@@ -76,6 +76,10 @@ class TextPairs:
     split: Annotated[str | None, "column that says whether a record is for training or for the test"] = None
     splits: Annotated[dict[str, str] | None, "train and test -> their values in that column"] = None
     test_files: Annotated[Files | None, "files of the test split; null: it is part of data.files"] = None
+    title_files: Annotated[
+        Files | None, "files with titles of other articles; null: half of the training titles, without their articles"
+    ] = None
+    title_column: Annotated[str | None, "column of a title in title_files; null: the column `title`"] = None
     val: Annotated[OpenShare, "share of the training records that is held out to choose settings by: the last ones"]
     test: Annotated[OpenShare, "share of the records that is the test split if there is no column of it: the last ones"]
     min_words: Annotated[Natural, "articles with fewer words are left out"]
@@ -101,22 +105,27 @@ class TextPairs:
         pairs = self._by_split()
         n_val = round(self.val * len(pairs[TRAIN]))
         training, val = pairs[TRAIN][: len(pairs[TRAIN]) - n_val], pairs[TRAIN][len(pairs[TRAIN]) - n_val :]
-        with_article, alone = take_apart(training, seed)
+        if self.title_files is None:
+            with_article, alone = take_apart(training, seed)
+            titles = [pair.title for pair in alone]
+        else:
+            with_article, titles = training, self._titles_of_none({*training, *val, *pairs[TEST]})
         for name, found in (("the test", pairs[TEST]), ("val", val), ("training", training)):
             if not found:
                 raise InputError(f"There are too few records: none is left for {name}. {' '.join(self._left_out())}")
-        if not alone:
-            raise InputError(
-                f"No title is left that belongs to none of the articles: all {len(training):,} training records have "
-                f"the same one, {training[0].title[:60]!r}."
-            )
-        tests = [] if self.test_files is None else list_files(self.test_files, SUFFIXES)
-        versions = file_versions([*list_files(self.files, SUFFIXES), *tests])
+        if not titles:
+            n, shown = f"{len(training):,}", repr(training[0].title[:60])
+            same = f"all {n} training records have the same one, {shown}"
+            where = same if self.title_files is None else f"all titles of data.title_files are theirs, such as {shown}"
+            raise InputError(f"No title is left that belongs to none of the articles: {where}.")
+        others = [list_files(files, SUFFIXES) for files in (self.test_files, self.title_files) if files is not None]
+        versions = file_versions([*list_files(self.files, SUFFIXES), *(path for files in others for path in files)])
         options = [self.article, self.title, self.split, self.splits, self.val, self.test, self.min_words, self.remove]
+        options += [len(files) for files in others] + [self.title_column]
         digest = hashlib.sha256(json.dumps([versions, options, self.columns, self.delimiter]).encode()).hexdigest()
         return ArticleData(
             articles=[pair.article for pair in with_article],
-            titles=[pair.title for pair in alone],
+            titles=titles,
             other_titles=[pair.title for pair in with_article],
             splits={"val": val, "test": pairs[TEST]},
             fingerprint=digest,
@@ -145,38 +154,57 @@ class TextPairs:
 
     def _pairs(self, files: Files) -> Iterator[tuple[dict[str, Any], Pair]]:
         """Yield the records with a title and an article that is long enough; count and name the others."""
+        for place, record, (article, title) in self._texts(files, {"article": self.article, "title": self.title}):
+            pair = Pair(article, self._cleaned(title))
+            if not pair.title_key:
+                self.issues.add_skipped(f"{place}: the title has no words")
+            elif len(words_of(pair.article)) < max(self.min_words, 1):
+                self.n_short += 1
+            else:
+                yield record, pair
+
+    def _titles_of_none(self, pairs: set[Pair]) -> list[str]:
+        """Return each different title of `title_files` that is not the title of one of the pairs, by its words."""
+        taken, titles = {pair.title_key for pair in pairs}, list[str]()
+        assert self.title_files is not None
+        for _, _, (text,) in self._texts(self.title_files, {"title_column": self.title_column or self.title}):
+            title = self._cleaned(text)
+            key = Pair("", title).title_key
+            if key and key not in taken:
+                taken.add(key)
+                titles.append(title)
+        return titles
+
+    def _cleaned(self, title: str) -> str:
+        return " ".join((re.sub(self.remove, " ", title) if self.remove else title).split())
+
+    def _texts(self, files: Files, columns: dict[str, str]) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+        """Yield where a record is, the record, and its texts in the columns that options name; name broken ones."""
         header = None if self.columns is None else tuple(self.columns)
         dialect = CsvDialect(self.delimiter, None, header, text_columns=(self.article,), ragged=True)
         for path in list_files(files, SUFFIXES):
             for record in read_records(path, dialect, issues=self.issues):
+                place = f"{path}, {record.place}"
                 if isinstance(record.record, str):
-                    self.issues.add_skipped(f"{path}, {record.place}: {record.record}")
-                    continue
-                texts = self._texts(path, record.place, record.record)
-                title = re.sub(self.remove, " ", texts[1]) if self.remove else texts[1]
-                pair = Pair(" ".join(texts[0].split()), " ".join(title.split()))
-                n_words = len(words_of(pair.article))
-                if not pair.title_key:
-                    self.issues.add_skipped(f"{path}, {record.place}: the title has no words")
-                elif n_words < max(self.min_words, 1):
-                    self.n_short += 1
+                    self.issues.add_skipped(f"{place}: {record.record}")
                 else:
-                    yield record.record, pair
+                    yield place, record.record, self._texts_of(place, record.record, columns)
 
-    def _texts(self, path: Path, place: str, record: dict[str, Any]) -> list[str]:
-        """Return the article and the title of a record. Raises InputError if a column is missing, or holds no text."""
+    @staticmethod
+    def _texts_of(place: str, record: dict[str, Any], columns: dict[str, str]) -> list[str]:
+        """Return the texts of a record, one space between words. Raises InputError if one is missing, or no text."""
         texts = []
-        for option, name in (("article", self.article), ("title", self.title)):
+        for option, name in columns.items():
             if name not in record:
                 names = ", ".join(list(record)[:20])
                 raise InputError(
-                    f"{path}, {place}: there is no column data.{option}={name}, only {names}."
+                    f"{place}: there is no column data.{option}={name}, only {names}."
                     f"{did_you_mean(name, list(record))}"
                 )
             value = record[name]
             if value is not None and not isinstance(value, str):
-                raise InputError(f"{path}, {place}: {name} holds {str(value)[:50]!r}, which is no text.")
-            texts.append(value or "")
+                raise InputError(f"{place}: {name} holds {str(value)[:50]!r}, which is no text.")
+            texts.append(" ".join((value or "").split()))
         return texts
 
     def _left_out(self) -> list[str]:

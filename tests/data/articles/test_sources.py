@@ -52,6 +52,25 @@ def test_splits_by_a_column_or_from_the_end(tmp_path: Path) -> None:
     assert [pair.article for pair in by_column.splits["test"]] == [record["body"] for record in records[1::3]]
 
 
+def test_titles_of_other_files_belong_to_no_article(tmp_path: Path) -> None:
+    path, tests = write_pairs(tmp_path / "a.jsonl", 100), tmp_path / "t.jsonl"
+    tests.write_text(json.dumps(make_pairs(1, seed=9)[0] | {"headline": "only in the test"}) + "\n")
+    names = [make_pairs(100)[0]["headline"].title(), "only in the TEST", "Quite new", "quite new!", "<X> other", "..."]
+    (tmp_path / "n.csv").write_text("name\n" + "".join(f"{name}\n" for name in names))
+    more = {"title_files": str(tmp_path / "n.csv"), "title_column": "name", "remove": "<[^<>]*>"}
+    data = read(path, test_files=str(tests), **more)
+    assert data.titles == ["Quite new", "other"]
+    assert len(data.articles) == len(data.other_titles) == 90 and len(data.splits["test"]) == 1
+    assert data.fingerprint != read(path, test_files=str(tests)).fingerprint
+    (tmp_path / "n.csv").write_text(f"name\n{names[0]}\n")
+    with pytest.raises(InputError, match=r"all titles of data.title_files are theirs, such as"):
+        read(path, **more)
+    with pytest.raises(InputError, match=r"there is no column data.title_column=nam, only name"):
+        read(path, **more | {"title_column": "nam"})
+    with pytest.raises(InputError, match="set only one of them"):
+        read(path, test_files=str(tests), split="part", splits={"train": "A", "test": "B"})
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "a.jsonl", 60)
     extra = [{"body": "too short", "headline": "x y"}, {"body": "one two three four five six", "headline": "<XY>"}]
