@@ -76,7 +76,6 @@ def initialize(cfg: DictConfig, data: ArticleData) -> TextInit:
             if name in cfg.model.network and name not in ("dropout", "attention_dropout"):
                 cfg.model.network[name] = value
         cfg.model.network.size, cfg.model.style = None, init.style
-        cfg.model.reconstructor_layers = None
     start = init.digest if cfg.resume is None else cfg.facts.get("start")
     cfg.facts = {"vocab_size": tokenizer.vocab_size, "specials": tokenizer.specials, "start": start}
     return TextInit(tokenizer, init)

@@ -36,6 +36,7 @@ class TextAutoencoder(TextCodec):
     batch_size: ClassVar[int] = 32
     default_steps: ClassVar[int] = 1400
     gradient_clip_val: ClassVar[float] = 1.0
+    schedule: ClassVar[str] = "linear"
     networks: ClassVar[tuple[str, ...]] = ("generator", "reconstructor")
     is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True

@@ -15,7 +15,7 @@ from tests.helpers.articles import make_pairs, write_pairs
 
 WORDS = ["data=text_pairs", "data.files=a.jsonl", "data.article=body", "data.title=headline", "data.min_words=5"]
 SMALL = ["model=text_ae", "model.network.layers=1", "model.network.width=32", "tokenizer=word", "trainer.max_steps=4"]
-FEW = ["trainer.max_steps=4", "model.max_tokens=6", "model.rebuilt_tokens=20"]
+FEW = ["trainer.max_steps=4", "model.reconstructor_layers=null", "model.max_tokens=6", "model.rebuilt_tokens=20"]
 
 
 @pytest.fixture(scope="module")
