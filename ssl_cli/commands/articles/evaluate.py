@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ssl_cli.commands.articles.systems import RANDOM, SimpleSystems
+from ssl_cli.commands.finetune.text_section import chosen_examples
 from ssl_cli.data.articles.sources import ArticleData, Pair
 from ssl_cli.data.articles.words import WordVocabulary, words_of
 from ssl_cli.evaluation.metrics.bootstrap import bootstrap_intervals
@@ -15,6 +16,7 @@ from ssl_cli.methods.text_latent.protocols import LearnsFromSearch, RebuildsText
 from ssl_cli.models.ngram import TrigramModel
 
 BOOTSTRAP_SAMPLES = 1000
+REBUILT_ARTICLES = 1000  # of the test articles, at most: to rebuild all would take longer than to summarize them
 MODEL, TEACHER, BESIDE, TITLES = "model", "search", "beside", "titles"  # beside the keys of SimpleSystems
 NAMES = {
     MODEL: "this run",
@@ -36,7 +38,7 @@ class ArticleEvaluation:
     rouge_l: np.ndarray
     strongest: str  # name of the simple system to beat
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    rebuilt: list[str] | None = None  # the articles, from the summaries alone
+    rebuilt: dict[int, str] | None = None  # the articles of the examples, from their summaries alone
     beside: list[str] | None = None  # the summaries of the other run
 
 
@@ -56,15 +58,18 @@ def evaluate(model: Summarizes, data: ArticleData, seed: int, other: Summarizes 
     for key, values in scores.items():
         rows[key] = TextScores(values).metrics() | rows[key]
     gains = {f"{name}_gain": scores[MODEL][name] - scores[simple.strongest][name] for name in ROUGE}
-    rebuilt = None
+    rebuilt, lower = None, dict[str, np.ndarray]()
     if isinstance(model, RebuildsTexts):
         losses = add_rebuilding(model, articles, {key: texts[key] for key in (MODEL, RANDOM, TITLES)}, rows)
-        gains["rebuilding_gain"] = losses[RANDOM] - losses[MODEL]
-        rebuilt = model.rebuild(texts[MODEL])
+        lower = {"rebuilding_gain": losses[RANDOM] - losses[MODEL]}
+        examples = sorted({k for chosen in chosen_examples(scores[MODEL]["rougeL"]).values() for k in chosen})
+        rebuilt = dict(zip(examples, model.rebuild([texts[MODEL][k] for k in examples]), strict=True))
     if isinstance(other, RebuildsTexts):
         add_rebuilding(other, articles, {BESIDE: texts[BESIDE]}, rows)
     intervals = bootstrap_intervals(TextScores(scores[MODEL] | gains).metrics, len(test), BOOTSTRAP_SAMPLES, seed)
-    metrics = metrics_of(rows, gains, intervals) | of_validation(model, data.splits["val"])
+    for name, values in lower.items():
+        intervals |= bootstrap_intervals(TextScores({name: values}).metrics, len(values), BOOTSTRAP_SAMPLES, seed)
+    metrics = metrics_of(rows, gains | lower, intervals) | of_validation(model, data.splits["val"])
     named = {(NAMES | simple.names)[key]: row for key, row in rows.items()}
     of_model = (texts[MODEL], scores[MODEL]["rougeL"], simple.names[simple.strongest])
     return ArticleEvaluation(metrics, named, test, *of_model, intervals, rebuilt, texts.get(BESIDE))
@@ -98,10 +103,10 @@ def add_rebuilding(
     texts: Mapping[str, Sequence[str]],
     rows: Mapping[str, dict[str, float]],
 ) -> dict[str, np.ndarray]:
-    """Add to the row of each text how well the model rebuilds the articles from it; return the losses (N,)."""
-    losses = {}
+    """Add to the row of each text how well the model rebuilds evenly spaced articles from it; return the losses."""
+    losses, step = {}, -(-len(articles) // REBUILT_ARTICLES)
     for key, written in texts.items():
-        loss, accuracy = model.rebuilding(articles, written)
+        loss, accuracy = model.rebuilding(articles[::step], written[::step])
         losses[key] = loss.double().numpy()
         rows[key].update(rebuilding_loss=float(loss.double().mean()), token_accuracy=float(accuracy.mean()))
     return losses

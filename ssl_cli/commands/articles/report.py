@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def example_sections(folder: Path, found: ArticleEvaluation) -> list[Section]:
     """Return a section each of the best, the middling and the worst summaries; examples.csv has all three."""
     rows, sections = list[dict[str, object]](), list[Section]()
     written = {"summary": found.summaries, "rebuilt": found.rebuilt, BESIDE: found.beside}
-    texts = {name: each for name, each in written.items() if each is not None}
+    texts: dict[str, Any] = {name: each for name, each in written.items() if each is not None}
     columns = ["rougeL", "article", "title", *texts]
     for which, chosen in chosen_examples(found.rouge_l).items():
         cells = [
