@@ -1,0 +1,29 @@
+"""Small sentences with two labels: how a thing is said to be, and how long the sentence is."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+THINGS = ["film", "plot", "cast", "score", "story", "ending"]
+GOOD, BAD = ["fine", "warm", "bright", "clever"], ["dull", "flat", "stale", "clumsy"]
+ENDS = ["", "at first", "to the very end", "in my view"]
+
+
+def make_sentences(n: int, seed: int = 0) -> list[dict[str, str]]:
+    """Return n different records with `sentence` and `label`, 1 for a good thing."""
+    rng, records = np.random.default_rng(seed), dict[str, dict[str, str]]()
+    while len(records) < n:
+        good = int(rng.integers(2))
+        things = rng.choice(THINGS, 2, replace=False)
+        words = rng.choice(GOOD if good else BAD, 2)
+        text = f"the {things[0]} is {words[0]} and the {things[1]} is {words[1]} {rng.choice(ENDS)}".strip()
+        records.setdefault(text, {"sentence": text, "label": str(good)})
+    return list(records.values())
+
+
+def write_sentences(path: Path, n: int = 200, seed: int = 0) -> Path:
+    """Write records as JSON lines, and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in make_sentences(n, seed)))
+    return path
