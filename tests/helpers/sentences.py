@@ -27,3 +27,14 @@ def write_sentences(path: Path, n: int = 200, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in make_sentences(n, seed)))
     return path
+
+
+def write_sst2(folder: Path, n: int = 120) -> None:
+    """Write sentences as GLUE publishes SST-2: three files, of which the last has no labels."""
+    folder.mkdir(parents=True)
+    records = make_sentences(n, seed=1)
+    for name, some in (("train", records[n // 3 :]), ("dev", records[: n // 6])):
+        lines = [f"{record['sentence']} \t{record['label']}\n" for record in some]
+        (folder / f"{name}.tsv").write_text("sentence\tlabel\n" + "".join(lines))
+    lines = [f"{k}\t{record['sentence']}\n" for k, record in enumerate(records[n // 6 : n // 3])]
+    (folder / "test.tsv").write_text("index\tsentence\n" + "".join(lines))

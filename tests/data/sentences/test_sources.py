@@ -36,11 +36,12 @@ def test_the_split_of_a_sentence_does_not_depend_on_the_order_of_the_file(tmp_pa
 def test_files_of_a_split_come_before_training(tmp_path: Path) -> None:
     """A sentence of the test files is not trained on; a file without labels has none."""
     train = write_sentences(tmp_path / "a.jsonl", 100)
-    (tmp_path / "test.tsv").write_text("sentence\tlabel\n" + f"{make_sentences(3)[0]['sentence']}\t1\nOther  words\t0\n")
+    known = make_sentences(3)[0]["sentence"]
+    (tmp_path / "test.tsv").write_text(f"sentence\tlabel\n{known}\t1\nOther  words\t0\n")
     (tmp_path / "val.tsv").write_text("index\tsentence\n0\tOne more\n")
     files = {"test_files": str(tmp_path / "test.tsv"), "val_files": str(tmp_path / "val.tsv")}
     data = read(train, labels={"sentiment": "label"}, lowercase=True, **files)
-    assert data.splits["test"].texts == [make_sentences(3)[0]["sentence"], "other words"]
+    assert data.splits["test"].texts == [known, "other words"]
     assert [labels["sentiment"] for labels in data.splits["test"].labels] == ["1", "0"]
     assert (len(data.splits["train"]), data.splits["val"].labels) == (99, [{"sentiment": None}])
     assert data.label_values == {"sentiment": ["0", "1"]}
