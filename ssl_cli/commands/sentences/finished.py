@@ -46,7 +46,8 @@ class SentenceRun(Finished):
 
     def interpolate(self, first: str, last: str, steps: int = 6) -> list[str]:
         """Return the sentences of `steps` codes on the line from that of one sentence to that of another."""
-        return self.decode(interpolate(*self.embed([first, last]), steps))
+        codes = self.embed([first, last])
+        return self.decode(interpolate(codes[0], codes[1], steps))
 
     def _require_code(self) -> None:
         if not self.model.latent:

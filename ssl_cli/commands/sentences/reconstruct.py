@@ -9,10 +9,12 @@ from safetensors.torch import save_model
 from ssl_cli import console
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.pretrain.finished import TOKENIZER
-from ssl_cli.commands.sentences import collapse, report
+from ssl_cli.commands.sentences import collapse, report, sections
 from ssl_cli.commands.sentences.codec import SentenceCodec
 from ssl_cli.commands.sentences.evaluate import evaluate
 from ssl_cli.commands.sentences.prepare import TokenizedSentences, prepare
+from ssl_cli.commands.sentences.probes import probe, probe_metrics
+from ssl_cli.commands.sentences.style import swap_styles
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.sentences.sources import TEST, TRAIN, VAL
 from ssl_cli.methods.build import new_model
@@ -49,10 +51,14 @@ def run(cfg: DictConfig) -> Path:
         codec = SentenceCodec(model, sentences.tokenizer, lowercase)
         without_code = None if baseline is None else SentenceCodec(baseline, sentences.tokenizer, lowercase)
         found = evaluate(codec, without_code, sentences, cfg.seed, cfg.importance_samples)
+        probes = probe(codec, sentences, cfg) if cfg.probes and model.latent else {}
+        swaps = swap_styles(codec, sentences)
+        found.metrics.update(probe_metrics(probes) | ({} if swaps is None else swaps.metrics))
         metrics |= found.metrics
         warnings = collapse.collapse_warnings(codec, sentences.rows[TRAIN], cfg.seed)
-        report.write(folder, {**cfg.choices, "seed": cfg.seed}, found, warnings)
-        report.print_summary(found, warnings)
+        extra = [*sections.probe_sections(probes), *sections.swap_sections(swaps)]
+        report.write(folder, {**cfg.choices, "seed": cfg.seed}, found, warnings, extra)
+        report.print_summary(found, warnings, probes)
     return folder
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from ssl_cli import console
 from ssl_cli.commands.reconstruct.collapse import CollapseWarning
 from ssl_cli.commands.sentences.evaluate import SentenceEvaluation
+from ssl_cli.commands.sentences.probes import Probes, probe_metrics
+from ssl_cli.commands.sentences.sections import probe_table
 from ssl_cli.evaluation.html import (
     REPORT,
     Alert,
@@ -35,6 +37,10 @@ MEANINGS = {
     "mutual_information": "nats that the code has about the sentence, at most the log of the number of sentences",
     "word_accuracy": "share of the words that are rebuilt at their place from the code alone",
     "other_word_accuracy": "the same of what is rebuilt from the code of another sentence",
+    "judge_accuracy": "share of the test sentences whose label a bag-of-words classifier finds",
+    "rebuilt_label": "share of what is rebuilt from their codes that it gives their label",
+    "swapped_label": "share that it gives the other label, if the code has the style of that",
+    "swap_changed": "share of the sentences that another style changes",
 }
 CURVES = {  # y-axis -> columns of history.csv
     "loss, nats a token": ["train/loss", "val/loss"],
@@ -47,12 +53,16 @@ N_PRINTED = 3  # sentences of each sort on the terminal
 
 
 def write(
-    folder: Path, choices: Mapping[str, object], found: SentenceEvaluation, warnings: Sequence[CollapseWarning]
+    folder: Path,
+    choices: Mapping[str, object],
+    found: SentenceEvaluation,
+    warnings: Sequence[CollapseWarning],
+    extra: Sequence[Section],
 ) -> None:
-    """Write report.html and sentences.csv."""
+    """Write report.html, with `extra` sections after the metrics, and sentences.csv."""
     opening: list[Block] = [Alert(warning.text) for warning in warnings] or [Note("No sign of collapse was found.")]
     rows = [Metric(key, format_number(value), meaning(key)) for key, value in found.metrics.items()]
-    sections = [metrics_section(rows), *sentence_sections(found), Section("Figures", figures(folder, found))]
+    sections = [metrics_section(rows), *extra, *sentence_sections(found), Section("Figures", figures(folder, found))]
     write_sentences(folder / SENTENCES, found)
     write_report(folder, "reconstruct", (folder / CONFIG).read_text(), choices, sections, opening)
 
@@ -103,12 +113,17 @@ def write_sentences(path: Path, found: SentenceEvaluation) -> None:
     write_csv(path, ["which", "sentence", "from"], rows)
 
 
-def print_summary(found: SentenceEvaluation, warnings: Sequence[CollapseWarning]) -> None:
-    """Print the warnings, the metrics, some sentences and the names of the files."""
+def print_summary(found: SentenceEvaluation, warnings: Sequence[CollapseWarning], probes: Probes) -> None:
+    """Print the warnings, the metrics, the probes, some sentences and the names of the files."""
     for warning in warnings:
         console.warn(warning.text)
-    rows = [[key.removeprefix("test/"), format_number(value), meaning(key)] for key, value in found.metrics.items()]
+    of_probes = probe_metrics(probes)
+    shown = {key: value for key, value in found.metrics.items() if key not in of_probes}
+    rows = [[key.removeprefix("test/"), format_number(value), meaning(key)] for key, value in shown.items()]
     console.say(console.table("", ["test", "value", "meaning"], rows, right={"value"}))
+    if probes:
+        columns, cells = probe_table(probes)
+        console.say(console.table("", columns, cells, right=set(columns[1:])))
     for text, written in found.rebuilt[:N_PRINTED]:
         console.say(f"sentence: {text}\nrebuilt:  {written}")
     for text in found.samples[:N_PRINTED]:

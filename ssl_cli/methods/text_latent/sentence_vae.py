@@ -114,7 +114,8 @@ class SentenceVAE(nn.Module):
         """Return the mean and the log variance of the codes of sentences, (B, Z) each; without a code Z is 0."""
         ids, length = trimmed(batch)
         if self.encoder is None:
-            return torch.zeros(2, len(ids), 0, device=ids.device).unbind()
+            none = torch.zeros(len(ids), 0, device=ids.device)
+            return none, none
         mean, log_var = at_least_float32(self.encoder(ids, length)).chunk(2, dim=1)
         return mean, log_var.clamp(-20, 10)
 

@@ -39,7 +39,7 @@ def test_a_run_measures_the_code_beside_the_decoder_without_one(made: tuple[Path
     folder, out = made
     run = folder / out.splitlines()[-1]
     metrics = json.loads((run / "metrics.json").read_text())
-    assert 1 < metrics["test/iw_perplexity"] and 1 < metrics["test/lm_perplexity"] < 100
+    assert metrics["test/iw_perplexity"] > 1 and 1 < metrics["test/lm_perplexity"] < 100
     assert metrics["test/elbo"] < 0 < metrics["test/kl"]
     assert 0 <= metrics["test/mutual_information"] <= metrics["test/kl"] + 0.5
     assert 0 <= metrics["test/other_word_accuracy"] <= 1 and 0 <= metrics["test/active_units"] <= 8
@@ -47,6 +47,11 @@ def test_a_run_measures_the_code_beside_the_decoder_without_one(made: tuple[Path
     assert {row["which"].split()[0] for row in rows} >= {"rebuilt", "between", "sample"}
     page = (run / "report.html").read_text()
     assert "Rebuilt test sentences" in page and "Between two test sentences" in page and "Samples of the prior" in page
+    for label in ("tone", "length"):
+        for features in ("", "_style", "_content", "_random", "_bag", "_majority"):
+            assert 0 <= metrics[f"test/{label}_probe{features}"] <= 1
+    assert metrics["test/tone_probe_bag"] > 0.95 and metrics["test/judge_accuracy"] > 0.95  # the words say it
+    assert "Another style" in page and "untrained encoder" in page and "accuracy of a probe" in out
     assert (run / "baseline" / "history.csv").is_file() and "the same decoder without a code" in out
 
 
