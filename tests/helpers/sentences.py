@@ -38,3 +38,17 @@ def write_sst2(folder: Path, n: int = 120) -> None:
         (folder / f"{name}.tsv").write_text("sentence\tlabel\n" + "".join(lines))
     lines = [f"{k}\t{record['sentence']}\n" for k, record in enumerate(records[n // 6 : n // 3])]
     (folder / "test.tsv").write_text("index\tsentence\n" + "".join(lines))
+
+
+def write_treebank(folder: Path, n: int = 90) -> None:
+    """Write sentences as Universal Dependencies publishes English EWT: three files of CoNLL-U."""
+    folder.mkdir(parents=True)
+    records = make_sentences(n, seed=2)
+    for name, some in (("train", records[n // 3 :]), ("dev", records[: n // 6]), ("test", records[n // 6 : n // 3])):
+        blocks = []
+        for k, record in enumerate(some):
+            words = record["sentence"].split()
+            rows = [f"{i}\t{word}\t_\t{'VERB' if word == 'is' else 'NOUN'}" for i, word in enumerate(words, start=1)]
+            genre = ["email", "weblog"][k % 2]
+            blocks.append("\n".join([f"# sent_id = {genre}-{k}", f"# text = {record['sentence']}", *rows]))
+        (folder / f"en_ewt-ud-{name}.conllu").write_text("\n\n".join(blocks) + "\n\n")

@@ -67,13 +67,14 @@ def test_the_loss_is_the_elbo() -> None:
     torch.testing.assert_close(losses["loss"], (-log_p + 0.7 * kl) / (10 / 3))  # 7 tokens and 3 ends
 
 
+@torch.no_grad()
 def test_free_bits_are_of_each_dimension_over_the_batch() -> None:
     model = make_model(kl_warmup=0.0).train()
     mean, log_var = model.posterior_of(BATCH)
     rates = (0.5 * (mean**2 + log_var.exp() - 1 - log_var)).mean(0)
-    model.free_bits = free = float(rates.detach().median())
+    model.free_bits = free = float(rates.median())
     losses = model(BATCH)
-    charged = sum(max(free, float(rate)) for rate in rates.detach())
+    charged = sum(max(free, float(rate)) for rate in rates)
     assert charged > float(losses["rate"])
     assert float(losses["loss"]) * 10 / 3 == pytest.approx(float(losses["distortion"]) + charged, rel=1e-5)
     model.eval()
@@ -135,7 +136,8 @@ def test_importance_weights_are_those_of_the_formula() -> None:
         log_p = torch.stack([naive_log_p(model, z[k], sentence) for k, sentence in enumerate(sentences())])
         terms.append(log_p + prior - posterior)
     torch.testing.assert_close(found, torch.stack(terms).logsumexp(0) - math.log(5))
-    assert (model.log_likelihood(BATCH, 500) > model.lower_bound(BATCH, 500) - 0.02).all()
+    with torch.inference_mode():
+        assert (model.log_likelihood(BATCH, 100) > model.lower_bound(BATCH, 100) - 0.05).all()
 
 
 def test_without_a_code_it_is_a_language_model() -> None:
