@@ -13,8 +13,9 @@ from ssl_cli.models.transformer import Transformer
 class CodeDecoder(nn.Module):
     """Distribution of sentences given a code (B, Z); with `latent=0` a language model without one.
 
-    The code, projected to the width of the network, is added to the embedding of every token that is read. `specials`
-    are the ids of the tokenizer's special tokens: a sentence begins after `cls` and ends with `end`.
+    The code, projected to the width of the network, is added to the embedding of every token that is read, at a
+    loudness that is learned. `specials` are the ids of the tokenizer's special tokens: a sentence begins after `cls`
+    and ends with `end`.
     """
 
     def __init__(self, network: Transformer, latent: int, specials: Mapping[str, int]):
@@ -25,7 +26,10 @@ class CodeDecoder(nn.Module):
         self.banned = sorted(set(specials.values()) - {self.end})
         self.project = nn.Linear(latent, network.width, bias=False) if latent else None
         if self.project is not None:
-            nn.init.normal_(self.project.weight, std=INITIAL_STD)  # as loud as a token, and not louder
+            nn.init.normal_(self.project.weight, std=INITIAL_STD / latent**0.5)  # as loud as a token
+            # An optimizer that moves matrices by steps of one size, such as Muon, can't silence a code that says
+            # nothing: it would be noise in all tokens, and cost a tenth of the loss.
+            self.loudness = nn.Parameter(torch.tensor([0.5]))
 
     @property
     def max_tokens(self) -> int:
@@ -81,4 +85,6 @@ class CodeDecoder(nn.Module):
 
     def _vectors(self, z: Tensor, read: Tensor) -> Tensor:
         vectors = self.network.token_table(read)
-        return vectors if self.project is None else vectors + self.project(z.to(vectors.dtype))[:, None]
+        if self.project is None:
+            return vectors
+        return vectors + self.loudness * self.project(z.to(vectors.dtype))[:, None]

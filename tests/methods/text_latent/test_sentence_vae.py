@@ -21,7 +21,7 @@ def make_model(**options: Any) -> SentenceVAE:
     network = Transformer(vocab_size=20, context=8, causal=True, **shape)  # type: ignore[arg-type]
     model = SentenceVAE(network, SPECIALS, **{"latent": 3, "word_dropout": 0.0, "free_bits": 0.0} | options)
     if model.decoder.project is not None:
-        model.decoder.project.weight.data.mul_(20)  # a code that is heard
+        model.decoder.project.weight.data.mul_(60)  # a code that is heard
     return model
 
 
@@ -33,7 +33,7 @@ def naive_log_p(model: SentenceVAE, z: Tensor, sentence: list[int], read: list[i
         ids = torch.tensor([read[: place + 1]])
         vectors = model.network.token_table(ids)
         if model.decoder.project is not None:
-            vectors = vectors + model.decoder.project(z)
+            vectors = vectors + model.decoder.loudness * model.decoder.project(z)
         logits = model.network.logits(model.network(ids, vectors=vectors)[0, -1])
         total = total - functional.cross_entropy(logits, torch.tensor(target))
     return total
