@@ -150,17 +150,16 @@ class SentenceVAE(nn.Module):
 
     def collapse_advice(self, sign: str, enough: int) -> str:
         """Return what to try against a sign of collapse, see `AdvisesOnCollapse`."""
-        return ", ".join(self._cures()) if sign == "posterior_collapse" else ""
+        return " or ".join(list(self._cures()) or ["more steps (trainer.max_steps)"])
 
     def _cures(self) -> Iterator[str]:
         """Yield options that keep the code in use, with values beyond the present ones."""
         if self.free_bits < 0.5:
             yield f"model.free_bits={0.25 if self.free_bits < 0.25 else 0.5:g}"
-        if self.word_dropout < 0.5:
+        if self.word_dropout < 0.6:
             yield f"model.word_dropout={0.3 if self.word_dropout < 0.3 else 0.6:g}"
         if self.kl_warmup < 0.5:
             yield "model.kl_warmup=0.5"
-        yield "more steps (trainer.max_steps)"
 
 
 def trimmed(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def test_an_ignored_code_is_alarmed_with_its_cures(cli: Cli, workdir: Path) -> N
     cures = ["model.free_bits=0", "model.word_dropout=0", "model.kl_warmup=0", "model.beta=20", "baseline=false"]
     code, out, err = cli("reconstruct", *WORDS[:-2], "trainer.max_steps=30", *cures)
     assert code == 0, err
-    assert "Posterior collapse" in err + out and "model.free_bits=0.25, model.word_dropout=0.3" in err + out
+    assert "Posterior collapse" in err + out and "model.free_bits=0.25 or model.word_dropout=0.3" in err + out
     metrics = json.loads((Path(out.splitlines()[-1]) / "metrics.json").read_text())
     assert metrics["test/kl"] < 1 and "test/lm_perplexity" not in metrics
 
