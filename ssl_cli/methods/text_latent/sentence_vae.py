@@ -41,7 +41,7 @@ class SentenceVAE(nn.Module):
         encoder_layers: Annotated[Count | None, "blocks of the encoder; null: as many as the network"] = None,
         beta: Annotated[NonNegative, "weight of the KL term"] = 1.0,
         kl_warmup: Annotated[Share, "share of the run over which that weight rises from 0"] = 0.5,
-        word_dropout: Annotated[Share, "share of the words that the decoder reads as unknown, in training"] = 0.3,
+        word_dropout: Annotated[Share, "share of the words that the decoder reads as unknown, in training"] = 0.0,
         free_bits: Annotated[NonNegative, "nats of each dimension of the code that cost nothing in training"] = 0.25,
         style_width: Annotated[Natural, "first numbers of the code, which say the first label; 0: no style"] = 0,
         style_weight: Annotated[NonNegative, "weight of the style's cross-entropy, in nats a sentence"] = 1.0,
@@ -150,6 +150,8 @@ class SentenceVAE(nn.Module):
 
     def collapse_advice(self, sign: str, enough: int) -> str:
         """Return what to try against a sign of collapse, see `AdvisesOnCollapse`."""
+        if sign != "posterior_collapse":
+            return ""
         return " or ".join(list(self._cures()) or ["more steps (trainer.max_steps)"])
 
     def _cures(self) -> Iterator[str]:
