@@ -24,6 +24,7 @@ from ssl_cli.data.tables.datasets import KDD_COLUMNS
 from tests.helpers import processes
 from tests.helpers.articles import make_pairs, write_pairs
 from tests.helpers.recordings import write_recordings
+from tests.helpers.sentences import write_sentences, write_sst2, write_treebank
 
 Cli = Callable[..., tuple[int, str, str]]
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub, nor does a process that one starts
@@ -152,6 +153,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("train", "test"):
         write_pairs(root / "gigaword" / f"{name}.jsonl", 60, ("document", "summary"))
     _csl(root / "csl")
+    write_sentences(root / "sentences.jsonl")
+    write_sst2(root / "glue" / "SST-2")
+    write_treebank(root / "ud_english_ewt")
     return root
 
 

@@ -14,7 +14,7 @@ from ssl_cli.config.typecheck import provides
 from ssl_cli.methods.protocols import EncodesText, LearnsFromText, Reconstructs, ScoresAnomalies
 from ssl_cli.methods.speech.frame_protocols import LearnsFromFrames
 from ssl_cli.methods.speech.protocols import ReconstructsSpeech
-from ssl_cli.methods.text_latent.protocols import Summarizes
+from ssl_cli.methods.text_latent.protocols import CodesSentences, Summarizes
 from tests.conftest import FOUR_STEPS, QUICK, Cli
 from tests.helpers.task_files import task_words
 
@@ -37,7 +37,7 @@ def names(group: str) -> list[str]:
 
 
 def of_modality(modality: str) -> list[str]:
-    """Return the data sets of a modality: table, image, text, audio or article."""
+    """Return the data sets of a modality: table, image, text, audio, article or sentence."""
     return [name for name in choices("data") if modality_of(str(target_of("data", name))) == modality]
 
 
@@ -52,6 +52,7 @@ def required_words(name: str, published: Path) -> list[str]:
         "text": [f"data.files={published}/text", "data.document=block"],
         "c4": ["data.val=0.1"],
         "speech": [f"data.dir={published}/fsdd/recordings", "data.pattern={word}_{speaker}_{take}"],
+        "sentences": [f"data.files={published}/sentences.jsonl", "data.text=sentence"],
         "text_pairs": [f"data.files={published}/pairs.jsonl", "data.article=body", "data.title=headline"],
     } | {name: [f"data.files={published}/text"] for name in ("jsonl", "csv", "parquet")}
     return [f"paths.data={published}", *REQUIRED.get(name, files.get(name, []))]
@@ -72,8 +73,9 @@ def test_every_choice_has_a_summary() -> None:
         assert all(choice.summary for choice in choices(group).values()), group
 
 
-def test_data_is_a_table_or_images_or_text_or_speech_or_articles() -> None:
-    found = [name for modality in ("table", "image", "text", "audio", "article") for name in of_modality(modality)]
+def test_data_is_of_a_known_modality() -> None:
+    modalities = ("table", "image", "text", "audio", "article", "sentence")
+    found = [name for modality in modalities for name in of_modality(modality)]
     assert sorted([*found, "labelled"]) == names("data")
 
 
@@ -108,6 +110,14 @@ def test_articles(cli: Cli, published: Path, name: str, model: str) -> None:
     words = [f"data={name}", *required_words(name, published), f"model={model}", "data.min_words=5"]
     words += ["trainer=cpu", "trainer.max_steps=2"]
     assert trained(cli, *words, verb="reconstruct")["test/rouge1"] > 0
+
+
+@pytest.mark.parametrize("name", of_modality("sentence"))
+@pytest.mark.parametrize("model", that_can(CodesSentences))
+def test_sentences(cli: Cli, published: Path, name: str, model: str) -> None:
+    words = [f"data={name}", *required_words(name, published), f"model={model}", *TINY_TEXT]
+    words += ["importance_samples=2", "tokenizer.vocab_size=300", "model.network.context=32"]
+    assert trained(cli, *words, verb="reconstruct")["test/iw_perplexity"] > 0
 
 
 @pytest.mark.parametrize("name", names("tokenizer"))

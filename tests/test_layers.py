@@ -11,7 +11,7 @@ LAYERS = [{"cli"}, {"commands"}, {"training"}, {"methods"}, {"tasks", "models"},
 LAYERS += [{"evaluation", "config"}, {"root"}]
 BELOW = {name: set().union(*LAYERS[k + 1 :], {name}) for k, layer in enumerate(LAYERS) for name in layer}
 BELOW["evaluation"] = {"evaluation", "root"}
-MODALITIES = {"articles", "audio", "images", "labelled", "tables", "text", "trees"}
+MODALITIES = {"articles", "audio", "images", "labelled", "sentences", "tables", "text", "trees"}
 HYDRA_MAY = {"cli", "commands", "config", "runs", "training"}
 LIGHTNING_MAY = ("training.", "runs.loggers.")
 

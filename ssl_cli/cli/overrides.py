@@ -14,11 +14,19 @@ from ssl_cli.config.run import INTERNAL
 from ssl_cli.config.verbs import VERBS, unused_options
 from ssl_cli.errors import InputError
 
+ARTICLES = (
+    "data.articles.",
+    *(f"methods.text_latent.{name}." for name in ("extractive_search", "extractive_tagger", "text_autoencoder")),
+)
 PACKAGES_OF = {  # modality -> the packages of its data and its methods
     "audio": ("ssl_cli.data.audio.", "ssl_cli.methods.speech."),
-    "article": ("ssl_cli.data.articles.", "ssl_cli.methods.text_latent."),
+    "article": tuple(f"ssl_cli.{name}" for name in ARTICLES),
+    "sentence": ("ssl_cli.data.sentences.", "ssl_cli.methods.text_latent.sentence_vae."),
 }
-KINDS = {"text": "text", "image": "images", "audio": "speech", "article": "articles"}  # modality -> what data hold
+KINDS = {  # modality -> what data hold
+    **{"text": "text", "image": "images", "audio": "speech"},
+    **{"article": "articles", "sentence": "sentences"},
+}
 MULTI_CHOICE_GROUPS = {"logger"}  # groups of which a run may have several choices
 
 
@@ -203,7 +211,8 @@ def check_options_of_modality(verb: str, cfg: DictConfig, overrides: list[Overri
         name = override.key_or_group.partition(".")[0]
         owners = [owner for owner, names in options_of.items() if name in names]
         if owners and modality in KINDS and modality not in owners and override.value() is not None:
-            kinds = " and ".join(KINDS[owner] for owner in owners)
+            *others, last = (KINDS[owner] for owner in owners)
+            kinds = f"{', '.join(others)} and {last}" if others else last
             raise InputError(
                 f"{name} is for {kinds}, and data={cfg.choices.data} holds {KINDS[modality]}: leave it out."
             )

@@ -35,6 +35,7 @@ SPEECH_RUN_CLASSES = {
 CLASSES_OF_READERS = {  # what a run's model reads of a batch -> the classes of such runs, by their verb
     "frames": SPEECH_RUN_CLASSES,
     "articles": {"reconstruct": "commands.articles.finished.ArticleRun"},
+    "sentences": {"reconstruct": "commands.sentences.finished.SentenceRun"},
 }
 # What reading a damaged run may raise.
 LOAD_ERRORS = (

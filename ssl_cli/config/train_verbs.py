@@ -47,7 +47,9 @@ class ReconstructConfig(RunConfig):
         "optimizer steps of a vqvae's prior over its codes; null: two thirds of the model's (or of its max_time); "
         "0: no prior, it can't generate",
     ]
-    importance_samples: Annotated[Draws, "posterior samples for each image's test/nll, of a variational model"]
+    importance_samples: Annotated[
+        Draws, "posterior samples of each image or sentence for its likelihood, of a variational model"
+    ]
     likelihood_images: Annotated[Count, "number of test images for test/elbo and test/nll, from the first"]
     probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, if there are labels"]
     judges: Annotated[
@@ -55,7 +57,8 @@ class ReconstructConfig(RunConfig):
     ] = True  # which configs of earlier versions lack, as the next two
     clips: Annotated[Natural, "of speech: recordings that the report plays, each with its conversion"] = 6
     vocoder: Vocoder = None
-    tokenizer: Node = None  # of articles
+    baseline: Annotated[bool, "of sentences: train the same decoder without a code, too, to compare with"] = True
+    tokenizer: Node = None  # of articles and sentences
     init: Annotated[
         str | None, "of articles: a run of model=bart, mass or t5, or a checkpoint of BART or T5; null: random weights"
     ] = None

@@ -130,11 +130,14 @@ VERBS: dict[str, VerbSpec] = {
         options=ReconstructConfig,
         main_options=("data", "model", "trainer.max_epochs", "optim.lr", "seed", "run", "input"),
         command="reconstruct.reconstruct",
-        model=("protocols.Reconstructs", "speech.protocols.ReconstructsSpeech", "text_latent.protocols.Summarizes"),
+        model=(
+            *("protocols.Reconstructs", "speech.protocols.ReconstructsSpeech"),
+            *("text_latent.protocols.Summarizes", "text_latent.protocols.CodesSentences"),
+        ),
         model_ability="reconstruct its input",
         model_packages=("ssl_cli.methods.autoencoders.", "ssl_cli.methods.text_latent.", *AUTOENCODERS_OF_SPEECH),
-        data=("ImageSource", "SpeechSource", "ArticleSource"),
-        modalities=("image", "audio", "article"),
+        data=("ImageSource", "SpeechSource", "ArticleSource", "SentenceSource"),
+        modalities=("image", "audio", "article", "sentence"),
         changeable=CHANGEABLE
         | {"prior_steps", "importance_samples", "likelihood_images", "probes"}
         | {"judges", "clips", "vocoder"},
@@ -142,10 +145,12 @@ VERBS: dict[str, VerbSpec] = {
             "image": frozenset({"prior_steps", "importance_samples", "likelihood_images", "probes"}),
             "audio": frozenset({"judges", "clips", "vocoder", "probes"}),
             "article": frozenset({"tokenizer", "init", "beside"}),
+            "sentence": frozenset({"tokenizer", "baseline", "importance_samples", "probes"}),
         },
         defaults_of={
             "audio": {"model": "voice_ae", "data": "synthetic_speech"},
             "article": {"model": "extractive_search", "data": "reuters"},
+            "sentence": {"model": "sentence_vae", "data": "sst2_sentences"},
         },
         set_by_init=frozenset({"tokenizer", "model.style", *(f"model.network.{name}" for name in NETWORK)}),
         only_with_run=frozenset(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from ssl_cli.data.audio.datasets import SpeechData
     from ssl_cli.data.images.datasets import ImageData
     from ssl_cli.data.one_class import OneClassData
+    from ssl_cli.data.sentences.sources import SentenceData
     from ssl_cli.data.text.tokens import TextData
     from ssl_cli.data.tokenizers.trainers import TokenizerTrainer
 
@@ -43,6 +44,14 @@ class ArticleSource(Protocol):
 
     def article_splits(self, seed: int) -> ArticleData:
         """Return articles and titles of others to learn from, and whole pairs to measure on."""
+
+
+@runtime_checkable
+class SentenceSource(Protocol):
+    """Single sentences."""
+
+    def sentence_splits(self, seed: int) -> SentenceData:
+        """Return the training, validation and test sentences."""
 
 
 @runtime_checkable

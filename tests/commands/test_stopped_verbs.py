@@ -17,6 +17,7 @@ from tests.helpers import finetune_runs, pretrain_runs
 from tests.helpers.articles import write_pairs
 from tests.helpers.moments import Stop, digests, stop_everywhere
 from tests.helpers.recordings import write_recordings
+from tests.helpers.sentences import write_sentences
 
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130, "SIGHUP": 129}
 TABLE = "a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(90))
@@ -27,6 +28,7 @@ DETECT, RECONSTRUCT, PRETRAIN = RUNS.values()
 VOICES, UNITS = (f"run=outputs/reconstruct/{model}/1" for model in ("voice_ae", "speech_vqvae"))
 HEADLINES = "run=outputs/reconstruct/extractive_search/1"
 ARTICLES = ["data=text_pairs", "data.files=a.jsonl", "data.article=body", "data.title=headline", "data.min_words=5"]
+SENTENCES = ["data=sentences", "data.files=s.jsonl", "data.text=sentence", "tokenizer=word", "model.network.layers=1"]
 SPEECH = [*speech.SHORT, "data.dir=recordings"]
 COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "detect": ["model=dae", "data=table", "data.file=t.csv", *QUICK, "trainer.checkpoint_every_n_steps=2"],
@@ -50,6 +52,7 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "generate-text": [PRETRAIN, "prompt=Birds", "max_tokens=3", "output=new"],
     "embed": [RECONSTRUCT, "input=images", "output=new"],
     "reconstruct-articles": ARTICLES,
+    "reconstruct-sentences": ["model=sentence_vae", *SENTENCES, *FOUR_STEPS, "trainer.checkpoint_every_n_steps=2"],
     "summarize": [HEADLINES, "text=The oslo market for zinc falls, it was said", "output=new.jsonl"],
     "compress": [RECONSTRUCT, "input=images", "output=new.sslz"],
     "decompress": [RECONSTRUCT, "input=images.sslz", "output=new"],
@@ -74,6 +77,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(home / "images" / f"{k}.png")
     write_recordings(home / "recordings", takes=2)
     write_pairs(home / "a.jsonl", 100)
+    write_sentences(home / "s.jsonl", 100)
     (home / "t.csv").write_text(TABLE)
     (home / "c.csv").write_text(SENTIMENT)
     (home / "t.txt").write_text("\n\n".join(pretrain_runs.TEXT * 20))

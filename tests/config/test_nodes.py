@@ -11,6 +11,7 @@ from ssl_cli.config.choices import built_in_conf, default_choices, suitable_choi
 from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
 
+DATA_OF = {"sentence_vae": ["data=sst2_sentences"], "text_ae": ["data=reuters"]}  # models that have a tokenizer
 TRAINING = [verb for verb, spec in VERBS.items() if spec.makes_runs]
 
 
@@ -40,8 +41,11 @@ def test_a_group_that_is_something_else(verb: str) -> None:
     seen = set()
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
         choices = [[f"model={name}"] for name in suitable_choices("model", verb)]
-        if verb == "pretrain":  # a check of data and model comes first
+        # A check of data and model comes first.
+        if verb == "pretrain":
             choices = [[*words, "data=fsdd"] if "=speech_" in words[0] else words for words in choices]
+        if verb == "reconstruct":
+            choices = [[*words, *DATA_OF.get(words[0].removeprefix("model="), [])] for words in choices]
         for words in [[], *choices]:
             cfg = compose(verb, words)
             for name in group_names(cfg):

@@ -38,7 +38,7 @@ def collapse_warnings(outputs: dict[str, ModelOutputs]) -> list[CollapseWarning]
     sample = train.take(np.arange(min(len(train), MAX_IMAGES)))
     warnings = [constant_output(sample)]
     if isinstance(sample.model, HasPosterior):
-        warnings.append(posterior_collapse(sample))
+        warnings.append(collapsed_posterior(kl_per_dimension(sample), sample.model, "an image"))
     elif is_discrete(sample.model):
         # Of all training images, since a rare code is used, too.
         warnings.append(stuck_bits(train) if train.model.alphabet == 2 else unused_codes(train))
@@ -62,13 +62,12 @@ def constant_output(split: ModelOutputs) -> CollapseWarning | None:
     )
 
 
-def posterior_collapse(split: ModelOutputs) -> CollapseWarning | None:
+def collapsed_posterior(kl: np.ndarray, model: Any, input_name: str) -> CollapseWarning | None:
     """Warn if a variational code equals the prior for every input, except for one or two dimensions.
 
-    A code with more dimensions than it needs prunes some: inactive dimensions beside enough active ones are no
-    collapse.
+    `kl` (Z,) is the mean KL divergence from the prior of each dimension, in nats. A code with more dimensions than it
+    needs prunes some: inactive dimensions beside enough active ones are no collapse.
     """
-    kl = kl_per_dimension(split)
     active = int((kl >= ACTIVE_NATS).sum())
     inactive = len(kl) - active
     has_few_active = inactive > 0 and active <= max(1, int(MIN_ACTIVE_SHARE * len(kl)))
@@ -80,9 +79,9 @@ def posterior_collapse(split: ModelOutputs) -> CollapseWarning | None:
     enough = max(active, 2) if active and inactive else len(kl)
     return CollapseWarning(
         "posterior collapse",
-        f"Posterior collapse: the code has {kl.sum():.3g} nats of information about an image in all, and {inactive} of "
-        f"its {len(kl)} dimensions have less than {ACTIVE_NATS} each. {meaning}. "
-        f"{advice(split.model, POSTERIOR_COLLAPSE, enough)}",
+        f"Posterior collapse: the code has {kl.sum():.3g} nats of information about {input_name} in all, and "
+        f"{inactive} of its {len(kl)} dimensions have less than {ACTIVE_NATS} each. {meaning}. "
+        f"{advice(model, POSTERIOR_COLLAPSE, enough)}",
     )
 
 

@@ -25,7 +25,8 @@ MAX_BYTES = 4 << 30  # of generated images, which are held in memory until they 
 def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "ReconstructRun | SpeechRun":
     """Return the finished run of ssl reconstruct that a verb's options name. Raises InputError if there is none."""
     finished = open_run(find_run(run, outputs, "reconstruct", finished=True), tuple((trust or "").split()))
-    assert isinstance(finished, ReconstructRun | SpeechRun), finished
+    if not isinstance(finished, ReconstructRun | SpeechRun):
+        raise InputError(f"{finished.folder} is a run on texts: this needs one on images or speech.")
     return finished
 
 

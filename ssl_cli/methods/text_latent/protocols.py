@@ -1,9 +1,9 @@
-"""Protocols of methods whose code of a text is a shorter text."""
+"""Protocols of methods with a code of a text: a shorter text, or numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,3 +56,22 @@ class RebuildsTexts(Summarizes, Protocol):
 
     def rebuilding(self, articles: Sequence[str], summaries: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return how well articles follow from summaries: nats a token, and the share of tokens predicted, (N,)."""
+
+
+@runtime_checkable
+class CodesSentences(Protocol):
+    """A variational method with a code of numbers for each sentence; a batch has `ids` (B, T) and `length` (B,)."""
+
+    latent: int
+
+    def posterior_of(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the mean and the log variance of the codes, (B, Z) each."""
+
+    def write(self, z: Tensor, max_tokens: int, temperature: float) -> tuple[Tensor, Tensor]:
+        """Write the sentence of each code (B, Z): its tokens (B, T), and their number (B,)."""
+
+    def lower_bound(self, batch: Mapping[str, Any], samples: int) -> Tensor:
+        """Return the evidence lower bound of each sentence in nats, (B,)."""
+
+    def log_likelihood(self, batch: Mapping[str, Any], samples: int) -> Tensor:
+        """Return the importance-weighted estimate for each sentence in nats, (B,)."""

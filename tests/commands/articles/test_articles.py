@@ -83,7 +83,7 @@ def test_options_of_images_and_speech_are_refused(cli: Cli) -> None:
     for option, owner in (
         ("prior_steps=3", "images"),
         ("judges=false", "speech"),
-        ("probes=false", "images and speech"),
+        ("probes=false", "images, speech and sentences"),
     ):
         code, _, err = cli("reconstruct", *WORDS, option)
         assert code == 2 and f"is for {owner}, and data=text_pairs holds articles" in err

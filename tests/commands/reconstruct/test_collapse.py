@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ssl_cli.commands.reconstruct import collapse
+from ssl_cli.commands.reconstruct.evaluate import kl_per_dimension
 from ssl_cli.commands.reconstruct.predictions import ModelOutputs, model_outputs
 from ssl_cli.data.images.datasets import ImageData
 from ssl_cli.methods.autoencoders.variational import VAE
@@ -60,7 +61,8 @@ class FixedPosterior(torch.nn.Module):
     ],
 )
 def test_pruned_dimensions_are_no_collapse(digits: ImageData, nats: list[float], warns: bool) -> None:
-    warning = collapse.posterior_collapse(ModelOutputs(FixedPosterior(nats), digits.splits["test"]))
+    outputs = ModelOutputs(FixedPosterior(nats), digits.splits["test"])
+    warning = collapse.collapsed_posterior(kl_per_dimension(outputs), outputs.model, "an image")
     assert (warning is not None) == warns
     if warning is not None:
         assert f"{nats.count(0.0)} of its {len(nats)} dimensions" in warning.text
