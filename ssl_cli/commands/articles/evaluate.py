@@ -67,8 +67,9 @@ def evaluate(model: Summarizes, data: ArticleData, seed: int, other: Summarizes 
     if isinstance(other, RebuildsTexts):
         add_rebuilding(other, articles, {BESIDE: texts[BESIDE]}, rows)
     intervals = bootstrap_intervals(TextScores(scores[MODEL] | gains).metrics, len(test), BOOTSTRAP_SAMPLES, seed)
-    for name, values in lower.items():
-        intervals |= bootstrap_intervals(TextScores({name: values}).metrics, len(values), BOOTSTRAP_SAMPLES, seed)
+    for name, differences in lower.items():
+        of_gain = TextScores({name: differences}).metrics
+        intervals |= bootstrap_intervals(of_gain, len(differences), BOOTSTRAP_SAMPLES, seed)
     metrics = metrics_of(rows, gains | lower, intervals) | of_validation(model, data.splits["val"])
     named = {(NAMES | simple.names)[key]: row for key, row in rows.items()}
     of_model = (texts[MODEL], scores[MODEL]["rougeL"], simple.names[simple.strongest])
