@@ -23,11 +23,22 @@ from ssl_cli.evaluation.html import (
     write_report,
 )
 from ssl_cli.evaluation.metrics.rouge import ROUGE, rouge_tokens
+from ssl_cli.evaluation.plots import curves
 from ssl_cli.evaluation.plots.text_lengths import text_lengths
 from ssl_cli.runs.csv_files import write_csv
-from ssl_cli.runs.folder import CONFIG, METRICS
+from ssl_cli.runs.folder import CONFIG, HISTORY, METRICS, read_history
 
 EXAMPLES = "examples.csv"
+RECONSTRUCTOR_LOSS = "train/reconstructor_loss"
+CURVES = {  # y-axis -> columns of history.csv
+    "loss": ["train/loss", "val/loss"],
+    "agreement with the search": ["train/agreement", "val/agreement"],
+}
+CURVES_OF_AUTOENCODER = {  # of several networks, whose losses are different ones
+    "rebuilding articles, nats a token": [RECONSTRUCTOR_LOSS, "train/rebuilding", "val/loss"],
+    "finding hidden titles, nats a token": ["train/denoising"],
+    "accuracy of the discriminator": ["train/discriminator_accuracy"],
+}
 COLUMNS = [*ROUGE, "words", "perplexity", "copied", "distinct_2", "rebuilding_loss", "token_accuracy"]
 MEANINGS = {
     "rouge1": "F1 of the words that a summary shares with the title; of Chinese, of the characters",
@@ -59,11 +70,21 @@ def write(folder: Path, choices: Mapping[str, object], found: ArticleEvaluation)
     sections = [
         Section("Beside simple systems", [Note(note), table]),
         Section("Lengths", [lengths]),
+        *learning_sections(folder),
         *example_sections(folder, found),
         metrics_section([Metric(key, format_number(value), meaning(key)) for key, value in found.metrics.items()]),
     ]
     config = (folder / CONFIG).read_text()
     write_report(folder, "reconstruct", config, choices, sections, [Headline(headline(found))])
+
+
+def learning_sections(folder: Path) -> list[Section]:
+    """Draw the curves of training into the run folder; none of a model that is fitted in one go."""
+    if not (folder / HISTORY).exists() or not (history := read_history(folder / HISTORY)):
+        return []
+    panels = CURVES_OF_AUTOENCODER if RECONSTRUCTOR_LOSS in history[-1] else CURVES
+    curves.history_panels(folder / "figures" / "training.png", "Learning", history, panels)
+    return [Section("Learning", [Figure("training.png", "Means over the steps between validations.")])]
 
 
 def headline(found: ArticleEvaluation) -> str:
