@@ -35,7 +35,7 @@ CURVES = {  # y-axis -> columns of history.csv
     "agreement with the search": ["train/agreement", "val/agreement"],
 }
 CURVES_OF_AUTOENCODER = {  # of several networks, whose losses are different ones
-    "rebuilding articles, nats a token": [RECONSTRUCTOR_LOSS, "train/rebuilding", "val/loss"],
+    "rebuilding articles, nats a token": [RECONSTRUCTOR_LOSS, "val/loss"],
     "finding hidden titles, nats a token": ["train/denoising"],
     "accuracy of the discriminator": ["train/discriminator_accuracy"],
 }
