@@ -36,7 +36,7 @@ BREAKS = " \t\n\"'><=;|&(:"  # bash's COMP_WORDBREAKS
         ("ssl detect model=d", ["model=dae", "model=dbn_ae"]),
         ("ssl detect -m model=dae,d", ["model=dae,dae", "model=dae,dbn_ae"]),
         ("ssl detect model=be", ["model=best", "model=beta_vae"]),  # not bert, which learns from text
-        ("ssl reconstruct data=c", ["data=cifar10"]),  # not creditcard, a table
+        ("ssl reconstruct data=c", ["data=cifar10", "data=csl_title"]),  # not creditcard, a table
         ("ssl detect experiment=", ["experiment=one_class_mnist"]),
         ("ssl finetune task=gl", ["task=glue", "task=glue/"]),
         ("ssl finetune task=glue/m", ["task=glue/mnli", "task=glue/mrpc"]),

@@ -20,7 +20,7 @@ from ssl_cli.errors import InputError
         ("seed=shuffle(range(0,1000000000))", 10**9),
         ("seed=range(0,inf)", None),
         ("seed=range(0,10,0)", None),
-        ("model=glob(*_ae)", 6),
+        ("model=glob(*_ae)", 7),
     ],
 )
 def test_values_are_counted_without_a_list(word: str, count: int | None) -> None:
