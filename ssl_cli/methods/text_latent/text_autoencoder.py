@@ -25,11 +25,11 @@ class TextAutoencoder(TextCodec):
     """Generator, reconstructor and discriminator in turn (seq2seq2seq: Wang and Lee, arXiv 1810.02851).
 
     The generator reads an article and writes at most `max_tokens` tokens; the reconstructor rebuilds the beginning of
-    the article from these alone; the discriminator learns to tell them from titles of other articles. The generator is
-    rewarded by both. In the first part of the run, `warmup`, random words of the article are in the place of what it
-    writes, and it learns to find titles that are hidden among the words of articles (arXiv 1809.02669), which it goes
-    on to do. With discriminator=none no title is ever read, and there is no such beginning: what the generator writes
-    then is a language of its own.
+    the article from these alone; the discriminator learns to distinguish them from titles of other articles. Both
+    reward the generator. In the first part of the run, `warmup`, random words of the article take the place of what the
+    generator writes, and it learns to find titles that are hidden among the words of articles (arXiv 1809.02669), which
+    it goes on to do. With discriminator=none no title is ever read, and there is no such beginning: what the generator
+    writes then is a language of its own.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("articles", "titles")
