@@ -5,7 +5,7 @@ Batch k is a function of (seed, k) alone. To resume a run, start the stream at t
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -67,6 +67,7 @@ class InfiniteSampler(Sampler[tuple[int, Tensor, float]]):
 
 MAX_BYTES_ON_DEVICE = 2**30  # bytes
 EVAL_BATCH_ROWS = 4096  # rows of a table in a validation batch
+EVAL_BATCH_TOKEN_ROWS = 128
 EVAL_BATCH_IMAGES = 256  # with more, the activations of convolutions no longer fit a CPU's cache: twice the time
 
 
@@ -122,6 +123,24 @@ class ArrayDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, item: tuple[int, Tensor | slice, float]) -> dict[str, Any]:
         k, index, weight = item
         return {name: array[index] for name, array in self.arrays.items()} | {"k": k, "weight": weight}
+
+
+class TokenRows(ArrayDataset):
+    """Rows of padded tokens, of which a network predicts each from its whole vocabulary."""
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Return the number of rows of a validation batch: their logits are in memory together."""
+        return EVAL_BATCH_TOKEN_ROWS
+
+    def on(self, device: torch.device) -> Self:
+        """Return the same rows on a device."""
+        return type(self)({name: array.to(device) for name, array in self.arrays.items()}, self.row_ids)
+
+    def take(self, selection: np.ndarray) -> Self:
+        """Return some of the rows."""
+        chosen = torch.from_numpy(selection)
+        return type(self)({name: array[chosen] for name, array in self.arrays.items()}, self.row_ids[selection])
 
 
 def batch_stream(dataset: ArrayDataset, sampler: InfiniteSampler) -> Iterator[dict[str, Any]]:

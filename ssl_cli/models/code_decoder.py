@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.models.encoder import INITIAL_STD
+from ssl_cli.models.generation.pointer_writing import Written
 from ssl_cli.models.transformer import Transformer
 
 
@@ -38,9 +39,7 @@ class CodeDecoder(nn.Module):
 
     def targets(self, ids: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens with the end after each sentence (B, T + 1), and which of them are no padding."""
-        place = torch.arange(ids.shape[1] + 1, device=ids.device)
-        ids = torch.cat([ids, ids.new_zeros(len(ids), 1)], 1)
-        return torch.where(place == length[:, None], self.end, ids), place <= length[:, None]
+        return Written(ids, length).with_end(self.end)
 
     def read(self, ids: Tensor) -> Tensor:
         """Return what is read to predict tokens (B, T) and the end after them: (B, T + 1)."""

@@ -80,7 +80,7 @@ def write(folder: Path, choices: Mapping[str, object], found: ArticleEvaluation)
 
 def learning_sections(folder: Path) -> list[Section]:
     """Draw the curves of training into the run folder; none of a model that is fitted in one go."""
-    if not (folder / HISTORY).exists() or not (history := read_history(folder / HISTORY)):
+    if not (history := read_history(folder / HISTORY)):
         return []
     panels = CURVES_OF_AUTOENCODER if RECONSTRUCTOR_LOSS in history[-1] else CURVES
     curves.history_panels(folder / "figures" / "training.png", "Learning", history, panels)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.batches import ordered_loader
-from ssl_cli.data.sentences.rows import SentenceRows, sentence_rows, tokens_of
+from ssl_cli.data.sentences.rows import SentenceRows, sentence_rows
 from ssl_cli.data.sentences.words import normalize
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
@@ -25,7 +25,7 @@ class SentenceCodec:
 
     def rows(self, texts: Sequence[str]) -> SentenceRows:
         """Return sentences as rows. Raises InputError for one without words, or longer than the model can read."""
-        tokens = tokens_of(self.tokenizer, [normalize(text, self.lowercase) for text in texts])
+        tokens = self.tokenizer.encode_inside(normalize(text, self.lowercase) for text in texts)
         most = self.model.decoder.max_tokens
         for number, (text, ids) in enumerate(zip(texts, tokens, strict=True), start=1):
             if not ids or not text.strip():

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from ssl_cli.commands.initialize import tokenizer_trainer
 from ssl_cli.commands.pretrain.finished import TOKENIZER
-from ssl_cli.data.sentences.rows import UNKNOWN_LABEL, SentenceRows, sentence_rows, tokens_of
+from ssl_cli.data.sentences.rows import UNKNOWN_LABEL, SentenceRows, sentence_rows
 from ssl_cli.data.sentences.sources import TRAIN, SentenceData, SentenceSplit
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
@@ -39,7 +39,7 @@ def prepare(cfg: DictConfig, data: SentenceData) -> TokenizedSentences:
     splits, rows, n_long = {}, {}, 0
     most = cfg.model.network.context - 1
     for name, split in data.splits.items():
-        tokens = tokens_of(tokenizer, split.texts)
+        tokens = tokenizer.encode_inside(split.texts)
         kept = [row for row, ids in enumerate(tokens) if 0 < len(ids) <= most]
         if not kept:
             raise InputError(f"All sentences of {name} have more than {most} tokens: set model.network.context higher.")

@@ -1,6 +1,7 @@
 """Tokenizer: text <-> token ids, and the properties of its vocabulary."""
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import count, takewhile
 from pathlib import Path
@@ -45,6 +46,15 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text. `[MASK]` and the like are read as special tokens; no special token is added."""
         return self.library.encode(text, add_special_tokens=False).ids
+
+    def encode_inside(self, texts: Iterable[str]) -> list[list[int]]:
+        """Return the tokens of each text as in the middle of another; no special token is added.
+
+        For byte-level tokens the first word of a text is another one there: it has a space before it.
+        """
+        before = " " if self.is_byte_level else ""
+        spaced = [before + text if text else "" for text in texts]
+        return [encoding.ids for encoding in self.library.encode_batch_fast(spaced, False, False)]
 
     def decode(self, ids: list[int] | np.ndarray) -> str:
         """Return the text of tokens, special ones included. Byte-level and character tokenizers lose nothing."""

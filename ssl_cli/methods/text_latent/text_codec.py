@@ -10,7 +10,7 @@ from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.tokenizers.seq2seq_template import Seq2SeqTemplate, Style
 from ssl_cli.data.tokenizers.tokenizer import Tokenizer
 from ssl_cli.errors import InputError
-from ssl_cli.methods.text_latent.token_rows import Arrays, ArticleRows, UnpairedRows, as_read, token_arrays
+from ssl_cli.methods.text_latent.token_rows import Arrays, UnpairedRows, article_rows, as_read, token_arrays
 from ssl_cli.models.encoder_decoder import EncoderDecoder
 from ssl_cli.models.generation.constraints import Constraints
 from ssl_cli.models.generation.pointer_writing import Written, write
@@ -62,10 +62,10 @@ class TextCodec(nn.Module):
     def rows(self, articles: Sequence[str], titles: Sequence[str], seed: int) -> ArrayDataset:
         """Return articles as rows; with titles, each batch has some of these."""
         assert self.tokenizer is not None
-        arrays = token_arrays(self.tokenizer, articles, self.source_tokens, self.first_words)
+        rows = article_rows(token_arrays(self.tokenizer, articles, self.source_tokens, self.first_words))
         if not titles:
-            return ArticleRows(arrays)
-        return UnpairedRows(arrays, token_arrays(self.tokenizer, titles, self.max_tokens), seed)
+            return rows
+        return UnpairedRows(rows, token_arrays(self.tokenizer, titles, self.max_tokens), seed)
 
     # --- texts -> texts ---
 

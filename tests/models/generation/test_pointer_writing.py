@@ -39,7 +39,7 @@ def test_the_likeliest_text_is_that_of_a_loop(pointer: PointerGenerator) -> None
     for row in range(3):
         source, text = pointer.read(SOURCE[row : row + 1, : LENGTH[row]], LENGTH[row : row + 1]), list[int]()
         while len(text) < 5:
-            scores = pointer.log_distribution(source, torch.tensor([[*text, 0]]), (0,))[0, -1]
+            scores = pointer.log_distribution(source, torch.tensor([[*text, 0]]), (0,))[0, -1].detach()
             scores[[0, 2, END]] = torch.tensor([-torch.inf, -torch.inf, float(scores[END]) if text else -torch.inf])
             if (token := int(scores.argmax())) == END:
                 break
