@@ -63,7 +63,9 @@ class ReconstructConfig(RunConfig):
         str | None, "of articles: a run of model=bart, mass or t5, or a checkpoint of BART or T5; null: random weights"
     ] = None
     beside: Annotated[
-        Path | None, "of articles: a finished run, or latest, whose summaries the report sets beside this one's"
+        Path | None,
+        "of articles and sentences: a finished run, or latest, that the report sets beside this one: its summaries; "
+        "what probes read in its vectors",
     ] = None
     # Options of a finished run. A saved config has none of them: without run= they have no effect.
     run: Annotated[

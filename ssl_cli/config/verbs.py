@@ -145,7 +145,7 @@ VERBS: dict[str, VerbSpec] = {
             "image": frozenset({"prior_steps", "importance_samples", "likelihood_images", "probes"}),
             "audio": frozenset({"judges", "clips", "vocoder", "probes"}),
             "article": frozenset({"tokenizer", "init", "beside"}),
-            "sentence": frozenset({"tokenizer", "baseline", "importance_samples", "probes"}),
+            "sentence": frozenset({"tokenizer", "baseline", "importance_samples", "probes", "beside"}),
         },
         defaults_of={
             "audio": {"model": "voice_ae", "data": "synthetic_speech"},

@@ -197,6 +197,14 @@ class LearnsFromText(Protocol):
 
 
 @runtime_checkable
+class EmbedsText(Protocol):
+    """A language model that gives a vector of a text."""
+
+    def embed_text(self, batch: Batch) -> Tensor:
+        """Return a vector of each text `ids` (B, T), without special tokens: (B, C)."""
+
+
+@runtime_checkable
 class FillsMasks(Protocol):
     """A masked language model; `mask_token` is the id of [MASK]."""
 

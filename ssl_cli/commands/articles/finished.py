@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ssl_cli.commands.finished import Finished, open_run, runs_that_can
 from ssl_cli.commands.pretrain.finished import TOKENIZER
 from ssl_cli.data.articles.words import words_of
@@ -33,6 +35,15 @@ class ArticleRun(Finished):
         if isinstance(self.model, RebuildsTexts):
             self.model.use_tokenizer(Tokenizer.load(self.folder / TOKENIZER))
         self.model.summarize(["One sentence."])
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the mean vector of each text in the generator's encoder, (N, C) float32.
+
+        Raises InputError if the model has none: only model=text_ae has.
+        """
+        if not isinstance(self.model, RebuildsTexts):
+            raise InputError(f"{self.folder}: model={self.config.choices.model} has no vector of a text; text_ae has.")
+        return self.model.embed(texts).float().numpy()
 
     def summarize(self, texts: Sequence[str]) -> list[str]:
         """Return a summary of each text. Raises InputError for a text without words."""

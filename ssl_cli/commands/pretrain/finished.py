@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_type_hints
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.folder import RunFilter, find_run
 
 TOKENIZER = "tokenizer.json"
+TEXTS_AT_A_TIME = 128
 
 
 def reopen(
@@ -115,6 +117,32 @@ class PretrainRun(Finished):
                 f"{quoted(text)} has {len(ids):,} tokens, but the model reads at most {max_tokens:,}: shorten it."
             )
         return ids
+
+    # --- vectors ---
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the mean hidden state of each text's tokens in the last layer, (N, C) float32.
+
+        Raises InputError for a text without tokens, or of more than the model reads.
+        """
+        tokens = [self.tokenizer.encode(text) for text in texts]
+        most = self.model.network.context - 2  # beside the special tokens around a text
+        for number, (text, ids) in enumerate(zip(texts, tokens, strict=True), start=1):
+            if not 0 < len(ids) <= most:
+                raise InputError(
+                    f"Text {number:,}, {quoted(text)}, has {len(ids):,} tokens: the model reads 1 to {most:,}."
+                )
+        vectors = np.zeros((len(tokens), self.model.network.width), np.float32)
+        of_length: dict[int, list[int]] = {}
+        for row, ids in enumerate(tokens):
+            of_length.setdefault(len(ids), []).append(row)
+        for rows in of_length.values():  # texts of one length at a time have no padding
+            for first in range(0, len(rows), TEXTS_AT_A_TIME):
+                some = rows[first : first + TEXTS_AT_A_TIME]
+                with torch.inference_mode():
+                    found = self.model.embed_text({"ids": torch.tensor([tokens[row] for row in some])})
+                vectors[some] = self._check_finite(found).float().numpy()
+        return vectors
 
     # --- generation ---
 

@@ -22,11 +22,13 @@ MAX_TRAIN, MAX_TEST = 4000, 1000  # sentences of a probe
 MAX_WORDS = 500  # of a bag of words
 LENGTH, LENGTH_CLASSES = "length", 4
 MAJORITY, BAG, RANDOM, CODE, STYLE, CONTENT = "majority", "bag", "random", "code", "style", "content"
+BESIDE = "beside"
 # What a probe reads -> its name in tables. The keys end those of the metrics, except that of the code.
 FEATURES = {
     CODE: "code",
     STYLE: "its style",
     CONTENT: "its content",
+    BESIDE: "the run beside it",
     RANDOM: "untrained encoder",
     BAG: "bag of words",
     MAJORITY: "most frequent",
@@ -35,13 +37,17 @@ Pair = tuple[np.ndarray, np.ndarray]  # of training and test sentences
 Probes = dict[str, dict[str, float]]  # label -> what is read -> accuracy on test sentences
 
 
-def probe(codec: SentenceCodec, sentences: TokenizedSentences, cfg: DictConfig) -> Probes:
-    """Return the accuracy of linear probes on test sentences, of each label and each of FEATURES that there is."""
-    chosen = {TRAIN: MAX_TRAIN, TEST: MAX_TEST}
-    rows = {name: _some(len(sentences.splits[name]), n, cfg.seed) for name, n in chosen.items()}
-    splits = [sentences.splits[name].take(rows[name].tolist()) for name in chosen]
-    tokens = [sentences.rows[name].take(rows[name]) for name in chosen]
-    features = features_of(codec, tokens, splits, cfg)
+def probe(
+    codec: SentenceCodec, sentences: TokenizedSentences, cfg: DictConfig, beside: Pair | None = None
+) -> Probes:
+    """Return the accuracy of linear probes on test sentences, of each label and each of FEATURES that there is.
+
+    `beside`: vectors that another run gives of the `probed_rows` of each split.
+    """
+    rows = probed_rows(sentences, cfg.seed)
+    splits = [sentences.splits[name].take(chosen.tolist()) for name, chosen in rows.items()]
+    tokens = [sentences.rows[name].take(chosen) for name, chosen in rows.items()]
+    features = features_of(codec, tokens, splits, cfg) | ({} if beside is None else {BESIDE: beside})
     found: Probes = {}
     for label, of_splits in labels_of(splits, list(sentences.label_values)).items():
         known = [np.flatnonzero(each >= 0) for each in of_splits]
@@ -54,6 +60,12 @@ def probe(codec: SentenceCodec, sentences: TokenizedSentences, cfg: DictConfig) 
         }
         found[label][MAJORITY] = majority_share(train, test)
     return found
+
+
+def probed_rows(sentences: TokenizedSentences, seed: int) -> dict[str, np.ndarray]:
+    """Return which sentences of the training and of the test split probes read, at random."""
+    most = {TRAIN: MAX_TRAIN, TEST: MAX_TEST}
+    return {name: _some(len(sentences.splits[name]), n, seed) for name, n in most.items()}
 
 
 def probe_metrics(probes: Probes) -> dict[str, float]:

@@ -9,7 +9,7 @@ from safetensors.torch import save_model
 from ssl_cli import console
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.pretrain.finished import TOKENIZER
-from ssl_cli.commands.sentences import collapse, report, sections
+from ssl_cli.commands.sentences import beside, collapse, report, sections
 from ssl_cli.commands.sentences.codec import SentenceCodec
 from ssl_cli.commands.sentences.evaluate import evaluate
 from ssl_cli.commands.sentences.prepare import TokenizedSentences, prepare
@@ -31,10 +31,14 @@ BASELINE = "baseline"  # folder in the run folder, with the history and the chec
 def run(cfg: DictConfig) -> Path:
     """Run one training, from config to a finished run folder, and return its path."""
     check_process_count(cfg)
+    other = None if cfg.get("beside") is None else beside.reopen(cfg.beside, cfg.paths.outputs)
+    if other is not None:
+        cfg.beside = str(other.folder.resolve())
     data = build(cfg.data).sentence_splits(cfg.seed)
     sentences = prepare(cfg, data)
     if done := find_completed_run(cfg, data.fingerprint):
         return done
+    vectors = beside.probed_vectors(other, sentences, cfg.seed) if cfg.probes else None
     model = new_model(cfg)
     files = {TOKENIZER: sentences.tokenizer.to_json()}
     with run_session(cfg, data.fingerprint, files) as (folder, metrics, trackers):
@@ -51,7 +55,7 @@ def run(cfg: DictConfig) -> Path:
         codec = SentenceCodec(model, sentences.tokenizer, lowercase)
         without_code = None if baseline is None else SentenceCodec(baseline, sentences.tokenizer, lowercase)
         found = evaluate(codec, without_code, sentences, cfg.seed, cfg.importance_samples)
-        probes = probe(codec, sentences, cfg) if cfg.probes and model.latent else {}
+        probes = probe(codec, sentences, cfg, vectors) if cfg.probes and model.latent else {}
         swaps = swap_styles(codec, sentences)
         found.metrics.update(probe_metrics(probes) | ({} if swaps is None else swaps.metrics))
         metrics |= found.metrics

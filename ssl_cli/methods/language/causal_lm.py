@@ -67,6 +67,10 @@ class CausalLM(nn.Module):
             metrics["bits_per_byte"] = means["loss"] / math.log(2) / self.bytes_per_token
         return metrics
 
+    def embed_text(self, batch: Batch) -> Tensor:
+        """Return the mean hidden state (B, C) of texts `ids` (B, T)."""
+        return self.network(batch["ids"]).mean(1)
+
     def next_logits(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return logits (B, V) of the token that follows ids (B, T), which continue the tokens in `cache` if given."""
         return self.network.logits(self.network(ids, cache=cache)[:, -1])

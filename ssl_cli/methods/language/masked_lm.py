@@ -194,16 +194,20 @@ class MaskedLM(nn.Module):
 
     def mask_logits(self, ids: Tensor) -> Tensor:
         """Return logits (M, V) of the M masks in ids (B, T), row by row; [CLS] and [SEP] are added around each text."""
-        whole = functional.pad(functional.pad(ids, (1, 0), value=self.cls), (0, 1), value=self.sep)
+        whole = self._framed(ids)
         hidden = self.network(whole)  # (B, T + 2, C)
         return self.head(hidden[whole == self.mask_token], self.network.token_table.weight)
 
-    def embed(self, batch: Batch) -> Tensor:
+    def embed_text(self, batch: Batch) -> Tensor:
         """Return the mean hidden state (B, C) of the tokens of `ids` (B, L), without special tokens."""
-        inputs = self._single(batch)
-        hidden = self.network(inputs["ids"], document=inputs.get("document"))  # (B, T, C)
-        counts = ~self.is_special[inputs["ids"]]  # (B, T)
+        whole = self._framed(batch["ids"])
+        hidden = self.network(whole)  # (B, L + 2, C)
+        counts = ~self.is_special[whole]
         return (hidden * counts[..., None]).sum(1) / counts.sum(1, keepdim=True).clamp(min=1)
+
+    def _framed(self, ids: Tensor) -> Tensor:
+        """Return [CLS] TEXT [SEP]."""
+        return functional.pad(functional.pad(ids, (1, 0), value=self.cls), (0, 1), value=self.sep)
 
 
 def check_special_tokens(specials: Mapping[str, int], vocab_size: int) -> None:

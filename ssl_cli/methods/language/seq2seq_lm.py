@@ -185,6 +185,12 @@ class Seq2SeqLM(nn.Module):
         loss, accuracy = cross_entropy_and_accuracy(hidden.flatten(0, 1), weight, None, targets)
         return {"loss": loss, "accuracy": accuracy}
 
+    def embed_text(self, batch: Batch) -> Tensor:
+        """Return the encoder's mean hidden state (B, C) of texts `ids` (B, L), without special tokens."""
+        before, after = self.template.source_prefix, self.template.source_suffix
+        hidden = self.network.encode(_surrounded(before, batch["ids"], after))
+        return hidden[:, len(before) : -len(after)].mean(1)
+
     def derived_metrics(self, means: Mapping[str, float]) -> dict[str, float]:
         """Return the perplexity of the targets, given the mean of each loss."""
         return {"perplexity": float(torch.tensor(means["loss"]).exp())}

@@ -51,6 +51,9 @@ class RebuildsTexts(Summarizes, Protocol):
     def rows(self, articles: Sequence[str], titles: Sequence[str], seed: int) -> ArrayDataset:
         """Return articles as rows; with titles, each batch has some of these."""
 
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Return the vector of each text in the network that reads it, (N, C)."""
+
     def rebuild(self, summaries: Sequence[str]) -> list[str]:
         """Return the beginning of the article that each summary makes one think of."""
 

@@ -67,7 +67,17 @@ class TextCodec(nn.Module):
             return rows
         return UnpairedRows(rows, token_arrays(self.tokenizer, titles, self.max_tokens), seed)
 
-    # --- texts -> texts ---
+    # --- texts -> vectors, and texts ---
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Return the mean of what the generator's encoder makes of each text's tokens, (N, C)."""
+        vectors = list[Tensor]()
+        with torch.inference_mode(), without_dropout(self):
+            for arrays in self._batches(texts, self.source_tokens, self.first_words):
+                memory = self.generator.read(arrays["ids"], arrays["length"]).memory  # (B, S, C)
+                is_real = torch.arange(memory.shape[1], device=memory.device) < arrays["length"][:, None]
+                vectors.append((memory * is_real[..., None]).sum(1) / arrays["length"][:, None])
+        return torch.cat(vectors)
 
     def summarize(self, texts: Sequence[str]) -> list[str]:
         """Return a summary of each text; "" of one without words."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -14,13 +15,31 @@ from ssl_cli.errors import InputError
 from ssl_cli.models.generation.request import GenerationRequest
 from ssl_cli.models.generation.sampling import Sampling
 from ssl_cli.runs.digests import write_digests
-from tests.helpers.pretrain_runs import make_run, tokenizer_of
+from tests.helpers.pretrain_runs import make_run, make_seq2seq_run, tokenizer_of
 
 
 def reopened(folder: Path, *how: str, **options: Any) -> PretrainRun:
-    run = ssl_cli.load(make_run(folder, *how, **options))
+    make = make_seq2seq_run if how[:1] in (("bart",), ("t5",)) else make_run
+    run = ssl_cli.load(make(folder, *how, **options))
     assert isinstance(run, PretrainRun)
     return run
+
+
+# --- vectors ---
+
+
+@pytest.mark.parametrize("how", [("bert", "wordpiece"), ("gpt", "bpe"), ("bart", "unigram"), ("t5", "unigram")])
+def test_a_text_has_the_same_vector_alone_and_beside_others(tmp_path: Path, how: tuple[str, str]) -> None:
+    run = reopened(tmp_path / "run", *how)
+    texts = ["Birds can fly.", "A dog can run, and a bird can sing.", "Fish can swim.", "Birds can fly."]
+    vectors = run.embed(texts)
+    assert vectors.shape == (4, run.model.network.width) and vectors.dtype == np.float32
+    assert np.array_equal(vectors[0], vectors[3]) and not np.allclose(vectors[0], vectors[2])
+    for text, vector in zip(texts, vectors, strict=True):
+        np.testing.assert_allclose(run.embed([text])[0], vector, atol=1e-5)
+    assert run.embed([]).shape == (0, run.model.network.width)
+    with pytest.raises(InputError, match="Text 2, '', has 0 tokens: the model reads 1 to"):
+        run.embed(["birds", ""])
 
 
 # --- masks ---

@@ -12,6 +12,7 @@ import pytest
 import ssl_cli
 from ssl_cli.errors import InputError
 from tests.conftest import Cli, run_here
+from tests.helpers.pretrain_runs import make_run
 from tests.helpers.sentences import make_sentences, write_sentences
 
 DATA = ["data=sentences", "data.files=s.jsonl", "data.text=sentence", "data.labels={tone: label}"]
@@ -24,7 +25,8 @@ WORDS = ["model=sentence_vae", *DATA, *SMALL, "trainer.max_steps=80", "model.sty
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("sentences")
     write_sentences(folder / "s.jsonl", 300)
-    done = run_here("reconstruct", *WORDS, cwd=folder)
+    make_run(folder / "bert", "bert", "bpe", context=80)
+    done = run_here("reconstruct", *WORDS, "beside=bert", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -48,10 +50,11 @@ def test_a_run_measures_the_code_beside_the_decoder_without_one(made: tuple[Path
     page = (run / "report.html").read_text()
     assert "Rebuilt test sentences" in page and "Between two test sentences" in page and "Samples of the prior" in page
     for label in ("tone", "length"):
-        for features in ("", "_style", "_content", "_random", "_bag", "_majority"):
+        for features in ("", "_style", "_content", "_random", "_bag", "_majority", "_beside"):
             assert 0 <= metrics[f"test/{label}_probe{features}"] <= 1
     assert metrics["test/tone_probe_bag"] > 0.95 and metrics["test/judge_accuracy"] > 0.95  # the words say it
-    assert "Another style" in page and "untrained encoder" in page and "accuracy of a probe" in out
+    assert "Another style" in page and "untrained encoder" in page
+    assert "accuracy of a probe" in out and "the run beside it" in out
     assert (run / "baseline" / "history.csv").is_file() and "the same decoder without a code" in out
 
 
@@ -110,6 +113,14 @@ def test_a_style_needs_labels(cli: Cli, workdir: Path) -> None:
 def test_verbs_for_images_refuse_a_run_on_sentences(cli: Cli, finished: Any) -> None:
     code, _, err = cli("reconstruct", f"run={finished.folder}", "input=s.jsonl")
     assert code == 2 and "is a run on texts" in err
+
+
+def test_a_run_beside_must_read_texts(cli: Cli, finished: Any, workdir: Path) -> None:
+    code, _, err = cli("reconstruct", *WORDS, "beside=nowhere")
+    assert code == 2 and "nowhere" in err
+    make_run(workdir / "short", "bert", "bpe", context=12)
+    code, out, err = cli("reconstruct", *WORDS, "beside=short")
+    assert code == 2 and "tokens: the model reads 1 to 10" in err and "training" not in out + err
 
 
 def test_options_of_other_data_are_refused(cli: Cli, workdir: Path) -> None:

@@ -220,11 +220,12 @@ def test_mask_logits() -> None:
 
 def test_an_embedding_is_the_mean_of_the_ordinary_tokens() -> None:
     bert = model().eval()
-    ids = text(bert, 2)["ids"]
+    ids = text(bert, 2)["ids"][:, :-1]
     ids[0, -1] = SPECIALS["end"]
-    hidden = bert.network(functional.pad(ids, (1, 0), value=SPECIALS["cls"]))
-    wanted = torch.stack([hidden[0, 1:-1].mean(0), hidden[1, 1:].mean(0)])
-    torch.testing.assert_close(bert.embed({"ids": ids}), wanted)
+    framed = functional.pad(functional.pad(ids, (1, 0), value=SPECIALS["cls"]), (0, 1), value=SPECIALS["sep"])
+    hidden = bert.network(framed)
+    wanted = torch.stack([hidden[0, 1:-2].mean(0), hidden[1, 1:-1].mean(0)])
+    torch.testing.assert_close(bert.embed_text({"ids": ids}), wanted)
 
 
 # --- options ---

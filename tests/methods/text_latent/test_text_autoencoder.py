@@ -163,3 +163,12 @@ def test_a_text_is_summarized_and_rebuilt_alone_as_among_others() -> None:
     torch.testing.assert_close(loss, torch.cat([pair[0] for pair in alone]), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(accuracy, torch.cat([pair[1] for pair in alone]))
     assert model.training is False
+
+
+def test_a_text_has_the_same_vector_alone_and_beside_longer_ones() -> None:
+    model = make_model().eval()
+    texts = ["paris wheat", ARTICLES[0], "oslo copper falls again"]
+    vectors = model.embed(texts)
+    assert vectors.shape == (3, 16) and not torch.allclose(vectors[0], vectors[2])
+    for text, vector in zip(texts, vectors, strict=True):
+        torch.testing.assert_close(model.embed([text])[0], vector)
