@@ -27,7 +27,7 @@ from safetensors.torch import save
 from sklearn.decomposition import PCA
 
 from ssl_cli.commands.reconstruct import sslz
-from ssl_cli.commands.reconstruct.finished import ReconstructRun, map_full_batches
+from ssl_cli.commands.reconstruct.finished import ImageRun, map_full_batches
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
@@ -77,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.perf_counter()
-    images, runs = load_images(options.data), [ReconstructRun(Path(run)) for run in options.runs]
+    images, runs = load_images(options.data), [ImageRun(Path(run)) for run in options.runs]
     results = [measure_ours(f"{run.config.choices.model} of {run.folder.name}", run.model, images) for run in runs]
     for name, words in OURS.items() if not runs else ():
         results.append(measure_ours(name, train_model([*words, *options.options], options.steps, images), images))

@@ -23,7 +23,7 @@ from ssl_cli.runs.safety import check_targets
 WEIGHTS = "model.safetensors"
 RUN_CLASSES = {
     "detect": "commands.detect.finished.DetectRun",
-    "reconstruct": "commands.reconstruct.finished.ReconstructRun",
+    "reconstruct": "commands.reconstruct.finished.ImageRun",
     "pretrain": "commands.pretrain.finished.PretrainRun",
     "finetune": "commands.finetune.finished.FinetuneRun",
 }
@@ -36,6 +36,7 @@ CLASSES_OF_READERS = {  # what a run's model reads of a batch -> the classes of 
     "frames": SPEECH_RUN_CLASSES,
     "articles": {"reconstruct": "commands.articles.finished.ArticleRun"},
     "sentences": {"reconstruct": "commands.sentences.finished.SentenceRun"},
+    "x": RUN_CLASSES | {"pretrain": RUN_CLASSES["reconstruct"]},
 }
 # What reading a damaged run may raise.
 LOAD_ERRORS = (

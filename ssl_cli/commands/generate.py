@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.finished import load, runs_that_can
 from ssl_cli.commands.pretrain.finished import PretrainRun
-from ssl_cli.commands.reconstruct.finished import ReconstructRun
+from ssl_cli.commands.reconstruct.finished import ImageRun
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.config.instantiate import read_yaml
 from ssl_cli.data.io.lines import read_lines
@@ -47,16 +47,16 @@ def run(cfg: DictConfig) -> Path | None:
     finished = load(folder, trust=trust)
     if isinstance(finished, PretrainRun):
         return generate_texts(cfg, finished)
-    if not isinstance(finished, ReconstructRun):
+    if not isinstance(finished, ImageRun):
         finished.require(Generates, "generate")
-    assert isinstance(finished, ReconstructRun)
+    assert isinstance(finished, ImageRun)
     return generate_images(cfg, finished)
 
 
 # --- images -------------------------------------------------------------------------------------------------
 
 
-def generate_images(cfg: DictConfig, finished: ReconstructRun) -> Path:
+def generate_images(cfg: DictConfig, finished: ImageRun) -> Path:
     """Write n images as an array and as a grid, and return their folder."""
     check_no_text_options(cfg, finished)
     n = DEFAULT_IMAGES if cfg.n is None else cfg.n
@@ -70,7 +70,7 @@ def generate_images(cfg: DictConfig, finished: ReconstructRun) -> Path:
     return place
 
 
-def check_no_text_options(cfg: DictConfig, finished: ReconstructRun) -> None:
+def check_no_text_options(cfg: DictConfig, finished: ImageRun) -> None:
     """Raise InputError if an option for texts differs from its default."""
     defaults = read_yaml(built_in_conf() / "generate.yaml")
     if unused := [name for name in TEXT_OPTIONS if cfg[name] != defaults[name]]:
@@ -80,7 +80,7 @@ def check_no_text_options(cfg: DictConfig, finished: ReconstructRun) -> None:
         )
 
 
-def default_parent(cfg: DictConfig, finished: ReconstructRun | PretrainRun) -> Path:
+def default_parent(cfg: DictConfig, finished: ImageRun | PretrainRun) -> Path:
     """Return the folder of a new output folder, for output=null."""
     return Path(cfg.paths.outputs) / "generate" / finished.folder.resolve().name
 

@@ -84,7 +84,7 @@ class ReconstructConfig(RunConfig):
 
 @dataclass(kw_only=True)
 class PretrainConfig(RunConfig):
-    """Options of ssl pretrain. A run on speech has none of them."""
+    """Options of ssl pretrain. A run on speech has none of them, and one on images the last three."""
 
     tokenizer: Node = None
     init: Annotated[
@@ -93,7 +93,13 @@ class PretrainConfig(RunConfig):
     ] = None
     val_tokens: Annotated[Count, "tokens of held-out text for each row of the curves"] = 100_000
     eval_tokens: Annotated[Count | None, "tokens of held-out text for the final metrics; null: all of it"] = None
-    show: Annotated[Literal["batch"] | None, "batch: print examples as the model will see them, and stop"] = None
+    show: Annotated[
+        Literal["batch"] | None, "of text and images: batch prints or draws examples as the model sees them, and stops"
+    ] = None
+    probes: Annotated[
+        bool, "of images: measure the vectors while the model learns, and by the labels if there are any"
+    ] = True  # which configs of earlier versions lack, as the next one
+    baselines: Annotated[bool, "of images: probe an untrained network, pixels and k-means patches, too"] = True
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,7 @@ V tokens in the vocabulary. The module imports torch for the type checker only, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -38,6 +38,21 @@ class Embeds(Protocol):
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the codes (B, Z)."""
+
+
+@runtime_checkable
+class MakesViews(Embeds, Protocol):
+    """A method that learns from random views of images."""
+
+    augment: Callable[[Tensor], Tensor]  # images (B, C, H, W) in 0..1 -> a random view of each
+
+
+@runtime_checkable
+class LearnsFromImages(Embeds, Protocol):
+    """A method that learns from images alone; it rebuilds none of them pixel by pixel, unless they were hidden."""
+
+    def pictures(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the method reads and makes of images `x`, by captions: (B, C, H, W) in 0..1 each."""
 
 
 @runtime_checkable

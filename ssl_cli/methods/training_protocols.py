@@ -64,6 +64,21 @@ class Alternates(Protocol):
 
 
 @runtime_checkable
+class NeedsWholeBatches(Protocol):
+    """A method that compares the rows of a batch with each other: a short last batch of an epoch is left out."""
+
+    needs_whole_batches: ClassVar[bool]
+
+
+@runtime_checkable
+class MovesAfterSteps(Protocol):
+    """A method with weights that follow others, as those of a momentum encoder."""
+
+    def after_step(self, progress: float) -> None:
+        """Move them, after an optimizer step; `progress` is the share of the run that is done."""
+
+
+@runtime_checkable
 class MatmulBound(Protocol):
     """A method dominated by products of large matrices: bfloat16 is faster on a CPU too, if the CPU supports it."""
 

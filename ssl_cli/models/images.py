@@ -26,20 +26,6 @@ def float_batches(x: Tensor, max_rows: int, device: torch.device) -> Iterator[Te
         yield to_float(part.to(device))
 
 
-def random_shift(x: Tensor, max_shift: int) -> Tensor:
-    """Shift each image of x (B, C, H, W) independently by up to `max_shift` whole pixels in each direction.
-
-    The uncovered pixels are black. Draws from torch's global random stream.
-    """
-    height, width = x.shape[2:]
-    padded = functional.pad(x, (max_shift, max_shift, max_shift, max_shift))
-    start = torch.randint(2 * max_shift + 1, (2, len(x)), device=x.device)  # where each image's window begins
-    rows = start[0][:, None] + torch.arange(height, device=x.device)  # (B, H)
-    columns = start[1][:, None] + torch.arange(width, device=x.device)  # (B, W)
-    image = torch.arange(len(x), device=x.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
-
-
 def smoothed_relative_error(reconstruction: Tensor, x: Tensor) -> Tensor:
     """Return the squared smoothed error of each pixel divided by the image's mean square, (B, C, H, W).
 

@@ -40,9 +40,13 @@ def share_done(step: int, max_steps: int, elapsed_s: Callable[[], float], max_s:
     return min(1.0, max(by_step, by_time))
 
 
-def train_batches(settings: DictConfig, n_rows: int) -> int:
-    """Return the number of batches in an epoch over `n_rows` rows, as trainer.limit_train_batches says."""
-    return limited("limit_train_batches", settings, -(-n_rows // settings.batch_size))
+def train_batches(settings: DictConfig, n_rows: int, only_whole: bool = False) -> int:
+    """Return the number of batches in an epoch over `n_rows` rows, as trainer.limit_train_batches says.
+
+    With `only_whole` a short last one is left out, unless it is the only one.
+    """
+    n_batches = n_rows // settings.batch_size if only_whole else -(-n_rows // settings.batch_size)
+    return limited("limit_train_batches", settings, max(1, n_batches))
 
 
 def limit_validation(settings: DictConfig, rows: ArrayDataset) -> ArrayDataset:

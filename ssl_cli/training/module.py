@@ -61,12 +61,13 @@ class Learner(lightning.LightningModule):
         self.make_optimizer, self.schedule, self.settings = make_optimizer, schedule, settings
         due = (settings.validate_every_n_steps, settings.checkpoint_every_n_steps)
         self._stretch = StretchLength(due, settings.max_steps)
-        self._done = 0.0  # the share of the run before this step
+        self.done = 0.0  # the share of the run before this step
         self.step = 0  # optimizer steps taken; Lightning counts stretches
         self.after_step: list[Callable[[], None]] = []  # what callbacks do after each step
         self._rows_on_device: dict[int, ArrayDataset] = {}  # by id: the rows of training may also be of validation
         self._means, self._val_means = LossMeans(), ValidationMeans()
         self.validation: Validation = {}  # the newest
+        self.live_metrics: dict[str, float] = {}  # that a callback adds to the next row of the history
         self._losses_are_checked = False
         self.nonfinite_loss = NonFiniteLoss()
         self._started_s, self._throughput = time.monotonic(), Throughput()
@@ -144,7 +145,7 @@ class Learner(lightning.LightningModule):
         k, trainer, device = batch["k"], self.trainer, self.device
         reseed(self.settings.seed, k, trainer.global_rank, device)
         with trainer.precision_plugin.forward_context():
-            losses = losses_of(self._prepared(batch, device) | {"progress": self._done})  # for a causal start, say
+            losses = losses_of(self._prepared(batch, device) | {"progress": self.done})  # for a causal start, say
         if not self._losses_are_checked:
             check_losses(self.method, losses)
             self._losses_are_checked = True
@@ -217,7 +218,7 @@ class Learner(lightning.LightningModule):
         """Send a row of the history to the loggers: mean training losses since the last one, and validation metrics."""
         step = self.step
         lr = self.trainer.optimizers[0].param_groups[0]["lr"]
-        row = {"epoch": self.epoch(), "seconds": self.elapsed_s(), "lr": lr}
+        row = {"epoch": self.epoch(), "seconds": self.elapsed_s(), "lr": lr, **self.live_metrics}
         if self._gradient_norm is not None:
             row["train/grad_norm"] = float(self._gradient_norm)
             self._gradient_norm = None
@@ -290,7 +291,7 @@ class Learner(lightning.LightningModule):
         """Set the learning rate of each group of weights for the next step, and how much of the run precedes it."""
         clock = functools.cache(self._shared_elapsed_s)
         factor = self.schedule(self.step, clock)
-        self._done = share_done(self.step, self.settings.max_steps, clock, self.settings.max_s)
+        self.done = share_done(self.step, self.settings.max_steps, clock, self.settings.max_s)
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["lr"] * (group.get("lr_scale", 1.0) * factor)

@@ -31,7 +31,7 @@ from ssl_cli import console
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.errors import InputError
 from ssl_cli.methods.supervised.head import SupervisedMethod
-from ssl_cli.methods.training_protocols import Alternates, MatmulBound, Monitored
+from ssl_cli.methods.training_protocols import Alternates, MatmulBound, Monitored, MovesAfterSteps, NeedsWholeBatches
 from ssl_cli.models.cpu import has_bf16, set_layout, tuned_for_large_matmuls
 from ssl_cli.process import is_launched_by_srun, is_launched_by_torchrun
 from ssl_cli.runs.folder import HISTORY
@@ -60,6 +60,7 @@ def train(
     cfg: DictConfig,
     folder: Path,
     loggers: Sequence[Logger] = (),
+    more_callbacks: Sequence[Callback] = (),
 ) -> None:
     """Train `method` in place, from `last.ckpt` if `cfg.resume` is set.
 
@@ -68,7 +69,7 @@ def train(
     `loggers` get the rows of the history too. Raises InputError if the loss becomes NaN or infinite, and Interrupted
     once the step is saved if a signal asks for it.
     """
-    batches_per_epoch = train_batches(cfg.trainer, len(train_rows))
+    batches_per_epoch = train_batches(cfg.trainer, len(train_rows), isinstance(method, NeedsWholeBatches))
     max_steps = step_limit(cfg.trainer, batches_per_epoch)
     make_optimizer = optimizer_factory(cfg.optim.optimizer)
     schedule = lr_schedule(cfg.optim, max_steps, duration_s(cfg.trainer.max_time))
@@ -76,7 +77,9 @@ def train(
     settings = step_settings(cfg.trainer, batches_per_epoch, max_steps, cfg.seed)
     learner = _learner_class(cfg.trainer, method)(method, train_rows, val_rows, make_optimizer, schedule, settings)
     monitor = method.monitor if isinstance(method, Monitored) else None
-    callbacks = make_callbacks(cfg.trainer, max_steps, folder, monitor)
+    callbacks = [*make_callbacks(cfg.trainer, max_steps, folder, monitor), *more_callbacks]
+    if isinstance(method, MovesAfterSteps):
+        learner.after_step.append(lambda: method.after_step(learner.done))
     precision, all_loggers = resolve_precision(cfg.trainer, method), [History(folder / HISTORY), *loggers]
     trainer = _trainer(cfg.trainer, precision, callbacks, all_loggers, folder)
     checkpoint = _checkpoint(folder, max_steps, learner) if cfg.resume is not None else None

@@ -1,4 +1,4 @@
-"""Conversion of images between bytes and floats, shifts, and the smoothed error."""
+"""Conversion of images between bytes and floats, and the smoothed error."""
 
 import numpy as np
 import torch
@@ -6,7 +6,6 @@ import torch
 from ssl_cli.models.images import (
     MAX_BATCH_VALUES,
     float_batches,
-    random_shift,
     smoothed_relative_error,
     to_float,
     to_uint8,
@@ -48,15 +47,3 @@ def test_the_error_is_smoothed_squared_and_relative_to_the_image() -> None:
         error = sum(padded[:, :, i : i + 6, j : j + 7] for i in range(3) for j in range(3)) / 9
     square = torch.stack([image.square().mean() for image in x])[:, None, None, None]
     torch.testing.assert_close(smoothed_relative_error(reconstruction, x), error**2 / (square + 1e-3))
-
-
-def test_images_are_shifted_independently_by_whole_pixels() -> None:
-    torch.manual_seed(0)
-    x = torch.rand(60, 2, 5, 6)
-    moves = []
-    for before, after in zip(x, random_shift(x, 1), strict=True):
-        padded = torch.nn.functional.pad(before, (1, 1, 1, 1))
-        windows = {(i, j): padded[:, i : i + 5, j : j + 6] for i in range(3) for j in range(3)}
-        moves += [place for place, window in windows.items() if torch.equal(window, after)]
-    assert len(moves) == 60
-    assert len(set(moves)) == 9

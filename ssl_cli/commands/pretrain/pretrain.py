@@ -4,10 +4,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ssl_cli.commands.pretrain import audio, text
+from ssl_cli.commands.pretrain import audio, images, text
 from ssl_cli.config.instantiate import modality_of
 
-MODALITIES = {"text": text, "audio": audio}  # modality -> the module whose run(cfg) trains on it
+MODALITIES = {"text": text, "audio": audio, "image": images}  # modality -> the module whose run(cfg) trains on it
 
 
 def run(cfg: DictConfig) -> Path | None:

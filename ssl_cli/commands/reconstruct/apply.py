@@ -7,7 +7,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from ssl_cli import console
-from ssl_cli.commands.reconstruct.finished import ReconstructRun, reopen
+from ssl_cli.commands.reconstruct.finished import ImageRun, reopen
 from ssl_cli.commands.reconstruct.sslz_names import check_stays_inside
 from ssl_cli.commands.speech.apply import rebuild_speech
 from ssl_cli.commands.speech.finished import SpeechRun
@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> Path:
     return rebuild_speech(cfg, finished) if isinstance(finished, SpeechRun) else rebuild_images(cfg, finished)
 
 
-def rebuild_images(cfg: DictConfig, finished: ReconstructRun) -> Path:
+def rebuild_images(cfg: DictConfig, finished: ImageRun) -> Path:
     """Rebuild images into a folder: a PNG for each, a grid of originals and rebuilt images, a table of their errors."""
     if cfg.vocoder is not None:
         raise InputError(f"vocoder: only for speech, but {finished.folder} rebuilds images.")

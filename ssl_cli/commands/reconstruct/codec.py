@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from ssl_cli.commands.finished import WEIGHTS, Finished
-from ssl_cli.commands.reconstruct.finished import ReconstructRun, map_full_batches
+from ssl_cli.commands.reconstruct.finished import ImageRun, map_full_batches
 from ssl_cli.commands.reconstruct.sslz import FREQUENCY_TOTAL, frequencies
 from ssl_cli.files import sha256_of
 from ssl_cli.methods.protocols import DecodesCodes
@@ -23,7 +23,7 @@ class ImageCodec:
     Raises InputError if the run's model has no codes.
     """
 
-    def __init__(self, run: ReconstructRun):
+    def __init__(self, run: ImageRun):
         run.require(DecodesCodes, "decode discrete codes")
         self.run, self.name = run, f"model={run.config.choices.model} of {run.folder}"
         self.counts: np.ndarray = run.model.code_counts.numpy()  # (L, K)

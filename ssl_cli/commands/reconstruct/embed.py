@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.commands.finished import Finished, check_kind_of_data, open_run, read_run_data, runs_that_can
-from ssl_cli.commands.reconstruct.finished import ReconstructRun
+from ssl_cli.commands.reconstruct.finished import ImageRun
 from ssl_cli.commands.reconstruct.latent_plots import draw_map
 from ssl_cli.commands.speech.embed import embed_speech
 from ssl_cli.commands.speech.finished import SpeechRun
@@ -56,7 +56,7 @@ def run(cfg: DictConfig) -> Path:
     if isinstance(finished, SpeechRun):
         return embed_speech(cfg, finished)
     finished.require(Embeds, "embed images")
-    assert isinstance(finished, ReconstructRun)
+    assert isinstance(finished, ImageRun)
     inputs = read_inputs(cfg, finished)
     console.say(f"embed {inputs.description} with {finished.folder}")
     default_parent = Path(cfg.paths.outputs) / "embed" / finished.folder.resolve().name
@@ -89,7 +89,7 @@ def check_one_source(cfg: DictConfig) -> None:
         raise InputError("data= and input= both give images to embed: set only one of them.")
 
 
-def read_inputs(cfg: DictConfig, finished: ReconstructRun) -> EmbedInput:
+def read_inputs(cfg: DictConfig, finished: ImageRun) -> EmbedInput:
     """Return the images of `input=`, of `data=`, or of the run's own data set."""
     if cfg.input is not None:
         names, x, rejected = finished.read(Path(cfg.input).expanduser())
@@ -103,7 +103,7 @@ def read_inputs(cfg: DictConfig, finished: ReconstructRun) -> EmbedInput:
     return EmbedInput(split_inputs(data, finished), f"data={finished.config.choices.get('data')}, as in the run,")
 
 
-def split_inputs(data: ImageData, finished: ReconstructRun) -> list[ImageGroup]:
+def split_inputs(data: ImageData, finished: ImageRun) -> list[ImageGroup]:
     """Return the splits of a data set. Raises InputError if its images don't have the model's shape."""
     if data.facts["shape"] != list(finished.reader.shape):
         raise InputError(
@@ -127,7 +127,7 @@ def label_names(label: np.ndarray | None, classes: list[str]) -> list[str | None
 # --- codes --------------------------------------------------------------------------------------------------
 
 
-def code_table(finished: ReconstructRun, group: ImageGroup) -> pa.Table:
+def code_table(finished: ImageRun, group: ImageGroup) -> pa.Table:
     """Return a table with a row for each image: its index, split, name, label and codes."""
     n, code = len(group.x), finished.embed(group.x)
     columns = {

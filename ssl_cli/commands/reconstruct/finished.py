@@ -1,4 +1,4 @@
-"""A finished run of ssl reconstruct: `ssl_cli.load("latest").embed(images)`."""
+"""A finished run on images, of ssl reconstruct or pretrain: `ssl_cli.load("latest").embed(images)`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,27 +22,28 @@ BATCH_IMAGES = 64  # every batch is filled up to this size, so that an image's r
 MAX_BYTES = 4 << 30  # of generated images, which are held in memory until they are written
 
 
-def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "ReconstructRun | SpeechRun":
+def reopen(run: str | Path, outputs: str | Path, trust: str | None) -> "ImageRun | SpeechRun":
     """Return the finished run of ssl reconstruct that a verb's options name. Raises InputError if there is none."""
     finished = open_run(find_run(run, outputs, "reconstruct", finished=True), tuple((trust or "").split()))
-    if not isinstance(finished, ReconstructRun | SpeechRun):
+    if not isinstance(finished, ImageRun | SpeechRun):
         raise InputError(f"{finished.folder} is a run on texts: this needs one on images or speech.")
     return finished
 
 
-class ReconstructRun(Finished):
-    """An autoencoder, and the reader that converts image files to its input.
+class ImageRun(Finished):
+    """A model of images, and the reader that converts image files to its input.
 
     Images are arrays (N, C, H, W) of bytes, or of numbers in 0..1. Each method raises InputError if the run's model
     can't do what it is for, or its argument is not valid.
     """
 
     def restore(self) -> None:
-        """Read the reader, and reconstruct one image."""
+        """Read the reader, and reconstruct or embed one image."""
         self.reader = ImageReader.load(self.folder / READER)
         if list(self.reader.shape) != list(self.config.facts.shape):
             raise InputError(f"{self.folder / READER} is damaged: its shape is not the model's.")
-        self.reconstruct(np.zeros((1, *self.reader.shape), np.uint8))
+        black = np.zeros((1, *self.reader.shape), np.uint8)
+        self.reconstruct(black) if isinstance(self.model, Reconstructs) else self.embed(black)
 
     def read(self, path: str | Path) -> tuple[list[str], np.ndarray, RejectedFiles]:
         """Read an image, or a folder or zip of images -> names, images (N, C, H, W) uint8, and rejected files.

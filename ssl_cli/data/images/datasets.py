@@ -2,9 +2,10 @@
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -62,12 +63,16 @@ class ImageSplit:
 
 @dataclass
 class ImageData:
-    """Data of `ssl reconstruct`. `splits`: train, test, and val if some images are held out."""
+    """Data to learn from without labels. `splits`: train, test, and val if some images are held out.
+
+    `mirrors`: a mirrored image shows the same, as it does not of letters.
+    """
 
     splits: dict[str, ImageSplit]
     classes: list[str]
     fingerprint: str
     warnings: list[str] = field(default_factory=list)
+    mirrors: bool = True
 
     @property
     def reader(self) -> ImageReader:
@@ -75,9 +80,11 @@ class ImageData:
         return ImageReader(self.facts["shape"], self.classes)
 
     @property
-    def facts(self) -> dict[str, list[int]]:
-        """Return the facts for the config: the shape (C, H, W) of an image; it has no categories."""
-        return {"shape": [int(size) for size in self.splits["train"].x.shape[1:]], "categories": []}
+    def facts(self) -> dict[str, Any]:
+        """Return the facts for the config: the shape (C, H, W) of an image, which has no categories, and the share of
+        random views that may be mirrored."""
+        shape = [int(size) for size in self.splits["train"].x.shape[1:]]
+        return {"shape": shape, "categories": [], "flip": 0.5 if self.mirrors else 0.0}
 
 
 @dataclass(kw_only=True)
@@ -100,6 +107,8 @@ class Images(OneClass):
 
     kind: ClassVar[str] = "image"
     rows: ClassVar[str] = "images"
+    offers: ClassVar[Mapping[str, type]] = {**OneClass.offers, "flip": float}
+    mirrors: ClassVar[bool] = True
 
     val: Annotated[float, Range(0, 1, open_high=True), "share of the training images held out for validation"] = 0.05
     normal: Annotated[int | str | list[int | str], "the class (or classes) of normal images, by name or number"] = 0
@@ -132,7 +141,7 @@ class Images(OneClass):
             name: ImageSplit(gather_rows(images.x, rows), None if images.label is None else images.label[rows], rows)
             for name, rows in ((name, np.sort(rows)) for name, rows in index.items() if len(rows))
         }
-        return ImageData(splits, images.classes, images.fingerprint, images.warnings)
+        return ImageData(splits, images.classes, images.fingerprint, images.warnings, self.mirrors)
 
     def one_class_splits(
         self, seed: int, hold_out: int = 1, val: bool = False, dev: bool = False
@@ -191,6 +200,8 @@ class Images(OneClass):
 class Digits(Images):
     """Handwritten digits, installed with scikit-learn: 1,797 images of 8 x 8 (the test set of UCI's optdigits)."""
 
+    mirrors: ClassVar[bool] = False
+
     def read(self) -> RawImages:
         """Read the digits. They have no published split."""
         from sklearn.datasets import load_digits
@@ -205,6 +216,7 @@ class Digits(Images):
 class Mnist(Images):
     """MNIST and datasets published in its format: four idx files, gzipped or not; or Parquet, as on the hub."""
 
+    mirrors: ClassVar[bool] = False
     page: ClassVar[str] = "https://huggingface.co/datasets/ylecun/mnist or http://yann.lecun.com/exdb/mnist"
     classes: ClassVar[list[str]] = [str(digit) for digit in range(10)]
 
@@ -227,6 +239,7 @@ class Mnist(Images):
 class FashionMnist(Mnist):
     """Fashion-MNIST: Zalando's articles of clothing, in the format of MNIST (arXiv 1708.07747)."""
 
+    mirrors: ClassVar[bool] = True
     page: ClassVar[str] = "https://github.com/zalandoresearch/fashion-mnist"
     classes: ClassVar[list[str]] = [
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),

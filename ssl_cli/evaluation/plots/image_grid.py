@@ -29,6 +29,18 @@ def pairs(path: Path, above: np.ndarray, below: np.ndarray) -> None:
     _draw(path, [row for pair in row_pairs for row in pair], group_size=2)
 
 
+def columns(path: Path, rows: list[np.ndarray]) -> None:
+    """Draw rows of images (N, C, H, W) uint8 one below the other: a column is one image in several forms."""
+    _draw(path, rows, group_size=len(rows))
+
+
+def lines(path: Path, first: np.ndarray, others: list[np.ndarray]) -> None:
+    """Draw each image of `first` (N, C, H, W) uint8 at the left of a line of others, with an empty place between."""
+    gap = np.full((1, *first.shape[1:]), BACKGROUND, np.uint8)
+    rows = [np.concatenate([image[None], gap, line]) for image, line in zip(first, others, strict=True)]
+    _draw(path, rows, group_size=len(rows))
+
+
 def save(path: Path, image: np.ndarray) -> None:
     """Write one image (C, H, W) uint8 unchanged."""
     _to_pil(image).save(path, "PNG")

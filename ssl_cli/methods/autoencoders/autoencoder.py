@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.config.types import Natural
+from ssl_cli.data.images.augment import shifted_pixels
 from ssl_cli.errors import InputError
 from ssl_cli.methods.columns import Categories, pool_by_category, sum_by_column
-from ssl_cli.models.images import at_least_float32, float_batches, random_shift, smoothed_relative_error
+from ssl_cli.models.images import at_least_float32, float_batches, smoothed_relative_error
 from ssl_cli.models.mlp import AutoencoderNetwork
 
 Batch = dict[str, Tensor]
@@ -68,7 +69,7 @@ class Autoencoder(nn.Module):
         return {"loss": self._reconstruction_loss(self.network.decode(self._encode(x)), x)}
 
     def _shifted(self, x: Tensor) -> Tensor:
-        return random_shift(x, self.shift) if self.training and self.shift else x
+        return shifted_pixels(x, self.shift) if self.training and self.shift else x
 
     def _reconstruction_loss(self, out: Tensor, x: Tensor) -> Tensor:
         """Return the loss of the network's outputs (B, *shape) for x."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ssl_cli.config.types import NonNegative, Positive
-from ssl_cli.data.images.augment import Deform
+from ssl_cli.data.images.augment import Augment
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.autoencoder import (
     STATISTICS_BATCH,
@@ -42,7 +42,7 @@ class CategoricalAutoencoder(nn.Module):
         self,
         network: AutoencoderNetwork,
         classifier: Classifier,
-        deform: Deform,
+        deform: Augment,
         temperature: Annotated[Positive, "temperature of the Gumbel-softmax"] = 1.0,
         style_weight: Annotated[NonNegative, "weight of the style code's KL term"] = 4.0,
         mutual_info_weight: Annotated[

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.types import Natural, Positive
-from ssl_cli.data.images.augment import Deform
+from ssl_cli.data.images.augment import Augment
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.autoencoder import Autoencoder, Batch
 from ssl_cli.methods.columns import Categories
@@ -26,7 +26,7 @@ class DenoisingAutoencoder(Autoencoder):
     - masking sets each feature to 0 (the training mean, or black) with probability `level`;
     - swap replaces it, with that probability, by the same feature of another row;
     - salt_pepper makes a pixel, with that probability, white or black;
-    - deform rotates, scales, shears and shifts an image, `level` times as much as the defaults of `Deform`.
+    - deform rotates, scales, shears and shifts an image, `level` times as much as `Augment.deformation`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ def corrupt(x: Tensor, noise: Noise, level: float) -> Tensor:
     if noise == "gaussian":
         return x + level * torch.randn_like(x)
     if noise == "deform":
-        return Deform().scaled(level)(x)
+        return Augment.deformation(level)(x)
     if noise == "salt_pepper":
         pixels = torch.rand_like(x[:, :1]) < level  # (B, 1, H, W): the channels of a pixel are corrupted together
         return torch.where(pixels, (torch.rand_like(x[:, :1]) < 0.5).to(x.dtype), x)

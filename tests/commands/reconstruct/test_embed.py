@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 import ssl_cli
-from ssl_cli.commands.reconstruct.finished import ReconstructRun
+from ssl_cli.commands.reconstruct.finished import ImageRun
 from ssl_cli.commands.reconstruct.latent_plots import label_ids, project_to_plane
 from ssl_cli.config.instantiate import build
 from ssl_cli.errors import InputError
@@ -235,7 +235,7 @@ def test_an_untrusted_data_config(cli: Cli, finished: Finished, node: dict, sent
 
 def test_a_finished_run_in_python(finished: Finished) -> None:
     run = ssl_cli.load(finished("vae"))
-    assert isinstance(run, ReconstructRun) and not run.is_discrete
+    assert isinstance(run, ImageRun) and not run.is_discrete
     x = digits()[:70]
     codes = run.embed(x)
     assert codes.shape == (70, 2) and codes.dtype == np.float32

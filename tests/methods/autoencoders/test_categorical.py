@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ssl_cli.data.images.augment import Deform
+from ssl_cli.data.images.augment import Augment
 from ssl_cli.errors import InputError
 from ssl_cli.methods.autoencoders.categorical import CategoricalAutoencoder, mutual_information
 from ssl_cli.models.convnet import Classifier
@@ -19,7 +19,7 @@ SHAPE = [1, 8, 8]
 def model(classes: int = 5, **options: float) -> CategoricalAutoencoder:
     torch.manual_seed(1)
     network = MLPAutoencoder(SHAPE, [16], 3, outputs_per_latent=2, condition=classes)
-    return CategoricalAutoencoder(network, Classifier(SHAPE, [4, 8], 16, classes), Deform(), **options)
+    return CategoricalAutoencoder(network, Classifier(SHAPE, [4, 8], 16, classes), Augment.deformation(), **options)
 
 
 @pytest.fixture
@@ -100,5 +100,7 @@ def test_generated_classes_have_the_training_frequencies(x: Tensor) -> None:
 def test_a_decoder_with_another_number_of_classes_is_rejected() -> None:
     with pytest.raises(InputError, match=r"an MLPAutoencoder whose condition is the number of classes, 5"):
         CategoricalAutoencoder(
-            MLPAutoencoder(SHAPE, [16], 3, outputs_per_latent=2, condition=4), Classifier(SHAPE, [4], 16, 5), Deform()
+            MLPAutoencoder(SHAPE, [16], 3, outputs_per_latent=2, condition=4),
+            Classifier(SHAPE, [4], 16, 5),
+            Augment.deformation(),
         )

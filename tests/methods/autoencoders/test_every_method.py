@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.data.images.augment import Deform
+from ssl_cli.data.images.augment import Augment
 from ssl_cli.methods.autoencoders.autoencoder import Autoencoder
 from ssl_cli.methods.autoencoders.binary import BinaryAutoencoder
 from ssl_cli.methods.autoencoders.categorical import CategoricalAutoencoder
@@ -31,7 +31,7 @@ def mlp(outputs_per_latent: int = 1, activation: str = "gelu") -> MLPAutoencoder
 
 def onehot() -> CategoricalAutoencoder:
     network = MLPAutoencoder(SHAPE, [10], 4, "gelu", outputs_per_latent=2, condition=6)
-    return CategoricalAutoencoder(network, Classifier(SHAPE, [4], 8, 6), Deform())
+    return CategoricalAutoencoder(network, Classifier(SHAPE, [4], 8, 6), Augment.deformation())
 
 
 def vqvae(**options: object) -> VQVAE:

@@ -1,0 +1,111 @@
+"""Pretraining on images: views of an image get similar vectors (SimCLR, BYOL, ...), or hidden patches are rebuilt."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from safetensors.torch import save_model
+
+from ssl_cli import console
+from ssl_cli.commands.finished import WEIGHTS
+from ssl_cli.commands.pretrain import image_probes, image_report
+from ssl_cli.commands.pretrain.evaluate import median_throughput
+from ssl_cli.commands.reconstruct.finished import READER
+from ssl_cli.config.instantiate import build
+from ssl_cli.data.batches import ArrayDataset
+from ssl_cli.data.images.datasets import ImageData, ImageSplit, format_shape
+from ssl_cli.errors import InputError
+from ssl_cli.methods.build import new_model
+from ssl_cli.methods.training_protocols import NeedsWholeBatches
+from ssl_cli.process import is_worker
+from ssl_cli.runs.duplicates import find_completed_run
+from ssl_cli.runs.folder import HISTORY, read_history
+from ssl_cli.runs.session import run_session
+from ssl_cli.runs.workers import check_process_count
+from ssl_cli.training.limits import limit_validation
+from ssl_cli.training.live_probes import LiveProbes, ProbedImages
+from ssl_cli.training.trainer import train
+
+IMAGES_PER_S = "train/images_per_s"
+BATCH_VIEW = Path("batch.png")
+
+
+class ImageRows(ArrayDataset):
+    """Images `x` (N, C, H, W) as bytes."""
+
+    throughput_unit = "images"
+    row_name = "images"
+
+
+def run(cfg: DictConfig) -> Path | None:
+    """Run one training, from config to a finished run folder, and return its path; None with show=batch."""
+    check_process_count(cfg)
+    data: ImageData = build(cfg.data).image_splits(cfg.seed)
+    cfg.facts = data.facts
+    model = new_model(cfg)
+    rows, held_out = image_rows(data, "train"), image_rows(data, "val")
+    check_batches(cfg, model, len(rows))
+    if cfg.show == "batch":
+        describe(cfg, data)
+        image_report.show_batch(BATCH_VIEW, model, data, cfg.seed)
+        return None
+    if done := find_completed_run(cfg, data.fingerprint):
+        return done
+    with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
+        describe(cfg, data)
+        probed = ProbedImages.of_splits(data.splits["train"], held_out_split(data), cfg.seed)
+        callbacks = [LiveProbes(probed, cfg.seed)] if cfg.probes else []
+        train(model, rows, limit_validation(cfg.trainer, held_out), cfg, folder, trackers, callbacks)
+        if is_worker():
+            return folder
+        save_model(model.eval(), str(folder / WEIGHTS))
+        data.reader.save(folder / READER)
+
+        history = read_history(folder / HISTORY)
+        metrics |= image_probes.last_row(history) | median_throughput(history, IMAGES_PER_S)
+        table = image_probes.probe(model, data, cfg) if cfg.probes else {}
+        metrics |= image_probes.probe_metrics(table)
+        figures = image_report.draw(folder, model, data, cfg.seed)
+        warnings = image_report.collapse_warnings(history, model)
+        image_report.write(folder, {**cfg.choices, "seed": cfg.seed}, metrics, table, figures, warnings)
+        image_report.print_summary(metrics, table, figures, warnings)
+    return folder
+
+
+def image_rows(data: ImageData, split: str) -> ImageRows:
+    """Return the images of a split as rows; those of training if nothing is held out."""
+    own = data.splits.get(split, data.splits["train"])
+    return ImageRows({"x": own.x}, own.row)
+
+
+def held_out_split(data: ImageData) -> ImageSplit:
+    """Return the images that live probes measure on."""
+    return data.splits.get("val", data.splits["train"])
+
+
+def check_batches(cfg: DictConfig, model: Any, n_rows: int) -> None:
+    """Raise InputError if a device would get another number of images than the others, or one alone."""
+    if not isinstance(model, NeedsWholeBatches):
+        return
+    batch, devices = min(cfg.trainer.batch_size, n_rows), cfg.trainer.devices * cfg.trainer.num_nodes
+    if batch < 2:
+        raise InputError(
+            f"model={cfg.choices.model} compares the images of a batch with each other: trainer.batch_size must be 2 "
+            f"or more, better 256, not {batch}."
+        )
+    if batch % devices:
+        raise InputError(
+            f"model={cfg.choices.model} compares the images of a batch with each other, on all {devices} devices: "
+            f"trainer.batch_size={batch} must be a multiple of {devices}."
+        )
+
+
+def describe(cfg: DictConfig, data: ImageData) -> None:
+    """Print what is trained on which images, and the warnings of the data."""
+    sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
+    chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
+    console.say(f"pretrain {chosen}: {format_shape(data.facts['shape'])}; images: {sizes}")
+    if "val" not in data.splits:
+        console.warn("no image is held out: the metrics of val are those of training; data.val=0.05 holds some out")
+    for warning in data.warnings:
+        console.warn(warning)

@@ -1,0 +1,141 @@
+"""Losses of projections of two views of each image: rows of the same place belong together.
+
+Each is of a whole batch. If several devices share it, the projections of all of them are gathered first, and each
+device computes the loss of all: their mean gradient is that of one device with the whole batch.
+"""
+
+import math
+from typing import Annotated, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssl_cli.config.types import Count, NonNegative, Positive, Share
+
+Losses = dict[str, Tensor]  # `loss`, and parts of it by name
+
+
+class ViewLoss(Protocol):
+    """A loss of views (V, B, D), V of each of B images."""
+
+    def __call__(self, z: Tensor) -> Losses:
+        """Return the loss and its parts."""
+
+
+class NTXent(nn.Module):
+    """Normalized temperature-scaled cross-entropy (SimCLR, arXiv 2002.05709, eq. 1), in nats: find the other view among
+    all other images' views.
+
+    It cannot be 0: with B images and cosines of 1 and 0 it is log(1 + (2B - 2) exp(-1 / temperature)).
+    """
+
+    def __init__(self, temperature: Annotated[Positive, "smaller: near negatives count more"] = 0.5):
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, z: Tensor) -> Losses:
+        """Return the loss of two views (2, B, D), and the share of views whose other view is the nearest."""
+        n = z.shape[1]
+        flat = functional.normalize(z.float().flatten(0, 1), dim=1)  # (2B, D)
+        similarity = (flat @ flat.T / self.temperature).fill_diagonal_(-math.inf)
+        other = torch.arange(2 * n, device=z.device).roll(n)
+        loss = functional.cross_entropy(similarity, other)
+        return {"loss": loss, "pair_accuracy": (similarity.argmax(1) == other).float().mean().detach()}
+
+
+class BarlowTwinsLoss(nn.Module):
+    """Cross-correlation of the two views as near to the identity as can be (Barlow Twins, arXiv 2103.03230, eq. 1)."""
+
+    def __init__(
+        self, off_diagonal_weight: Annotated[NonNegative, "how much correlations of different numbers count"] = 5e-3
+    ):
+        super().__init__()
+        self.off_diagonal_weight = off_diagonal_weight
+
+    def forward(self, z: Tensor) -> Losses:
+        """Return the loss of two views (2, B, D)."""
+        first, second = standardized(z.float())
+        correlation = first.T @ second / z.shape[1]  # (D, D)
+        diagonal = correlation.diagonal()
+        invariance = (1 - diagonal).square().sum()
+        redundancy = correlation.square().sum() - diagonal.square().sum()
+        parts = {"invariance": invariance.detach(), "redundancy": redundancy.detach()}
+        return {"loss": invariance + self.off_diagonal_weight * redundancy, **parts}
+
+
+class VICRegLoss(nn.Module):
+    """Variance, invariance and covariance (VICReg, arXiv 2105.04906, eq. 6)."""
+
+    def __init__(
+        self,
+        invariance_weight: NonNegative = 25.0,
+        variance_weight: NonNegative = 25.0,
+        covariance_weight: NonNegative = 1.0,
+    ):
+        super().__init__()
+        self.weights = (invariance_weight, variance_weight, covariance_weight)
+
+    def forward(self, z: Tensor) -> Losses:
+        """Return the loss of two views (2, B, D)."""
+        z = z.float()
+        invariance = functional.mse_loss(z[0], z[1])
+        variance = functional.relu(1 - (z.var(1) + 1e-4).sqrt()).mean()
+        covariance = torch.stack([off_diagonal_squares(each) / z.shape[2] for each in z]).sum()
+        loss = (torch.stack([invariance, variance, covariance]) * z.new_tensor(self.weights)).sum()
+        parts = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        return {"loss": loss, **{name: part.detach() for name, part in parts.items()}}
+
+
+class SIGRegLoss(nn.Module):
+    """Sketched isotropic Gaussian regularization (LeJEPA, arXiv 2511.08544): all views of an image near their mean, and
+    projections distributed as a standard Gaussian.
+
+    The distance to a Gaussian is that of Epps and Pulley between characteristic functions, along random directions,
+    by the trapezoidal rule at `knots` points of 0 to `max_t`.
+    """
+
+    t: Tensor
+    quadrature: Tensor
+
+    def __init__(
+        self,
+        gaussian_weight: Annotated[Share, "share of the distance to a Gaussian in the loss"] = 0.02,
+        directions: Annotated[Count, "random directions, drawn anew for each batch"] = 256,
+        knots: Annotated[Count, "points at which characteristic functions are compared"] = 17,
+        max_t: Annotated[Positive, "the last of them"] = 3.0,
+    ):
+        super().__init__()
+        self.gaussian_weight, self.directions = gaussian_weight, directions
+        t = torch.linspace(0, max_t, knots)
+        steps = torch.full((knots,), 2 * max_t / max(knots - 1, 1))  # both sides of 0: the integrand is even
+        steps[[0, -1]] /= 2
+        self.register_buffer("t", t, persistent=False)
+        self.register_buffer("quadrature", steps * (-t.square() / 2).exp(), persistent=False)
+
+    def forward(self, z: Tensor) -> Losses:
+        """Return the loss of views (V, B, D)."""
+        z = z.float()
+        invariance = (z - z.mean(0)).square().mean()
+        directions = functional.normalize(torch.randn(z.shape[2], self.directions, device=z.device), dim=0)
+        gaussian = torch.stack([self.distance(each @ directions).mean() for each in z]).mean()
+        loss = (1 - self.gaussian_weight) * invariance + self.gaussian_weight * gaussian
+        return {"loss": loss, "invariance": invariance.detach(), "gaussian": gaussian.detach()}
+
+    def distance(self, x: Tensor) -> Tensor:
+        """Return the Epps-Pulley statistic of each column of numbers (B, K), times B: (K,)."""
+        angles = x[..., None] * self.t  # (B, K, T)
+        error = (angles.cos().mean(0) - (-self.t.square() / 2).exp()).square() + angles.sin().mean(0).square()
+        return (error @ self.quadrature) * len(x)
+
+
+def standardized(z: Tensor) -> Tensor:
+    """Return numbers (V, B, D) with mean 0 and variance 1 over the B rows."""
+    return (z - z.mean(1, keepdim=True)) / (z.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+
+
+def off_diagonal_squares(z: Tensor) -> Tensor:
+    """Return the sum of the squared covariances of different numbers of rows (B, D)."""
+    centred = z - z.mean(0)
+    covariance = centred.T @ centred / max(len(z) - 1, 1)
+    return covariance.square().sum() - covariance.diagonal().square().sum()
