@@ -1,4 +1,4 @@
-"""Muon: momentum made orthogonal for the matrices, AdamW for all other weights, as one optimizer."""
+"""Muon: momentum made orthogonal for matrices and convolutions, AdamW for all other weights, as one optimizer."""
 
 import math
 from collections.abc import Iterable
@@ -11,16 +11,17 @@ from ssl_cli.config.types import Count, NonNegative, Share
 from ssl_cli.errors import InputError
 from ssl_cli.models.cpu import has_bf16
 
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the polynomial that makes a matrix orthogonal: Jordan et al.
 IS_MATRIX = "is_matrix"  # key of a group of weights that Muon updates; see optim.WeightGroups
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """torch's Muon for matrices and its AdamW for embeddings, convolutions, biases and norms.
+    """Muon for matrices and convolutions, torch's AdamW for embeddings, biases and norms.
 
-    Muon (Jordan et al., 2024) replaces the momentum of a matrix by the nearest orthogonal matrix. Its updates are
-    scaled to the size of AdamW's (arXiv 2502.16982, eq. 4), so both use the same learning rate and decay. The groups
-    of weights may say by `is_matrix` which are Muon's; otherwise all matrices are. Raises InputError for matrices that
-    are cut over devices.
+    Muon (Jordan et al., 2024) replaces the momentum of a matrix by the nearest orthogonal matrix; a convolution is a
+    matrix with a row for each output channel. Its updates are scaled to the size of AdamW's (arXiv 2502.16982, eq. 4),
+    so both use the same learning rate and decay. The groups of weights may say by `is_matrix` which are Muon's;
+    otherwise all of two dimensions or more are. Raises InputError for matrices that are cut over devices.
     """
 
     def __init__(
@@ -34,10 +35,9 @@ class MuonAdamW(torch.optim.Optimizer):
     ):
         matrices, others = _split(list(params))
         options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
-        muon: dict[str, Any] = {"momentum": momentum, "ns_steps": ns_steps, "adjust_lr_fn": "match_rms_adamw"}
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(_Muon(matrices, **options, **muon))
+            self.parts.append(Muon(matrices, **options, momentum=momentum, ns_steps=ns_steps))
         if others:
             self.parts.append(torch.optim.AdamW(others, **options, betas=(betas[0], betas[1]), fused=True))
         super().__init__([group for part in self.parts for group in part.param_groups], options)
@@ -46,7 +46,7 @@ class MuonAdamW(torch.optim.Optimizer):
     def _share(self) -> None:
         """Let the two optimizers read the groups and keep their state in this one, which is saved as a whole."""
         for part in self.parts:
-            is_muon = isinstance(part, torch.optim.Muon)
+            is_muon = isinstance(part, Muon)
             part.state = self.state
             part.param_groups = [group for group in self.param_groups if group[IS_MATRIX] == is_muon]
 
@@ -61,18 +61,19 @@ class MuonAdamW(torch.optim.Optimizer):
             part.step()
 
 
-class _Muon(torch.optim.Muon):
-    """torch's Muon, but with products in float32 on a device without bfloat16.
+class Muon(torch.optim.Optimizer):
+    """torch's Muon, which takes matrices alone and multiplies in bfloat16 alone, for convolutions and in float32 too.
 
-    torch always multiplies in bfloat16, which such a CPU emulates: a step of training then takes minutes.
+    A CPU without bfloat16 emulates it: a step of training would take minutes.
     """
+
+    def __init__(self, params: list[dict[str, Any]], lr: float, weight_decay: float, momentum: float, ns_steps: int):
+        options = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "ns_steps": ns_steps}
+        super().__init__(params, options)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update the weights by their gradients."""
-        if has_bf16(self.param_groups[0]["params"][0].device):
-            super().step()
-            return
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
@@ -81,10 +82,11 @@ class _Muon(torch.optim.Muon):
     def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         momentum = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(gradient))
         momentum.lerp_(gradient, 1 - group["momentum"])
-        update = gradient.lerp(momentum, group["momentum"])  # Nesterov's
-        update = orthogonalize(update, group["ns_coefficients"], group["ns_steps"])
-        scale = 0.2 * math.sqrt(max(weight.shape))  # arXiv 2502.16982, eq. 4
-        weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
+        update = gradient.lerp(momentum, group["momentum"]).flatten(1)  # Nesterov's
+        update = update.bfloat16() if has_bf16(weight.device) else update
+        update = orthogonalize(update, COEFFICIENTS, group["ns_steps"])
+        scale = 0.2 * math.sqrt(max(update.shape))  # arXiv 2502.16982, eq. 4
+        weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.view(weight.shape), alpha=-group["lr"] * scale)
 
 
 def orthogonalize(matrix: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
@@ -107,13 +109,13 @@ def _split(params: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     others: list[dict[str, Any]] = []
     for group in params if params and isinstance(params[0], dict) else [{"params": params}]:
         weights = list(group["params"])
-        if group.get(IS_MATRIX) and any(weight.dim() != 2 for weight in weights):
+        if group.get(IS_MATRIX) and any(weight.dim() < 2 for weight in weights):
             raise InputError(
                 "optim=muon needs whole matrices, which trainer.strategy=fsdp cuts over devices: use ddp, or "
                 "optim=adamw."
             )
         for is_matrix, groups in ((True, matrices), (False, others)):
-            chosen = [weight for weight in weights if group.get(IS_MATRIX, weight.dim() == 2) == is_matrix]
+            chosen = [weight for weight in weights if group.get(IS_MATRIX, weight.dim() > 1) == is_matrix]
             if chosen:
                 groups.append({**group, "params": chosen, IS_MATRIX: is_matrix})
     return matrices, others

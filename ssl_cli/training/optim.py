@@ -37,8 +37,8 @@ class WeightGroups:
     def split(self, among: Iterable[nn.Parameter] | None = None) -> list[dict[str, Any]]:
         """Return the groups of all weights, or of some of them; the largest learning-rate scale first.
 
-        Each has `params`, `lr_scale`, and `is_matrix`: whether they are matrices, and no embeddings. For a
-        `NoDecayOnVectors` method, weights of one dimension (biases, the scales of norms) have no decay.
+        Each has `params`, `lr_scale`, and `is_matrix`: whether they are matrices or convolutions, and no embeddings.
+        For a `NoDecayOnVectors` method, weights of one dimension (biases, the scales of norms) have no decay.
         """
         spares_vectors = isinstance(self.method, NoDecayOnVectors)
         scales = self.method.lr_scales if isinstance(self.method, LearningRateScales) else {}
@@ -47,8 +47,9 @@ class WeightGroups:
         for full_name, weight in self.method.named_parameters():
             name = full_name.replace(FSDP_PREFIX, "")
             if weight.requires_grad and (chosen is None or id(weight) in chosen):
-                decays, is_matrix = not spares_vectors or self.dims[name] > 1, self.dims[name] == 2
-                key = scales.get(name, 1.0), decays, is_matrix and name not in self.tables
+                is_vector = self.dims[name] < 2
+                is_matrix = not is_vector and name not in self.tables
+                key = scales.get(name, 1.0), not (spares_vectors and is_vector), is_matrix
                 weights.setdefault(key, []).append(weight)
         groups = []
         for (scale, decays, is_matrix), group in sorted(weights.items(), key=lambda item: item[0], reverse=True):

@@ -76,6 +76,20 @@ def test_in_float32_it_is_muon_but_for_rounding(monkeypatch: pytest.MonkeyPatch)
             assert torch.equal(full, half), name
 
 
+def test_a_convolution_is_a_matrix_with_a_row_for_each_output_channel() -> None:
+    torch.manual_seed(0)
+    conv, matrix = nn.Conv2d(3, 6, 3, bias=False).to(memory_format=torch.channels_last), nn.Linear(27, 6, bias=False)
+    matrix.weight.data = conv.weight.detach().flatten(1).clone()
+    for step in range(2):
+        gradient = torch.randn(6, 27, generator=torch.Generator().manual_seed(step))
+        conv.weight.grad, matrix.weight.grad = gradient.view(6, 3, 3, 3), gradient
+        for module in (conv, matrix):
+            if step == 0:
+                module.optimizer = MuonAdamW(WeightGroups(module).split(), lr=0.01)
+            module.optimizer.step()  # type: ignore[operator, union-attr]
+    torch.testing.assert_close(conv.weight.flatten(1), matrix.weight)
+
+
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (7, 7)])
 def test_singular_values_of_an_orthogonalized_matrix_are_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
