@@ -4,7 +4,8 @@ Both sides have the same network, loss, batch size and optimizer, each with its 
 end, and write one checkpoint. They take turns, so that a busy machine slows both equally; figures are medians, and
 ratios (to pythae) are medians of those of each round. "The network alone" is its forward and backward pass on one
 batch: the speed that no trainer can exceed. The codebook of a vqvae is initialized before the clock starts. With
---device cuda: the seconds of an epoch of our VAE with batches of 512, all images on the GPU.
+--device cuda: the seconds of an epoch of our VAE with batches of 512, all images on the GPU. With --only contrastive:
+SimCLR beside lightly's, see image_sides/contrastive.py.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
+from image_sides.contrastive import beside_lightly
 from omegaconf import DictConfig, OmegaConf
 from pythae.data.datasets import BaseDataset
 from pythae.models import VAE, VQVAE, VAEConfig, VQVAEConfig
@@ -92,10 +94,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="training images (default: all 57,000; 12,800 of the vqvae's)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch's threads, for both")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: an epoch of ours alone")
-    parser.add_argument("--only", choices=list(OURS), help="one of the two models")
+    parser.add_argument("--only", choices=[*OURS, "contrastive"], help="one of the two models, or SimCLR by lightly")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.disable(logging.INFO)
+    if options.only == "contrastive":
+        beside_lightly(options.images or 5_120, options.rounds, options.threads)
+        return
     if options.device == "cuda":
         epoch_on_gpu(options.rounds)
         return
