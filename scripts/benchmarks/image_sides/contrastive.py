@@ -2,7 +2,7 @@
 
 lightly's side is its tutorial: SimCLRTransform on PIL images in a DataLoader of torch with a process for each thread,
 its projection head and its NTXentLoss, in a plain loop. Ours is the code that `ssl pretrain` runs, with its validation,
-history and checkpoint, but without probes. Both crop, flip, recolour and blur; by default ours does not blur. The images
+history and checkpoint, but without probes. Both crop, flip, recolour and blur; by default ours has no blur. The images
 are random bytes of 32 x 32: what they show changes no time.
 """
 
