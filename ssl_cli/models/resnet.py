@@ -17,6 +17,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, g
 GREY_MEAN, GREY_STD = 0.449, 0.226  # their means
 EXPANSION = 4  # of a bottleneck's last convolution
 MIN_HALVED = 16  # pixels that the first convolution halves by default
+# With fewer channels, oneDNN writes the gradient of a strided convolution of 1 x 1 past the end of its memory:
+# https://github.com/uxlfoundation/oneDNN/issues/6035
+MIN_STRIDED_CHANNELS = 16
 HALVINGS = {"3x3": 0, "3x3/2": 1, "7x7/2": 2}
 
 
@@ -137,6 +140,18 @@ class ResNet(nn.Module):
         return self.grid(x).mean((2, 3))
 
 
+class SubsampledPointwise(nn.Conv2d):
+    """Convolution of every `stride`-th pixel alone: (B, n_in, H, W) -> (B, n_out, H / stride, W / stride)."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int):
+        super().__init__(n_in, n_out, 1, bias=False)
+        self.step = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of the pixels that the strides leave."""
+        return super().forward(x[:, :, :: self.step, :: self.step])
+
+
 def conv(n_in: int, n_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     """Return a convolution that keeps height and width but for its stride, without a bias: a norm follows."""
     return nn.Conv2d(n_in, n_out, size, stride, padding=size // 2, bias=False)
@@ -146,4 +161,7 @@ def shortcut(n_in: int, n_out: int, stride: int) -> nn.Sequential | None:
     """Return what makes a block's input as large as its output; None if it is."""
     if stride == 1 and n_in == n_out:
         return None
-    return nn.Sequential(conv(n_in, n_out, 1, stride), BatchNorm(n_out))
+    is_safe = n_in >= MIN_STRIDED_CHANNELS or stride == 1
+    return nn.Sequential(
+        conv(n_in, n_out, 1, stride) if is_safe else SubsampledPointwise(n_in, n_out, stride), BatchNorm(n_out)
+    )

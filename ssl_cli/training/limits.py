@@ -49,15 +49,20 @@ def train_batches(settings: DictConfig, n_rows: int, only_whole: bool = False) -
     return limited("limit_train_batches", settings, max(1, n_batches))
 
 
-def limit_validation(settings: DictConfig, rows: ArrayDataset) -> ArrayDataset:
-    """Return the rows of as many validation batches as trainer.limit_val_batches says, evenly spaced."""
-    which = validated_rows(settings, len(rows), rows.eval_batch_size)
+def limit_validation(settings: DictConfig, rows: ArrayDataset, only_whole: bool = False) -> ArrayDataset:
+    """Return the rows of as many validation batches as trainer.limit_val_batches says, evenly spaced.
+
+    With `only_whole` a short last batch is left out, unless it is the only one.
+    """
+    which = validated_rows(settings, len(rows), rows.eval_batch_size, only_whole)
     return rows if len(which) == len(rows) else rows.take(which)
 
 
-def validated_rows(settings: DictConfig, n_rows: int, batch_size: int) -> np.ndarray:
+def validated_rows(settings: DictConfig, n_rows: int, batch_size: int, only_whole: bool = False) -> np.ndarray:
     """Return which of `n_rows` rows are validated (V,), evenly spaced: they may be sorted by class."""
     n = min(n_rows, batch_size * limited("limit_val_batches", settings, -(-n_rows // batch_size)))
+    if only_whole and n > batch_size:
+        n -= n % batch_size
     return np.linspace(0, n_rows - 1, n).round().astype(np.int64)
 
 

@@ -24,6 +24,19 @@ def test_a_whole_number_is_how_many_batches_and_a_fraction_which_share(limit: An
     assert train_batches(settings, n_rows=10 * 16 - 5) == batches
 
 
+@pytest.mark.parametrize(("n_rows", "batches"), [(64, 4), (63, 3), (17, 1), (16, 1), (15, 1), (2, 1)])
+def test_a_short_last_batch_is_left_out_unless_it_is_the_only_one(n_rows: int, batches: int) -> None:
+    settings = config(batch_size=16).trainer
+    assert train_batches(settings, n_rows, only_whole=True) == batches
+    assert len(validated_rows(settings, n_rows, 16, only_whole=True)) == min(n_rows, 16 * batches)
+
+
+def test_limits_count_whole_batches() -> None:
+    settings = config(limit_train_batches=0.5, limit_val_batches=3, batch_size=16).trainer
+    assert train_batches(settings, 63, only_whole=True) == 1  # half of 3
+    assert validated_rows(settings, 35, 16, only_whole=True).tolist() == np.linspace(0, 34, 32).round().tolist()
+
+
 def test_a_share_of_less_than_a_batch_is_refused_with_one_that_is_enough() -> None:
     settings = config(limit_train_batches=0.05, batch_size=16).trainer
     with pytest.raises(InputError, match=r"limit_train_batches=0.05 of 3 batches is less than one.* at least 0\.334"):

@@ -42,7 +42,8 @@ def last_row(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def probe(model: Any, data: ImageData, cfg: DictConfig) -> Table:
-    """Return `knn_accuracy`, `linear_accuracy` and `linear_accuracy_N` of few labels on test images, of each feature.
+    """Return `knn_accuracy`, `linear_accuracy` and `linear_accuracy_N` of few labels on test images, of each feature,
+    and the `effective_rank` of vectors of a network.
 
     Empty without labels of two classes. `baselines=false` leaves all but the run out.
     """
@@ -58,10 +59,12 @@ def probe(model: Any, data: ImageData, cfg: DictConfig) -> Table:
     features: dict[str, Callable[[np.ndarray], np.ndarray]] = {RUN: lambda images: vectors(model, images)}
     if cfg.baselines:
         features |= baselines(x[0], cfg, device_of(model))
-    return {
-        name: accuracies(ProbeData(of(x[0]), of(x[1]), *labels), cfg.seed) | ranked(name, of, x[1])
-        for name, of in features.items()
-    }
+    table: Table = {}
+    for name, of in features.items():
+        probed = ProbeData(of(x[0]), of(x[1]), *labels)
+        rank = {"effective_rank": effective_rank(probed.test)} if name in (RUN, RANDOM) else {}
+        table[name] = accuracies(probed, cfg.seed) | rank
+    return table
 
 
 def baselines(x: np.ndarray, cfg: DictConfig, device: torch.device) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -84,11 +87,6 @@ def accuracies(data: ProbeData, seed: int) -> dict[str, float]:
         "linear_accuracy": linear_accuracy(data, order, c, FULL_ITERATIONS),
         **{f"linear_accuracy_{n}": float(values.mean()) for n, values in few.items()},
     }
-
-
-def ranked(name: str, of: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> dict[str, float]:
-    """Return the effective rank of a network's vectors of test images; nothing of other features."""
-    return {"effective_rank": effective_rank(of(x))} if name in (RUN, RANDOM) else {}
 
 
 def probe_metrics(table: Table) -> dict[str, float]:
@@ -120,13 +118,19 @@ def flat_pixels(x: np.ndarray) -> np.ndarray:
 
 def k_means_patches(x: np.ndarray, seed: int) -> PatchFeatures:
     """Return features of whitened patches by their distance to k-means centers (Coates et al., AISTATS 2011)."""
-    rng = np.random.default_rng([seed, 27])
-    size, (height, width) = min(N_PATCHES, 50 * len(x)), x.shape[2:]
-    image, top, left = (rng.integers(n, size=size) for n in (len(x), height - PATCH + 1, width - PATCH + 1))
+    patches = random_patches(x, min(N_PATCHES, 50 * len(x)), np.random.default_rng([seed, 27]))
+    features = PatchFeatures.of_patches(patches, PATCH)
+    n_centers = min(N_CENTERS, len(patches) // 10)
+    means = MiniBatchKMeans(n_centers, batch_size=4096, n_init=1, max_iter=20, random_state=seed)
+    features.set_centers(means.fit(features.whiten(patches)).cluster_centers_)
+    return features
+
+
+def random_patches(x: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return n patches of images x (N, C, H, W), flat in the order of their dimensions: (n, C * PATCH * PATCH)."""
+    height, width = x.shape[2:]
+    image, top, left = (rng.integers(end, size=n) for end in (len(x), height - PATCH + 1, width - PATCH + 1))
     places = np.arange(PATCH)
     rows, columns = (top[:, None] + places)[:, :, None], (left[:, None] + places)[:, None]
-    patches = x[image[:, None, None], :, rows, columns].reshape(size, PATCH * PATCH, -1)  # (P, p * p, C)
-    features = PatchFeatures.of_patches(patches.transpose(0, 2, 1).reshape(size, -1), PATCH)
-    means = MiniBatchKMeans(min(N_CENTERS, size // 10), batch_size=4096, n_init=1, max_iter=20, random_state=seed)
-    features.set_centers(means.fit(features.whiten(patches.transpose(0, 2, 1).reshape(size, -1))).cluster_centers_)
-    return features
+    patches = x[image[:, None, None], :, rows, columns]  # (n, PATCH, PATCH, C)
+    return patches.transpose(0, 3, 1, 2).reshape(n, -1)

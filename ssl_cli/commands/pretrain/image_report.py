@@ -29,6 +29,7 @@ from ssl_cli.evaluation.metrics.representations import unit_rows
 from ssl_cli.evaluation.plots import curves, image_grid
 from ssl_cli.methods.protocols import LearnsFromImages
 from ssl_cli.methods.scoring import device_of
+from ssl_cli.methods.training_protocols import MovesAfterSteps
 from ssl_cli.models.images import to_float, to_uint8
 from ssl_cli.runs.folder import CONFIG, HISTORY, METRICS, read_history
 from ssl_cli.training.live_probes import vectors
@@ -59,7 +60,8 @@ MEANINGS = {
 COLUMNS = {"knn_accuracy": "20 neighbours"}
 COLUMNS |= {f"linear_accuracy_{n}": f"linear, {n:,} labels" for n in FEW_LABELS}
 COLUMNS |= {"linear_accuracy": "linear, all labels"}
-MIN_RANK_SHARE, MIN_UNIFORMITY = 0.05, -0.5  # effective rank as a share of the width; below and above is collapse
+# Below these effective ranks (a number, and a share of the width) or above this uniformity, vectors have collapsed.
+MIN_RANK, MIN_RANK_SHARE, MAX_UNIFORMITY = 1.5, 0.05, -0.5
 
 
 # --- figures ------------------------------------------------------------------------------------------------
@@ -73,8 +75,7 @@ def show_batch(path: Path, model: Any, data: ImageData, seed: int) -> None:
 
 def draw_pictures(path: Path, model: LearnsFromImages, data: ImageData, seed: int) -> list[str]:
     """Draw training images, and below each what the model reads or makes of it; return the captions of the rows."""
-    x = data.splits["train"].x
-    shown = x[np.linspace(0, len(x) - 1, min(N_SHOWN, len(x))).round().astype(np.int64)]
+    shown = evenly_spaced(data.splits["train"].x, N_SHOWN)
     device = device_of(model)
     with torch.random.fork_rng(), torch.inference_mode():
         reseed(seed, 0, 0, device)
@@ -91,23 +92,29 @@ def draw(folder: Path, model: Any, data: ImageData, seed: int) -> list[Figure]:
         drawn.append(Figure("training.png", "Losses, live probes and optimizer over the steps; val is not trained on."))
     captions = draw_pictures(figures / "views.png", model, data, seed)
     drawn.append(Figure("views.png", f"From the top: {', '.join(captions)}."))
-    test, train = data.splits["test"], data.splits["train"].x[:MAX_SEARCHED]
-    codes = vectors(model, test.x[:MAX_MAPPED])
-    draw_neighbours(figures / "neighbours.png", test.x[:MAX_MAPPED], codes, train, vectors(model, train))
+    test, train = evenly_spaced(data.splits["test"].x, MAX_MAPPED), evenly_spaced(data.splits["train"].x, MAX_SEARCHED)
+    codes = vectors(model, test)
+    draw_neighbours(figures / "neighbours.png", test, codes, train, vectors(model, train))
     caption = "Left, test images; right of each, the training images with the nearest vectors, by cosine."
     drawn.append(Figure("neighbours.png", caption))
     if len(codes) >= MIN_MAPPED and codes.std() > 0:
-        labels = [] if test.label is None else [data.classes[k] if k >= 0 else None for k in test.label[:MAX_MAPPED]]
-        draw_map(figures / "map.png", codes, labels or [None] * len(codes), "tsne", seed)
+        label = data.splits["test"].label
+        known = np.full(len(codes), -1) if label is None else evenly_spaced(label, MAX_MAPPED)
+        draw_map(figures / "map.png", codes, [data.classes[k] if k >= 0 else None for k in known], "tsne", seed)
         drawn.append(Figure("map.png", "The vectors of test images on a plane, by t-SNE: neighbours stay together."))
     return drawn
 
 
 def draw_neighbours(path: Path, x: np.ndarray, codes: np.ndarray, train: np.ndarray, of_train: np.ndarray) -> None:
     """Draw evenly spaced images of x (N, C, H, W), each beside the nearest training images."""
-    queries = np.linspace(0, len(x) - 1, min(N_QUERIES, len(x))).round().astype(np.int64)
-    nearest = np.argsort(-unit_rows(codes[queries]) @ unit_rows(of_train).T, axis=1)[:, :N_NEAREST]
-    image_grid.lines(path, x[queries], [train[row] for row in nearest])
+    cosine = unit_rows(evenly_spaced(codes, N_QUERIES)) @ unit_rows(of_train).T
+    nearest = np.argsort(-cosine, axis=1)[:, :N_NEAREST]
+    image_grid.lines(path, evenly_spaced(x, N_QUERIES), [train[row] for row in nearest])
+
+
+def evenly_spaced(x: np.ndarray, n: int) -> np.ndarray:
+    """Return n of the rows (N, ...), or all of fewer: they may be sorted by class."""
+    return x[np.linspace(0, len(x) - 1, min(n, len(x))).round().astype(np.int64)]
 
 
 # --- the page -----------------------------------------------------------------------------------------------
@@ -117,9 +124,12 @@ def collapse_warnings(history: Sequence[Mapping[str, float]], model: Any) -> lis
     """Return a warning if the vectors of held-out images lie near one line or point, with what to try."""
     row = history[-1] if history else {}
     rank, uniformity = row.get("val/effective_rank"), row.get("val/uniformity", -4.0)
-    if rank is None or (rank >= MIN_RANK_SHARE * model.network.width and uniformity <= MIN_UNIFORMITY):
+    enough = max(MIN_RANK, MIN_RANK_SHARE * model.network.width)
+    if rank is None or (rank >= enough and uniformity <= MAX_UNIFORMITY):
         return []
-    advice = "a smaller optim.lr, a larger trainer.batch_size, or model=simclr, whose negatives push vectors apart"
+    advice = "a smaller optim.lr or a larger trainer.batch_size"
+    if isinstance(model, MovesAfterSteps):
+        advice += ", or model=simclr, whose negatives push vectors apart"
     return [
         CollapseWarning(
             "collapsed vectors",

@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> Path | None:
     cfg.facts = data.facts
     model = new_model(cfg)
     rows, held_out = image_rows(data, "train"), image_rows(data, "val")
-    check_batches(cfg, model, len(rows))
+    check_batches(cfg, model, data)
     if cfg.show == "batch":
         describe(cfg, data)
         image_report.show_batch(BATCH_VIEW, model, data, cfg.seed)
@@ -55,7 +55,8 @@ def run(cfg: DictConfig) -> Path | None:
         describe(cfg, data)
         probed = ProbedImages.of_splits(data.splits["train"], held_out_split(data), cfg.seed)
         callbacks = [LiveProbes(probed, cfg.seed)] if cfg.probes else []
-        train(model, rows, limit_validation(cfg.trainer, held_out), cfg, folder, trackers, callbacks)
+        val_rows = limit_validation(cfg.trainer, held_out, isinstance(model, NeedsWholeBatches))
+        train(model, rows, val_rows, cfg, folder, trackers, callbacks)
         if is_worker():
             return folder
         save_model(model.eval(), str(folder / WEIGHTS))
@@ -83,21 +84,19 @@ def held_out_split(data: ImageData) -> ImageSplit:
     return data.splits.get("val", data.splits["train"])
 
 
-def check_batches(cfg: DictConfig, model: Any, n_rows: int) -> None:
-    """Raise InputError if a device would get another number of images than the others, or one alone."""
+def check_batches(cfg: DictConfig, model: Any, data: ImageData) -> None:
+    """Raise InputError if a device would get another number of images than the others, or a batch is one image."""
     if not isinstance(model, NeedsWholeBatches):
         return
-    batch, devices = min(cfg.trainer.batch_size, n_rows), cfg.trainer.devices * cfg.trainer.num_nodes
+    compares = f"model={cfg.choices.model} compares the images of a batch with each other"
+    batch = min(cfg.trainer.batch_size, len(data.splits["train"].x))
+    devices = cfg.trainer.devices * cfg.trainer.num_nodes
     if batch < 2:
-        raise InputError(
-            f"model={cfg.choices.model} compares the images of a batch with each other: trainer.batch_size must be 2 "
-            f"or more, better 256, not {batch}."
-        )
+        raise InputError(f"{compares}: trainer.batch_size must be 2 or more, better 256, not {batch}.")
     if batch % devices:
-        raise InputError(
-            f"model={cfg.choices.model} compares the images of a batch with each other, on all {devices} devices: "
-            f"trainer.batch_size={batch} must be a multiple of {devices}."
-        )
+        raise InputError(f"{compares}: trainer.batch_size={batch} must be a multiple of the {devices} devices.")
+    if "val" in data.splits and len(data.splits["val"].x) < 2:
+        raise InputError(f"{compares}, and data.val={cfg.data.val:g} holds out one: hold out 2 or more, or none.")
 
 
 def describe(cfg: DictConfig, data: ImageData) -> None:

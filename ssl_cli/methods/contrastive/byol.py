@@ -12,12 +12,13 @@ from ssl_cli.config.types import Count, Share
 from ssl_cli.data.images.augment import Augment
 from ssl_cli.errors import InputError
 from ssl_cli.methods.contrastive.joint_embedding import ONE_IMAGE, Batch, ProjectorWidths
+from ssl_cli.models.batch_norm import world_size
 from ssl_cli.models.projector import Projector
 from ssl_cli.models.resnet import ResNet
 
 
 class BYOL(nn.Module):
-    """Bootstrap your own latent (arXiv 2006.07733): the loss is 2 - 2 cos(prediction, target), of both directions.
+    """Bootstrap your own latent (arXiv 2006.07733): the loss is 2 - 2 cos(prediction, target), the mean of all views.
 
     The target network is an average of the online one. Its share that a step keeps rises from `momentum` to 1 along a
     cosine (sec. 3.2).
@@ -44,7 +45,7 @@ class BYOL(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of images `x` (B, C, H, W)."""
         views = self.views(batch["x"])
-        if len(views) < 4 and self.training:
+        if len(views) * world_size() < 4 and self.training:
             raise InputError(ONE_IMAGE)
         predicted = self.predictor(self.projector(self.network(views)))  # (2B, D)
         with torch.no_grad():

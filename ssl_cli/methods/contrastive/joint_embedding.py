@@ -20,7 +20,10 @@ Views = Annotated[int, Range(2, 16), "views of each image"]
 
 
 class JointEmbedding(nn.Module):
-    """SimCLR, Barlow Twins, VICReg and LeJEPA: one network, one projector, and a loss of the projections of views."""
+    """SimCLR, Barlow Twins, VICReg and LeJEPA: one network, one projector, and a loss of the projections of views.
+
+    Raises InputError for more than two views, if the loss is of pairs.
+    """
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
     needs_whole_batches: ClassVar[bool] = True
@@ -35,16 +38,21 @@ class JointEmbedding(nn.Module):
         views: Views = 2,
     ):
         super().__init__()
+        if views > 2 and loss.is_of_pairs:
+            raise InputError(f"model.views={views}: {type(loss).__name__} is of two views; only SIGRegLoss takes more.")
         self.network, self.loss, self.augment, self.n_views = network, loss, augment, views
         self.projector = Projector(network.width, list(projector), last_norm)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of images `x` (B, C, H, W), and its parts."""
-        z = self.projector(self.network(self.views(batch["x"])))  # (V * B, D)
-        together = torch.stack([gathered(each) for each in z.chunk(self.n_views)])
-        if together.shape[1] < 2:
+        z = self.projector(self.network(self.views(batch["x"]))).float()  # (V * B, D)
+        views = z.chunk(self.n_views)
+        if self.training:  # in validation, each device has the whole batch
+            views = tuple(map(gathered, views))
+        if len(views[0]) < 2:
             raise InputError(ONE_IMAGE)
-        return self.loss(together)
+        with torch.autocast(z.device.type, enabled=False):  # it would compute products in half precision
+            return self.loss(torch.stack(views))
 
     def views(self, x: Tensor) -> Tensor:
         """Return the views of images (B, C, H, W), all of the first ones before all of the second: (V * B, C, H, W)."""

@@ -1,23 +1,25 @@
 """Losses of projections of two views of each image: rows of the same place belong together.
 
-Each is of a whole batch. If several devices share it, the projections of all of them are gathered first, and each
-device computes the loss of all: their mean gradient is that of one device with the whole batch.
+Each is of a whole batch, in float32. If several devices share it, the projections of all of them are gathered first,
+and each device computes the loss of all: their mean gradient is that of one device with the whole batch.
 """
 
 import math
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.config.types import Count, NonNegative, Positive, Share
+from ssl_cli.config.types import Count, NonNegative, Positive, Range, Share
 
 Losses = dict[str, Tensor]  # `loss`, and parts of it by name
 
 
 class ViewLoss(Protocol):
-    """A loss of views (V, B, D), V of each of B images."""
+    """A loss of views (V, B, D) float32, V of each of B images; `is_of_pairs` if V is 2."""
+
+    is_of_pairs: ClassVar[bool]
 
     def __call__(self, z: Tensor) -> Losses:
         """Return the loss and its parts."""
@@ -30,6 +32,8 @@ class NTXent(nn.Module):
     It cannot be 0: with B images and cosines of 1 and 0 it is log(1 + (2B - 2) exp(-1 / temperature)).
     """
 
+    is_of_pairs: ClassVar[bool] = True
+
     def __init__(self, temperature: Annotated[Positive, "smaller: near negatives count more"] = 0.5):
         super().__init__()
         self.temperature = temperature
@@ -37,7 +41,7 @@ class NTXent(nn.Module):
     def forward(self, z: Tensor) -> Losses:
         """Return the loss of two views (2, B, D), and the share of views whose other view is the nearest."""
         n = z.shape[1]
-        flat = functional.normalize(z.float().flatten(0, 1), dim=1)  # (2B, D)
+        flat = functional.normalize(z.flatten(0, 1), dim=1)  # (2B, D)
         similarity = (flat @ flat.T / self.temperature).fill_diagonal_(-math.inf)
         other = torch.arange(2 * n, device=z.device).roll(n)
         loss = functional.cross_entropy(similarity, other)
@@ -47,6 +51,8 @@ class NTXent(nn.Module):
 class BarlowTwinsLoss(nn.Module):
     """Cross-correlation of the two views as near to the identity as can be (Barlow Twins, arXiv 2103.03230, eq. 1)."""
 
+    is_of_pairs: ClassVar[bool] = True
+
     def __init__(
         self, off_diagonal_weight: Annotated[NonNegative, "how much correlations of different numbers count"] = 5e-3
     ):
@@ -55,7 +61,7 @@ class BarlowTwinsLoss(nn.Module):
 
     def forward(self, z: Tensor) -> Losses:
         """Return the loss of two views (2, B, D)."""
-        first, second = standardized(z.float())
+        first, second = standardized(z)
         correlation = first.T @ second / z.shape[1]  # (D, D)
         diagonal = correlation.diagonal()
         invariance = (1 - diagonal).square().sum()
@@ -65,7 +71,13 @@ class BarlowTwinsLoss(nn.Module):
 
 
 class VICRegLoss(nn.Module):
-    """Variance, invariance and covariance (VICReg, arXiv 2105.04906, eq. 6)."""
+    """Variance, invariance and covariance (VICReg, arXiv 2105.04906, eq. 6).
+
+    As in the authors' code, which the default weights are for: the variance term is the mean of both views, and the
+    squared distance that of a number of the projections.
+    """
+
+    is_of_pairs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -78,7 +90,6 @@ class VICRegLoss(nn.Module):
 
     def forward(self, z: Tensor) -> Losses:
         """Return the loss of two views (2, B, D)."""
-        z = z.float()
         invariance = functional.mse_loss(z[0], z[1])
         variance = functional.relu(1 - (z.var(1) + 1e-4).sqrt()).mean()
         covariance = torch.stack([off_diagonal_squares(each) / z.shape[2] for each in z]).sum()
@@ -95,6 +106,7 @@ class SIGRegLoss(nn.Module):
     by the trapezoidal rule at `knots` points of 0 to `max_t`.
     """
 
+    is_of_pairs: ClassVar[bool] = False
     t: Tensor
     quadrature: Tensor
 
@@ -102,20 +114,19 @@ class SIGRegLoss(nn.Module):
         self,
         gaussian_weight: Annotated[Share, "share of the distance to a Gaussian in the loss"] = 0.02,
         directions: Annotated[Count, "random directions, drawn anew for each batch"] = 256,
-        knots: Annotated[Count, "points at which characteristic functions are compared"] = 17,
+        knots: Annotated[int, Range(2, 1000), "points at which characteristic functions are compared"] = 17,
         max_t: Annotated[Positive, "the last of them"] = 3.0,
     ):
         super().__init__()
         self.gaussian_weight, self.directions = gaussian_weight, directions
         t = torch.linspace(0, max_t, knots)
-        steps = torch.full((knots,), 2 * max_t / max(knots - 1, 1))  # both sides of 0: the integrand is even
+        steps = torch.full((knots,), 2 * max_t / (knots - 1))  # both sides of 0: the integrand is even
         steps[[0, -1]] /= 2
         self.register_buffer("t", t, persistent=False)
         self.register_buffer("quadrature", steps * (-t.square() / 2).exp(), persistent=False)
 
     def forward(self, z: Tensor) -> Losses:
         """Return the loss of views (V, B, D)."""
-        z = z.float()
         invariance = (z - z.mean(0)).square().mean()
         directions = functional.normalize(torch.randn(z.shape[2], self.directions, device=z.device), dim=0)
         gaussian = torch.stack([self.distance(each @ directions).mean() for each in z]).mean()
