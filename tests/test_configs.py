@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from ssl_cli.config.choices import built_in_conf, choices, groups
 from ssl_cli.config.instantiate import modality_of, names_where, read_yaml, target_of
 from ssl_cli.config.typecheck import provides
-from ssl_cli.methods.protocols import EncodesText, LearnsFromText, Reconstructs, ScoresAnomalies
+from ssl_cli.methods.protocols import EncodesText, LearnsFromImages, LearnsFromText, Reconstructs, ScoresAnomalies
 from ssl_cli.methods.speech.frame_protocols import LearnsFromFrames
 from ssl_cli.methods.speech.protocols import ReconstructsSpeech
 from ssl_cli.methods.text_latent.protocols import CodesSentences, Summarizes
@@ -164,6 +164,12 @@ def test_models_of_images(cli: Cli, name: str) -> None:
 @pytest.mark.parametrize("name", that_can(Reconstructs))
 def test_models_that_reconstruct(cli: Cli, name: str) -> None:
     assert trained(cli, "trainer=cpu", *FEW_IMAGES, f"model={name}", verb="reconstruct")["test/mse"] > 0
+
+
+@pytest.mark.parametrize("name", that_can(LearnsFromImages))
+def test_models_that_learn_from_images(cli: Cli, name: str) -> None:
+    words = ["trainer=cpu", *FEW, "data=digits", f"model={name}"]
+    assert trained(cli, *words, verb="pretrain")["val/loss"] > 0
 
 
 @pytest.mark.parametrize("name", that_can(LearnsFromFrames))

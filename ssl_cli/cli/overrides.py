@@ -22,7 +22,7 @@ PACKAGES_OF = {  # modality -> the packages of its data and its methods
     "audio": ("ssl_cli.data.audio.", "ssl_cli.methods.speech."),
     "article": tuple(f"ssl_cli.{name}" for name in ARTICLES),
     "sentence": ("ssl_cli.data.sentences.", "ssl_cli.methods.text_latent.sentence_vae."),
-    "image": ("ssl_cli.data.images.", "ssl_cli.methods.contrastive."),
+    "image": ("ssl_cli.data.images.", "ssl_cli.methods.contrastive.", "ssl_cli.methods.masked_images."),
 }
 KINDS = {  # modality -> what data hold
     **{"text": "text", "image": "images", "audio": "speech"},

@@ -103,7 +103,10 @@ VERBS: dict[str, VerbSpec] = {
         command="pretrain.pretrain",
         model=("protocols.LearnsFromText", "speech.frame_protocols.LearnsFromFrames", "protocols.LearnsFromImages"),
         model_ability="learn from text, speech or images alone",
-        model_packages=("ssl_cli.methods.language.", "ssl_cli.methods.contrastive.", *LEARNS_FROM_FRAMES),
+        model_packages=(
+            *("ssl_cli.methods.language.", "ssl_cli.methods.contrastive.", "ssl_cli.methods.masked_images."),
+            *LEARNS_FROM_FRAMES,
+        ),
         data=("TokenSource", "SpeechSource", "ImageSource"),
         modalities=("text", "audio", "image"),
         options_of={

@@ -42,9 +42,12 @@ class Embeds(Protocol):
 
 @runtime_checkable
 class MakesViews(Embeds, Protocol):
-    """A method that learns from random views of images."""
+    """A method that learns from several random views of each image, which it compares."""
 
     augment: Callable[[Tensor], Tensor]  # images (B, C, H, W) in 0..1 -> a random view of each
+
+    def views(self, x: Tensor) -> Tensor:
+        """Return the views of images (B, C, H, W), all of the first ones before all of the second: (V * B, C, H, W)."""
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """Transformer encoder over vectors: blocks of attention and feedforward networks, with the positions they read.
 
-`models.transformer` puts token embeddings before it, `models.frame_transformer` frames of speech.
+`models.transformer` puts token embeddings before it, `models.frame_transformer` frames of speech,
+`models.patch_transformer` patches of images.
 """
 
 import math
@@ -68,8 +69,8 @@ class Encoder(nn.Module):
 
     Sources: arXiv 1706.03762, 1810.04805; GPT-2. `tables` are the layers that make its vectors, by the names that their
     weights have. norm=post has a norm after the embeddings, as in BERT. norm=pre has a norm after the last block, and
-    smaller initial weights in the layers that add to the residual stream, as in GPT-2. Raises InputError if the sizes
-    do not fit.
+    smaller initial weights in the layers that add to the residual stream, as in GPT-2. Without `positions` a subclass
+    adds its own. Raises InputError if the sizes do not fit.
     """
 
     looks_at_neighbours: ClassVar[bool] = True  # of new weights with rotary positions
@@ -81,7 +82,7 @@ class Encoder(nn.Module):
         tables: Mapping[str, nn.Module | None],
         context: int,
         layers: int,
-        positions: Positions,
+        positions: Positions | None,
         causal: bool,
         shape: BlockShape,
         block: type[Block] = Block,

@@ -28,6 +28,19 @@ def position_angles(context: int, width: int) -> Tensor:
     return torch.arange(context, dtype=torch.float32)[:, None] * frequency
 
 
+def grid_waves(height: int, width: int, channels: int) -> Tensor:
+    """Return waves (height * width, channels) of the places of a grid, row by row (MAE, arXiv 2111.06377, app. A.1).
+
+    The first half of the channels are sines and cosines of the row, the second half those of the column.
+    """
+    halves = [channels - channels // 2, channels // 2]
+    angles = [position_angles(n, half) for n, half in zip((height, width), halves, strict=True)]
+    rows, columns = (
+        torch.cat([of_side.sin(), of_side.cos()], 1)[:, :half] for of_side, half in zip(angles, halves, strict=True)
+    )
+    return torch.cat([rows.repeat_interleave(width, 0), columns.repeat(height, 1)], 1)
+
+
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply rotary positions (arXiv 2104.09864, eq. 34): rotate pairs (i, i + D/2) of x (B, H, T, D).
 

@@ -1,4 +1,4 @@
-"""Relative positions, against a naive transcription of T5's."""
+"""Positions, against naive transcriptions: relative ones of T5's, those in a grid of MAE's."""
 
 import math
 
@@ -8,6 +8,7 @@ import torch
 from ssl_cli.models.positions import (
     apply_rotary,
     distance_bucket,
+    grid_waves,
     neighbour_biases,
     position_angles,
     prefer_near_keys,
@@ -74,3 +75,15 @@ def test_a_head_looks_near_at_first_and_to_its_own_side() -> None:
     prefer_near_keys(table, causal=True)
     last = relative_bias(table, 9, 9, causal=True)[:, 8]
     assert last.diff(dim=-1).gt(0).all() and last[0, 0] < last[3, 0], "the first head looks nearest"
+
+
+@pytest.mark.parametrize("channels", [8, 6])
+def test_places_of_a_grid_have_waves_of_their_row_and_their_column(channels: int) -> None:
+    waves, half = grid_waves(2, 3, channels), channels // 2
+    for row in range(2):
+        for column in range(3):
+            expected = []
+            for place in (row, column):
+                angles = [place / 10_000 ** (2 * k / half) for k in range(-(-half // 2))]
+                expected += [*map(math.sin, angles), *map(math.cos, angles)][:half]
+            torch.testing.assert_close(waves[3 * row + column], torch.tensor(expected))
