@@ -34,7 +34,7 @@ class NTXent(nn.Module):
 
     is_of_pairs: ClassVar[bool] = True
 
-    def __init__(self, temperature: Annotated[Positive, "smaller: near negatives count more"] = 0.5):
+    def __init__(self, temperature: Annotated[Positive, "smaller: near negatives count more"] = 0.2):
         super().__init__()
         self.temperature = temperature
 
