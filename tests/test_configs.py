@@ -11,7 +11,14 @@ from hydra import compose, initialize_config_dir
 from ssl_cli.config.choices import built_in_conf, choices, groups
 from ssl_cli.config.instantiate import modality_of, names_where, read_yaml, target_of
 from ssl_cli.config.typecheck import provides
-from ssl_cli.methods.protocols import EncodesText, LearnsFromImages, LearnsFromText, Reconstructs, ScoresAnomalies
+from ssl_cli.methods.protocols import (
+    EncodesImages,
+    EncodesText,
+    LearnsFromImages,
+    LearnsFromText,
+    Reconstructs,
+    ScoresAnomalies,
+)
 from ssl_cli.methods.speech.frame_protocols import LearnsFromFrames
 from ssl_cli.methods.speech.protocols import ReconstructsSpeech
 from ssl_cli.methods.text_latent.protocols import CodesSentences, Summarizes
@@ -25,6 +32,7 @@ TINY_TEXT = [*TINY, "model.network.size=tiny", "model.network.context=16"]
 TINY_TASK = [*TINY, "model.size=tiny", "model.context=64"]
 SPEECH = ["data=synthetic_speech", "data.takes=1", "data.n_mels=16", "data.val=0.3"]
 SPEECH_TASKS = [name for name in choices("task") if name.startswith("speech/")]
+IMAGE_TASKS = [name for name in choices("task") if name.startswith("images")]
 SUITES = [name for name in choices("task") if str(target_of("task", name)).endswith(".Suite")]
 FEW = ["trainer.max_steps=2", "probes=false"]
 FEW_IMAGES = [*FEW, "prior_steps=1", "importance_samples=2", "likelihood_images=4"]
@@ -190,7 +198,20 @@ def test_tasks_on_speech(cli: Cli, name: str) -> None:
     assert trained(cli, *words, verb="finetune")["test/accuracy"] >= 0
 
 
-@pytest.mark.parametrize("name", [name for name in choices("task") if name not in SUITES + SPEECH_TASKS])
+@pytest.mark.parametrize("name", IMAGE_TASKS)
+@pytest.mark.parametrize("model", that_can(EncodesImages))
+def test_tasks_on_images(cli: Cli, name: str, model: str) -> None:
+    words = [*TINY, f"task={name}", f"model={model}", "bootstrap_samples=10"]
+    assert trained(cli, *words, verb="finetune")["test/accuracy"] >= 0
+
+
+@pytest.mark.parametrize("name", of_modality("image"))
+def test_images_with_labels(cli: Cli, published: Path, name: str) -> None:
+    words = [*TINY, "task=images", f"data={name}", *required_words(name, published), "data.val=0.2"]
+    assert trained(cli, *words, "bootstrap_samples=10", verb="finetune")["test/accuracy"] >= 0
+
+
+@pytest.mark.parametrize("name", [name for name in choices("task") if name not in SUITES + SPEECH_TASKS + IMAGE_TASKS])
 def test_tasks(cli: Cli, workdir: Path, name: str) -> None:
     words = task_words(workdir / "data", name)
     metrics = trained(cli, *words, *TINY_TASK, "bootstrap_samples=10", verb="finetune")

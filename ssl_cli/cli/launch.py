@@ -32,6 +32,7 @@ from ssl_cli.cli.overrides import (
     check_overrides,
     choice_names,
     modality_of_data,
+    options_of_text_alone,
     value_of,
     with_defaults_of_modality,
     without_repeats,
@@ -204,7 +205,7 @@ def _run(cfg: DictConfig, verb: str) -> str | None:
     """
     for name in unused_options(verb) if cfg.get("run") is None else ():
         cfg.pop(name, None)  # options of a finished run do not belong to a run that trains, nor to its saved config
-    for name in VERBS[verb].options_of.get("text", ()) if modality_of_data(cfg) == "audio" else ():
+    for name in options_of_text_alone(verb, modality_of_data(cfg)):
         cfg.pop(name, None)
         cfg.choices.pop(name, None)
     try:

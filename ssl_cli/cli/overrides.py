@@ -1,5 +1,6 @@
 """Checks of the overrides of a command line: each is obeyed or refused, none is ignored."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override, ValueType
@@ -155,10 +156,12 @@ def _choice_texts(override: Override) -> list[str]:
 def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) -> None:
     """Raise InputError if an option has no effect beside the others, such as a training option with run=."""
     spec, keys = VERBS[verb], [override.key_or_group for override in overrides]
-    has_init = spec.set_by_init and value_of(overrides, "init", "none") not in ("none", "null")
-    if has_init and (unused := [key for key in keys if key in spec.set_by_init or key.startswith("tokenizer.")]):
+    given = [name for name in ("init", "like") if value_of(overrides, name, "none") not in ("none", "null")]
+    of_shape = [key for key in keys if key in spec.set_by_init or key.startswith("tokenizer.")]
+    if spec.set_by_init and given and of_shape:
         raise InputError(
-            f"{', '.join(unused)}: no effect with init=, because the checkpoint sets the shape and the tokenizer."
+            f"{', '.join(of_shape)}: no effect with {given[0]}=, because the checkpoint sets the shape and the "
+            "tokenizer."
         )
     for key in keys:
         if (other := spec.of_other_verbs.get(key)) is not None:
@@ -201,6 +204,14 @@ def modality_of_data(cfg: DictConfig) -> str:
     """Return the modality of a config's data: labelled examples are text."""
     modality = modality_of(str(OmegaConf.select(cfg, "data._target_")))
     return "text" if modality == "labelled" else modality
+
+
+def options_of_text_alone(verb: str, modality: str) -> frozenset[str]:
+    """Return the options for text that a run on speech or images doesn't have."""
+    options_of: Mapping[str, frozenset[str]] = VERBS[verb].options_of
+    if modality not in ("audio", "image"):
+        return frozenset()
+    return options_of.get("text", frozenset()) - options_of.get(modality, frozenset())
 
 
 def check_options_of_modality(verb: str, cfg: DictConfig, overrides: list[Override]) -> None:

@@ -36,7 +36,8 @@ CLASSES_OF_READERS = {  # what a run's model reads of a batch -> the classes of 
     "frames": SPEECH_RUN_CLASSES,
     "articles": {"reconstruct": "commands.articles.finished.ArticleRun"},
     "sentences": {"reconstruct": "commands.sentences.finished.SentenceRun"},
-    "x": RUN_CLASSES | {"pretrain": RUN_CLASSES["reconstruct"]},
+    "x": RUN_CLASSES
+    | {"pretrain": RUN_CLASSES["reconstruct"], "finetune": "commands.finetune.finished_images.FinetunedImageRun"},
 }
 # What reading a damaged run may raise.
 LOAD_ERRORS = (

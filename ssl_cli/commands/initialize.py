@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ssl_cli import console
 from ssl_cli.commands import finished as finished_runs
 from ssl_cli.commands.pretrain.finished import TOKENIZER
+from ssl_cli.commands.reconstruct.finished import ImageRun
 from ssl_cli.commands.speech.finished import SpeechRun
 from ssl_cli.config.instantiate import build, locate
 from ssl_cli.data.tokenizers.pretrained import PretrainedTokenizer
@@ -52,6 +53,9 @@ PARTS = {  # of a model, as the table of loaded weights names them -> the prefix
     "norm of the embeddings": "network.first_norm.",
     "blocks": "network.blocks.",
     "last norm": "network.last_norm.",
+    "first convolution": "network.conv1.",
+    "first norm": "network.bn1.",
+    "stages": "network.layer",
     "encoder": "network.encoder.",
     "decoder": "network.decoder.",
     "output matrix": "network.output.",
@@ -64,8 +68,9 @@ PARTS = {  # of a model, as the table of loaded weights names them -> the prefix
 class Init:
     """What `init=` names: a tokenizer, the options of a Transformer, and weights; none of them for random weights.
 
-    `weights` have the parameter names of a SupervisedHead: network.*, pool.*. `checkpoint` is set for a checkpoint of
-    transformers, which can also be loaded into a language model.
+    `weights` have the parameter names of a SupervisedHead: network.*, pool.*; and `statistics` the names of buffers:
+    those of batch norms. `checkpoint` is set for a checkpoint of transformers, which can also be loaded into a language
+    model.
     """
 
     name: str  # in the name of the run folder
@@ -76,6 +81,7 @@ class Init:
     checkpoint: Pretrained | None = None
     like: str | None = None  # the value of `like` in the saved config
     style: Any = None  # bart or t5: of an encoder-decoder or its encoder
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def digest(self) -> str | None:
@@ -83,8 +89,9 @@ class Init:
         if not self.weights:
             return None
         digest = hashlib.sha256()
-        for name in sorted(self.weights):
-            digest.update(self.weights[name].contiguous().view(torch.uint8).numpy().data)
+        tensors = {**self.weights, **self.statistics}
+        for name in sorted(tensors):
+            digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()[:16]
 
     def load_into(self, model: nn.Module) -> list[list[str]]:
@@ -92,7 +99,7 @@ class Init:
 
         Returns a row for each part of the model: its name, whether it was loaded, and how many parameters it has.
         """
-        own, weights = dict(model.named_parameters()), dict(self.weights)
+        own, weights, buffers = dict(model.named_parameters()), dict(self.weights), dict(model.named_buffers())
         for name in own.keys() & weights.keys():
             if name.endswith("position_table.weight"):
                 weights[name] = weights[name][: len(own[name])]
@@ -100,6 +107,8 @@ class Init:
         with torch.no_grad():
             for name in loaded:
                 own[name].copy_(weights[name])
+            for name, statistic in self.statistics.items():
+                buffers[name].copy_(statistic)
         rows = []
         for part, prefix in PARTS.items():
             names = {name for name in own if name.startswith(prefix)}
@@ -168,6 +177,8 @@ def _of_run(name: str, outputs: str) -> Init:
     finished: Any = finished_runs.load(folder)
     if isinstance(finished, SpeechRun):
         raise InputError(f"{folder} was trained on speech: use it with task=speech/words or task=speech/speaker.")
+    if isinstance(finished, ImageRun):
+        raise InputError(f"{folder} was trained on images: use it with task=images.")
     model, choices = finished.model, finished.config.choices
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
     pooler = {name: weight for name, weight in weights.items() if name.startswith(PAIR_POOLER)}

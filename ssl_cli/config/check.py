@@ -121,12 +121,16 @@ def _value_faults(parent: DictConfig, key: str, annotation: Any, path: str, offe
         yield f"{where} is missing: it must be {expected(annotation)}; set {where}=..."
         return
     fact = _fact_named(parent, key)
-    is_of_model = path.startswith("model.")  # only models use facts: data and tokenizers provide them
+    is_of_model = path.startswith("model.")
+    may_use_facts = is_of_model or path.startswith("task.")  # data and tokenizers provide them
     if fact is None and is_of_model and key in (offered or {}) and not _known_facts(parent):
         yield f"{where} follows from the data: leave it at ${{facts.{key}}}."
         return
-    if fact is not None and (not is_of_model or _is_built(annotation)):
-        yield f"{where} must be {expected(annotation)}: only a model's numbers and shapes can follow from the data."
+    if fact is not None and (not may_use_facts or _is_built(annotation)):
+        yield (
+            f"{where} must be {expected(annotation)}: only numbers and shapes of a model or a task can follow from the "
+            "data."
+        )
         return
     if fact is not None:
         if offered is not None and fact not in offered:

@@ -147,7 +147,8 @@ def _document_faults(cfg: DictConfig) -> Iterator[str]:
 def _tokenizer_faults(cfg: DictConfig) -> Iterator[str]:
     """Yield a sentence if there is no tokenizer, and the data is text."""
     takes_text = "tokenizer" in VERBS[cfg.verb].options_of.get("text", ()) if cfg.verb in VERBS else False
-    if takes_text and cfg.get("tokenizer") is None and modality_of(_group(cfg, "data").get("_target_", "")) != "audio":
+    modality = modality_of(str(_group(cfg, "data").get("_target_", "")))
+    if takes_text and cfg.get("tokenizer") is None and modality not in ("audio", "image"):
         yield "tokenizer is missing: set tokenizer=wordpiece, bpe, unigram, char or word."
 
 

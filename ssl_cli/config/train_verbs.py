@@ -115,7 +115,8 @@ class FinetuneConfig(RunConfig):
     like: Annotated[str | None, "with init=none: a run or checkpoint whose shape and tokenizer to use"]
     freeze: Annotated[
         Natural | Literal["embeddings", "encoder"] | None,
-        "what isn't trained: the embeddings, a number (the embeddings and as many blocks), or the whole encoder",
+        "what isn't trained: the embeddings, a number (the embeddings and as many blocks), or the whole encoder; of a "
+        "ResNet its first convolution, a number of stages too, or all of it",
     ]
     layer_decay: Annotated[
         Annotated[float, Range(0, 1, open_low=True)] | None,
@@ -125,7 +126,7 @@ class FinetuneConfig(RunConfig):
     lora: Annotated[Count | None, "rank of LoRA adapters, which are then trained alone, with the head; null: no LoRA"]
     bootstrap_samples: Annotated[Draws, "bootstrap samples for each 95 % interval"]
     predict_train: Annotated[bool, "write predictions for the training examples too"]
-    # Options for text, which a run on speech doesn't have.
+    # Options for text, which a run on speech or images doesn't have.
     tokenizer: Node = None
     max_length: Annotated[
         Count | None, "most tokens of an example; null: the context of the network, at most 384"

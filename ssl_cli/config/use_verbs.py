@@ -133,7 +133,7 @@ class PredictConfig(UseConfig):
     input: Annotated[
         Path | None,
         "a file instead: .csv, .tsv, .jsonl, .json, .parquet, .txt with a text per line, .conll, .conllu; may be "
-        "compressed; of a run on speech, a recording or a folder of them",
+        "compressed; of a run on speech or images, a recording or an image, or a folder of them",
     ]
     output: Annotated[
         Annotated[str, Pattern(r".+\.(jsonl|csv)", "a path that ends in .jsonl or .csv")] | None,

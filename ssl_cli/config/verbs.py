@@ -40,6 +40,7 @@ NETWORK = (
     *("positions", "norm", "norm_eps", "activation", "segments", "head_width", "normalization", "biases"),
     *("decoder_layers", "tied_output"),
 )
+RESNET = ("shape", "widths", "depths", "stem", "block")  # the same of a ResNet
 
 AUTOENCODERS_OF_SPEECH = tuple(
     f"ssl_cli.methods.speech.{name}."
@@ -125,15 +126,19 @@ VERBS: dict[str, VerbSpec] = {
         main_options=("task", "init", "trainer.max_epochs", "optim.lr", "max_length", "lora", "seed"),
         command="finetune.finetune",
         # a network, or a saved model that has one
-        model=("protocols.EncodesText", "speech.frame_protocols.EncodesFrames", "protocols.PredictsLabels"),
-        model_ability="learn from labelled text or speech",
-        model_packages=tuple(
-            f"ssl_cli.models.{name}." for name in ("transformer", "frame_transformer", "encoder_decoder")
+        model=(
+            *("protocols.EncodesText", "speech.frame_protocols.EncodesFrames", "protocols.EncodesImages"),
+            "protocols.PredictsLabels",
         ),
-        modalities=("labelled", "audio"),
+        model_ability="learn from labelled text, speech or images",
+        model_packages=tuple(
+            f"ssl_cli.models.{name}." for name in ("transformer", "frame_transformer", "encoder_decoder", "resnet")
+        ),
+        modalities=("labelled", "audio", "image"),
         options_of={"text": frozenset({"tokenizer", "max_length"})},
         changeable=CHANGEABLE | {"bootstrap_samples", "predict_train"},
-        set_by_init=frozenset({"tokenizer", "model", "model.context", *(f"model.{name}" for name in NETWORK)}),
+        set_by_init=frozenset({"tokenizer", "model", "model.context", *(f"model.{name}" for name in NETWORK + RESNET)}),
+        of_other_verbs={f"data.{name}": "detect" for name in ("contamination", "calibration", "normal")},
     ),
     "reconstruct": VerbSpec(
         options=ReconstructConfig,

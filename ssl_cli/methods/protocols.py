@@ -154,6 +154,23 @@ class AdvisesOnCollapse(Protocol):
         """Return what to try against a sign of collapse, or ""; `enough` numbers, bits or codes are in use."""
 
 
+@runtime_checkable
+class EncodesImages(Protocol):
+    """A network over images that can be given a head for a labelled task: (B, C, H, W) in 0..1 -> (B, width)."""
+
+    width: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that build a network of the same shape."""
+
+    def grid(self, x: Tensor) -> Tensor:
+        """Return a vector for each place of images (B, C, H, W), (B, width, h, w)."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return a vector for each image, (B, width)."""
+
+
 # --- anomaly scores ---
 
 

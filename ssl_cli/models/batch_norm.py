@@ -33,8 +33,10 @@ class BatchNorm(nn.BatchNorm2d):
             self.running_var.lerp_(var * (n / max(n - 1, 1)), self.momentum)
             self.num_batches_tracked.add_(1)
         shape = [1, -1] + [1] * (x.dim() - 2)
-        scale = self.weight * (var + self.eps).rsqrt()
-        return (x32 * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
+        scale, shift = (var + self.eps).rsqrt(), x32.new_zeros(())
+        if self.affine:
+            scale, shift = scale * self.weight, self.bias
+        return (x32 * scale.view(shape) + (shift - mean * scale).view(shape)).to(x.dtype)
 
 
 def world_size() -> int:

@@ -1,6 +1,6 @@
 """Residual networks for images, from tiny ones for 32 x 32 pixels to those that torchvision publishes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -101,10 +101,11 @@ class ResNet(nn.Module):
                 "times: set fewer model.network.widths and depths, or model.network.stem=3x3."
             )
         self.shape, self.expansion = list(shape), BLOCKS[block].expansion
+        self._options = {"widths": list(widths), "depths": list(depths), "stem": stem, "block": block}
         self.width = widths[-1] * self.expansion
         size, stride = (7, 2) if stem == "7x7/2" else (3, 2 if stem == "3x3/2" else 1)
         self.conv1, self.bn1 = conv(channels, widths[0], size, stride), BatchNorm(widths[0])
-        self.has_pool, self.n_stages = stem == "7x7/2", len(widths)
+        self.has_pool, self.layers = stem == "7x7/2", len(widths)  # `layers` are its stages, as torchvision calls them
         n_in = widths[0]
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
             blocks = []
@@ -126,12 +127,17 @@ class ResNet(nn.Module):
                 last = module.bn2 if isinstance(module, BasicBlock) else module.bn3
                 nn.init.zeros_(last.weight)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Constructor arguments of a network of the same shape."""
+        return {"shape": self.shape, **self._options}
+
     def grid(self, x: Tensor) -> Tensor:
         """Return the vectors of the last stage, (B, width, h, w)."""
         x = functional.relu(self.bn1(self.conv1((x - self.mean) / self.std)))
         if self.has_pool:
             x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        for stage in range(1, self.n_stages + 1):
+        for stage in range(1, self.layers + 1):
             x = getattr(self, f"layer{stage}")(x)
         return x
 

@@ -36,7 +36,7 @@ ALLOWED_MODULES = {
     "model": ("ssl_cli.methods.", "ssl_cli.models.", "ssl_cli.data.images.augment.", "torch.nn.modules."),
     "data": ("ssl_cli.data.",),
     "tokenizer": ("ssl_cli.data.",),
-    "task": ("ssl_cli.tasks.", "ssl_cli.data.labelled."),
+    "task": ("ssl_cli.tasks.", "ssl_cli.data.labelled.", "ssl_cli.data.images.augment."),
     "optim": ("torch.optim.", "ssl_cli.training.muon."),
     "logger": ("ssl_cli.runs.loggers.tensorboard.", "ssl_cli.runs.loggers.wandb.", "ssl_cli.runs.loggers.mlflow."),
 }

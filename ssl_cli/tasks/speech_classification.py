@@ -1,6 +1,6 @@
 """Classification of utterances: which word is said, or who speaks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.config.types import Range
 from ssl_cli.data.audio.datasets import SpeechData
 from ssl_cli.data.audio.reader import SpeechReader
 from ssl_cli.data.audio.utterances import SpeechSplit
@@ -16,12 +15,7 @@ from ssl_cli.data.audio.windows import SpeechWindows
 from ssl_cli.data.batches import ArrayDataset
 from ssl_cli.data.protocols import SpeechSource
 from ssl_cli.errors import InputError
-from ssl_cli.evaluation.metrics.classification import ClassScores
-from ssl_cli.evaluation.metrics.probes import stratified_order
-from ssl_cli.tasks.task import Prediction, RawPredictions, Scores
-
-SPLITS = {"train": "train", "val": "dev", "test": "test", "unheard": "unheard"}  # of the data -> of the task
-Metric = Literal["accuracy", "macro_f1", "matthews"]
+from ssl_cli.tasks.input_classification import SPLITS, ClassMetrics, InputClassification, LabelCount, Monitor
 
 
 @dataclass(frozen=True)
@@ -33,6 +27,11 @@ class LabelledSpeech:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the names of the recordings."""
+        return self.split.names
 
     def take(self, rows: np.ndarray) -> "LabelledSpeech":
         """Return the utterances at some positions."""
@@ -64,11 +63,8 @@ class LabelledWindows(ArrayDataset):
         return self.windows[item] | {"label": self.arrays["label"][item[1]]}
 
 
-class SpeechClassification:
-    """Classification of whole utterances by the word or by the speaker.
-
-    With `labels` a model learns from so many training utterances, drawn by the seed, as many of each class as can be.
-    """
+class SpeechClassification(InputClassification):
+    """Classification of whole utterances by the word or by the speaker."""
 
     method: ClassVar[str] = "ssl_cli.methods.supervised.speech_classification.SpeechClassificationHead"
     source: ClassVar[type] = SpeechSource
@@ -76,18 +72,13 @@ class SpeechClassification:
     def __init__(
         self,
         target: Annotated[Literal["word", "speaker"], "what is predicted of an utterance"],
-        metrics: Annotated[list[Metric], "metrics to compute"],
-        monitor: Annotated[Metric, "metric on dev that selects the best weights"],
-        labels: Annotated[Annotated[int, Range(2)] | None, "labels to learn from; null: all"] = None,
+        metrics: ClassMetrics,
+        monitor: Monitor,
+        labels: LabelCount = None,
         pool: Annotated[Literal["mean", "thirds"], "what stands for an utterance: means of its frames"] = "mean",
     ):
-        if monitor not in metrics:
-            raise InputError(f"task.monitor={monitor} is not one of task.metrics: {', '.join(metrics)}.")
-        self.target, self.n_labels, self.pool = target, labels, pool
-        self.metrics = tuple(metrics)
-        self.monitor: str = monitor
-
-    # --- utterances -> rows ---
+        super().__init__(metrics, monitor, labels)
+        self.target, self.pool = target, pool
 
     def classes(self, data: SpeechData) -> list[str]:
         """Return the classes in the order of their indices: the words of training, or its speakers.
@@ -122,19 +113,8 @@ class SpeechClassification:
         if missing := [name for name in ("train", "dev") if name not in splits]:
             option = " Set data.val above 0, with several recordings of each speaker." * ("val" not in data.splits)
             raise InputError(f"No utterance of {missing[0]} has a {self.target}.{option}")
-        return splits | {"train": self._draw(splits["train"], len(classes), seed)}
-
-    def _draw(self, train: LabelledSpeech, n_classes: int, seed: int) -> LabelledSpeech:
-        """Return as many training utterances as labels are asked for, stratified by class."""
-        if self.n_labels is None:
-            return train
-        if not n_classes <= self.n_labels <= len(train):
-            raise InputError(
-                f"task.labels={self.n_labels}: it must be a number from {n_classes:,}, one for each {self.target}, to "
-                f"{len(train):,}, the labelled training utterances; or null for all."
-            )
-        order = stratified_order(train.label, np.random.default_rng([seed, 7]))
-        return train.take(np.sort(order[: self.n_labels]))
+        train = splits["train"]
+        return splits | {"train": train.take(self.draw(train.label, seed, self.target, "utterances"))}
 
     def rows(self, examples: LabelledSpeech, reader: SpeechReader, window: int | None, seed: int) -> LabelledWindows:
         """Return the utterances as a model reads them: random crops of `window` frames, or whole if it is None."""
@@ -144,34 +124,3 @@ class SpeechClassification:
     def options(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return the arguments of the head besides its network and its dropout."""
         return {"n_labels": len(classes), "pool": self.pool}
-
-    # --- raw predictions -> predictions ---
-
-    def decode(
-        self, names: Sequence[str], raw_predictions: RawPredictions, classes: Sequence[str], label: np.ndarray | None
-    ) -> list[Prediction]:
-        """Return a line of predictions.jsonl for each utterance, given its file name and its class, if known."""
-        predictions = []
-        for k, (name, logits) in enumerate(zip(names, raw_predictions, strict=True)):
-            exponentials = np.exp(logits.astype(float) - logits.max())
-            probabilities = [round(share, 6) for share in (exponentials / exponentials.sum()).tolist()]
-            best = int(logits.argmax())
-            known = {} if label is None else {"label": classes[int(label[k])]}
-            by_class = dict(zip(classes, probabilities, strict=True))
-            predicted = {"prediction": classes[best], "probability": probabilities[best], "probabilities": by_class}
-            predictions.append({"id": name} | known | predicted)
-        return predictions
-
-    def scores(self, predictions: Sequence[Prediction]) -> Scores | None:
-        """Return the scores of the predictions, or None if a label is unknown."""
-        if not predictions or any("label" not in prediction for prediction in predictions):
-            return None
-        index = {name: k for k, name in enumerate(predictions[0]["probabilities"])}
-        truth, predicted = (
-            np.array([index[prediction[name]] for prediction in predictions]) for name in ("label", "prediction")
-        )
-        return ClassScores(truth, predicted, len(index), self.metrics)
-
-    def submission(self, split: str, predictions: Sequence[Prediction]) -> Mapping[str, str]:
-        """Return no file: there is no leaderboard."""
-        return {}

@@ -80,20 +80,3 @@ def test_what_has_no_classes_is_refused() -> None:
     data.reader.speakers = ["ann"]
     with pytest.raises(InputError, match="have only one speaker"):
         task_of("speaker").classes(data)
-
-
-def test_predictions_have_the_probabilities_of_all_classes() -> None:
-    task = task_of()
-    raw = [np.array([0.0, np.log(3)]), np.array([2.0, 0.0])]
-    predictions = task.decode(["a.wav", "b.wav"], raw, ["no", "yes"], np.array([1, 1]))
-    assert predictions[0] == {
-        "id": "a.wav",
-        "label": "yes",
-        "prediction": "yes",
-        "probability": 0.75,
-        "probabilities": {"no": 0.25, "yes": 0.75},
-    }
-    scores = task.scores(predictions)
-    assert scores is not None
-    assert scores.metrics()["accuracy"] == 0.5
-    assert task.scores(task.decode(["a.wav"], raw[:1], ["no", "yes"], None)) is None

@@ -15,7 +15,9 @@ from ssl_cli.models.lora import add_adapters, merge_adapters
 
 ENCODER, DECODER = "network.encoder.", "network.decoder."
 BLOCK = re.compile(r"network\.blocks\.(\d+)\.")
+STAGE = re.compile(r"network\.layer(\d+)\.")  # of a ResNet, counted from 1
 EMBEDDINGS = (
+    *("network.conv1.", "network.bn1."),
     *("network.token_table.", "network.position_table.", "network.segment_table.", "network.first_norm."),
     *("network.relative_table.", "network.project.", "network.mask_vector"),
 )
@@ -25,7 +27,8 @@ EMBEDDINGS = (
 class Adaptation:
     """Options of how a pretrained model is adapted to its task.
 
-    Blocks are counted from the bottom, those of a decoder after those of its encoder.
+    Blocks are counted from the bottom, those of a decoder after those of its encoder. A ResNet's blocks are its stages,
+    and its embeddings its first convolution.
     """
 
     freeze: int | Literal["embeddings", "encoder"] | None = None
@@ -50,7 +53,11 @@ class Adaptation:
             )
 
     def prepare(self, model: SupervisedMethod) -> None:
-        """Prepare a model with loaded weights for training. Raises InputError if the network has too few blocks."""
+        """Prepare a model with loaded weights for training.
+
+        Raises InputError if the network has too few blocks, or it is no transformer and an option is for those.
+        """
+        self._check_is_transformer(model.network)
         stacks = stacks_of(model.network)
         layers = [stack.layers for stack in stacks]
         n_blocks = sum(layers)
@@ -78,6 +85,15 @@ class Adaptation:
         if self.layer_decay is not None:
             model.lr_scales = {name: self.layer_decay ** (n_blocks + 1 - depth) for name, depth in depths.items()}
 
+    def _check_is_transformer(self, network: Any) -> None:
+        """Raise InputError for an option of transformers, if the network is none."""
+        name = "reinit" if self.reinit else "lora"
+        if getattr(self, name) and not isinstance(network, Encoder | EncoderDecoder):
+            raise InputError(
+                f"{name}={getattr(self, name)} is for transformers, and this network is a {type(network).__name__}: "
+                "leave it out, or set freeze=encoder, 1, 2, ..."
+            )
+
     def _frozen_depth(self, n_encoder_blocks: int) -> int:
         """Return the depth up to which weights are frozen; -1: none."""
         if self.freeze == "encoder":
@@ -86,13 +102,16 @@ class Adaptation:
 
     def finish(self, model: SupervisedMethod) -> None:
         """Merge the adapters after training and unfreeze all weights."""
-        for stack in stacks_of(model.network):
+        for stack in stacks_of(model.network) if self.lora else ():
             merge_adapters(stack)
         model.requires_grad_()
 
 
-def stacks_of(network: Any) -> list[Encoder]:
-    """Return the stacks of blocks in a network: itself, or an encoder and the decoder above it."""
+def stacks_of(network: Any) -> list[Any]:
+    """Return the stacks of blocks in a network: itself, or an encoder and the decoder above it.
+
+    Each has `layers`, the number of its blocks.
+    """
     return [network.encoder, network.decoder] if isinstance(network, EncoderDecoder) else [network]
 
 
@@ -109,6 +128,8 @@ def depth_of(name: str, layers: Sequence[int]) -> int:
         return 0
     if block := BLOCK.match(name):
         return n_below + int(block[1]) + 1
+    if stage := STAGE.match(name):
+        return int(stage[1])
     return n_below + n_here if name.startswith("network.last_norm.") else sum(layers) + 1
 
 

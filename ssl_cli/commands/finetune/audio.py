@@ -6,11 +6,16 @@ from pathlib import Path
 from omegaconf import DictConfig
 from safetensors.torch import save_model
 
-from ssl_cli import console
 from ssl_cli.commands.finetune import outputs
-from ssl_cli.commands.finetune.adaptation import Adaptation, n_trained
+from ssl_cli.commands.finetune.adaptation import Adaptation
 from ssl_cli.commands.finetune.audio_init import check_same_frames, network_options, resolve_speech_init
-from ssl_cli.commands.finetune.inference import predict_all
+from ssl_cli.commands.finetune.whole_inputs import (
+    EXAMPLES_PER_S,
+    describe,
+    metrics_of,
+    predict_splits,
+    watched_examples,
+)
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.initialize import Init, apply_init
 from ssl_cli.commands.pretrain.evaluate import median_throughput
@@ -23,12 +28,9 @@ from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.folder import HISTORY, read_history
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
-from ssl_cli.tasks.speech_classification import LabelledSpeech, LabelledWindows, SpeechClassification
-from ssl_cli.tasks.task import Prediction, RawPredictions
-from ssl_cli.training.limits import validated_rows
+from ssl_cli.tasks.speech_classification import SpeechClassification
 from ssl_cli.training.trainer import train
 
-EXAMPLES_PER_S = "train/examples_per_s"
 NETWORK = "ssl_cli.models.frame_transformer.FrameTransformer"
 
 
@@ -55,8 +57,8 @@ def run(cfg: DictConfig) -> Path:
     if done := find_completed_run(cfg, data.fingerprint):
         return done
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
-        describe(cfg, loaded, model, examples, data.warnings)
-        watched = watched_examples(cfg, examples["dev"], rows["dev"])
+        describe(cfg, loaded, model, examples, "utterances", data.warnings)
+        watched = watched_examples(cfg, examples["dev"], rows["dev"].eval_batch_size)
         model.monitor = task.monitor
         model.validation_metrics = lambda raw: metrics_of(task, watched, raw, classes)
         train(model, rows["train"], task.rows(watched, data.reader, None, cfg.seed), cfg, folder, trackers)
@@ -91,57 +93,3 @@ def apply_task(
     cfg.facts = {**data.facts, "labels": list(classes), "start": digest}
     node = {"_target_": NETWORK, **network}
     cfg.model = {"_target_": task.method, "network": node, **task.options(classes), "dropout": network["dropout"]}
-
-
-def watched_examples(cfg: DictConfig, dev: LabelledSpeech, rows: LabelledWindows) -> LabelledSpeech:
-    """Return the utterances of as many validation batches as trainer.limit_val_batches says, evenly spaced."""
-    which = validated_rows(cfg.trainer, len(dev), rows.eval_batch_size)
-    return dev if len(which) == len(dev) else dev.take(which)
-
-
-def metrics_of(
-    task: SpeechClassification, examples: LabelledSpeech, raw: RawPredictions, classes: Sequence[str]
-) -> dict[str, float]:
-    """Return the metrics of raw predictions of labelled utterances."""
-    scores = task.scores(task.decode(examples.split.names, raw, classes, examples.label))
-    assert scores is not None, "all utterances have labels"
-    return scores.metrics()
-
-
-def predict_splits(
-    with_train: bool,
-    task: SpeechClassification,
-    model: SpeechClassificationHead,
-    examples: Mapping[str, LabelledSpeech],
-    rows: Mapping[str, LabelledWindows],
-    classes: Sequence[str],
-) -> dict[str, Sequence[Prediction]]:
-    """Return the predictions of each split but train, unless `with_train`."""
-    predictions: dict[str, Sequence[Prediction]] = {}
-    for split in sorted(examples, key=list(("dev", "test", "unheard", "train")).index):
-        if split == "train" and not with_train:
-            continue
-        each = examples[split]
-        console.say(f"predicting {split}: {len(each):,}")
-        raw = predict_all(model, rows[split], "32-true")  # as in ssl predict
-        predictions[split] = task.decode(each.split.names, raw, classes, each.label)
-    return predictions
-
-
-def describe(
-    cfg: DictConfig,
-    loaded: list[list[str]],
-    model: SpeechClassificationHead,
-    examples: Mapping[str, LabelledSpeech],
-    warnings: Sequence[str],
-) -> None:
-    """Print the number of utterances, which parts of the model are loaded and trained, and warnings about the data."""
-    counts = ", ".join(f"{split} {len(each):,}" for split, each in examples.items())
-    console.say(f"finetune task={cfg.choices.task} init={cfg.init} seed={cfg.seed}: utterances: {counts}")
-    if cfg.resume is None:
-        console.say(console.table("", ["part", "weights", "parameters"], loaded, right={"parameters"}))
-    trained, total = n_trained(model)
-    if trained < total:
-        console.say(f"{trained:,} of {total:,} parameters are trained ({trained / total:.1%})")
-    for warning in warnings:
-        console.warn(warning)

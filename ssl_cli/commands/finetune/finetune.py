@@ -1,4 +1,7 @@
-"""ssl finetune: learn a labelled task, from a pretrained model or from scratch. For tasks on speech see `audio`."""
+"""ssl finetune: learn a labelled task, from a pretrained model or from scratch.
+
+For tasks on speech see `audio`, for those on images `images`.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +13,7 @@ from omegaconf import DictConfig
 from safetensors.torch import save_model
 
 from ssl_cli import console
-from ssl_cli.commands.finetune import audio, outputs
+from ssl_cli.commands.finetune import audio, images, outputs
 from ssl_cli.commands.finetune.adaptation import Adaptation, n_trained
 from ssl_cli.commands.finetune.finished import LEARNED
 from ssl_cli.commands.finetune.inference import predict_all
@@ -37,12 +40,13 @@ from ssl_cli.training.limits import validated_rows
 from ssl_cli.training.trainer import resolve_precision, train
 
 EXAMPLES_PER_S = "train/examples_per_s"
+MODALITIES = {"audio": audio, "image": images}  # modality -> the module whose run(cfg) fine-tunes on it; here: text
 
 
 def run(cfg: DictConfig) -> Path | None:
     """Run one training, from config to a finished run folder, and return its path."""
-    if modality_of(cfg.data._target_) == "audio":
-        return audio.run(cfg)
+    if (modality := modality_of(cfg.data._target_)) in MODALITIES:
+        return MODALITIES[modality].run(cfg)
     check_process_count(cfg)
     adaptation = Adaptation(cfg.freeze, cfg.layer_decay, cfg.reinit, cfg.lora)
     adaptation.check_options(from_scratch=cfg.init == SCRATCH)

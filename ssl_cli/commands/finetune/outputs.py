@@ -40,12 +40,13 @@ def write(
     bootstrap_samples: int,
     seed: int,
     escape_formulas: bool = False,
+    more: SectionBuilder | None = None,
 ) -> None:
     """Write everything but metrics.json: the predictions of each split, figures and the report.
 
     The metrics of each labelled split, with 95 % intervals, are added to `metrics`. `chosen` are the choices to show,
-    such as model and data. `escape_formulas` concerns the texts of CSV files. Raises InputError, as `check_file_names`
-    does, before anything is written.
+    such as model and data. `escape_formulas` concerns the texts of CSV files. `more` builds what else the page shows
+    of a split. Raises InputError, as `check_file_names` does, before anything is written.
     """
     check_file_names(folder, task, predictions)
     (folder / "figures").mkdir(exist_ok=True)
@@ -60,7 +61,7 @@ def write(
         if split != TRAIN_SPLIT:
             intervals = Intervals(bootstrap_samples, seed)
             shown = SplitPredictions(folder, split, split_predictions, labels, scores, intervals, escape_formulas)
-            section = _build_section(shown)
+            section = _build_section(shown) + (ReportSection() if more is None else more(shown))
             sections.append(Section(f"Predictions: {split}", section.blocks))
             values = intervals.beside(scores, len(split_predictions))
         metrics.update({f"{split}/{name}": value for name, value in (values | section.metrics).items()})

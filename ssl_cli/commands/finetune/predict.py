@@ -1,4 +1,4 @@
-"""ssl predict: predict with a finished run of ssl finetune, for new texts, a file of any size, or recordings."""
+"""ssl predict: predict with a finished run of ssl finetune: new texts, a file of any size, recordings or images."""
 
 import time
 from pathlib import Path
@@ -9,9 +9,12 @@ from omegaconf import DictConfig
 from ssl_cli import console
 from ssl_cli.commands.finetune.display import rendered
 from ssl_cli.commands.finetune.finished import FinetuneRun, reopen
+from ssl_cli.commands.finetune.finished_images import FinetunedImageRun
 from ssl_cli.commands.finetune.finished_speech import FinetunedSpeechRun
-from ssl_cli.commands.finetune.predict_speech import check_options_of_speech, predict_recordings
+from ssl_cli.commands.finetune.predict_images import predict_images
+from ssl_cli.commands.finetune.predict_speech import predict_recordings
 from ssl_cli.commands.finetune.prediction_writer import CHUNK_RECORDS, PredictionWriter, chunks
+from ssl_cli.commands.finished import Finished
 from ssl_cli.data.io.records import Record
 from ssl_cli.errors import InputError
 from ssl_cli.runs.outputs import file_paths
@@ -27,8 +30,7 @@ def run(cfg: DictConfig) -> Path | None:
         return predict_file(cfg)
     records = requested_records(cfg)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
-    if isinstance(finished, FinetunedSpeechRun):
-        check_options_of_speech(cfg, finished)
+    check_options_of_text(cfg, finished)
     assert isinstance(finished, FinetuneRun)
     if cfg.pair is not None and not (isinstance(finished.task, TakesPairs) and finished.task.has_pair):
         raise InputError(f"pair= can't be used: {finished.folder} was trained on single texts.")
@@ -59,6 +61,20 @@ def check_request(cfg: DictConfig) -> None:
         raise InputError("input= needs a file for the predictions: set output=FILE.jsonl, or FILE.csv.")
 
 
+def check_options_of_text(cfg: DictConfig, finished: Finished) -> None:
+    """Raise InputError if an option for text is set, and the run is of something else."""
+    if isinstance(finished, FinetuneRun):
+        return
+    kind, suffix = ("images", "png") if isinstance(finished, FinetunedImageRun) else ("speech", "wav")
+    if unused := [name for name in FIELDS if cfg[name] is not None]:
+        raise InputError(
+            f"{unused[0]}= is for text, and {finished.folder} was trained on {kind}: set input=FILE.{suffix}, or a "
+            "folder, and output=FILE.csv."
+        )
+    if cfg.precision != "auto":
+        raise InputError(f"precision= has no effect on {kind}: leave it out.")
+
+
 def requested_records(cfg: DictConfig) -> list[dict[str, str]]:
     """Return a record for each text or question. Raises InputError if one of its fields is missing."""
     fields = {name: [cfg[name]] if isinstance(cfg[name], str) else list(cfg[name] or []) for name in FIELDS}
@@ -83,8 +99,11 @@ def predict_file(cfg: DictConfig) -> Path:
     """Predict the records of a file and return the path of the predictions."""
     source, output, rejects = file_paths(cfg)
     finished = reopen(cfg.run, cfg.paths.outputs, cfg.trust)
+    check_options_of_text(cfg, finished)
     if isinstance(finished, FinetunedSpeechRun):
         return predict_recordings(cfg, finished)
+    if isinstance(finished, FinetunedImageRun):
+        return predict_images(cfg, finished)
     assert isinstance(finished, FinetuneRun)
     if not source.is_file():
         raise InputError(f"input={source} is {'a folder, not a file' if source.is_dir() else 'not a file'}.")

@@ -15,18 +15,6 @@ from ssl_cli.errors import InputError
 from ssl_cli.runs.outputs import file_paths
 
 MIN_SECONDS = 5  # of a speaker, for its mean and deviation: one digit alone took accuracy from .95 to .70
-OF_TEXT = ("text", "pair", "question", "context")
-
-
-def check_options_of_speech(cfg: DictConfig, finished: FinetunedSpeechRun) -> None:
-    """Raise InputError if an option for text is set."""
-    if unused := [name for name in OF_TEXT if cfg[name] is not None]:
-        raise InputError(
-            f"{unused[0]}= is for text, and {finished.folder} was trained on speech: set input=FILE.wav, or a folder, "
-            "and output=FILE.csv."
-        )
-    if cfg.precision != "auto":
-        raise InputError("precision= has no effect on speech: leave it out.")
 
 
 def warn_of_short_voices(finished: FinetunedSpeechRun, speech: ReadSpeech) -> None:
@@ -50,7 +38,6 @@ def predict_recordings(cfg: DictConfig, finished: FinetunedSpeechRun) -> Path:
 
     The files of a folder are read together: with data.normalization=speaker, those of a speaker are normalized alike.
     """
-    check_options_of_speech(cfg, finished)
     source, output, rejects = file_paths(cfg)
     if not source.exists():
         raise InputError(f"input={source} is neither a file nor a folder.")

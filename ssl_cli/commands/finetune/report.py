@@ -22,6 +22,7 @@ MEANINGS = {
     "accuracy": "share of predictions that are right",
     "f1": "harmonic mean of precision and recall, of the second class",
     "macro_f1": "mean F1 over the classes",
+    "majority_accuracy": "accuracy of always predicting the commonest class of training",
     "matthews": "Matthews correlation of predictions and truth; 0 is chance",
     "pearson": "Pearson correlation of predictions and truth",
     "spearman": "Spearman correlation: Pearson correlation of the ranks",

@@ -65,7 +65,8 @@ class ImageSplit:
 class ImageData:
     """Data to learn from without labels. `splits`: train, test, and val if some images are held out.
 
-    `mirrors`: a mirrored image shows the same, as it does not of letters.
+    `mirrors`: a mirrored image shows the same, as it does not of letters. `names` are those of all images' files, by
+    `row`, if each has one; `test_is_published` says whether the test images are the same for every seed.
     """
 
     splits: dict[str, ImageSplit]
@@ -73,6 +74,8 @@ class ImageData:
     fingerprint: str
     warnings: list[str] = field(default_factory=list)
     mirrors: bool = True
+    names: list[str] | None = None
+    test_is_published: bool = False
 
     @property
     def reader(self) -> ImageReader:
@@ -141,7 +144,9 @@ class Images(OneClass):
             name: ImageSplit(gather_rows(images.x, rows), None if images.label is None else images.label[rows], rows)
             for name, rows in ((name, np.sort(rows)) for name, rows in index.items() if len(rows))
         }
-        return ImageData(splits, images.classes, images.fingerprint, images.warnings, self.mirrors)
+        is_published = images.is_test is not None
+        about = (images.warnings, self.mirrors, images.names, is_published)
+        return ImageData(splits, images.classes, images.fingerprint, *about)
 
     def one_class_splits(
         self, seed: int, hold_out: int = 1, val: bool = False, dev: bool = False

@@ -21,7 +21,6 @@ class SupervisedMethod(nn.Module):
     metrics of all of them.
     """
 
-    is_matmul_bound: ClassVar[bool] = True
     no_decay_on_vectors: ClassVar[bool] = True
     monitor: str | None = None  # the metric by which the best weights are kept; None: they aren't
     validation_metrics: Callable[[Sequence[np.ndarray]], dict[str, float]] | None = None
@@ -60,6 +59,7 @@ class SupervisedHead(SupervisedMethod):
     """
 
     reads: tuple[str, ...] = ("ids", "document", "begin", "length")
+    is_matmul_bound: ClassVar[bool] = True
 
     def __init__(self, network: Encoder, dropout: float):
         super().__init__(network)

@@ -1,7 +1,7 @@
 """Text generation: an encoder-decoder that learns to write a target from a source."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class TextGenerator(SupervisedMethod):
     """
 
     reads: tuple[str, ...] = ("source", "source_document", "inputs", "document", "targets", "begin", "length")
+    is_matmul_bound: ClassVar[bool] = True
 
     def __init__(
         self,
