@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from sklearn.cluster import MiniBatchKMeans
-from torch import nn
 
 from ssl_cli import console
 from ssl_cli.data.images.datasets import ImageData
@@ -21,6 +20,7 @@ from ssl_cli.evaluation.metrics.probes import (
 from ssl_cli.evaluation.metrics.representations import effective_rank, neighbor_accuracy
 from ssl_cli.methods.build import new_model
 from ssl_cli.methods.scoring import device_of
+from ssl_cli.models.batch_norm import BatchNorm
 from ssl_cli.models.images import to_float
 from ssl_cli.models.patch_features import PatchFeatures
 from ssl_cli.training.live_probes import vectors
@@ -100,9 +100,9 @@ def probe_metrics(table: Table) -> dict[str, float]:
 
 def calibrated(model: Any, x: np.ndarray) -> Any:
     """Return an untrained model whose batch normalizations know the statistics of images x (N, C, H, W) bytes."""
-    norms = [module for module in model.train().modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # the mean of all batches
+    for norm in model.train().modules():
+        if isinstance(norm, BatchNorm):
+            norm.momentum, norm.shares = None, False  # the mean of all batches, of this process alone
     with torch.inference_mode():
         for k in range(CALIBRATION_BATCHES):
             batch = x[k * CALIBRATION_IMAGES : (k + 1) * CALIBRATION_IMAGES]
