@@ -293,7 +293,7 @@ def test_in_a_sweep_from_scratch_and_pretrained_the_network_is_the_same(
 def test_bad_input_is_reported_in_one_sentence(cli: Cli, files: list[str], words: list[str], message: str) -> None:
     make_run(Path("start"), "bert", "wordpiece")
     given = [] if words[0].startswith("task") else files
-    size = [] if words[0].startswith("init") else ["model.size=tiny"]
+    size = [] if words[0].startswith(("init", "like")) else ["model.size=tiny"]
     code, _, err = cli("finetune", *given, *size, *words)
     assert code == 2
     assert message in err and "Traceback" not in err
