@@ -243,8 +243,9 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
         if any(f"override /data: {data}\n" in text for data in of_modality(modality))
     } or {None}
     few = {"image": FEW_IMAGES, "audio": FEW_RECORDINGS, "article": FEW_ARTICLES}
-    of_reconstruct = few.get(modality, [])
-    short = {"reconstruct": of_reconstruct, "pretrain": ["data.cache=tokens", "model.network.context=16"]}.get(
+    of_images = ["model.network.widths=[8,8,8,8]", "trainer.batch_size=4", "data.val=0.1", "baselines=false"]
+    of_pretrain = of_images if modality == "image" else ["data.cache=tokens", "model.network.context=16"]
+    short = {"reconstruct": few.get(modality, []), "pretrain": of_pretrain}.get(
         command, [*FOUR_STEPS[2:], "bootstrap_samples=20"]
     )
     words = [f"experiment={name}", f"paths.data={published}", "trainer=cpu", "trainer.max_steps=2", *short]

@@ -29,6 +29,7 @@ VOICES, UNITS = (f"run=outputs/reconstruct/{model}/1" for model in ("voice_ae", 
 HEADLINES = "run=outputs/reconstruct/extractive_search/1"
 ARTICLES = ["data=text_pairs", "data.files=a.jsonl", "data.article=body", "data.title=headline", "data.min_words=5"]
 SENTENCES = ["data=sentences", "data.files=s.jsonl", "data.text=sentence", "tokenizer=word", "model.network.layers=1"]
+VIEWS = ["model.network.widths=[4,8]", "model.network.depths=[1,1]", "model.network.stem=3x3", "baselines=false"]
 SPEECH = [*speech.SHORT, "data.dir=recordings"]
 COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "detect": ["model=dae", "data=table", "data.file=t.csv", *QUICK, "trainer.checkpoint_every_n_steps=2"],
@@ -40,6 +41,7 @@ COMMANDS = {  # by verb; "-NAME": the same verb used in another way
     "convert-file": [VOICES, "source=recordings/ai_ann_0.wav", "target=bob", "output=new.wav"],
     "units": [UNITS, "input=recordings", "output=new"],
     "pretrain": ["data=text", "data.files=t.txt", "data.cache=tokens", "model=gpt", *FOUR_STEPS],
+    "pretrain-images": ["model=byol", "data=digits", *VIEWS, *FOUR_STEPS, "trainer.checkpoint_every_n_steps=2"],
     "finetune": ["task=classify", "data.files.train=c.csv", "data.files.dev=c.csv", *NETWORK, *FOUR_STEPS],
     "score": [DETECT, "input=t.csv", "output=new.csv"],
     "score-parquet": [DETECT, "input=t.csv", "output=new.parquet"],

@@ -8,8 +8,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli.config.check import check
 from ssl_cli.config.choices import built_in_conf, default_choices, suitable_choices
+from ssl_cli.config.instantiate import names_where
+from ssl_cli.config.typecheck import provides
 from ssl_cli.config.verbs import VERBS
 from ssl_cli.errors import InputError
+from ssl_cli.methods.protocols import LearnsFromImages
 
 DATA_OF = {"sentence_vae": ["data=sst2_sentences"], "text_ae": ["data=reuters"]}  # models that have a tokenizer
 TRAINING = [verb for verb, spec in VERBS.items() if spec.makes_runs]
@@ -43,7 +46,9 @@ def test_a_group_that_is_something_else(verb: str) -> None:
         choices = [[f"model={name}"] for name in suitable_choices("model", verb)]
         # A check of data and model comes first.
         if verb == "pretrain":
+            of_images = [f"model={name}" for name in names_where("model", lambda of: provides(of, LearnsFromImages))]
             choices = [[*words, "data=fsdd"] if "=speech_" in words[0] else words for words in choices]
+            choices = [[*words, "data=digits"] if words[0] in of_images else words for words in choices]
         if verb == "reconstruct":
             choices = [[*words, *DATA_OF.get(words[0].removeprefix("model="), [])] for words in choices]
         for words in [[], *choices]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import DictConfig
 
 from ssl_cli import console
 from ssl_cli.commands.pretrain.image_probes import DRAWS, FEW_LABELS, NAMES, Table
@@ -32,9 +33,11 @@ from ssl_cli.methods.scoring import device_of
 from ssl_cli.methods.training_protocols import MovesAfterSteps
 from ssl_cli.models.images import to_float, to_uint8
 from ssl_cli.runs.folder import CONFIG, HISTORY, METRICS, read_history
+from ssl_cli.runs.outputs import output_folder
 from ssl_cli.training.live_probes import vectors
 from ssl_cli.training.seeding import reseed
 
+BATCH_VIEW = "batch.png"
 N_SHOWN, N_QUERIES, N_NEAREST = 10, 12, 8
 MAX_SEARCHED = 10_000  # training images among which neighbours are shown
 CURVES = {  # y-axis -> columns of history.csv
@@ -67,10 +70,12 @@ MIN_RANK, MIN_RANK_SHARE, MAX_UNIFORMITY = 1.5, 0.05, -0.5
 # --- figures ------------------------------------------------------------------------------------------------
 
 
-def show_batch(path: Path, model: Any, data: ImageData, seed: int) -> None:
-    """Draw what the model reads in its first step into a PNG, and print where."""
-    captions = draw_pictures(path, model, data, seed)
-    console.say(f"{path.resolve()}: {', '.join(captions)} of each image, one below the other")
+def show_batch(cfg: DictConfig, model: Any, data: ImageData) -> None:
+    """Draw what the model reads in its first step into a PNG in a new folder of the outputs, and print where."""
+    parent = Path(cfg.paths.outputs) / "show" / f"{cfg.choices.model}-{cfg.choices.data}"
+    with output_folder(None, False, parent) as (folder, place):
+        captions = draw_pictures(folder / BATCH_VIEW, model, data, cfg.seed)
+    console.say(f"{place / BATCH_VIEW}: from the top {', '.join(captions)}")
 
 
 def draw_pictures(path: Path, model: LearnsFromImages, data: ImageData, seed: int) -> list[str]:

@@ -27,7 +27,6 @@ from ssl_cli.training.live_probes import LiveProbes, ProbedImages
 from ssl_cli.training.trainer import train
 
 IMAGES_PER_S = "train/images_per_s"
-BATCH_VIEW = Path("batch.png")
 
 
 class ImageRows(ArrayDataset):
@@ -47,7 +46,7 @@ def run(cfg: DictConfig) -> Path | None:
     check_batches(cfg, model, data)
     if cfg.show == "batch":
         describe(cfg, data)
-        image_report.show_batch(BATCH_VIEW, model, data, cfg.seed)
+        image_report.show_batch(cfg, model, data)
         return None
     if done := find_completed_run(cfg, data.fingerprint):
         return done

@@ -79,7 +79,7 @@ def test_without_live_probes_there_is_no_warning() -> None:
 def test_the_note_says_what_the_loss_and_the_probes_did() -> None:
     rows = [{"val/loss": 4.9, "val/knn_accuracy": 0.31}, {"val/loss": 5.1, "val/knn_accuracy": 0.5}]
     note = loss_note([{"val/loss": 9.0}, *rows])
-    assert "does not measure how good the vectors are" in note and "it cannot reach 0" in note
+    assert "does not measure how good the vectors are" in note and "It cannot reach 0" in note
     assert note.endswith("val/loss went from 4.9 to 5.1, and the accuracy of neighbours from 31.0% to 50.0%.")
     for few in ([], rows[:1], [{"val/loss": 4.0}] * 3):
         assert loss_note(few).endswith("Judge a run by the live probes.")

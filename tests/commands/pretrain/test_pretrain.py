@@ -175,7 +175,7 @@ def test_the_learning_rate_is_zero_at_max_time(cli: Cli, stories: list[str], mon
     [
         (["model.network.context=4096"], "fewer than the 4,095 of one row"),
         (["model.replace.keep=0.5"], "shares that add up to 1"),
-        (["data=digits"], "ssl pretrain can't use data=digits"),
+        (["data=breast_cancer"], "ssl pretrain can't use data=breast_cancer"),
         (["model=vae"], "ssl pretrain needs a model that can learn from text"),
         (["tokenizer.vocab_size=5"], "vocab_size"),
         (["init=nowhere/at-all-here/x"], "nowhere/at-all-here/x"),
@@ -190,7 +190,7 @@ def test_the_learning_rate_is_zero_at_max_time(cli: Cli, stories: list[str], mon
 def test_invalid_options_are_reported_in_one_sentence(
     cli: Cli, stories: list[str], workdir: Path, words: list[str], sentence: str
 ) -> None:
-    replaced = {"data=digits": "data.", "model=vae": "model.", "init=nowhere/at-all-here/x": "model.network.size"}
+    replaced = {"data=breast_cancer": "data.", "model=vae": "model.", "init=nowhere/at-all-here/x": "model.network.size"}
     rest = [word for word in stories if not word.startswith(replaced.get(words[0], "-"))]
     code, _, err = cli("pretrain", *rest, *words)
     assert code == 2
