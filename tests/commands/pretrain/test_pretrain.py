@@ -190,7 +190,8 @@ def test_the_learning_rate_is_zero_at_max_time(cli: Cli, stories: list[str], mon
 def test_invalid_options_are_reported_in_one_sentence(
     cli: Cli, stories: list[str], workdir: Path, words: list[str], sentence: str
 ) -> None:
-    replaced = {"data=breast_cancer": "data.", "model=vae": "model.", "init=nowhere/at-all-here/x": "model.network.size"}
+    replaced = {"data=breast_cancer": "data.", "model=vae": "model."}
+    replaced |= {"init=nowhere/at-all-here/x": "model.network.size"}
     rest = [word for word in stories if not word.startswith(replaced.get(words[0], "-"))]
     code, _, err = cli("pretrain", *rest, *words)
     assert code == 2
