@@ -158,7 +158,9 @@ def check_options_apply(verb: str, overrides: list[Override], sweeping: bool) ->
     spec, keys = VERBS[verb], [override.key_or_group for override in overrides]
     given = [name for name in ("init", "like") if value_of(overrides, name, "none") not in ("none", "null")]
     of_shape = [key for key in keys if key in spec.set_by_init or key.startswith("tokenizer.")]
-    if spec.set_by_init and given and of_shape:
+    models = [name for override in overrides if override.key_or_group == "model" for name in choice_names(override)]
+    keeps_shape = models and any(all(is_of(of, "model", name) for name in models) for of in spec.keeps_shape)
+    if spec.set_by_init and given and of_shape and not keeps_shape:
         raise InputError(
             f"{', '.join(of_shape)}: no effect with {given[0]}=, because the checkpoint sets the shape and the "
             "tokenizer."

@@ -84,12 +84,13 @@ class ReconstructConfig(RunConfig):
 
 @dataclass(kw_only=True)
 class PretrainConfig(RunConfig):
-    """Options of ssl pretrain. A run on speech has none of them, and one on images the last three."""
+    """Options of ssl pretrain. A run on speech has none of them, and one on images `init` and the last three."""
 
     tokenizer: Node = None
     init: Annotated[
         str | None,
-        "a checkpoint of BERT, RoBERTa, GPT-2, GPT-NeoX, BART or T5 to continue from: its folder or hub id; null: none",
+        "a checkpoint of BERT, RoBERTa, GPT-2, GPT-NeoX, BART or T5 to continue from: its folder or hub id; of images "
+        "a run, or a file of a ResNet with torchvision's names; null: none",
     ] = None
     val_tokens: Annotated[Count, "tokens of held-out text for each row of the curves"] = 100_000
     eval_tokens: Annotated[Count | None, "tokens of held-out text for the final metrics; null: all of it"] = None

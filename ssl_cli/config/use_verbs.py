@@ -151,7 +151,7 @@ class ExportConfig(UseConfig):
     """Options of ssl export."""
 
     run: Annotated[Path, "a run folder of ssl pretrain, or latest"]
-    output: Annotated[Path, "folder for the checkpoint, which transformers can read"]
+    output: Annotated[Path, "folder for the checkpoint, which transformers can read; of images torchvision"]
 
 
 @dataclass(kw_only=True)

@@ -70,6 +70,7 @@ class VerbSpec:
     modalities: tuple[str, ...] = ()
     changeable: frozenset[str] = NONE  # options that a resumed run may change
     set_by_init: frozenset[str] = NONE  # options that a checkpoint given by init= sets
+    keeps_shape: frozenset[str] = NONE  # modalities of models whose shape is that of the config, with init= too
     only_with_run: frozenset[str] = NONE  # options of a verb that trains which use a finished run instead
     also_with_run: frozenset[str] = NONE  # options with an effect both on training and with run=
     # Modality -> the options and groups that mean nothing for other modalities; an option may be of several.
@@ -112,7 +113,7 @@ VERBS: dict[str, VerbSpec] = {
         modalities=("text", "audio", "image"),
         options_of={
             "text": frozenset({"tokenizer", "init", "val_tokens", "eval_tokens", "show"}),
-            "image": frozenset({"show", "probes", "baselines"}),
+            "image": frozenset({"init", "show", "probes", "baselines"}),
         },
         defaults_of={
             "audio": {"model": "speech_bert", "data": "synthetic_speech"},
@@ -120,6 +121,7 @@ VERBS: dict[str, VerbSpec] = {
         },
         changeable=CHANGEABLE | {"val_tokens", "eval_tokens"},
         set_by_init=frozenset({"tokenizer", "model.style", *(f"model.network.{name}" for name in NETWORK)}),
+        keeps_shape=frozenset({"image"}),
     ),
     "finetune": VerbSpec(
         options=FinetuneConfig,

@@ -77,6 +77,9 @@ class MovesAfterSteps(Protocol):
     def after_step(self, progress: float) -> None:
         """Move them, after an optimizer step; `progress` is the share of the run that is done."""
 
+    def restart(self) -> None:
+        """Make them equal to those that they follow, as at the start of a run."""
+
 
 @runtime_checkable
 class MatmulBound(Protocol):

@@ -35,9 +35,14 @@ def reopen(
     `latest` is the newest run that passes the filter.
     """
     trusted = tuple((trust or "").split())
-    finished = open_run(find_run(run, outputs, "pretrain", finished=True, run_filter=run_filter), trusted)
+    return require_text(open_run(find_run(run, outputs, "pretrain", finished=True, run_filter=run_filter), trusted))
+
+
+def require_text(finished: Finished) -> "PretrainRun":
+    """Return the run if it is one on text. Raises InputError if it is not."""
     if not isinstance(finished, PretrainRun):
-        raise InputError(f"{finished.folder} is a run on speech: this needs one on text.")
+        kind = "speech" if "frames" in finished.model.reads else "images"
+        raise InputError(f"{finished.folder} is a run on {kind}: this needs one on text.")
     return finished
 
 

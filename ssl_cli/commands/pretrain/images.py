@@ -1,5 +1,6 @@
 """Pretraining on images: views of an image get similar vectors (SimCLR, BYOL, ...), or hidden patches are rebuilt."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ssl_cli import console
 from ssl_cli.commands.finished import WEIGHTS
 from ssl_cli.commands.pretrain import image_probes, image_report
 from ssl_cli.commands.pretrain.evaluate import median_throughput
+from ssl_cli.commands.pretrain.image_init import Start, begin_with, resolve_start
 from ssl_cli.commands.reconstruct.finished import READER
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
@@ -39,19 +41,22 @@ class ImageRows(ArrayDataset):
 def run(cfg: DictConfig) -> Path | None:
     """Run one training, from config to a finished run folder, and return its path; None with show=batch."""
     check_process_count(cfg)
+    start = resolve_start(cfg)
     data: ImageData = build(cfg.data).image_splits(cfg.seed)
-    cfg.facts = data.facts
+    cfg.facts = data.facts | begun_with(cfg, start)
     model = new_model(cfg)
+    messages = [] if start is None else [begin_with(start, model, cfg)]
+    cfg.init = cfg.init if start is None else start.place
     rows, held_out = image_rows(data, "train"), image_rows(data, "val")
     check_batches(cfg, model, data)
     if cfg.show == "batch":
-        describe(cfg, data)
+        describe(cfg, data, messages)
         image_report.show_batch(cfg, model, data)
         return None
     if done := find_completed_run(cfg, data.fingerprint):
         return done
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
-        describe(cfg, data)
+        describe(cfg, data, messages)
         probed = ProbedImages.of_splits(data.splits["train"], held_out_split(data), cfg.seed)
         callbacks = [LiveProbes(probed, cfg.seed)] if cfg.probes else []
         val_rows = limit_validation(cfg.trainer, held_out, isinstance(model, NeedsWholeBatches))
@@ -98,11 +103,19 @@ def check_batches(cfg: DictConfig, model: Any, data: ImageData) -> None:
         raise InputError(f"{compares}, and data.val={cfg.data.val:g} holds out one: hold out 2 or more, or none.")
 
 
-def describe(cfg: DictConfig, data: ImageData) -> None:
-    """Print what is trained on which images, and the warnings of the data."""
+def begun_with(cfg: DictConfig, start: Start | None) -> dict[str, str]:
+    """Return the fact `start`, a hash of the weights that init= gives: the same place may hold others later."""
+    digest = cfg.facts.get("start") if start is None else start.digest
+    return {"start": digest} if digest else {}
+
+
+def describe(cfg: DictConfig, data: ImageData, messages: Sequence[str]) -> None:
+    """Print what is trained on which images, what was loaded, and the warnings of the data."""
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in data.splits.items())
     chosen = f"model={cfg.choices.model} data={cfg.choices.data} seed={cfg.seed}"
     console.say(f"pretrain {chosen}: {format_shape(data.facts['shape'])}; images: {sizes}")
+    for message in messages:
+        console.say(message)
     if "val" not in data.splits:
         console.warn("no image is held out: the metrics of val are those of training; data.val=0.05 holds some out")
     for warning in data.warnings:

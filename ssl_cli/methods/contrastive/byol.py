@@ -59,6 +59,11 @@ class BYOL(nn.Module):
         with torch.no_grad():
             torch._foreach_lerp_(tuple(self.target.parameters()), online, share)
 
+    def restart(self) -> None:
+        """Make the target equal to the online network."""
+        for follower, online in zip(self.target, (self.network, self.projector), strict=True):
+            follower.load_state_dict(online.state_dict())
+
     def views(self, x: Tensor) -> Tensor:
         """Return two views of images (B, C, H, W), all of the first ones before all of the second: (2B, C, H, W)."""
         return self.augment(x.repeat(2, 1, 1, 1))

@@ -16,7 +16,7 @@ def from_hf(mapping: ParameterMapping, tensors: Mapping[str, Tensor], folder: Pa
     pieces = [tensors[name] for name in mapping.hf_names]
     try:
         for name, piece in zip(mapping.hf_names, pieces, strict=True):
-            _check_numbers(folder, name, piece)
+            check_numbers(folder, name, piece)
         if mapping.scales:
             pieces = [piece * scale for piece, scale in zip(pieces, mapping.scales, strict=True)]
         whole = torch.cat(pieces)[mapping.row_offset :]
@@ -42,7 +42,7 @@ def to_hf(mapping: ParameterMapping, tensor: Tensor, heads: int = 1) -> dict[str
     return {name: (piece.clone() if scale == 1 else piece / scale).contiguous() for name, piece, scale in named}
 
 
-def _check_numbers(folder: Path, name: str, tensor: Tensor) -> None:
+def check_numbers(folder: Path, name: str, tensor: Tensor) -> None:
     """Raise InputError if weights are not finite real numbers: the integers of a quantized model need its scales."""
     if tensor.dtype != torch.float32:
         kind = str(tensor.dtype).removeprefix("torch.")

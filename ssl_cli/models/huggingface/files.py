@@ -60,11 +60,11 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """
     for name in (SAFETENSORS, PYTORCH_BIN):
         if (folder / name).is_file():
-            return _read(folder / name)
+            return read_tensor_file(folder / name)
         if (folder / f"{name}.index.json").is_file():
             tensors: dict[str, Tensor] = {}
             for path in _shards(folder / f"{name}.index.json"):
-                tensors |= _read(path)
+                tensors |= read_tensor_file(path)
             return tensors
     raise InputError(f"{folder} has no weights: it must hold {SAFETENSORS} or {PYTORCH_BIN}.")
 
@@ -82,8 +82,11 @@ def _shards(index: Path) -> Iterator[Path]:
         yield index.parent / name
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Read one file; half precision becomes float32."""
+def read_tensor_file(path: Path) -> dict[str, Tensor]:
+    """Read the named tensors of one file; half precision becomes float32.
+
+    Raises InputError if it is damaged, or would run code.
+    """
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
     except InputError:
@@ -117,11 +120,12 @@ def write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write model.safetensors. Raises OSError if it can't be written, as to a full disk."""
+def write_tensors(folder: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write model.safetensors, with more entries in its header. Raises OSError if it can't be written, as to a full
+    disk."""
     try:
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, folder / SAFETENSORS, metadata={"format": "pt"})
+        save_file(contiguous, folder / SAFETENSORS, metadata={"format": "pt", **(header or {})})
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
         raise OSError(None, reason, str(folder / SAFETENSORS)) from error
