@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_cli.commands import finished as finished_runs
 from ssl_cli.commands.finished import runs_that_can
@@ -29,7 +29,7 @@ class Start:
     """The network that a run begins with: its kind, its options, and its weights by their names in the network."""
 
     place: str  # the value of `init` in the saved config
-    kind: type
+    kind: type[Any]
     options: Mapping[str, Any]
     weights: Mapping[str, Tensor]
 
@@ -69,7 +69,7 @@ def _of_run(cfg: DictConfig) -> Start:
     able = runs_that_can("learn from images", LearnsFromImages)
     finished = finished_runs.load(find_run(cfg.init, cfg.paths.outputs, "pretrain", finished=True, run_filter=able))
     network: Any = getattr(finished.model, "network", None)
-    if not isinstance(finished, ImageRun) or not isinstance(network, EncodesImages):
+    if not (isinstance(finished, ImageRun) and isinstance(network, nn.Module) and isinstance(network, EncodesImages)):
         raise InputError(f"init={finished.folder} has no network over images, as data={cfg.choices.data} needs one.")
     return Start(str(finished.folder.resolve()), type(network), options_of(network), network.state_dict())
 
@@ -79,7 +79,7 @@ def begin_with(start: Start, model: Any, cfg: DictConfig) -> str:
 
     Raises InputError that says how the two networks differ.
     """
-    network = getattr(model, "network", None)
+    network: Any = getattr(model, "network", None)
     if type(network) is not start.kind:
         raise InputError(
             f"init={cfg.init} holds a {start.kind.__name__}, and model={cfg.choices.model} has a "
