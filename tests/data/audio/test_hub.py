@@ -36,9 +36,7 @@ def test_encoded_sounds_with_speakers_and_words(tmp_path: Path) -> None:
     assert (data.speakers, data.words, data.facts["sample_rate_hz"]) == (["1", "2", "10"], ["no", "yes"], 16000)
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 8, "test": 3}
     assert data.splits["test"].word.tolist() == [1, -1, 0]
-    assert data.warnings == [
-        f"1 of 12 sounds in {tmp_path}/hub are left out: train/8 (it is text, not a sound)"
-    ]
+    assert data.warnings == [f"1 of 12 sounds in {tmp_path}/hub are left out: train/8 (it is text, not a sound)"]
 
 
 def test_arrays_with_their_rate(tmp_path: Path) -> None:

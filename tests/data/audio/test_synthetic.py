@@ -51,11 +51,18 @@ def vowel(word: str, phone: str) -> dict[str, np.ndarray]:
     return {name: np.stack(waves) for name, waves in found.items()}
 
 
+def pitch_hz(wave: np.ndarray) -> float:
+    """Return the frequency, between 70 and 330 Hz, whose period repeats the wave best: by normalized correlation."""
+    lags = np.arange(RATE_HZ // 330, RATE_HZ // 70)
+    likeness = [np.corrcoef(wave[:-lag], wave[lag:])[0, 1] for lag in lags]
+    best = max(likeness)  # of about equal ones the shortest: two periods repeat it as well as one
+    return RATE_HZ / next(lag for lag, value in zip(lags, likeness, strict=True) if value > best - 0.05)
+
+
 def test_pitch_is_that_of_the_voice() -> None:
-    librosa = pytest.importorskip("librosa")
     for name, waves in vowel("sami", "a").items():
-        found_hz = librosa.yin(waves, fmin=70, fmax=330, sr=RATE_HZ, frame_length=512, center=False)
-        assert np.median(found_hz) == pytest.approx(VOICES[name][0], rel=0.1), name
+        found_hz = np.median([pitch_hz(wave) for wave in waves])
+        assert found_hz == pytest.approx(VOICES[name][0], rel=0.1), name
 
 
 def test_formants_are_those_of_phone_and_tract() -> None:
