@@ -51,7 +51,9 @@ class ReconstructConfig(RunConfig):
         Draws, "posterior samples of each image or sentence for its likelihood, of a variational model"
     ]
     likelihood_images: Annotated[Count, "number of test images for test/elbo and test/nll, from the first"]
-    probes: Annotated[bool, "measure the code by linear and nearest-neighbour classifiers, if there are labels"]
+    probes: Annotated[
+        bool, "measure the code by classifiers, if there are labels; of images also at each validation, with its rank"
+    ]
     judges: Annotated[
         bool, "of speech: train a word judge and a speaker judge on real recordings, which listen to conversions"
     ] = True  # which configs of earlier versions lack, as the next two

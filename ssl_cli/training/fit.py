@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from ssl_cli import console
@@ -27,17 +28,19 @@ def fit(
     cfg: DictConfig,
     folder: Path,
     trackers: Sequence[Tracker] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> None:
     """Fit the model in one go if it can be, else train it by gradient; a model of parts, each of them.
 
     The rows are `x` (N, D), or images (N, C, H, W) as bytes, or batches of another kind, such as `SpeechWindows`.
-    `val_rows` give the validation curve. A model without weights is left as it is.
+    `val_rows` give the validation curve. A model without weights is left as it is. The callbacks are those of
+    training by gradient.
     """
     parts = model.parts if isinstance(model, HasParts) else (model,)
     if all(isinstance(part, FittedInOneGo) for part in parts):
         _warn_of_unused_limits(model, cfg.trainer)
     for part in parts:
-        _fit_part(part, train_rows, val_rows, cfg, folder, trackers)
+        _fit_part(part, train_rows, val_rows, cfg, folder, trackers, callbacks)
     if isinstance(model, HasParts) and isinstance(model, FitsStatistics):
         with torch.inference_mode():
             model.fit_statistics(train_rows.arrays["x"])
@@ -50,6 +53,7 @@ def _fit_part(
     cfg: DictConfig,
     folder: Path,
     trackers: Sequence[Tracker],
+    callbacks: Sequence[Callback],
 ) -> None:
     if isinstance(model, FittedInOneGo):
         model.fit(to_float(train_rows.arrays["x"]).flatten(1).numpy(), cfg.seed)
@@ -59,7 +63,7 @@ def _fit_part(
         return
     if isinstance(model, InitializesFromData) and not (cfg.resume is not None and checkpoints.any_exist(folder)):
         model.initialize_from_data(_first_rows(train_rows.arrays["x"], cfg.trainer), cfg.seed, console.say)
-    train(model, train_rows, limit_validation(cfg.trainer, val_rows), cfg, folder, trackers)
+    train(model, train_rows, limit_validation(cfg.trainer, val_rows), cfg, folder, trackers, callbacks)
     if isinstance(model, FitsStatistics):
         with torch.inference_mode():
             model.fit_statistics(train_rows.arrays["x"])

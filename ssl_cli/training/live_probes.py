@@ -1,5 +1,6 @@
 """Live probes: at each validation, what the vectors of held-out images are worth, as columns of the history."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,12 @@ from ssl_cli.training.seeding import reseed
 MAX_TRAIN, MAX_HELD_OUT = 5000, 1000  # images
 EMBED_BATCH = 256
 LINEAR_C, LINEAR_ITERATIONS = 0.01, 50
+CURVES = {  # y-axis -> columns of history.csv
+    "accuracy on held-out images": ["val/knn_accuracy", "val/linear_accuracy"],
+    "effective rank": ["val/effective_rank"],
+    "alignment": ["val/alignment"],
+    "uniformity": ["val/uniformity"],
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,12 @@ class ProbedImages:
     labels: tuple[np.ndarray, np.ndarray] | None
 
     @classmethod
-    def of_splits(cls, train: ImageSplit, held_out: ImageSplit, seed: int) -> "ProbedImages":
-        """Return some thousands of both splits, at random; of labelled images where there are labels of two classes."""
+    def of_splits(cls, splits: Mapping[str, ImageSplit], seed: int) -> "ProbedImages":
+        """Return some thousands of training and of held-out images, at random; training ones if none are held out.
+
+        They are labelled images where there are labels of two classes.
+        """
+        train, held_out = splits["train"], splits.get("val", splits["train"])
         rows = [_some(split, most, seed) for split, most in ((train, MAX_TRAIN), (held_out, MAX_HELD_OUT))]
         x, others = train.x[rows[0]], held_out.x[rows[1]]
         if train.label is None or held_out.label is None:

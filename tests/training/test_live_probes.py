@@ -49,7 +49,7 @@ def trained(folder: Path, callbacks: list[Any], **trainer: Any) -> JointEmbeddin
 def test_they_stand_in_each_row_of_the_history_and_change_no_bit_of_the_training(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    probed = ProbedImages.of_splits(images(40), images(10, seed=1), seed=0)
+    probed = ProbedImages.of_splits({"train": images(40), "val": images(10, seed=1)}, seed=0)
     options |= {"max_steps": 8, "validate_every_n_steps": 3}
     with_probes = trained(tmp_path / "with", [LiveProbes(probed, 0)], **options)
     without = trained(tmp_path / "without", [], **options)
@@ -65,7 +65,7 @@ def test_they_stand_in_each_row_of_the_history_and_change_no_bit_of_the_training
 
 
 def test_the_metrics_are_those_of_the_vectors() -> None:
-    method, probed = model().eval(), ProbedImages.of_splits(images(40), images(10, seed=1), seed=0)
+    method, probed = model().eval(), ProbedImages.of_splits({"train": images(40), "val": images(10, seed=1)}, seed=0)
     metrics = live_metrics(method, probed, seed=5)
     assert metrics.keys() == VIEW_METRICS | LABEL_METRICS
     assert probed.labels is not None
@@ -81,8 +81,14 @@ def test_a_method_without_views_has_no_alignment() -> None:
         def embed(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             return batch["x"].flatten(1)
 
-    probed = ProbedImages.of_splits(images(40), images(10, seed=1), seed=0)
+    probed = ProbedImages.of_splits({"train": images(40), "val": images(10, seed=1)}, seed=0)
     assert live_metrics(Pixels(), probed, 0).keys() == LABEL_METRICS | {"effective_rank"}
+
+
+def test_if_nothing_is_held_out_training_images_are_probed() -> None:
+    split = images(9)
+    probed = ProbedImages.of_splits({"train": split, "test": images(4)}, 0)
+    assert np.array_equal(probed.held_out, probed.train)
 
 
 def test_views_leave_the_random_stream_alone() -> None:
@@ -95,7 +101,7 @@ def test_views_leave_the_random_stream_alone() -> None:
 
 def test_without_labels_nothing_is_classified() -> None:
     for train_split, held_out in ((images(9, labelled=False), images(4)), (images(9), images(4, labelled=False))):
-        probed = ProbedImages.of_splits(train_split, held_out, 0)
+        probed = ProbedImages.of_splits({"train": train_split, "val": held_out}, 0)
         assert probed.labels is None and len(probed.train) == 9 and len(probed.held_out) == 4
         assert live_metrics(model().eval(), probed, 0).keys() == VIEW_METRICS
 
@@ -104,12 +110,12 @@ def test_images_of_unknown_label_are_left_out_where_others_have_one(monkeypatch:
     split = images(30)
     assert split.label is not None
     split.label[::3] = -1
-    probed = ProbedImages.of_splits(split, images(6), 0)
+    probed = ProbedImages.of_splits({"train": split, "val": images(6)}, 0)
     assert probed.labels is not None and len(probed.train) == 20 and (probed.labels[0] >= 0).all()
     monkeypatch.setattr(live_probes, "MAX_TRAIN", 5)
-    few, again = (ProbedImages.of_splits(split, images(6), seed=3) for _ in range(2))
+    few, again = (ProbedImages.of_splits({"train": split, "val": images(6)}, seed=3) for _ in range(2))
     assert len(few.train) == 5 and np.array_equal(few.train, again.train)
     split.label[:] = -1
-    assert ProbedImages.of_splits(split, images(6), 0).labels is None
+    assert ProbedImages.of_splits({"train": split, "val": images(6)}, 0).labels is None
     split.label[:] = 1
-    assert ProbedImages.of_splits(split, images(6), 0).labels is None  # of one class
+    assert ProbedImages.of_splits({"train": split, "val": images(6)}, 0).labels is None  # of one class

@@ -34,6 +34,7 @@ from ssl_cli.methods.training_protocols import MovesAfterSteps
 from ssl_cli.models.images import to_float, to_uint8
 from ssl_cli.runs.folder import CONFIG, HISTORY, METRICS, read_history
 from ssl_cli.runs.outputs import output_folder
+from ssl_cli.training import live_probes
 from ssl_cli.training.live_probes import vectors
 from ssl_cli.training.seeding import reseed
 
@@ -42,10 +43,7 @@ N_SHOWN, N_QUERIES, N_NEAREST = 10, 12, 8
 MAX_SEARCHED = 10_000  # training images among which neighbours are shown
 CURVES = {  # y-axis -> columns of history.csv
     "loss": ["train/loss", "val/loss"],
-    "accuracy on held-out images": ["val/knn_accuracy", "val/linear_accuracy"],
-    "effective rank": ["val/effective_rank"],
-    "alignment": ["val/alignment"],
-    "uniformity": ["val/uniformity"],
+    **live_probes.CURVES,
     "learning rate": ["lr"],
     "gradient norm": ["train/grad_norm"],
     "training images per second": ["train/images_per_s"],

@@ -15,7 +15,7 @@ from ssl_cli.commands.pretrain.image_init import Start, begin_with, resolve_star
 from ssl_cli.commands.reconstruct.finished import READER
 from ssl_cli.config.instantiate import build
 from ssl_cli.data.batches import ArrayDataset
-from ssl_cli.data.images.datasets import ImageData, ImageSplit, format_shape
+from ssl_cli.data.images.datasets import ImageData, format_shape
 from ssl_cli.errors import InputError
 from ssl_cli.methods.build import new_model
 from ssl_cli.methods.training_protocols import NeedsWholeBatches
@@ -57,8 +57,7 @@ def run(cfg: DictConfig) -> Path | None:
         return done
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data, messages)
-        probed = ProbedImages.of_splits(data.splits["train"], held_out_split(data), cfg.seed)
-        callbacks = [LiveProbes(probed, cfg.seed)] if cfg.probes else []
+        callbacks = [LiveProbes(ProbedImages.of_splits(data.splits, cfg.seed), cfg.seed)] if cfg.probes else []
         val_rows = limit_validation(cfg.trainer, held_out, isinstance(model, NeedsWholeBatches))
         train(model, rows, val_rows, cfg, folder, trackers, callbacks)
         if is_worker():
@@ -81,11 +80,6 @@ def image_rows(data: ImageData, split: str) -> ImageRows:
     """Return the images of a split as rows; those of training if nothing is held out."""
     own = data.splits.get(split, data.splits["train"])
     return ImageRows({"x": own.x}, own.row)
-
-
-def held_out_split(data: ImageData) -> ImageSplit:
-    """Return the images that live probes measure on."""
-    return data.splits.get("val", data.splits["train"])
 
 
 def check_batches(cfg: DictConfig, model: Any, data: ImageData) -> None:

@@ -17,6 +17,7 @@ from ssl_cli.evaluation.plots import curves, images
 from ssl_cli.methods.protocols import Corrupts, Generates, HasPosterior, HasPrior
 from ssl_cli.models.images import to_uint8
 from ssl_cli.runs.folder import HISTORY, read_history
+from ssl_cli.training import live_probes
 
 GRID_SIDE, ROW_IMAGES = 8, 12  # images: the side of a grid of samples; a row of originals
 INTERPOLATION_STEPS, MAX_INTERPOLATIONS = 8, 7
@@ -142,6 +143,10 @@ def draw_training(folder: Path, model: Any) -> Iterator[Figure]:
     if history:
         curves.training_curves(figures / "training.png", history)
         yield Figure("training.png", "The loss over the steps of training.")
+    if any("val/effective_rank" in row for row in history):
+        title = "What the code of held-out images is worth"
+        curves.history_panels(figures / "probes.png", title, history, live_probes.CURVES)
+        yield Figure("probes.png", "Live probes over the steps: accuracies by the labels, which the model never reads.")
     if any("val/perplexity" in row for row in history):
         title = "Perplexity of the codes of the validation images"
         images.history_curve(figures / "perplexity.png", title, history, "val/perplexity", "perplexity", model.alphabet)

@@ -22,6 +22,7 @@ from ssl_cli.runs.duplicates import find_completed_run
 from ssl_cli.runs.session import run_session
 from ssl_cli.runs.workers import check_process_count
 from ssl_cli.training.fit import fit
+from ssl_cli.training.live_probes import LiveProbes, ProbedImages
 
 
 def run(cfg: DictConfig) -> Path:
@@ -40,7 +41,9 @@ def run(cfg: DictConfig) -> Path:
         elif cfg.prior_steps:
             console.warn(f"prior_steps={cfg.prior_steps} is not used: model={cfg.choices.model} has no prior")
         train = make_dataset(data, "train")
-        fit(model, train, make_dataset(data, "val") if "val" in data.splits else train, cfg, folder, trackers)
+        held_out = make_dataset(data, "val") if "val" in data.splits else train
+        callbacks = [LiveProbes(ProbedImages.of_splits(data.splits, cfg.seed), cfg.seed)] if cfg.probes else []
+        fit(model, train, held_out, cfg, folder, trackers, callbacks)
         fit_prior(model, data.splits["train"].x, cfg, folder)
         if is_worker():
             return folder

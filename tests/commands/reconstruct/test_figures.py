@@ -55,10 +55,11 @@ def test_colour_images_without_labels(tmp_path: Path, name: str) -> None:
 
 def test_curves_of_the_model_and_of_the_prior(tmp_path: Path, outputs_of: OutputsOf, digits: ImageData) -> None:
     rows = [{"step": k, "train/loss": 1 / k, "val/loss": 2 / k, "val/perplexity": 3.0 * k} for k in range(1, 5)]
+    rows = [row | {"val/knn_accuracy": 0.2 * row["step"], "val/effective_rank": 3.0} for row in rows]  # live probes
     (tmp_path / "prior").mkdir()
     write_csv(tmp_path / "history.csv", list(rows[0]), rows)
     write_csv(tmp_path / "prior" / "history.csv", list(rows[0])[:3], [{k: r[k] for k in list(r)[:3]} for r in rows])
-    curves = {"training", "perplexity", "training_prior"}
+    curves = {"training", "probes", "perplexity", "training_prior"}
     assert drawn(tmp_path, outputs_of("vqvae"), digits.classes) == ALWAYS | OWN["vqvae"] | curves
 
 
