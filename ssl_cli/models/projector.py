@@ -10,7 +10,7 @@ from ssl_cli.models.batch_norm import BatchNorm
 class Projector(nn.Sequential):
     """Linear layers with batch normalization between them: (B, n_in) -> (B, widths[-1]).
 
-    As in SimCLR (arXiv 2002.05709), BYOL (2006.07733) and Barlow Twins (2103.03230). `last_norm` adds one at the end.
+    As in SimCLR (arXiv 2002.05709) and BYOL (2006.07733). `last_norm` adds one at the end.
     """
 
     def __init__(self, n_in: int, widths: list[int], last_norm: bool = False):

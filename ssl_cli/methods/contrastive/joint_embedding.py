@@ -20,7 +20,7 @@ Views = Annotated[int, Range(2, 16), "views of each image"]
 
 
 class JointEmbedding(nn.Module):
-    """SimCLR, Barlow Twins, VICReg and LeJEPA: one network, one projector, and a loss of the projections of views.
+    """SimCLR and LeJEPA: one network, one projector, and a loss of the projections of views.
 
     Raises InputError for more than two views, if the loss is of pairs.
     """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ssl_cli.config.types import Count, NonNegative, Positive, Range, Share
+from ssl_cli.config.types import Count, Positive, Range, Share
 
 Losses = dict[str, Tensor]  # `loss`, and parts of it by name
 
@@ -46,56 +46,6 @@ class NTXent(nn.Module):
         other = torch.arange(2 * n, device=z.device).roll(n)
         loss = functional.cross_entropy(similarity, other)
         return {"loss": loss, "pair_accuracy": (similarity.argmax(1) == other).float().mean().detach()}
-
-
-class BarlowTwinsLoss(nn.Module):
-    """Cross-correlation of the two views as near to the identity as can be (Barlow Twins, arXiv 2103.03230, eq. 1)."""
-
-    is_of_pairs: ClassVar[bool] = True
-
-    def __init__(
-        self, off_diagonal_weight: Annotated[NonNegative, "how much correlations of different numbers count"] = 5e-3
-    ):
-        super().__init__()
-        self.off_diagonal_weight = off_diagonal_weight
-
-    def forward(self, z: Tensor) -> Losses:
-        """Return the loss of two views (2, B, D)."""
-        first, second = standardized(z)
-        correlation = first.T @ second / z.shape[1]  # (D, D)
-        diagonal = correlation.diagonal()
-        invariance = (1 - diagonal).square().sum()
-        redundancy = correlation.square().sum() - diagonal.square().sum()
-        parts = {"invariance": invariance.detach(), "redundancy": redundancy.detach()}
-        return {"loss": invariance + self.off_diagonal_weight * redundancy, **parts}
-
-
-class VICRegLoss(nn.Module):
-    """Variance, invariance and covariance (VICReg, arXiv 2105.04906, eq. 6).
-
-    As in the authors' code, which the default weights are for: the variance term is the mean of both views, and the
-    squared distance that of a number of the projections.
-    """
-
-    is_of_pairs: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        invariance_weight: NonNegative = 25.0,
-        variance_weight: NonNegative = 25.0,
-        covariance_weight: NonNegative = 1.0,
-    ):
-        super().__init__()
-        self.weights = (invariance_weight, variance_weight, covariance_weight)
-
-    def forward(self, z: Tensor) -> Losses:
-        """Return the loss of two views (2, B, D)."""
-        invariance = functional.mse_loss(z[0], z[1])
-        variance = functional.relu(1 - (z.var(1) + 1e-4).sqrt()).mean()
-        covariance = torch.stack([off_diagonal_squares(each) / z.shape[2] for each in z]).sum()
-        loss = (torch.stack([invariance, variance, covariance]) * z.new_tensor(self.weights)).sum()
-        parts = {"invariance": invariance, "variance": variance, "covariance": covariance}
-        return {"loss": loss, **{name: part.detach() for name, part in parts.items()}}
 
 
 class SIGRegLoss(nn.Module):
@@ -138,15 +88,3 @@ class SIGRegLoss(nn.Module):
         angles = x[..., None] * self.t  # (B, K, T)
         error = (angles.cos().mean(0) - (-self.t.square() / 2).exp()).square() + angles.sin().mean(0).square()
         return (error @ self.quadrature) * len(x)
-
-
-def standardized(z: Tensor) -> Tensor:
-    """Return numbers (V, B, D) with mean 0 and variance 1 over the B rows."""
-    return (z - z.mean(1, keepdim=True)) / (z.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
-
-
-def off_diagonal_squares(z: Tensor) -> Tensor:
-    """Return the sum of the squared covariances of different numbers of rows (B, D)."""
-    centred = z - z.mean(0)
-    covariance = centred.T @ centred / max(len(z) - 1, 1)
-    return covariance.square().sum() - covariance.diagonal().square().sum()

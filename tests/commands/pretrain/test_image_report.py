@@ -39,7 +39,7 @@ def simclr(width: int = 8) -> JointEmbedding:
 
 def row_of(model: torch.nn.Module) -> dict[str, float]:
     """Return a row of the history of this model."""
-    found = live_metrics(model.eval(), ProbedImages.of_splits(images(20), images(10), 0), 0)
+    found = live_metrics(model.eval(), ProbedImages.of_splits({"train": images(20), "val": images(10)}, 0), 0)
     return {f"val/{name}": value for name, value in found.items()}
 
 
