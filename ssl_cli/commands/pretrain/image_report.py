@@ -51,6 +51,8 @@ CURVES = {  # y-axis -> columns of history.csv
 MEANINGS = {
     "val/loss": "the training loss, of random views of held-out images",
     "val/pair_accuracy": "share of views whose other view is the nearest of the batch",
+    "val/invariance": "squared distance of the projections of an image's views from their mean",
+    "val/gaussian": "distance of the projections to a Gaussian; smaller is better",
     "val/knn_accuracy": "accuracy of a vote of the 20 nearest training images, on held-out ones",
     "val/linear_accuracy": "accuracy of a linear classifier of the vectors, on held-out images",
     "val/effective_rank": "how many directions the vectors use, at most their width (RankMe)",
@@ -130,7 +132,7 @@ def collapse_warnings(history: Sequence[Mapping[str, float]], model: Any) -> lis
     enough = max(MIN_RANK, MIN_RANK_SHARE * model.network.width)
     if rank is None or (rank >= enough and uniformity <= MAX_UNIFORMITY):
         return []
-    advice = "a smaller optim.lr or a larger trainer.batch_size"
+    advice = "more steps, a smaller optim.lr or a larger trainer.batch_size"
     if isinstance(model, MovesAfterSteps):
         advice += ", or model=simclr, whose negatives push vectors apart"
     return [

@@ -29,6 +29,7 @@ from ssl_cli.training.live_probes import LiveProbes, ProbedImages
 from ssl_cli.training.trainer import train
 
 IMAGES_PER_S = "train/images_per_s"
+NO_LABELS = "no labels of two classes: the probes measure how the vectors are spread, and no accuracy"
 
 
 class ImageRows(ArrayDataset):
@@ -57,7 +58,10 @@ def run(cfg: DictConfig) -> Path | None:
         return done
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data, messages)
-        callbacks = [LiveProbes(ProbedImages.of_splits(data.splits, cfg.seed), cfg.seed)] if cfg.probes else []
+        probed = ProbedImages.of_splits(data.splits, cfg.seed)
+        if cfg.probes and probed.labels is None:
+            console.say(NO_LABELS)
+        callbacks = [LiveProbes(probed, cfg.seed)] if cfg.probes else []
         val_rows = limit_validation(cfg.trainer, held_out, isinstance(model, NeedsWholeBatches))
         train(model, rows, val_rows, cfg, folder, trackers, callbacks)
         if is_worker():

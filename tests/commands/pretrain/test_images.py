@@ -164,6 +164,7 @@ def test_without_labels_nothing_is_classified_and_with_none_held_out_it_is_said(
     words = ["data=images", f"data.dir={folder}", "data.size=8", "data.val=0", "trainer.batch_size=16"]
     code, out, err = cli(*FEW, *words)
     assert code == 0, err
+    assert "no labels of two classes: the probes measure how the vectors are spread, and no accuracy" in out
     assert "no image is held out: the metrics of val are those of training; data.val=0.05 holds some out" in err
     metrics = json.loads((Path(out.strip().splitlines()[-1]) / "metrics.json").read_text())
     assert {"val/effective_rank", "val/alignment", "val/uniformity"} <= set(metrics)
