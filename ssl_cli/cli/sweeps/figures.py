@@ -1,7 +1,7 @@
 """Figures of a sweep: a metric against a number that varied, and learning curves by `init`."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from ssl_cli.runs import folder as run_folder
 
 FIGURE, CURVES = "sweep.png", "curves.png"
 FROM_SCRATCH = ("none", "null")  # values of init
+NAMED_BY_VALUE = {"model", "init"}  # settings whose value alone names a line
 PANEL_SETTINGS = {"data", "task"}  # if they varied, each of their values has a panel
 
 
@@ -29,9 +30,10 @@ def draw_metric_by_number(folder: Path, outcomes: list[Outcome], verb: str) -> N
     (axis,) = numbers
     from ssl_cli.evaluation.plots import curves  # imports matplotlib, which pages that only compose do not need
 
+    names = init_names(outcome.settings.get("init", "") for outcome in outcomes)
     panels: curves.Panels = {}
     for outcome in outcomes:
-        panel, line = _panel_and_line(outcome, [name for name in varied if name != axis])
+        panel, line = _panel_and_line(outcome, [name for name in varied if name != axis], names)
         points = panels.setdefault(panel, {}).setdefault(line, {})
         points.setdefault(float(outcome.settings[axis]), []).append(outcome.metrics[metric])
     path = folder / FIGURE
@@ -51,12 +53,15 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _panel_and_line(outcome: Outcome, names: list[str]) -> tuple[str, str]:
-    """Return the titles of the panel and of the line that show an outcome, from the settings that varied."""
-    settings = outcome.settings
+def _panel_and_line(outcome: Outcome, names: list[str], inits: Mapping[str, str]) -> tuple[str, str]:
+    """Return the titles of the panel and of the line that show an outcome, from the settings that varied.
+
+    `inits` are short names for the values of `init`.
+    """
+    settings = outcome.settings | {"init": inits.get(outcome.settings.get("init", ""), "")}
     panel = " ".join(settings.get(name, "") for name in names if name in PANEL_SETTINGS)
     others = [(name, settings.get(name, "")) for name in names if name not in PANEL_SETTINGS]
-    return panel, " ".join(value if name == "model" else f"{name}={value}" for name, value in others)
+    return panel, " ".join(value if name in NAMED_BY_VALUE else f"{name}={value}" for name, value in others)
 
 
 # --- learning curves by init --------------------------------------------------------------------------------
@@ -71,15 +76,14 @@ def draw_curves_by_init(folder: Path, outcomes: list[Outcome]) -> None:
     outcomes = [outcome for outcome in outcomes if outcome.run]
     if "init" not in varied_settings(outcomes):
         return
-    others = varied_settings(outcomes, exclude=(SEED, "init"))
+    others = ["init", *varied_settings(outcomes, exclude=(SEED, "init"))]
     names = init_names(outcome.settings.get("init", "") for outcome in outcomes)
     from ssl_cli.evaluation.plots import curves  # imports matplotlib, which pages that only compose do not need
 
     columns: dict[str, curves.Panels] = {}
     for outcome in outcomes:
         history = run_folder.read_history(Path(outcome.run) / run_folder.HISTORY)
-        panel, line = _panel_and_line(outcome, others)
-        line = f"{names[outcome.settings.get('init', '')]} {line}".strip()
+        panel, line = _panel_and_line(outcome, others, names)
         for curve in _curve_names(outcome.summary_metrics, history):
             points = columns.setdefault(panel, {}).setdefault(curve, {}).setdefault(line, {})
             for row in history:

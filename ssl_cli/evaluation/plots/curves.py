@@ -15,6 +15,7 @@ from ssl_cli.evaluation.plots.ticks import set_plain_ticks
 
 Panels = dict[str, dict[str, dict[float, list[float]]]]  # panel -> line -> x -> values
 
+MAX_INSIDE = 4  # lines in a legend that stands inside the axes
 NORMAL, ANOMALOUS, ACCENT, MUTED = "#3b7dd8", "#d9483b", "#222222", "#9a9a9a"
 STYLE: Any = {
     "figure.figsize": (5.2, 3.9),
@@ -214,7 +215,7 @@ def sweep(path: Path, panels: Panels, axis: str, metric: str) -> None:
                 axes.minorticks_off()
             axes.set(xlabel=axis, title=title)
             if any(lines):
-                axes.legend(fontsize=8)
+                _legend(axes)
         grid[0][0].set_ylabel(metric)
         save(figure, path)
 
@@ -243,8 +244,19 @@ def learning_curves(path: Path, columns: dict[str, Panels]) -> None:
                 axes.set(xlabel="optimizer step", ylabel=label, title="" if row else title)
                 axes.xaxis.get_major_locator().set_params(integer=True)
                 if not row:
-                    axes.legend(fontsize=8)
+                    _legend(axes)
         save(figure, path)
+
+
+def _legend(axes: plt.Axes) -> None:
+    """Draw the legend: inside, or of many lines above the axes, where it hides none of them."""
+    lines = axes.get_legend_handles_labels()[1]
+    if len(lines) <= MAX_INSIDE:
+        axes.legend(fontsize=8)
+        return
+    title = axes.get_title()
+    axes.set_title("")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8, title=title or None)
 
 
 def _mean_and_range(axes: plt.Axes, points: dict[float, list[float]], name: str, **style: Any) -> None:
