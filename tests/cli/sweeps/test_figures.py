@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.cli.sweeps.figures import draw_curves_by_init, init_names
+from ssl_cli.cli.sweeps.figures import draw_curves_by_init, draw_metric_by_number, init_names
 from ssl_cli.cli.sweeps.table import Outcome
 from ssl_cli.evaluation.plots import curves
 from ssl_cli.runs import folder as run_folder
@@ -73,9 +73,24 @@ def test_a_column_for_each_task_and_a_line_for_each_init(workdir: Path, monkeypa
     assert len(drawn) == 1  # nothing to compare
 
 
-@pytest.mark.parametrize("n_tasks", [1, 4])
-def test_the_figure_of_curves_is_drawn(tmp_path: Path, n_tasks: int) -> None:
-    lines = {"from scratch": {1.0: [0.1, 0.2], 2.0: [0.3]}, "pretrain/bert_$": {1.0: [0.5]}}
+def test_a_line_over_the_labels_for_each_init_by_its_short_name(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[curves.Panels] = []
+    monkeypatch.setattr(curves, "sweep", lambda path, panels, axis, metric: drawn.append(panels))
+    init, labels = pretrained("simclr-digits", "2026-01-02"), (10, 100, 1000)
+    settings = [{"init": name, "task.labels": str(n)} for name in ("none", init) for n in labels]
+    outcomes = [Outcome(each, {"test/accuracy": k}, "", "", ["test/accuracy"]) for k, each in enumerate(settings)]
+    draw_metric_by_number(workdir, outcomes, "finetune")
+    assert drawn == [
+        {"": {"from scratch": {10: [0], 100: [1], 1000: [2]}, "pretrain/simclr-digits": {10: [3], 100: [4], 1000: [5]}}}
+    ]
+
+
+@pytest.mark.parametrize(("n_tasks", "n_lines"), [(1, 2), (4, 2), (2, curves.MAX_INSIDE + 1)])
+def test_the_figure_of_curves_is_drawn(tmp_path: Path, n_tasks: int, n_lines: int) -> None:
+    lines = {"from scratch": {1.0: [0.1, 0.2], 2.0: [0.3]}}
+    lines |= {f"pretrain/bert_$ {k}": {1.0: [0.5]} for k in range(n_lines - 1)}
     columns = {f"task {k}": {"dev/accuracy": lines, "dev/loss": lines} for k in range(n_tasks)}
     curves.learning_curves(tmp_path / "curves.png", columns)
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
