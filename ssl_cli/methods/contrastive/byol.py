@@ -26,6 +26,7 @@ class BYOL(nn.Module):
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
     needs_whole_batches: ClassVar[bool] = True
+    muon_lr: ClassVar[float] = 3e-2  # it learns slowly at the rate that views with negatives learn at
 
     def __init__(
         self,
@@ -33,7 +34,7 @@ class BYOL(nn.Module):
         augment: Augment,
         projector: ProjectorWidths = (256, 128),  # type: ignore[assignment]
         predictor: Annotated[Count, "width of the predictor's hidden layer"] = 256,
-        momentum: Annotated[Share, "share of the target network that a step keeps, at the start"] = 0.99,
+        momentum: Annotated[Share, "share of the target network that a step keeps, at the start"] = 0.9,
     ):
         super().__init__()
         widths = list(projector)
