@@ -112,8 +112,8 @@ class FinetuneConfig(RunConfig):
     task: Node
     init: Annotated[
         str,
-        "none (random weights), a run of ssl pretrain or finetune, latest, or a folder or hub id of a transformers "
-        "checkpoint",
+        "none (random weights), a run of ssl pretrain or finetune, latest, a folder or hub id of a transformers "
+        "checkpoint, or of images a file of a ResNet with torchvision's names",
     ]
     like: Annotated[str | None, "with init=none: a run or checkpoint whose shape and tokenizer to use"]
     freeze: Annotated[

@@ -18,6 +18,7 @@ from ssl_cli.models.resnet import ResNet
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 CLASSIFIER = "fc."
 COUNTER = "num_batches_tracked"  # of a norm, which old files lack
+STATISTICS = ("running_mean", "running_var", COUNTER)  # of norms: no weights
 FIRST, KNOWN = "conv1.weight", "layer1.0.conv1.weight"  # names that each of them has, after the prefix of a wrapper
 BLOCK = re.compile(r"layer(\d+)\.(\d+)\.")
 NOTE = "resnet"  # the entry of a file's header with the options of the network, of which its shapes don't tell the stem

@@ -10,7 +10,7 @@ from safetensors.torch import save_model
 
 from ssl_cli.commands.finetune import outputs
 from ssl_cli.commands.finetune.adaptation import Adaptation
-from ssl_cli.commands.finetune.image_init import check_same_images, network_node, resolve_image_init
+from ssl_cli.commands.finetune.image_init import check_file, check_same_images, network_node, resolve_image_init
 from ssl_cli.commands.finetune.image_section import section_of_images
 from ssl_cli.commands.finetune.whole_inputs import (
     EXAMPLES_PER_S,
@@ -52,6 +52,7 @@ def run(cfg: DictConfig) -> Path:
     apply_init(cfg, init.init)
     apply_task(cfg, task, init.init, network_node(cfg, init, data), classes)
     model: ImageClassificationHead = new_model(cfg)
+    check_file(init, model.network)
     loaded = init.init.load_into(model)
     adaptation.prepare(model)
     model.train()  # Lightning keeps the mode of each part: that of frozen batch norms follows from what is frozen

@@ -87,14 +87,7 @@ def begin_with(start: Start, model: Any, cfg: DictConfig) -> str:
         )
     _check_same_network(start.options, options_of(network), cfg)
     own = network.state_dict()
-    if missing := [name for name in own if name not in start.weights and not name.endswith(COUNTER)]:
-        raise InputError(f"init={cfg.init} lacks weights of the network: {some(missing)}.")
-    for name, value in own.items():
-        if name in start.weights and start.weights[name].shape != value.shape:
-            theirs, ours = (" x ".join(map(str, of.shape)) for of in (start.weights[name], value))
-            raise InputError(
-                f"init={cfg.init} is of another kind: {name} is {theirs} there, and {ours} in the network."
-            )
+    check_weights(start.weights, own, f"init={cfg.init}")
     network.load_state_dict({name: start.weights[name] for name in own if name in start.weights}, strict=False)
     if isinstance(model, MovesAfterSteps):
         model.restart()
@@ -107,6 +100,16 @@ def begin_with(start: Start, model: Any, cfg: DictConfig) -> str:
     return f"initialized from {start.place}: the {n:,} weights of the network{rest}"
 
 
+def check_weights(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], place: str) -> None:
+    """Raise InputError if the weights of `place` lack some of a network's `own`, or have other shapes."""
+    if missing := [name for name in own if name not in weights and not name.endswith(COUNTER)]:
+        raise InputError(f"{place} lacks weights of the network: {some(missing)}.")
+    for name, value in own.items():
+        if name in weights and weights[name].shape != value.shape:
+            theirs, ours = (" x ".join(map(str, of.shape)) for of in (weights[name], value))
+            raise InputError(f"{place} is of another kind: {name} is {theirs} there, and {ours} in the network.")
+
+
 def options_of(network: Any) -> dict[str, Any]:
     """Return what two networks have in common if the weights of one can be those of the other."""
     options = dict(network.options)
@@ -115,16 +118,18 @@ def options_of(network: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in WITHOUT_WEIGHTS} | of_images
 
 
+def name_of_channels(n: int) -> str:
+    """Return what images of n channels are called."""
+    return {1: "grey", 3: "RGB"}.get(n, f"{n}-channel")
+
+
 def _check_same_network(theirs: Mapping[str, Any], ours: Mapping[str, Any], cfg: DictConfig) -> None:
     """Raise InputError that says which options differ, and which values would fit."""
     different = [name for name, value in theirs.items() if ours.get(name) != value]
     if not different:
         return
     if {"channels", "images"} & set(different):
-        kinds = [
-            of["images"] if "images" in of else {1: "grey", 3: "RGB"}.get(of["channels"], f"{of['channels']}-channel")
-            for of in (theirs, ours)
-        ]
+        kinds = [of["images"] if "images" in of else name_of_channels(of["channels"]) for of in (theirs, ours)]
         raise InputError(
             f"init={cfg.init} reads {kinds[0]} images, and those of data={cfg.choices.data} are {kinds[1]}: choose "
             "other data."

@@ -3,7 +3,9 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from safetensors.torch import load_file
 import ssl_cli
 from ssl_cli.data.images.datasets import Digits
 from ssl_cli.errors import InputError
+from ssl_cli.models.resnet import ResNet
+from ssl_cli.models.resnet_files import write_resnet
 from ssl_cli.runs.digests import write_digests
 from tests.conftest import Cli, run_here
 from tests.helpers.image_files import grey_square, save_image
@@ -160,7 +164,7 @@ def test_a_random_split_of_another_seed_is_warned_of(cli: Cli, pretrained: Path)
         (["task.labels=1"], "task.labels must be"),
         (["task.labels=9"], "task.labels=9: it must be a number from 10, one for each class, to 1366"),
         (["task.labels=5000"], "task.labels=5000: it must be a number from 10, one for each class, to 1366"),
-        (["init=nowhere"], "init=nowhere is no run folder: task=images needs a run of ssl pretrain on images"),
+        (["init=nowhere"], "init=nowhere is no run folder or file: task=images needs a run of ssl pretrain on images"),
         (["init=latest"], "that can be fine-tuned on images"),
         (["freeze=encoder"], "freeze needs a pretrained model"),
         (["data.val=0"], "No image is held out, to choose the best weights: set data.val above 0"),
@@ -279,3 +283,64 @@ def test_a_damaged_run_is_refused(classifier: Path, tmp_path: Path) -> None:
     write_digests(folder)
     with pytest.raises(InputError, match="it has 2 labels, its model 10"):
         ssl_cli.load(folder)
+
+
+# --- from the file of a ResNet ---
+
+
+def small_resnet(**options: Any) -> ResNet:
+    torch.manual_seed(3)
+    return ResNet([1, 8, 8], **{"widths": [8, 16], "depths": [1, 1], "stem": "3x3"} | options).eval()
+
+
+def with_classifier(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return weights | {"fc.weight": torch.zeros(5, 16), "fc.bias": torch.zeros(5)}
+
+
+def test_a_file_gives_the_network_whatever_the_config_says(cli: Cli) -> None:
+    network = small_resnet(stem="7x7/2")
+    torch.save(with_classifier(network.state_dict()), "published net.pth")
+    words = ["init='published net.pth'", "freeze=encoder", "task.labels=20"]
+    code, out, err = cli("finetune", *IMAGES, *words)
+    assert code == 0, err
+    folder = Path(out.strip().splitlines()[-1])
+    assert folder.parent.name == "published-net-images-digits"
+    assert "stages" in out and "loaded" in out and "not used" not in out
+    weights = load_file(folder / "model.safetensors")
+    for name, value in network.state_dict().items():
+        assert weights[f"network.{name}"].equal(value), name
+    Path("published net.pth").unlink()
+    code, _, err = cli("finetune", f"resume={folder}", "trainer.max_steps=6")
+    assert code == 0, err
+    assert len(ssl_cli.load(folder).predict(np.zeros((2, 1, 8, 8), np.uint8))) == 2
+
+
+def test_like_takes_the_shape_of_a_file(cli: Cli) -> None:
+    Path("weights").mkdir()
+    write_resnet(Path("weights"), small_resnet())
+    folder = run(cli, "finetune", *IMAGES, "like=weights/model.safetensors", "trainer.max_steps=1")
+    assert OmegaConf.load(folder / "config.yaml").model.network.stem == "3x3"
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (lambda: small_resnet().state_dict(), "and does not say whether it halves the image: start with `ssl pretrain"),
+        (
+            lambda: ResNet([3, 8, 8], widths=[8], depths=[1], stem="7x7/2").state_dict(),
+            "reads RGB images, and those of data=digits are grey",
+        ),
+        (
+            lambda: small_resnet(stem="7x7/2").state_dict() | {"layer2.0.conv2.weight": torch.zeros(16, 4, 3, 3)},
+            "is of another kind: layer2.0.conv2.weight is 16 x 4 x 3 x 3 there, and 16 x 16 x 3 x 3 in the network.",
+        ),
+        (lambda: {"net.0.weight": torch.zeros(3)}, "holds no ResNet with torchvision's names"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(
+    cli: Cli, weights: Callable[[], dict[str, torch.Tensor]], sentence: str
+) -> None:
+    torch.save(weights(), "file.pth")
+    code, _, err = cli("finetune", *IMAGES, "init=file.pth")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert sentence in err and not Path("outputs").exists()
