@@ -123,11 +123,10 @@ def check_same_images(cfg: DictConfig, init: ImageInit, data: ImageData) -> None
 
     Warns if some of the test images were among the latter.
     """
-    if init.channels not in (None, data.facts["shape"][0]):
-        theirs, ours = (name_of_channels(n) for n in (init.channels, data.facts["shape"][0]))
+    if init.channels is not None and init.channels != data.facts["shape"][0]:
         raise InputError(
-            f"init={cfg.init} reads {theirs} images, and those of data={cfg.choices.data} are {ours}: choose other "
-            "data; data=images has data.color."
+            f"init={cfg.init} reads {name_of_channels(init.channels)} images, and those of data={cfg.choices.data} are "
+            f"{name_of_channels(data.facts['shape'][0])}: choose other data; data=images has data.color."
         )
     if init.run is None:
         return
