@@ -21,7 +21,7 @@ COUNTER = "num_batches_tracked"  # of a norm, which old files lack
 STATISTICS = ("running_mean", "running_var", COUNTER)  # of norms: no weights
 FIRST, KNOWN = "conv1.weight", "layer1.0.conv1.weight"  # names that each of them has, after the prefix of a wrapper
 BLOCK = re.compile(r"layer(\d+)\.(\d+)\.")
-NOTE = "resnet"  # the entry of a file's header with the options of the network, of which its shapes don't tell the stem
+NOTE = "resnet"  # header entry with the network's options: the shapes do not determine the stem
 MAX_NAMED = 3  # tensors in a message
 PUBLISHED = {  # block and depths -> torchvision's name, with widths 64, 128, 256, 512 and stem=7x7/2
     ("basic", (2, 2, 2, 2)): "resnet18",
@@ -49,8 +49,8 @@ def read_resnet(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def options_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return what the shapes tell of a ResNet: `widths`, `depths`, `block`, the `channels` of its images, and `stem` if
-    it is of 7 x 7 pixels."""
+    """Return the options of a ResNet that follow from the shapes: `widths`, `depths`, `block`, the `channels` of its
+    images, and `stem` if it is of 7 x 7 pixels."""
     blocks = [tuple(map(int, match.groups())) for name in tensors if (match := BLOCK.match(name))]
     firsts = {stage: tensors.get(f"layer{stage}.0.conv1.weight") for stage, _ in sorted(blocks)}
     options: dict[str, Any] = {

@@ -110,7 +110,7 @@ def _of_file(path: Path, place: str) -> ImageInit:
 
 
 def check_file(init: ImageInit, network: nn.Module) -> None:
-    """Raise InputError if a file's weights are not those of the network that their shapes told of."""
+    """Raise InputError if a file's weights do not fit the network that was derived from their shapes."""
     if init.channels is None or not init.init.weights:
         return
     named = {**init.init.weights, **init.init.statistics}
@@ -125,8 +125,8 @@ def check_same_images(cfg: DictConfig, init: ImageInit, data: ImageData) -> None
     """
     if init.channels is not None and init.channels != data.facts["shape"][0]:
         raise InputError(
-            f"init={cfg.init} reads {name_of_channels(init.channels)} images, and those of data={cfg.choices.data} are "
-            f"{name_of_channels(data.facts['shape'][0])}: choose other data; data=images has data.color."
+            f"{init.init.like or init.init.place} reads {name_of_channels(init.channels)} images, and those of "
+            f"data={cfg.choices.data} are {name_of_channels(data.facts['shape'][0])}: choose other data; data=images has data.color."
         )
     if init.run is None:
         return

@@ -149,7 +149,7 @@ def loss_note(history: Sequence[Mapping[str, float]]) -> str:
     """Return whether a loss that does not fall is normal, by what the live probes of this run say."""
     rows = [row for row in history if "val/knn_accuracy" in row]
     general = (
-        "The loss of these methods does not measure how good the vectors are: to tell views apart becomes harder as "
+        "The loss of these methods does not measure how good the vectors are: to distinguish views becomes harder as "
         "the network becomes better, and hidden patches can be rebuilt without knowing what an image shows. It cannot "
         "reach 0. Judge a run by the live probes."
     )

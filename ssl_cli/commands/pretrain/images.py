@@ -58,10 +58,12 @@ def run(cfg: DictConfig) -> Path | None:
         return done
     with run_session(cfg, data.fingerprint) as (folder, metrics, trackers):
         describe(cfg, data, messages)
-        probed = ProbedImages.of_splits(data.splits, cfg.seed)
-        if cfg.probes and probed.labels is None:
-            console.say(NO_LABELS)
-        callbacks = [LiveProbes(probed, cfg.seed)] if cfg.probes else []
+        callbacks = []
+        if cfg.probes:
+            probed = ProbedImages.of_splits(data.splits, cfg.seed)
+            callbacks = [LiveProbes(probed, cfg.seed)]
+            if probed.labels is None:
+                console.say(NO_LABELS)
         val_rows = limit_validation(cfg.trainer, held_out, isinstance(model, NeedsWholeBatches))
         train(model, rows, val_rows, cfg, folder, trackers, callbacks)
         if is_worker():

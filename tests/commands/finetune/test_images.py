@@ -320,6 +320,10 @@ def test_like_takes_the_shape_of_a_file(cli: Cli) -> None:
     write_resnet(Path("weights"), small_resnet())
     folder = run(cli, "finetune", *IMAGES, "like=weights/model.safetensors", "trainer.max_steps=1")
     assert OmegaConf.load(folder / "config.yaml").model.network.stem == "3x3"
+    write_resnet(Path("weights"), ResNet([3, 8, 8], widths=[8], depths=[1], stem="3x3"))
+    code, _, err = cli("finetune", *IMAGES, "like=weights/model.safetensors")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "weights/model.safetensors reads RGB images" in err and "init=none" not in err
 
 
 @pytest.mark.parametrize(
