@@ -126,7 +126,8 @@ def check_same_images(cfg: DictConfig, init: ImageInit, data: ImageData) -> None
     if init.channels is not None and init.channels != data.facts["shape"][0]:
         raise InputError(
             f"{init.init.like or init.init.place} reads {name_of_channels(init.channels)} images, and those of "
-            f"data={cfg.choices.data} are {name_of_channels(data.facts['shape'][0])}: choose other data; data=images has data.color."
+            f"data={cfg.choices.data} are {name_of_channels(data.facts['shape'][0])}: choose other "
+            "data; data=images has data.color."
         )
     if init.run is None:
         return
