@@ -22,13 +22,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from ssl_cli.config.choices import built_in_conf
 from ssl_cli.data.batches import ArrayDataset
+from ssl_cli.data.images.datasets import VIEWS_OF_THINGS
 from ssl_cli.methods.build import new_model
 from ssl_cli.training.trainer import train
 
 BATCH_SIZE, TEMPERATURE, LR = 256, 0.5, 1e-3
 SHAPE = [3, 32, 32]
 NETWORKS = {"widths 32-32-64-128": [32, 32, 64, 128], "widths 32-64-128-256": [32, 64, 128, 256]}
-AS_LIGHTLY = ["model.augment.blur=0.5", "model.augment.crop=0.08", "optim.optimizer._target_=torch.optim.AdamW"]
+AS_LIGHTLY = ["model.augment.blur=0.5", "model.augment.crop=0.08", "optim=adamw"]
 
 
 def beside_lightly(n_images: int, rounds: int, threads: int) -> None:
@@ -101,7 +102,7 @@ def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(built_in_conf().resolve()), version_base="1.3"):
         cfg = compose("pretrain", ["model=simclr", "data=cifar10", "trainer=cpu", *overrides])
     OmegaConf.set_struct(cfg, False)
-    cfg.facts = {"shape": SHAPE, "categories": [], "flip": 0.5}
+    cfg.facts = {"shape": SHAPE, "categories": [], **VIEWS_OF_THINGS}
     return cfg
 
 

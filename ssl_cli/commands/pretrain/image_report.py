@@ -28,9 +28,8 @@ from ssl_cli.evaluation.html import (
 )
 from ssl_cli.evaluation.metrics.representations import unit_rows
 from ssl_cli.evaluation.plots import curves, image_grid
-from ssl_cli.methods.protocols import LearnsFromImages
+from ssl_cli.methods.protocols import AdvisesOnCollapse, LearnsFromImages
 from ssl_cli.methods.scoring import device_of
-from ssl_cli.methods.training_protocols import MovesAfterSteps
 from ssl_cli.models.images import to_float, to_uint8
 from ssl_cli.runs.folder import CONFIG, HISTORY, METRICS, read_history
 from ssl_cli.runs.outputs import output_folder
@@ -65,6 +64,7 @@ COLUMNS |= {f"linear_accuracy_{n}": f"linear, {n:,} labels" for n in FEW_LABELS}
 COLUMNS |= {"linear_accuracy": "linear, all labels"}
 # Below these effective ranks (a number, and a share of the width) or above this uniformity, vectors have collapsed.
 MIN_RANK, MIN_RANK_SHARE, MAX_UNIFORMITY = 1.5, 0.05, -0.5
+COLLAPSED = "collapsed vectors"
 
 
 # --- figures ------------------------------------------------------------------------------------------------
@@ -132,12 +132,12 @@ def collapse_warnings(history: Sequence[Mapping[str, float]], model: Any) -> lis
     enough = max(MIN_RANK, MIN_RANK_SHARE * model.network.width)
     if rank is None or (rank >= enough and uniformity <= MAX_UNIFORMITY):
         return []
-    advice = "more steps, a smaller optim.lr or a larger trainer.batch_size"
-    if isinstance(model, MovesAfterSteps):
-        advice += ", or model=simclr, whose negatives push vectors apart"
+    advice = "more steps, or a smaller optim.lr"
+    if isinstance(model, AdvisesOnCollapse):
+        advice += f", or {model.collapse_advice(COLLAPSED, round(rank))}"
     return [
         CollapseWarning(
-            "collapsed vectors",
+            COLLAPSED,
             f"Collapse: the vectors of held-out images use {rank:.1f} of {model.network.width} directions, and their "
             f"uniformity is {uniformity:.2f} (0 is one point): different images look alike to the network. Try "
             f"{advice}.",

@@ -17,7 +17,7 @@ ASPECT = (3 / 4, 4 / 3)  # width to height of a random crop
 MAX_HUE = 0.5  # of a full turn
 # NTSC's luminance and two differences of colours: a hue is an angle in their plane.
 LUMA = (0.299, 0.587, 0.114)
-TO_YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
+TO_YIQ = [LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)]
 CropShare = Annotated[Share, "smallest share of the image's area in a random crop; 1: the whole image"]
 
 
@@ -142,7 +142,7 @@ def _turned_hues(angle: Tensor, strength: Tensor) -> Tensor:
     zero, one = torch.zeros_like(angle), torch.ones_like(angle)
     rows = [[one, zero, zero], [zero, cos, -sin], [zero, sin, cos]]
     turn = torch.stack([torch.stack(row, 1) for row in rows], 1)  # (B, 3, 3) in YIQ
-    to_yiq = TO_YIQ.to(angle.device)
+    to_yiq = torch.tensor(TO_YIQ, device=angle.device)
     return torch.linalg.inv(to_yiq) @ turn @ to_yiq
 
 

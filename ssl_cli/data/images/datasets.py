@@ -23,6 +23,10 @@ Hub = Annotated[
 ]
 DESCRIPTION_COLUMNS = ("class", "file")  # what `RawImages.describe` returns
 TEST_SHARE = 0.2  # of the images, if no test split is published
+# Facts on what random views may be, defaults of `Augment`'s options: of things, which stay the same in a mirror or half
+# out of the picture; and of letters and digits, which do not, but which people write at an angle.
+VIEWS_OF_THINGS = {"view_crop": 0.2, "view_flip": 0.5, "view_turn": 0.0, "view_shear": 0.0}
+VIEWS_OF_LETTERS = {"view_crop": 0.5, "view_flip": 0.0, "view_turn": 15.0, "view_shear": 0.2}
 
 
 @dataclass
@@ -65,15 +69,15 @@ class ImageSplit:
 class ImageData:
     """Data to learn from without labels. `splits`: train, test, and val if some images are held out.
 
-    `mirrors`: a mirrored image shows the same, as it does not of letters. `names` are those of all images' files, by
-    `row`, if each has one; `test_is_published` says whether the test images are the same for every seed.
+    `views` says what random views of these images may be. `names` are those of all images' files, by `row`, if each
+    has one; `test_is_published` says whether the test images are the same for every seed.
     """
 
     splits: dict[str, ImageSplit]
     classes: list[str]
     fingerprint: str
     warnings: list[str] = field(default_factory=list)
-    mirrors: bool = True
+    views: Mapping[str, float] = field(default_factory=lambda: VIEWS_OF_THINGS)
     names: list[str] | None = None
     test_is_published: bool = False
 
@@ -84,10 +88,10 @@ class ImageData:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Return the facts for the config: the shape (C, H, W) of an image, which has no categories, and the share of
-        random views that may be mirrored."""
+        """Return the facts for the config: the shape (C, H, W) of an image, which has no categories, and what its
+        random views may be."""
         shape = [int(size) for size in self.splits["train"].x.shape[1:]]
-        return {"shape": shape, "categories": [], "flip": 0.5 if self.mirrors else 0.0}
+        return {"shape": shape, "categories": [], **self.views}
 
 
 @dataclass(kw_only=True)
@@ -110,8 +114,8 @@ class Images(OneClass):
 
     kind: ClassVar[str] = "image"
     rows: ClassVar[str] = "images"
-    offers: ClassVar[Mapping[str, type]] = {**OneClass.offers, "flip": float}
-    mirrors: ClassVar[bool] = True
+    offers: ClassVar[Mapping[str, type]] = {**OneClass.offers, **dict.fromkeys(VIEWS_OF_THINGS, float)}
+    views: ClassVar[Mapping[str, float]] = VIEWS_OF_THINGS
 
     val: Annotated[float, Range(0, 1, open_high=True), "share of the training images held out for validation"] = 0.05
     normal: Annotated[int | str | list[int | str], "the class (or classes) of normal images, by name or number"] = 0
@@ -145,7 +149,7 @@ class Images(OneClass):
             for name, rows in ((name, np.sort(rows)) for name, rows in index.items() if len(rows))
         }
         is_published = images.is_test is not None
-        about = (images.warnings, self.mirrors, images.names, is_published)
+        about = (images.warnings, self.views, images.names, is_published)
         return ImageData(splits, images.classes, images.fingerprint, *about)
 
     def one_class_splits(
@@ -205,7 +209,7 @@ class Images(OneClass):
 class Digits(Images):
     """Handwritten digits, installed with scikit-learn: 1,797 images of 8 x 8 (the test set of UCI's optdigits)."""
 
-    mirrors: ClassVar[bool] = False
+    views: ClassVar[Mapping[str, float]] = VIEWS_OF_LETTERS
 
     def read(self) -> RawImages:
         """Read the digits. They have no published split."""
@@ -221,7 +225,7 @@ class Digits(Images):
 class Mnist(Images):
     """MNIST and datasets published in its format: four idx files, gzipped or not; or Parquet, as on the hub."""
 
-    mirrors: ClassVar[bool] = False
+    views: ClassVar[Mapping[str, float]] = VIEWS_OF_LETTERS
     page: ClassVar[str] = "https://huggingface.co/datasets/ylecun/mnist or http://yann.lecun.com/exdb/mnist"
     classes: ClassVar[list[str]] = [str(digit) for digit in range(10)]
 
@@ -244,7 +248,7 @@ class Mnist(Images):
 class FashionMnist(Mnist):
     """Fashion-MNIST: Zalando's articles of clothing, in the format of MNIST (arXiv 1708.07747)."""
 
-    mirrors: ClassVar[bool] = True
+    views: ClassVar[Mapping[str, float]] = VIEWS_OF_THINGS
     page: ClassVar[str] = "https://github.com/zalandoresearch/fashion-mnist"
     classes: ClassVar[list[str]] = [
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),

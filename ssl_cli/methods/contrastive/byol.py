@@ -77,3 +77,7 @@ class BYOL(nn.Module):
     def embed(self, batch: Batch) -> Tensor:
         """Return the online network's vectors (B, width) of images `x` as they are."""
         return self.network(batch["x"])
+
+    def collapse_advice(self, sign: str, enough: int) -> str:
+        """Return what to try against collapsed vectors, see `AdvisesOnCollapse`."""
+        return "model=simclr, whose negatives push vectors apart"

@@ -67,6 +67,10 @@ class JointEmbedding(nn.Module):
         """Return the network's vectors (B, width) of images `x` as they are."""
         return self.network(batch["x"])
 
+    def collapse_advice(self, sign: str, enough: int) -> str:
+        """Return what to try against collapsed vectors, see `AdvisesOnCollapse`."""
+        return self.loss.remedy
+
 
 ONE_IMAGE = (
     "A batch has one image, and this loss compares images with each other: set trainer.batch_size to 2 or more, better "

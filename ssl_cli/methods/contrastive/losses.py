@@ -17,9 +17,13 @@ Losses = dict[str, Tensor]  # `loss`, and parts of it by name
 
 
 class ViewLoss(Protocol):
-    """A loss of views (V, B, D) float32, V of each of B images; `is_of_pairs` if V is 2."""
+    """A loss of views (V, B, D) float32, V of each of B images; `is_of_pairs` if V is 2.
+
+    `remedy` is what to try if the vectors of all images become alike.
+    """
 
     is_of_pairs: ClassVar[bool]
+    remedy: ClassVar[str]
 
     def __call__(self, z: Tensor) -> Losses:
         """Return the loss and its parts."""
@@ -33,6 +37,7 @@ class NTXent(nn.Module):
     """
 
     is_of_pairs: ClassVar[bool] = True
+    remedy: ClassVar[str] = "a larger trainer.batch_size, which brings more negatives"
 
     def __init__(self, temperature: Annotated[Positive, "smaller: near negatives count more"] = 0.2):
         super().__init__()
@@ -57,6 +62,7 @@ class SIGRegLoss(nn.Module):
     """
 
     is_of_pairs: ClassVar[bool] = False
+    remedy: ClassVar[str] = "a larger model.loss.gaussian_weight, which spreads vectors"
     t: Tensor
     quadrature: Tensor
 

@@ -21,7 +21,7 @@ from ssl_cli.data.images.augment import Augment
 from ssl_cli.data.images.datasets import ImageData, ImageSplit
 from ssl_cli.methods.contrastive.byol import BYOL
 from ssl_cli.methods.contrastive.joint_embedding import JointEmbedding
-from ssl_cli.methods.contrastive.losses import NTXent
+from ssl_cli.methods.contrastive.losses import NTXent, SIGRegLoss
 from ssl_cli.models.resnet import ResNet
 from ssl_cli.training.live_probes import ProbedImages, live_metrics
 
@@ -56,7 +56,7 @@ def test_constant_vectors_give_a_warning_and_others_none() -> None:
     (warning,) = collapse_warnings([row_of(simclr()), constant], model)
     assert warning.name == "collapsed vectors"
     assert "use 1.0 of 8 directions" in warning.text and "0.00 (0 is one point)" in warning.text
-    assert "model=simclr" not in warning.text and "a larger trainer.batch_size." in warning.text
+    assert "model=simclr" not in warning.text and "or a larger trainer.batch_size, which brings more" in warning.text
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,12 @@ def test_few_directions_or_one_point_is_collapse(rank: float, uniformity: float,
     warnings = collapse_warnings([row], BYOL(network, Augment()))
     assert len(warnings) == is_collapsed
     assert all("or model=simclr, whose negatives push vectors apart." in warning.text for warning in warnings)
+
+
+def test_lejepa_has_a_remedy_of_its_own() -> None:
+    lejepa = JointEmbedding(ResNet([1, 8, 8], [100], [1], "3x3"), SIGRegLoss(), Augment())
+    (warning,) = collapse_warnings([{"val/effective_rank": 1.2, "val/uniformity": -0.1}], lejepa)
+    assert warning.text.endswith("optim.lr, or a larger model.loss.gaussian_weight, which spreads vectors.")
 
 
 def test_without_live_probes_there_is_no_warning() -> None:

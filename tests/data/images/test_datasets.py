@@ -116,6 +116,15 @@ def test_labels_and_the_published_split_are_part_of_the_data() -> None:
     assert join_splits(splits, names).fingerprint == join_splits(dict(splits), names).fingerprint
 
 
+def test_views_of_digits_are_at_an_angle_and_those_of_things_mirrored(published: Path) -> None:
+    digits, mnist = Digits().image_splits(0).facts, Mnist(dir=str(published / "mnist")).image_splits(0).facts
+    clothes = FashionMnist(dir=str(published / "mnist")).image_splits(0).facts
+    for facts in (digits, mnist):
+        assert facts["view_flip"] == 0 and facts["view_turn"] > 0, "a mirrored digit is no digit"
+    assert clothes["view_flip"] == 0.5 and clothes["view_turn"] == 0 and clothes["view_crop"] < digits["view_crop"]
+    assert set(clothes) == set(FashionMnist.offers), "the names that YAML files may use"
+
+
 def test_images_without_pixels_are_rejected() -> None:
     empty = np.zeros((3, 1, 0, 28), np.uint8), np.zeros(3, int)
     with pytest.raises(InputError, match="The images have no pixels: they are 1 x 0 x 28"):
