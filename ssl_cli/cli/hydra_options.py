@@ -79,17 +79,18 @@ def check_launcher_and_sweeper(hydra: Any, verb: str, overrides: list[Override])
                 f"{group}={name} is not a choice.{did_you_mean(name, known)} Choices: {', '.join(known)}; "
                 "pip install 'ssl-cli[sweep]' adds joblib, submitit and optuna."
             )
+    options_set = [override.key_or_group.rpartition(".") for override in overrides]
+    options_set = [(head, option) for head, _, option in options_set if head in ("hydra.launcher", "hydra.sweeper")]
+    if not options_set:
+        return  # to compose a config takes a good part of a small command's time
     lines = [f"{group}={override.value()}" for group, override in chosen.items()]
     own = hydra.compose_config(verb, lines, RunMode.RUN).hydra
-    for override in overrides:
-        head, _, option = override.key_or_group.rpartition(".")
-        if head not in ("hydra.launcher", "hydra.sweeper"):
-            continue
+    for head, option in options_set:
         node, group = own[head.removeprefix("hydra.")], head.replace(".", "/")
         if option not in node:
             options = [str(key) for key in node if not str(key).startswith("_")]
             name = str(chosen[group].value()) if group in chosen else "basic"
             raise InputError(
-                f"{override.key_or_group} is not an option of {group}={name}.{did_you_mean(option, options)} "
+                f"{head}.{option} is not an option of {group}={name}.{did_you_mean(option, options)} "
                 f"It has {', '.join(options) or 'none'}."
             )
