@@ -243,7 +243,8 @@ def test_experiments(cli: Cli, published: Path, name: str) -> None:
         if any(f"override /data: {data}\n" in text for data in of_modality(modality))
     } or {None}
     few = {"image": FEW_IMAGES, "audio": FEW_RECORDINGS, "article": FEW_ARTICLES}
-    of_images = ["model.network.widths=[8,8,8,8]", "trainer.batch_size=4", "data.val=0.1", "baselines=false"]
+    network = ["layers=1", "width=48"] if "override /model: mae\n" in text else ["widths=[8,8,8,8]"]
+    of_images = ["trainer.batch_size=4", "data.val=0.1", "baselines=false", *(f"model.network.{of}" for of in network)]
     of_pretrain = of_images if modality == "image" else ["data.cache=tokens", "model.network.context=16"]
     short = {"reconstruct": few.get(modality, []), "pretrain": of_pretrain}.get(
         command, [*FOUR_STEPS[2:], "bootstrap_samples=20"]
