@@ -137,7 +137,8 @@ def _serve(place: str, words: list[str], again: list[str], n_stops: list[tuple[i
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
     command = VERBS[words[0]].command if words[0] in VERBS else words[0]
-    import_module(f"ssl_cli.commands.{command}")  # once, for all processes
+    for module in (f"ssl_cli.commands.{command}", "tests.conftest"):  # once, for all processes
+        import_module(module)
     whole = Path(f"{place}-whole")
     shutil.copytree(place, whole)
     code, out, err, events = _forked(whole, words, 0, None)
