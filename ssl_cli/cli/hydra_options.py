@@ -79,8 +79,8 @@ def check_launcher_and_sweeper(hydra: Any, verb: str, overrides: list[Override])
                 f"{group}={name} is not a choice.{did_you_mean(name, known)} Choices: {', '.join(known)}; "
                 "pip install 'ssl-cli[sweep]' adds joblib, submitit and optuna."
             )
-    options_set = [override.key_or_group.rpartition(".") for override in overrides]
-    options_set = [(head, option) for head, _, option in options_set if head in ("hydra.launcher", "hydra.sweeper")]
+    parts = [override.key_or_group.rpartition(".") for override in overrides]
+    options_set = [(head, option) for head, _, option in parts if head in ("hydra.launcher", "hydra.sweeper")]
     if not options_set:
         return  # to compose a config takes a good part of a small command's time
     lines = [f"{group}={override.value()}" for group, override in chosen.items()]
