@@ -52,7 +52,7 @@ def preprocessor(change: Callable[[dict[str, Any]], Any]) -> Attack:
         (lambda s: s["columns"][0].update(part="year", source="V1"), "columns[0].part must be one of hour of day"),
         (lambda s: s["columns"][3].update(values=[["x"]]), "columns[3].values must be a list, each a text"),
         (
-            lambda s: s["columns"][3].update(values=["x"] * 10**6, counts=[0] * 10**6),
+            lambda s: s["columns"][3].update(values=["x"] * 10**5, counts=[0] * 10**5),
             "preprocessor.json is damaged: its rows do not have the model's shape",
         ),
         (lambda s: s.update(columns={}), "it.columns must be a list"),

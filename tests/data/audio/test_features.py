@@ -21,6 +21,19 @@ ODD = MelSettings(16000, 80, 25.0, 12.5)  # a window of 400 samples in a transfo
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, ODD])
+def test_log_mels_are_mel_magnitudes_of_frames_under_a_window(settings: MelSettings) -> None:
+    wave, n_fft, n = buzz(0.7, settings.sample_rate_hz), settings.n_fft, settings.window
+    window = np.zeros(n_fft)
+    window[(n_fft - n) // 2 :][:n] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)  # Hann's
+    padded, filters = np.pad(wave.astype(np.float64), n_fft // 2), mel_filters(settings).numpy()
+    frames = log_mel(torch.from_numpy(wave)[None], settings)[0].numpy()
+    for t, frame in enumerate(frames):
+        magnitude = np.abs(np.fft.rfft(window * padded[t * settings.hop :][:n_fft]))
+        np.testing.assert_allclose(frame, np.log(np.maximum(magnitude @ filters, MIN_MAGNITUDE)), atol=1e-4)
+
+
+@pytest.mark.long  # of librosa, numba compiles for half a minute
+@pytest.mark.parametrize("settings", [SETTINGS, ODD])
 def test_log_mels_are_those_of_librosa(settings: MelSettings) -> None:
     librosa = pytest.importorskip("librosa")
     wave = buzz(0.7, settings.sample_rate_hz)
@@ -62,6 +75,7 @@ def spoken() -> np.ndarray:
     return next(iter(synthesize(1, 0)))[1]
 
 
+@pytest.mark.long  # the same
 def test_griffin_lim_converges_as_far_as_librosas() -> None:
     librosa = pytest.importorskip("librosa")
     options = {"n_fft": SETTINGS.n_fft, "hop_length": SETTINGS.hop, "pad_mode": "constant"}
